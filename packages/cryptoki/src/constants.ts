@@ -108,7 +108,15 @@ export const CKM = {
   AES_KEY_WRAP_KWP: 0x210b,
 } as const;
 
-export const CKD_NULL = 1;
+/** Key derivation functions after an agreement: none, and those of ANSI X9.63 over each hash (CK_EC_KDF_TYPE). */
+export const CKD = {
+  NULL: 1,
+  SHA1_KDF: 2,
+  SHA224_KDF: 5,
+  SHA256_KDF: 6,
+  SHA384_KDF: 7,
+  SHA512_KDF: 8,
+} as const;
 /** The label of RSA-OAEP is the one in the parameters. */
 export const CKZ_DATA_SPECIFIED = 1;
 export const CKG_MGF1_SHA1 = 1;

@@ -1,5 +1,5 @@
 /** The mechanisms that need parameters, each as the standard lays its structure out. */
-import { CKD_NULL, CKG_MGF1_SHA1, CKG_MGF1_SHA256, CKM, CKZ_DATA_SPECIFIED } from './constants.ts';
+import { CKD, CKG_MGF1_SHA1, CKG_MGF1_SHA256, CKM, CKZ_DATA_SPECIFIED } from './constants.ts';
 import { type Mechanism, structure } from './template.ts';
 
 /**
@@ -12,9 +12,12 @@ export const rsaOaep = (): Mechanism =>
 /** CK_RSA_PKCS_PSS_PARAMS, with a salt as long as the hash. */
 export const rsaPss = (): Mechanism => structure(CKM.SHA256_RSA_PKCS_PSS, [CKM.SHA256, CKG_MGF1_SHA256, 32]);
 
-/** CK_ECDH1_DERIVE_PARAMS without a key derivation function: the result is the x-coordinate itself. */
-export const ecdh = (point: Uint8Array): Mechanism =>
-  structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]);
+/**
+ * CK_ECDH1_DERIVE_PARAMS without shared data. The point is as the device wants it: bare or as an OCTET STRING. Without
+ * a key derivation function the result is the x-coordinate itself.
+ */
+export const ecdh = (point: Uint8Array, kdf: number = CKD.NULL): Mechanism =>
+  structure(CKM.ECDH1_DERIVE, [kdf, 0, 0, point.length, { pointer: point }]);
 
 /** CK_KEY_DERIVATION_STRING_DATA. */
 export const derivationFrom = (type: number, data: Uint8Array): Mechanism =>

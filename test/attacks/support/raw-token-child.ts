@@ -1,6 +1,6 @@
 /** The process behind a {@link RawToken}: logs in with the PIN, and then makes the PKCS#11 calls that it receives. */
 import {
-  CKD_NULL,
+  CKD,
   CKF_TOKEN_INITIALIZED,
   CryptokiFailure,
   loadCryptoki,
@@ -32,7 +32,7 @@ function outcomeOf(work: () => unknown): { value: unknown } | { refusal: string 
 function mechanismOf(derivation: Derivation): Mechanism {
   if ('publicValue' in derivation) return mechanism(derivation.type, derivation.publicValue);
   return 'point' in derivation
-    ? structure(derivation.type, [CKD_NULL, 0, 0, derivation.point.length, { pointer: derivation.point }])
+    ? structure(derivation.type, [CKD.NULL, 0, 0, derivation.point.length, { pointer: derivation.point }])
     : structure(derivation.type, [{ pointer: derivation.data }, derivation.data.length]);
 }
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { aesCtr, CKA, CKK, CKM, derivationFrom, mechanism } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { ObservedObject } from '../model/object.ts';
-import { type Proof, type ProveContext, THROW_AWAY } from '../pkcs11/proving/proof.ts';
+import type { Proof, ProveContext } from '../pkcs11/proving/proof.ts';
 import { signingUse, type Use } from '../pkcs11/proving/use.ts';
 import type { KeyKind } from './key-kind.ts';
 
@@ -16,10 +16,9 @@ export const aes = {
   },
   // SoftHSM says "mechanism invalid" of an AES key without a value, and of a mechanism that it does not have.
   sample: ({ cryptoki, session }) =>
-    cryptoki.create(session, [
-      ...THROW_AWAY.filter(([type]) => type !== CKA.KEY_TYPE),
-      [CKA.KEY_TYPE, CKK.AES],
-      [CKA.VALUE, randomBytes(32)],
+    cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
+      [CKA.TOKEN, false],
     ]),
   uses: usesOf,
 } as const satisfies KeyKind;
@@ -71,8 +70,8 @@ function usesOf(context: ProveContext, { attributes }: ObservedObject): Use[] {
   ];
 }
 
-function wrapThrowAway({ cryptoki, session, keyWrap }: ProveContext, key: bigint, value: Uint8Array): void {
-  const throwAway = cryptoki.create(session, [...THROW_AWAY, [CKA.VALUE, value]]);
+function wrapThrowAway({ cryptoki, session, keyWrap, values }: ProveContext, key: bigint, value: Uint8Array): void {
+  const throwAway = values.make(value);
   try {
     cryptoki.wrapKey(session, keyWrap, key, throwAway);
   } finally {
@@ -80,7 +79,7 @@ function wrapThrowAway({ cryptoki, session, keyWrap }: ProveContext, key: bigint
   }
 }
 
-function deriveThrowAway({ cryptoki, session }: ProveContext, key: bigint, block: Uint8Array): void {
+function deriveThrowAway({ cryptoki, session, values }: ProveContext, key: bigint, block: Uint8Array): void {
   const how = derivationFrom(CKM.AES_ECB_ENCRYPT_DATA, block);
-  cryptoki.destroy(session, cryptoki.deriveKey(session, how, key, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]));
+  cryptoki.destroy(session, cryptoki.deriveKey(session, how, key, [...values.readable, [CKA.VALUE_LEN, 32]]));
 }

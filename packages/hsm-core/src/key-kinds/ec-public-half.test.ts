@@ -5,8 +5,11 @@ import { hex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
 import type { Attributes } from '../model/attributes.ts';
 import { CURVES, curveOf } from '../model/curve.ts';
+import { derivedBy, type Kdf } from '../model/kdf.ts';
 import type { ObservedObject } from '../model/object.ts';
+import type { Agreement } from '../pkcs11/agreement.ts';
 import { PublicKeys } from '../pkcs11/reading/public-keys.ts';
+import { soundSession } from '../testing/sound-session.ts';
 import { findPublicHalf, softwareAgreement } from './ec-public-half.ts';
 
 const P256 = CURVES[0]!;
@@ -16,7 +19,8 @@ const pair = () => generateKeyPairSync('ec', { namedCurve: P256.openssl });
 const spki = (key: KeyObject): Uint8Array => new Uint8Array(key.export({ format: 'der', type: 'spki' }));
 
 /** A token that keeps one private key without its point, and agrees and signs with it in software. */
-function token(key: KeyObject) {
+function token(key: KeyObject, { kdf = 'null' }: { kdf?: Kdf } = {}) {
+  const agreement: Agreement = { kdfs: [kdf], pointEncoding: 'raw' };
   const derived = new Map<bigint, Buffer>();
   let signatures = 0;
   const cryptoki: Partial<Cryptoki> = {
@@ -29,13 +33,13 @@ function token(key: KeyObject) {
     deriveKey: (_session: bigint, { keep = [] }: Mechanism, _key: bigint, _template: Template) => {
       const ours = createECDH(P256.openssl);
       ours.setPrivateKey(Buffer.from(key.export({ format: 'jwk' }).d!, 'base64url'));
-      derived.set(9n, ours.computeSecret(keep[0]!));
+      derived.set(9n, Buffer.from(derivedBy(kdf, ours.computeSecret(keep[0]!), P256.fieldBytes)));
       return 9n;
     },
     destroy: (_session: bigint, handle: bigint) => derived.delete(handle),
   };
   return {
-    context: { cryptoki: partialCryptoki(cryptoki), session: 1n },
+    context: soundSession(partialCryptoki(cryptoki), { agreement }),
     derived,
     signatures: () => signatures,
   };
@@ -126,6 +130,17 @@ describe('the public half of a private key that is kept without its point', () =
     const found = findPublicHalf(context, observed('private-key', { derive: true }), { publicKeys: beside() })!;
     expect(hex(found.slice(-64, -32))).toBe(hex(spki(ours.publicKey).slice(-64, -32)));
     expect(derived.size).toBe(0);
+  });
+
+  it('is that of a key beside it, or the expected one, where the token only derives by X9.63', () => {
+    const [ours, other] = [pair(), pair()];
+    const { context } = token(ours.privateKey, { kdf: 'sha256' });
+    const key = observed('private-key', { derive: true });
+    const publicKeys = beside(publicKey(other.publicKey, ''), publicKey(ours.publicKey, 'another'));
+    expect(findPublicHalf(context, key, { publicKeys })).toEqual(spki(ours.publicKey));
+    const expected = spki(ours.publicKey);
+    expect(findPublicHalf(context, key, { publicKeys: beside(), expected })).toEqual(expected);
+    expect(findPublicHalf(context, key, { publicKeys: beside(publicKey(other.publicKey, '')) })).toBeUndefined();
   });
 
   it.each<[string, Attributes]>([

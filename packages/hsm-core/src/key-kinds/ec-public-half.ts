@@ -4,18 +4,20 @@
  * with the generator. IDs only order the candidates; the use decides.
  */
 import { createECDH, createHash, randomBytes, verify } from 'node:crypto';
-import { CKA, CKK, CKM, CKO, type Cryptoki, CryptokiFailure, ecdh, mechanism } from '@antipode/cryptoki';
+import { CKA, CKM, CryptokiFailure, mechanism } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import { type Curve, curveOf, toBigInt } from '../model/curve.ts';
 import { OCTET_STRING, tlvOf } from '../model/der.ts';
 import { agreement, recoverPoints } from '../model/ecdsa-recovery.ts';
+import { derivedBy } from '../model/kdf.ts';
 import type { ObservedObject } from '../model/object.ts';
 import { ecPublicHalf, openedKey, pointOf, uncompressed } from '../model/public-half.ts';
+import { agreeingWith, localKdf } from '../pkcs11/agreement.ts';
 import type { Clues } from '../pkcs11/reading/public-keys.ts';
 import { isSoftwareRefusal } from '../pkcs11/reading/software-refusal.ts';
-import type { TokenSession } from '../pkcs11/token-session.ts';
+import type { WrappingSession } from '../pkcs11/token-session.ts';
 
-export function findPublicHalf(context: TokenSession, key: ObservedObject, clues: Clues): Uint8Array | undefined {
+export function findPublicHalf(context: WrappingSession, key: ObservedObject, clues: Clues): Uint8Array | undefined {
   // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
   const curve = curveOf(key.curveParams);
   if (curve === undefined) return undefined;
@@ -36,7 +38,7 @@ function allows(key: ObservedObject, type: number): boolean {
 }
 
 function fromSignatures(
-  { cryptoki, session }: TokenSession,
+  { cryptoki, session }: WrappingSession,
   key: ObservedObject,
   curve: Curve,
   { publicKeys, expected }: Clues,
@@ -68,18 +70,17 @@ function fromSignatures(
  * x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good.
  */
 function fromAgreement(
-  context: TokenSession,
+  context: WrappingSession,
   key: ObservedObject,
   curve: Curve,
-  { expected }: Clues,
+  { publicKeys, expected }: Clues,
 ): Uint8Array | undefined {
-  const x = agree(context.cryptoki, context.session, {
-    privateKey: key.handle,
-    point: curve.generator,
-    bytes: curve.fieldBytes,
-  });
-  if (expected !== undefined && bytesEqual(pointOf(curve, expected).subarray(1, 1 + curve.fieldBytes), x))
-    return expected;
+  const x = agree(context, { privateKey: key.handle, point: curve.generator, bytes: curve.fieldBytes });
+  const isOf = (half: Uint8Array): boolean =>
+    bytesEqual(agreedValue(context, pointOf(curve, half).subarray(1, 1 + curve.fieldBytes)), x);
+  if (expected !== undefined && isOf(expected)) return expected;
+  // A function that derives a key does not lead back to the coordinate: only a public key beside it can be tried.
+  if (localKdf(context.agreement) !== 'null') return [...publicKeys.candidates(key)].find(isOf);
   // Undefined where the key does not agree as its curve has it: that is the key's fault, and nobody else's.
   const point = uncompressed(curve, Buffer.concat([Uint8Array.of(2), x]));
   return point && ecPublicHalf(curve, point);
@@ -90,24 +91,21 @@ function fromAgreement(
  * thrown away (a proof): the agreed value protects nothing.
  */
 export function agree(
-  cryptoki: Cryptoki,
-  session: bigint,
+  { cryptoki, session, agreement, values }: WrappingSession,
   { privateKey, point, bytes }: { privateKey: bigint; point: Uint8Array; bytes: number },
-): Buffer {
-  const secret = cryptoki.deriveKey(session, ecdh(point), privateKey, [
-    [CKA.CLASS, CKO.SECRET_KEY],
-    [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-    [CKA.TOKEN, false],
-    [CKA.SENSITIVE, false],
-    [CKA.EXTRACTABLE, true],
-    [CKA.VALUE_LEN, bytes],
-  ]);
+): Uint8Array {
+  const how = agreeingWith(point, localKdf(agreement), agreement);
+  const secret = cryptoki.deriveKey(session, how, privateKey, [...values.readable, [CKA.VALUE_LEN, bytes]]);
   try {
-    return Buffer.from(cryptoki.attributes(session, secret, [CKA.VALUE])?.get(CKA.VALUE) ?? Buffer.alloc(0));
+    return Uint8Array.from(values.read(secret) ?? []);
   } finally {
     cryptoki.destroy(session, secret);
   }
 }
+
+/** The value that {@link agree} reads where both sides have agreed on this secret. */
+export const agreedValue = ({ agreement }: WrappingSession, secret: Uint8Array): Uint8Array =>
+  derivedBy(localKdf(agreement), secret, secret.length);
 
 /**
  * The result of the same agreement in software, from the public half. The point is bare, as the standard has it, and

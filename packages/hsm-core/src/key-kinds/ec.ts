@@ -8,7 +8,7 @@ import type { ObservedObject } from '../model/object.ts';
 import { barePoint, curveIn, ecPublicHalf, pointOf } from '../model/public-half.ts';
 import { type Proof, type ProveContext, RefusedToAny } from '../pkcs11/proving/proof.ts';
 import { signingUse, type Use } from '../pkcs11/proving/use.ts';
-import { agree, findPublicHalf, softwareAgreement } from './ec-public-half.ts';
+import { agree, agreedValue, findPublicHalf, softwareAgreement } from './ec-public-half.ts';
 import type { KeyKind, PairKind } from './key-kind.ts';
 
 const pair: PairKind = {
@@ -70,8 +70,8 @@ function useEc(proof: Proof): void {
   if (attributes.derive) {
     useOn(proof, curve, 'derive', CKM.ECDH1_DERIVE, (key, isOurs) => {
       const { point, secret } = softwareAgreement(curve, pointOf(curve, publicHalf));
-      const agreed = agree(cryptoki, session, { privateKey: key, point, bytes: curve.fieldBytes });
-      return !isOurs || bytesEqual(agreed, secret);
+      const agreed = agree(proof.context, { privateKey: key, point, bytes: curve.fieldBytes });
+      return !isOurs || bytesEqual(agreed, agreedValue(proof.context, secret));
     });
   }
 }
@@ -132,12 +132,10 @@ function refusesAny(
 }
 
 function usesOf(context: ProveContext, { attributes, curveParams }: ObservedObject): Use[] {
-  const { cryptoki, session } = context;
   // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
   const curve = curveOf(curveParams);
   const bytes = curve?.fieldBytes ?? 0;
-  const agreeing = (privateKey: bigint) =>
-    curve && agree(cryptoki, session, { privateKey, point: curve.generator, bytes });
+  const agreeing = (privateKey: bigint) => curve && agree(context, { privateKey, point: curve.generator, bytes });
   return [
     signingUse(context, attributes, { type: CKM.ECDSA, data: randomBytes(32) }),
     { flag: attributes.derive === true && curve !== undefined, type: CKM.ECDH1_DERIVE, work: agreeing },

@@ -1,7 +1,7 @@
 /** Secrets without a cipher of their own: MACs, and derivation. */
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, derivationFrom, mechanism } from '@antipode/cryptoki';
-import { type Proof, THROW_AWAY } from '../pkcs11/proving/proof.ts';
+import type { Proof } from '../pkcs11/proving/proof.ts';
 import { signingUse } from '../pkcs11/proving/use.ts';
 import type { KeyKind } from './key-kind.ts';
 
@@ -21,12 +21,12 @@ export const genericSecret = {
 function useSecret(proof: Proof): void {
   proof.useMac([CKM.SHA256_HMAC, CKM.SHA_1_HMAC], 32);
   if (!proof.item.attributes.derive) return;
-  const { cryptoki, session } = proof.context;
+  const { cryptoki, session, values } = proof.context;
   const block = proof.nonce.subarray(0, 32);
   proof.use('derive', [CKM.SHA256_KEY_DERIVATION, CKM.CONCATENATE_BASE_AND_DATA], (type) => {
     const how = type === CKM.SHA256_KEY_DERIVATION ? mechanism(type) : derivationFrom(type, block);
     // It tells of the secret, so that nobody reads it: rewrapping has shown the value.
-    const hidden = THROW_AWAY.map(
+    const hidden = values.readable.map(
       ([attribute, value]) =>
         [attribute, attribute === CKA.SENSITIVE ? true : attribute === CKA.EXTRACTABLE ? false : value] as const,
     );

@@ -4,7 +4,7 @@ import type { KeyType, ObservedObject } from '../model/object.ts';
 import type { Proof, ProveContext } from '../pkcs11/proving/proof.ts';
 import type { Use } from '../pkcs11/proving/use.ts';
 import type { Clues } from '../pkcs11/reading/public-keys.ts';
-import type { TokenSession } from '../pkcs11/token-session.ts';
+import type { TokenSession, WrappingSession } from '../pkcs11/token-session.ts';
 import type { UnwrapItem } from '../provider/restorer.ts';
 
 /** Attribute values of one object, by number; undefined where the token gave none. */
@@ -25,7 +25,7 @@ export interface PairKind {
   /** CKA_EC_PARAMS, where the kind has curves. */
   curveParams?(value: Values): Uint8Array | undefined;
   /** Finds the public half of a private key that does not show it, by using the key. */
-  findPublicHalf?(context: TokenSession, key: ObservedObject, clues: Clues): Uint8Array | undefined;
+  findPublicHalf?(context: WrappingSession, key: ObservedObject, clues: Clues): Uint8Array | undefined;
   /** Entries of an unwrap template for a token that does not take them from the blob (`wantsPoint`). */
   besideBlob?(item: UnwrapItem): Template;
 }

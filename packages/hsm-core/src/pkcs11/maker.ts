@@ -3,14 +3,15 @@
  * An attribute that the token refuses fails the object, and is never left out. How tokens differ here, and how the
  * maker deals with it: docs/devices.
  */
-import { randomBytes } from 'node:crypto';
 import {
   BLOB_REFUSALS,
   CKA,
   CKK,
+  CKM,
   CKO,
   CryptokiFailure,
   type Mechanism,
+  mechanism as mechanismOf,
   SessionFailure,
   type Template,
   translate,
@@ -45,7 +46,7 @@ export interface Opening {
   readonly wrapping: Handle;
 }
 
-export interface MakerContext extends WrappingSession {
+export interface MakerContext extends Pick<WrappingSession, 'cryptoki' | 'session' | 'keyWrap'> {
   readonly objects: ObjectReader;
   readonly quirks: RestoringQuirks & { readonly keepsOnePerId: boolean; readonly unenforced?: readonly Protection[] };
 }
@@ -186,7 +187,7 @@ export class Maker {
     const { cryptoki, session } = this.#context;
     const made: Handle[] = [];
     try {
-      made.push(cryptoki.create(session, [...SECRET, ...SESSION_KEY, [CKA.VALUE, randomBytes(32)]]));
+      made.push(cryptoki.generateKey(session, mechanismOf(CKM.AES_KEY_GEN), [[CKA.VALUE_LEN, 32], ...SESSION_KEY]));
       const blob = cryptoki.wrapKey(session, mechanism, wrapping, made[0]!);
       made.push(cryptoki.unwrapKey(session, mechanism, under, blob, [...SECRET, ...SESSION_KEY]));
     } catch (thrown) {
@@ -299,7 +300,7 @@ const NO_SUBJECT: Template = [[CKA.SUBJECT, NOTHING]];
 
 const SECRET: Template = [
   [CKA.CLASS, CKO.SECRET_KEY],
-  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+  [CKA.KEY_TYPE, CKK.AES],
 ];
 
 /**

@@ -50,12 +50,9 @@ export class Pkcs11Prover implements Prover {
   }
 
   #proveContext(domainKey: Handle): ProveContext {
-    const { cryptoki, session, keyWrap } = this.#context;
     const { objects, digests, loginForUse } = this.#parts;
     return {
-      cryptoki,
-      session,
-      keyWrap,
+      ...this.#context,
       objects,
       domainKey,
       loginForUse,

@@ -3,12 +3,13 @@
  * process (worker/main.ts) and is the only code that touches key material; nothing of it leaves in the clear (I5).
  */
 import { randomBytes } from 'node:crypto';
-import { type Cryptoki, mechanism, type TokenInfo, translate } from '@antipode/cryptoki';
+import { type Cryptoki, type TokenInfo, translate } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
 import type { HsmProvider, PartitionDescription, Protection } from '../provider/provider.ts';
 import { PROTECTIONS } from '../provider/provider.ts';
 import { Pkcs11ExactSealer } from './exact/exact-sealer.ts';
 import { ValueDigests } from './exact/value-digests.ts';
+import { findCrossing, wrappingSession } from './known-values.ts';
 import { Maker } from './maker.ts';
 import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
 import { Pkcs11OwnKeys } from './own-keys/own-keys.ts';
@@ -21,7 +22,7 @@ import { ObjectReader } from './reading/object-reader.ts';
 import { PublicHalves } from './reading/public-halves.ts';
 import { Pkcs11Restorer } from './restorer.ts';
 import { Pkcs11Sealer } from './sealer.ts';
-import { findKeyWrapMechanism, namingLacks } from './self-test/mechanisms.ts';
+import { findMechanisms, type MechanismSettings, namingLacks } from './self-test/mechanisms.ts';
 import { tryTemplates } from './self-test/templates.ts';
 import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session/session.ts';
 import { SessionProbe } from './session/session-probe.ts';
@@ -34,12 +35,12 @@ export async function openProvider(config: PartitionConfig, search?: SlotSearch)
     const probe = new SessionProbe({ cryptoki, session });
     const { vendorAttributes = [] } = config;
     const objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32), vendorAttributes });
-    const quirks = await findQuirks(opened, { objects, accepted: config.acceptUnenforced ?? [] });
+    const quirks = await findQuirks(opened, { objects, accepted: config.acceptUnenforced ?? [], settings: config });
     return composed(opened, { config, probe, objects, quirks });
   } catch (thrown) {
     const error = translate(thrown);
     const named = await Promise.resolve()
-      .then(() => namingLacks(error, cryptoki, session))
+      .then(() => namingLacks(error, { cryptoki, session }, config))
       .catch(() => error);
     end(cryptoki, session);
     throw named;
@@ -49,25 +50,36 @@ export async function openProvider(config: PartitionConfig, search?: SlotSearch)
 /** Everything that is asked of a device before anybody relies on it. */
 async function findQuirks(
   { cryptoki, session, token }: OpenSession,
-  { objects, accepted }: { objects: ObjectReader; accepted: readonly Protection[] },
+  {
+    objects,
+    accepted,
+    settings,
+  }: { objects: ObjectReader; accepted: readonly Protection[]; settings: MechanismSettings },
 ): Promise<Quirks> {
-  const keyWrap = mechanism(findKeyWrapMechanism(cryptoki, session));
-  const tried = findUnenforced({ cryptoki, session, keyWrap });
-  checkProtections(tried, { token, accepted });
-  const { breaches, ...restoring } = await tryTemplates(
-    { cryptoki, session },
-    { quirks: { keyWrap, unenforced: tried }, objects },
-  );
-  // A key made by the real templates may keep less.
-  const unenforced = PROTECTIONS.filter((one) => tried.includes(one) || breaches.includes(one));
-  checkProtections(unenforced, { token, accepted });
-  return {
-    keyWrap,
-    unenforced,
-    ...restoring,
-    reusesHandles: reusesHandles({ cryptoki, session }),
-    keepsOnePerId: keepsOnePerId(token),
-  };
+  const mechanisms = findMechanisms({ cryptoki, session }, settings);
+  const crossing = findCrossing({ cryptoki, session, ...mechanisms });
+  const context = wrappingSession({ cryptoki, session }, { ...mechanisms, crossing });
+  try {
+    const tried = findUnenforced(context);
+    checkProtections(tried, { token, accepted });
+    const { breaches, ...restoring } = await tryTemplates(context, {
+      quirks: { ...mechanisms, crossing, unenforced: tried },
+      objects,
+    });
+    // A key made by the real templates may keep less.
+    const unenforced = PROTECTIONS.filter((one) => tried.includes(one) || breaches.includes(one));
+    checkProtections(unenforced, { token, accepted });
+    return {
+      ...mechanisms,
+      crossing,
+      unenforced,
+      ...restoring,
+      reusesHandles: reusesHandles({ cryptoki, session }),
+      keepsOnePerId: keepsOnePerId(token),
+    };
+  } finally {
+    context.values.forget();
+  }
 }
 
 /**
@@ -95,8 +107,7 @@ interface Parts {
 
 function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts): HsmProvider {
   const { cryptoki, session, token, silentSlots, freeSlots, flags, loginAgain, loginForUse } = opened;
-  const { keyWrap } = quirks;
-  const context = { cryptoki, session, keyWrap };
+  const context = wrappingSession({ cryptoki, session }, quirks);
   const wrappingKeys = new WrappingKeys();
   const publicHalves = new PublicHalves(context, quirks);
   const reader = new Pkcs11Reader(context, { objects, publicHalves, probe, reusesHandles: quirks.reusesHandles });

@@ -13,12 +13,18 @@ import {
   type TokenInfo,
 } from '@antipode/cryptoki';
 import type { Protection } from '../provider/provider.ts';
+import type { Agreement } from './agreement.ts';
+import type { Crossing } from './known-values.ts';
 import type { TokenSession } from './token-session.ts';
 
 /** Knowledge without which no key of our own can be made. */
 export interface KeyQuirks {
   /** By which the token wraps as RFC 5649 has it. SoftHSM gives that the number under which NSS has another format. */
   readonly keyWrap: Mechanism;
+  /** SoftHSM offers no key derivation function; AWS CloudHSM offers nothing else. */
+  readonly agreement: Agreement;
+  /** A token in FIPS mode takes and shows no secret in the clear. */
+  readonly crossing: Crossing;
   /**
    * Protections that the token promises of a key and does not keep: NSS wraps what is not extractable, opencryptoki
    * ignores some in C_UnwrapKey. Our own keys are not given what is not kept.

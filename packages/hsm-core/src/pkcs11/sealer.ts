@@ -11,7 +11,7 @@ import { checkTagOf, tagOf } from './own-keys/tags.ts';
 import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import type { KeyQuirks } from './quirks.ts';
 import { readValue } from './reading/value.ts';
-import type { TokenSession, WrappingSession } from './token-session.ts';
+import type { WrappingSession } from './token-session.ts';
 
 export class Pkcs11Sealer implements Sealer {
   readonly #context: WrappingSession;
@@ -19,11 +19,8 @@ export class Pkcs11Sealer implements Sealer {
   /** Whether the token would give what is not extractable: then it is asked first. */
   readonly #asksExtractable: boolean;
 
-  constructor(
-    { cryptoki, session }: TokenSession,
-    { quirks, wrappingKeys }: { quirks: KeyQuirks; wrappingKeys: WrappingKeys },
-  ) {
-    this.#context = { cryptoki, session, keyWrap: quirks.keyWrap };
+  constructor(context: WrappingSession, { quirks, wrappingKeys }: { quirks: KeyQuirks; wrappingKeys: WrappingKeys }) {
+    this.#context = context;
     this.#wrappingKeys = wrappingKeys;
     this.#asksExtractable = quirks.unenforced.includes('extractable');
   }

@@ -1,4 +1,5 @@
 /** How a domain key comes from one partition to another. Every handle here is a session object. */
+import type { Kdf } from '../model/kdf.ts';
 import type { Handle } from '../model/object.ts';
 
 export interface KeyExchange {
@@ -6,8 +7,16 @@ export interface KeyExchange {
   generateDomainKey(): Promise<Handle>;
   /** A fresh ECDH P-256 pair, session only. The point is uncompressed (SEC 1, 2.3.3). */
   generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }>;
-  /** Derives the unextractable AES-256 exchange key from our ephemeral key and the peer's point. */
-  deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: 'wrap' | 'unwrap' }): Promise<Handle>;
+  /**
+   * Derives the unextractable AES-256 exchange key from our ephemeral key and the peer's point, by a function that both
+   * sides offer: none where nothing else is said.
+   */
+  deriveExchangeKey(options: {
+    ephemeral: Handle;
+    peerPoint: Uint8Array;
+    use: 'wrap' | 'unwrap';
+    kdf?: Kdf;
+  }): Promise<Handle>;
   /**
    * Wraps the session domain key under the exchange key (RFC 5649); for a `receiver`, the public half of a receiving
    * key, under that one first (RSA-OAEP).

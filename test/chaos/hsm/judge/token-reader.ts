@@ -6,7 +6,7 @@
 import { createHash, type KeyObject, verify } from 'node:crypto';
 import {
   CKA,
-  CKD_NULL,
+  CKD,
   CKF_OS_LOCKING_OK,
   CKK,
   CKM,
@@ -245,7 +245,7 @@ class Use {
       return signer === undefined ? undefined : `ecdsa ${digest(spki(signer))}`;
     }
     if (!this.#may(DERIVE)) return undefined;
-    const how = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, GENERATOR.length, { pointer: GENERATOR }]);
+    const how = structure(CKM.ECDH1_DERIVE, [CKD.NULL, 0, 0, GENERATOR.length, { pointer: GENERATOR }]);
     const agreed = cryptoki.deriveKey(session, how, handle, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]);
     try {
       return this.#value('ecdh', cryptoki.attributes(session, agreed, [CKA.VALUE])?.get(CKA.VALUE));

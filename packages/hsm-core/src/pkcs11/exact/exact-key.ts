@@ -4,7 +4,7 @@
  * batch of an apply, and lie in no token. Between the two they are wrapped under the domain key.
  */
 import { randomBytes } from 'node:crypto';
-import { CKA, CKM, mechanism, rsaOaep, type Template } from '@antipode/cryptoki';
+import { CKA, CKK, CKM, CKO, mechanism, rsaOaep, type Template } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
 import type { ExactKey } from '../../provider/exact-sealer.ts';
@@ -15,7 +15,7 @@ import { findBreaches } from '../own-keys/protections.ts';
 import { publicKeyTemplate, readPublicHalf } from '../own-keys/receiving-key.ts';
 import type { KeyQuirks } from '../quirks.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
-import { KNOWN_VALUES, knownSecret, softwareDigest, unlessRefused, type ValueDigests } from './value-digests.ts';
+import { KNOWN_VALUES, softwareDigest, unlessRefused, type ValueDigests } from './value-digests.ts';
 
 const MODULUS_BITS = 3072;
 
@@ -134,9 +134,13 @@ function openPrivateHalf({ context, quirks }: ExactContext, domainKey: Handle, b
 }
 
 /** A secret for the time of a trial: nothing of it can be read or taken out. */
-const HIDDEN: Template = knownSecret(new Uint8Array())
-  .filter(([type]) => type !== CKA.VALUE)
-  .map((entry) => (entry[0] === CKA.EXTRACTABLE ? [CKA.EXTRACTABLE, false] : entry));
+const HIDDEN: Template = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+  [CKA.TOKEN, false],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, false],
+];
 
 /** Opens what was carried, as a session key that the caller destroys. @throws CryptokiFailure */
 export const openCarriedSecret = ({ cryptoki, session }: TokenSession, opening: Handle, carried: Uint8Array): Handle =>
@@ -156,7 +160,7 @@ function isSound(
   const isRight = (value: Uint8Array): boolean => {
     const made: Handle[] = [];
     try {
-      made.push(cryptoki.create(session, knownSecret(value)));
+      made.push(context.values.make(value));
       const carried = cryptoki.wrapKey(session, rsaOaep(), wrapping, made[0]!);
       made.push(openCarriedSecret(context, opening, carried));
       if (!bytesEqual(digests.digest(salt, made[1]!), softwareDigest(salt, value))) return false;

@@ -4,7 +4,7 @@
  * guess of a weak secret who does not hold the domain key.
  */
 import { createHash } from 'node:crypto';
-import { CKA, CKK, CKM, CKO, CryptokiFailure, mechanism } from '@antipode/cryptoki';
+import { CKM, CryptokiFailure, mechanism } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
 import { tagOf } from '../own-keys/tags.ts';
@@ -56,8 +56,8 @@ export class ValueDigests {
   }
 
   #isRight(value: Uint8Array): boolean {
-    const { cryptoki, session } = this.#context;
-    const made = unlessRefused(() => cryptoki.create(session, knownSecret(value)));
+    const { cryptoki, session, values } = this.#context;
+    const made = unlessRefused(() => values.make(value));
     if (made === undefined) return false;
     try {
       const digest = unlessRefused(() => this.digest(SALT, made));
@@ -67,17 +67,6 @@ export class ValueDigests {
     }
   }
 }
-
-/** A throw-away session key with a value that everybody knows. */
-export const knownSecret = (value: Uint8Array) =>
-  [
-    [CKA.CLASS, CKO.SECRET_KEY],
-    [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-    [CKA.TOKEN, false],
-    [CKA.SENSITIVE, true],
-    [CKA.EXTRACTABLE, true],
-    [CKA.VALUE, value],
-  ] as const;
 
 export const softwareDigest = (salt: Uint8Array, value: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(salt).update(value).digest());

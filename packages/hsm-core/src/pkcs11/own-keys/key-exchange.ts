@@ -2,11 +2,13 @@
  * The exchange that brings a domain key here: what is extractable lives in the session, for the time of one
  * distribution.
  */
-import { CKA, CKM, ecdh, mechanism, type Template } from '@antipode/cryptoki';
+import { CKA, CKM, mechanism, type Template } from '@antipode/cryptoki';
+import type { Kdf } from '../../model/kdf.ts';
 import type { Handle } from '../../model/object.ts';
 import type { KeyExchange } from '../../provider/key-exchange.ts';
+import { agreeingWith, POINT_BYTES } from '../agreement.ts';
 import type { KeyQuirks } from '../quirks.ts';
-import type { TokenSession, WrappingSession } from '../token-session.ts';
+import type { WrappingSession } from '../token-session.ts';
 import { checkKept } from './check-kept.ts';
 import { unwrapNarrowed } from './narrowing.ts';
 import { generateP256 } from './p256.ts';
@@ -18,15 +20,12 @@ const NO_USE: Template = [CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.DE
   (flag) => [flag, false] as const,
 );
 
-/** SEC 1, 2.3.3: one byte, and two coordinates of P-256. It ends a SubjectPublicKeyInfo. */
-const POINT_BYTES = 65;
-
 export class Pkcs11KeyExchange implements KeyExchange {
   readonly #context: WrappingSession;
   readonly #quirks: KeyQuirks;
 
-  constructor({ cryptoki, session }: TokenSession, quirks: KeyQuirks) {
-    this.#context = { cryptoki, session, keyWrap: quirks.keyWrap };
+  constructor(context: WrappingSession, quirks: KeyQuirks) {
+    this.#context = context;
     this.#quirks = quirks;
   }
 
@@ -60,14 +59,17 @@ export class Pkcs11KeyExchange implements KeyExchange {
     ephemeral,
     peerPoint,
     use,
+    kdf = 'null',
   }: {
     ephemeral: Handle;
     peerPoint: Uint8Array;
     use: 'wrap' | 'unwrap';
+    kdf?: Kdf;
   }): Promise<Handle> {
-    const { cryptoki, session } = this.#context;
+    const { cryptoki, session, agreement } = this.#context;
     // SoftHSM knows no key derivation function. Sound without one because both points are fresh, signed, and used once.
-    return cryptoki.deriveKey(session, ecdh(peerPoint), ephemeral, exchangeKeyPolicy(this.#quirks, use));
+    const how = agreeingWith(peerPoint, kdf, agreement);
+    return cryptoki.deriveKey(session, how, ephemeral, exchangeKeyPolicy(this.#quirks, use));
   }
 
   async wrapDomainKey({
@@ -130,8 +132,9 @@ export class Pkcs11KeyExchange implements KeyExchange {
       const [sender, receiver] = [await this.generateEphemeral(), await this.generateEphemeral()];
       keep(sender.handle);
       keep(receiver.handle);
+      const kdf = this.#context.agreement.kdfs[0]!;
       const derive = async (ours: Handle, peerPoint: Uint8Array, use: 'wrap' | 'unwrap'): Promise<Handle> =>
-        keep(await this.deriveExchangeKey({ ephemeral: ours, peerPoint, use }));
+        keep(await this.deriveExchangeKey({ ephemeral: ours, peerPoint, use, kdf }));
       const wrapping = await derive(sender.handle, receiver.point, 'wrap');
       const unwrapping = await derive(receiver.handle, sender.point, 'unwrap');
       const born = keep(await this.generateDomainKey());

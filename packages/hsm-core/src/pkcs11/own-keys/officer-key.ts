@@ -3,8 +3,7 @@
  * template with CKA_TRUSTED=true. Only the security officer can give a key that attribute, so nobody else unwraps
  * anything with it.
  */
-import { randomBytes } from 'node:crypto';
-import { CKA, CKK, CKO, CryptokiFailure, rsaOaep, type Template } from '@antipode/cryptoki';
+import { CKA, CKK, CKM, CKO, CryptokiFailure, mechanism, rsaOaep, type Template } from '@antipode/cryptoki';
 import { isOfficerKeyOf } from '../../model/identity.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
 import { trustedKeyPolicy } from './policy.ts';
@@ -88,12 +87,10 @@ function isUselessToTheUser(
   };
   try {
     const publicKey = cryptoki.create(session, publicKeyTemplate(publicHalf));
-    const secret = cryptoki.create(session, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, CKK.AES],
+    const secret = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
       [CKA.TOKEN, false],
       [CKA.EXTRACTABLE, true],
-      [CKA.VALUE, randomBytes(32)],
     ]);
     made.push(publicKey, secret);
     const sealed = cryptoki.wrapKey(session, rsaOaep(), publicKey, secret);

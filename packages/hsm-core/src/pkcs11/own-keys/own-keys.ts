@@ -17,7 +17,7 @@ import {
 } from '../../provider/provider.ts';
 import type { KeyQuirks } from '../quirks.ts';
 import type { SessionProbe } from '../session/session-probe.ts';
-import type { TokenSession, WrappingSession } from '../token-session.ts';
+import type { WrappingSession } from '../token-session.ts';
 import { checkKept } from './check-kept.ts';
 import { findOfficerKeys, findUnwrapOnly, generateOfficerKey } from './officer-key.ts';
 import { generateP256, isHalfOf } from './p256.ts';
@@ -51,8 +51,8 @@ export class Pkcs11OwnKeys implements OwnKeys {
   readonly #shown = new Set<Protection>();
   #keepsWrapWithTrusted: boolean | undefined;
 
-  constructor({ cryptoki, session }: TokenSession, parts: OwnKeysParts) {
-    this.#context = { cryptoki, session, keyWrap: parts.quirks.keyWrap };
+  constructor(context: WrappingSession, parts: OwnKeysParts) {
+    this.#context = context;
     this.#quirks = parts.quirks;
     this.#probe = parts.probe;
     this.#wrappingKeys = parts.wrappingKeys;
@@ -164,6 +164,8 @@ export class Pkcs11OwnKeys implements OwnKeys {
     // The knowledge of the session probe is void while another user is logged in.
     this.#context.cryptoki.watch(() => true);
     const officerKey = { ckaId: officerIdOf(identity.ckaId), identity: identity.publicHalf };
+    // They end with the login of the user.
+    this.#context.values.forget();
     const keys = trustAsOfficer(this.#context, { officerKey, officerPinFile, deliveries, ...this.#officerLogin });
     return keys.map((key) => checkTagOf(this.#context, key));
   }

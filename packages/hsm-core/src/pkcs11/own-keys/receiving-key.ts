@@ -4,7 +4,7 @@
  * even a point of his own. A domain key that is sent under this key still reaches him in the token alone,
  * unextractable.
  */
-import { createPublicKey, randomBytes } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import {
   CKA,
   CKK,
@@ -18,7 +18,7 @@ import {
   ulong,
 } from '@antipode/cryptoki';
 import { rsaPublicHalf } from '../../model/public-half.ts';
-import type { TokenSession } from '../token-session.ts';
+import type { TokenSession, WrappingSession } from '../token-session.ts';
 
 const MODULUS_BITS = 3072;
 
@@ -104,7 +104,7 @@ export function readPublicHalf({ cryptoki, session }: TokenSession, key: bigint)
 
 /** Wraps a session domain key for whoever holds the receiving key, and the result under the exchange key. */
 export function wrapForReceiver(
-  { cryptoki, session }: TokenSession,
+  { cryptoki, session, values }: WrappingSession,
   {
     publicHalf,
     domainKey,
@@ -121,7 +121,7 @@ export function wrapForReceiver(
     const receiver = keep(cryptoki.create(session, publicKeyTemplate(publicHalf)));
     const sealed = cryptoki.wrapKey(session, rsaOaep(), receiver, domainKey);
     // Inside the exchange: who learns the receiving key one day must not open what was recorded before.
-    const carried = keep(cryptoki.create(session, [...CARRIED, [CKA.VALUE, sealed]]));
+    const carried = keep(values.make(sealed));
     return new Uint8Array(cryptoki.wrapKey(session, keyWrap, exchangeKey, carried));
   } finally {
     for (const handle of made) cryptoki.destroy(session, handle);
@@ -130,7 +130,7 @@ export function wrapForReceiver(
 
 /** Undoes {@link wrapForReceiver}: what `template` names, and no other key, comes out. */
 export function unwrapAsReceiver(
-  { cryptoki, session }: TokenSession,
+  { cryptoki, session, values }: WrappingSession,
   {
     receiver,
     exchangeKey,
@@ -139,34 +139,25 @@ export function unwrapAsReceiver(
     template,
   }: { receiver: bigint; exchangeKey: bigint; keyWrap: Mechanism; blob: Uint8Array; template: Template },
 ): bigint {
-  const sealed = openCarried({ cryptoki, session }, { exchangeKey, keyWrap, blob });
+  const sealed = openCarried({ cryptoki, session, values }, { exchangeKey, keyWrap, blob });
   return cryptoki.unwrapKey(session, rsaOaep(), receiver, sealed, template);
 }
 
 /** Takes the exchange key off. The result is still wrapped for the key that it was sent to. */
 export function openCarried(
-  { cryptoki, session }: TokenSession,
+  { cryptoki, session, values }: Pick<WrappingSession, 'cryptoki' | 'session' | 'values'>,
   { exchangeKey, keyWrap, blob }: { exchangeKey: bigint; keyWrap: Mechanism; blob: Uint8Array },
 ): Uint8Array {
-  const carried = cryptoki.unwrapKey(session, keyWrap, exchangeKey, blob, CARRIED);
+  const carried = cryptoki.unwrapKey(session, keyWrap, exchangeKey, blob, values.readable);
   try {
-    const sealed = cryptoki.attributes(session, carried, [CKA.VALUE])?.get(CKA.VALUE);
+    // Not a key, but a value that is wrapped in another way already.
+    const sealed = values.read(carried);
     if (sealed === undefined) throw new CryptokiFailure('C_GetAttributeValue', 'CKR_ATTRIBUTE_SENSITIVE');
     return new Uint8Array(sealed);
   } finally {
     cryptoki.destroy(session, carried);
   }
 }
-
-/** Not a key, but what is to be read on the other side: wrapped in another way already. */
-const CARRIED: Template = [
-  [CKA.CLASS, CKO.SECRET_KEY],
-  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-  [CKA.TOKEN, false],
-  [CKA.PRIVATE, true],
-  [CKA.SENSITIVE, false],
-  [CKA.EXTRACTABLE, true],
-];
 
 export function publicKeyTemplate(publicHalf: Uint8Array): Template {
   const { n, e } = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' }).export({
@@ -201,12 +192,10 @@ function holdsToItsTemplate(
   try {
     const publicKey = attempt(() => cryptoki.create(session, publicKeyTemplate(publicHalf)));
     const secret = attempt(() =>
-      cryptoki.create(session, [
-        [CKA.CLASS, CKO.SECRET_KEY],
-        [CKA.KEY_TYPE, CKK.AES],
+      cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+        [CKA.VALUE_LEN, 32],
         [CKA.TOKEN, false],
         [CKA.EXTRACTABLE, true],
-        [CKA.VALUE, randomBytes(32)],
       ]),
     );
     if (publicKey === undefined || secret === undefined) return false;

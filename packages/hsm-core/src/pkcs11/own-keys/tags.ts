@@ -1,5 +1,4 @@
 /** Names of keys and values that do not tell them: only whoever holds the domain key can test a guess. */
-import { CKA, CKK, CKO } from '@antipode/cryptoki';
 import { sha256 } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
 import type { WrappingSession } from '../token-session.ts';
@@ -13,17 +12,11 @@ export const checkTagOf = (context: WrappingSession, domainKey: Handle): Uint8Ar
 
 /** SHA-256 of (SHA-256 of the value, wrapped). */
 export function tagOf(
-  { cryptoki, session, keyWrap }: WrappingSession,
+  { cryptoki, session, keyWrap, values }: WrappingSession,
   domainKey: Handle,
   value: Uint8Array,
 ): Uint8Array {
-  const digest = cryptoki.create(session, [
-    [CKA.CLASS, CKO.SECRET_KEY],
-    [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-    [CKA.TOKEN, false],
-    [CKA.EXTRACTABLE, true],
-    [CKA.VALUE, sha256(value)],
-  ]);
+  const digest = values.make(sha256(value));
   try {
     return sha256(cryptoki.wrapKey(session, keyWrap, domainKey, digest));
   } finally {

@@ -168,12 +168,12 @@ export class Proof {
   }
 
   wrapThrowAway(): void {
-    const { cryptoki, session, keyWrap } = this.context;
+    const { cryptoki, session, keyWrap, values } = this.context;
     const { wrap, unwrap, wrapTemplate } = this.item.attributes;
     const secret = randomBytes(32);
     let blob: Buffer | undefined;
     const wrapped = (): Buffer | undefined => {
-      const throwAway = cryptoki.create(session, [...fitting(wrapTemplate), [CKA.VALUE, secret]]);
+      const throwAway = values.make(secret, nestedTemplate(wrapTemplate ?? new Uint8Array()));
       try {
         return this.by('wrap', (key) => cryptoki.wrapKey(session, keyWrap, key, throwAway));
       } finally {
@@ -194,10 +194,10 @@ export class Proof {
   }
 
   unwrapsTo(how: Mechanism, blob: Uint8Array, secret: Uint8Array, key: bigint): boolean {
-    const { cryptoki, session } = this.context;
-    const unwrapped = cryptoki.unwrapKey(session, how, key, blob, THROW_AWAY);
+    const { cryptoki, session, values } = this.context;
+    const unwrapped = cryptoki.unwrapKey(session, how, key, blob, values.readable);
     try {
-      const value = cryptoki.attributes(session, unwrapped, [CKA.VALUE])?.get(CKA.VALUE);
+      const value = values.read(unwrapped);
       return value !== undefined && bytesEqual(value, secret);
     } finally {
       cryptoki.destroy(session, unwrapped);
@@ -209,10 +209,10 @@ export class Proof {
    * nothing.
    */
   derived(how: Mechanism, bytes = 32): Uint8Array | undefined {
-    const { cryptoki, session } = this.context;
-    const derived = cryptoki.deriveKey(session, how, this.item.handle, [...THROW_AWAY, [CKA.VALUE_LEN, bytes]]);
+    const { cryptoki, session, values } = this.context;
+    const derived = cryptoki.deriveKey(session, how, this.item.handle, [...values.readable, [CKA.VALUE_LEN, bytes]]);
     try {
-      return cryptoki.attributes(session, derived, [CKA.VALUE])?.get(CKA.VALUE);
+      return values.read(derived);
     } finally {
       cryptoki.destroy(session, derived);
     }
@@ -268,13 +268,6 @@ export class Proof {
   }
 }
 
-/** A throw-away key as a CKA_WRAP_TEMPLATE wants those that its key wraps. */
-function fitting(wrapTemplate: Uint8Array | undefined): Template {
-  const wanted = nestedTemplate(wrapTemplate ?? new Uint8Array());
-  const given = new Set(wanted.map(([type]) => type));
-  return [...THROW_AWAY.filter(([type]) => !given.has(type)), ...wanted];
-}
-
 /** Undefined where the token refuses: a step that only prepares a trial is not a finding about the key. */
 function unlessRefused<T>(work: () => T): T | undefined {
   try {
@@ -287,12 +280,3 @@ function unlessRefused<T>(work: () => T): T | undefined {
 
 /** The checks that show the value of a secret. */
 const SHOWS_SECRET: ReadonlySet<string> = new Set(['rewrap', 'value']);
-
-/** A readable session key with nothing to protect. */
-export const THROW_AWAY = [
-  [CKA.CLASS, CKO.SECRET_KEY],
-  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-  [CKA.TOKEN, false],
-  [CKA.SENSITIVE, false],
-  [CKA.EXTRACTABLE, true],
-] as const;

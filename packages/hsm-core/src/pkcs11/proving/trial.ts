@@ -11,13 +11,13 @@ import {
   type Cryptoki,
   CryptokiFailure,
   derivationFrom,
-  ecdh,
   type Mechanism,
   mechanism,
   P256_PARAMS,
   type Template,
 } from '@antipode/cryptoki';
 import { CURVES } from '../../model/curve.ts';
+import { type Agreement, agreeingWith, localKdf } from '../agreement.ts';
 import { unwrapNarrowed } from '../own-keys/narrowing.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
 
@@ -53,14 +53,16 @@ const POINT = CURVES[0]!.generator;
 
 export class Trial {
   readonly keyWrap: Mechanism;
+  readonly #agreement: Agreement;
   readonly #cryptoki: Cryptoki;
   readonly #session: bigint;
   readonly #made: bigint[] = [];
   readonly #wrapping: bigint;
   readonly #cipher: Mechanism | undefined;
 
-  constructor({ cryptoki, session, keyWrap }: WrappingSession) {
+  constructor({ cryptoki, session, keyWrap, agreement }: WrappingSession) {
     this.keyWrap = keyWrap;
+    this.#agreement = agreement;
     this.#cryptoki = cryptoki;
     this.#session = session;
     this.#wrapping = this.key([]);
@@ -109,7 +111,7 @@ export class Trial {
       case 'derive': {
         const base = this.agreementKey([[CKA.DERIVE, true]]);
         const template: Template = [...AES_SESSION_KEY, [CKA.VALUE_LEN, 32], ...rest];
-        return this.#keep(cryptoki.deriveKey(session, agreement(), base, template));
+        return this.#keep(cryptoki.deriveKey(session, this.#agreeing(), base, template));
       }
       case 'unwrap': {
         const blob = cryptoki.wrapKey(session, this.keyWrap, this.#wrapping, this.#wrapping);
@@ -161,7 +163,7 @@ export class Trial {
   }
 
   agree(key: bigint): void {
-    this.#keep(this.#cryptoki.deriveKey(this.#session, agreement(), key, [...SECRET, [CKA.VALUE_LEN, 32]]));
+    this.#keep(this.#cryptoki.deriveKey(this.#session, this.#agreeing(), key, [...SECRET, [CKA.VALUE_LEN, 32]]));
   }
 
   /** A key that can be read, unwrapped by `under`. */
@@ -191,13 +193,15 @@ export class Trial {
     });
   }
 
+  #agreeing(): Mechanism {
+    return agreeingWith(POINT, localKdf(this.#agreement), this.#agreement);
+  }
+
   #keep(handle: bigint): bigint {
     this.#made.push(handle);
     return handle;
   }
 }
-
-const agreement = (): Mechanism => ecdh(POINT);
 
 /** Whether the token says of the key that it has one of these booleans. */
 export function showsAny({ cryptoki, session }: TokenSession, key: bigint, template: Template): boolean {

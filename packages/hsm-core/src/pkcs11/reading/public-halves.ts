@@ -1,7 +1,7 @@
 /** Public halves of private keys that had to be found by use, each with what was read under the key's handle. */
 import { kindOfObject } from '../../key-kinds/kinds.ts';
 import type { Handle, ObservedObject } from '../../model/object.ts';
-import type { TokenSession } from '../token-session.ts';
+import type { WrappingSession } from '../token-session.ts';
 import { PublicKeys } from './public-keys.ts';
 
 interface Known {
@@ -11,13 +11,13 @@ interface Known {
 }
 
 export class PublicHalves {
-  readonly #context: TokenSession;
+  readonly #context: WrappingSession;
   readonly #remembers: boolean;
   readonly #known = new Map<Handle, Known>();
 
   /** Where handles are used again, the next read may be of another key: nothing is remembered. */
-  constructor({ cryptoki, session }: TokenSession, { reusesHandles }: { reusesHandles: boolean }) {
-    this.#context = { cryptoki, session };
+  constructor(context: WrappingSession, { reusesHandles }: { reusesHandles: boolean }) {
+    this.#context = context;
     this.#remembers = !reusesHandles;
   }
 

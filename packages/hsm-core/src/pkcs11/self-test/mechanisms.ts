@@ -2,64 +2,129 @@
  * Finds out by trying what a token can do, with throw-away session keys of known value. Mechanism numbers and flags are
  * not enough: SoftHSM calls RFC 5649 what NSS gives to another format, and its flags lie (facts: pkcs11, 3 and 9.3).
  */
-import { createCipheriv } from 'node:crypto';
-import { CKA, CKK, CKM, CKO, type Cryptoki, CryptokiFailure, ecdh, mechanism, P256_PARAMS } from '@antipode/cryptoki';
+import { randomBytes } from 'node:crypto';
+import { CKA, CKM, CryptokiFailure, type Mechanism, mechanism, P256_PARAMS } from '@antipode/cryptoki';
 import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
-import { CURVES } from '../../model/curve.ts';
+import { KDFS, type Kdf } from '../../model/kdf.ts';
+import { type Agreement, POINT_ENCODINGS, type PointEncoding, SoftwareSide } from '../agreement.ts';
+import { wrapped } from '../known-values.ts';
+import type { TokenSession } from '../token-session.ts';
 
-const KNOWN_KEY = Buffer.alloc(32, 0x5a);
-const KNOWN_SECRET = Buffer.alloc(32, 0xa5);
-
-/** RFC 5649 in software, over the known values: what the token's mechanism must give. */
-function expectedBlob(): Buffer {
-  const cipher = createCipheriv('id-aes256-wrap-pad', KNOWN_KEY, Buffer.from('A65959A6', 'hex'));
-  return Buffer.concat([cipher.update(KNOWN_SECRET), cipher.final()]);
+/** What the configuration of a partition says of mechanisms; the rest is found out. */
+export interface MechanismSettings {
+  readonly kdf?: Kdf;
+  readonly pointEncoding?: PointEncoding;
+  /** By which the token wraps as RFC 5649 has it: a vendor's own number, for instance. */
+  readonly keyWrapMechanism?: number;
 }
 
-/** The number under which this token wraps by RFC 5649. @throws MECHANISM_MISSING */
-export function findKeyWrapMechanism(cryptoki: Cryptoki, session: bigint): number {
-  const expected = expectedBlob();
-  const seen: string[] = [];
-  const made: bigint[] = [];
-  const secretKey = (keyType: number, value: Uint8Array): bigint => {
-    const handle = cryptoki.create(session, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, keyType],
-      [CKA.TOKEN, false],
-      [CKA.SENSITIVE, false],
-      [CKA.EXTRACTABLE, true],
-      [CKA.WRAP, true],
-      [CKA.UNWRAP, true],
-      [CKA.VALUE, value],
-    ]);
-    made.push(handle);
-    return handle;
-  };
+export interface Mechanisms {
+  readonly keyWrap: Mechanism;
+  readonly agreement: Agreement;
+}
+
+/**
+ * How this token agrees on keys, and the number under which it wraps by RFC 5649. Two session keys are agreed with a
+ * side in software, and one is wrapped under the other: only the right functions give the blob that software gives.
+ * @throws MECHANISM_MISSING
+ */
+export function findMechanisms(context: TokenSession, settings: MechanismSettings = {}): Mechanisms {
+  const { kdf, pointEncoding } = settings;
+  const encodings = pointEncoding === undefined ? POINT_ENCODINGS : [pointEncoding];
+  const kdfs = kdf === undefined ? KDFS : [kdf];
+  let wraps = wrapNumbers(settings);
+  const trial = new MechanismTrial(context);
   try {
-    const wrapping = secretKey(CKK.AES, KNOWN_KEY);
-    const secret = secretKey(CKK.GENERIC_SECRET, KNOWN_SECRET);
-    for (const type of [CKM.AES_KEY_WRAP_KWP, CKM.AES_KEY_WRAP_PAD]) {
-      try {
-        if (bytesEqual(cryptoki.wrapKey(session, mechanism(type), wrapping, secret), expected)) return type;
-        seen.push(`0x${type.toString(16)}: another format`);
-      } catch (thrown) {
-        if (!(thrown instanceof CryptokiFailure)) throw thrown;
-        seen.push(`0x${type.toString(16)}: ${thrown.returnValue}`);
-      }
+    for (const encoding of encodings) {
+      const found = kdfs.filter((one) => {
+        const wrap = trial.wrapBy({ kdf: one, pointEncoding: encoding }, wraps);
+        if (wrap !== undefined) wraps = [wrap];
+        return wrap !== undefined;
+      });
+      if (found.length > 0)
+        return { keyWrap: mechanism(wraps[0]!), agreement: { kdfs: found, pointEncoding: encoding } };
     }
   } finally {
-    for (const handle of made) cryptoki.destroy(session, handle);
+    trial.end();
   }
-  throw new AntipodeError('MECHANISM_MISSING', `the token does not wrap according to RFC 5649 (${seen.join(', ')})`, {
-    details: { mechanism: 'RFC 5649' },
-  });
+  throw trial.failure();
+}
+
+const wrapNumbers = ({ keyWrapMechanism }: MechanismSettings): readonly number[] =>
+  keyWrapMechanism === undefined ? [CKM.AES_KEY_WRAP_KWP, CKM.AES_KEY_WRAP_PAD] : [keyWrapMechanism];
+
+type HowToAgree = Parameters<SoftwareSide['derive']>[0];
+
+class MechanismTrial {
+  readonly #context: TokenSession;
+  readonly #side: SoftwareSide;
+  readonly #made: bigint[] = [];
+  /** The last answer of each way to agree, and of each number for wrapping. */
+  readonly #refusals = { agreement: new Map<string, string>(), wrap: new Map<string, string>() };
+
+  constructor(context: TokenSession) {
+    this.#context = context;
+    this.#side = new SoftwareSide(context);
+  }
+
+  /** The first of the numbers that wraps by RFC 5649, under a key that is agreed in this way. */
+  wrapBy(how: HowToAgree, numbers: readonly number[]): number | undefined {
+    const { cryptoki, session } = this.#context;
+    const agreed = this.#attempt('agreement', `${how.kdf} ${how.pointEncoding}`, () =>
+      // The first wraps, and the second is wrapped.
+      [[CKA.EXTRACTABLE, false] as const, [CKA.EXTRACTABLE, true] as const].map((extractable) => {
+        const key = this.#side.derive(how, [[CKA.SENSITIVE, true], extractable, [CKA.WRAP, true]]);
+        this.#made.push(key.handle);
+        return key;
+      }),
+    );
+    if (agreed === undefined) return undefined;
+    const [wrapping, secret] = agreed as [(typeof agreed)[0], (typeof agreed)[0]];
+    const expected = wrapped(wrapping.value, secret.value);
+    return numbers.find((type) => {
+      const name = `0x${type.toString(16)}`;
+      const blob = this.#attempt('wrap', name, () =>
+        cryptoki.wrapKey(session, mechanism(type), wrapping.handle, secret.handle),
+      );
+      if (blob === undefined) return false;
+      const isSame = bytesEqual(blob, expected);
+      if (!isSame) this.#refusals.wrap.set(name, 'another format');
+      return isSame;
+    });
+  }
+
+  /** A token that agrees, and wraps nothing rightly, lacks RFC 5649; any other lacks the agreement. */
+  failure(): AntipodeError {
+    const { agreement, wrap } = this.#refusals;
+    const [what, answers] =
+      wrap.size > 0 ? ['wrap according to RFC 5649', wrap] : ['agree on keys by ECDH on P-256', agreement];
+    const said = [...answers].map(([name, answer]) => `${name}: ${answer}`).join(', ');
+    return new AntipodeError('MECHANISM_MISSING', `the token does not ${what} (${said})`, {
+      details: { mechanism: wrap.size > 0 ? 'RFC 5649' : 'ECDH' },
+    });
+  }
+
+  end(): void {
+    this.#side.end();
+    for (const handle of this.#made) this.#context.cryptoki.destroy(this.#context.session, handle);
+  }
+
+  #attempt<T>(what: 'agreement' | 'wrap', name: string, work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      this.#refusals[what].set(name, thrown.returnValue);
+      return undefined;
+    }
+  }
 }
 
 /**
  * Everything that sealing needs and the token does not do, so that one letter to the vendor is enough. Tried one by
  * one, for a token that has failed: one that works is not asked.
  */
-export function lacksOf(cryptoki: Cryptoki, session: bigint): string[] {
+export function lacksOf({ cryptoki, session }: TokenSession, settings: MechanismSettings = {}): string[] {
   const lacks: string[] = [];
   const made: bigint[] = [];
   const attempt = <T>(what: string, work: () => T): T | undefined => {
@@ -75,10 +140,20 @@ export function lacksOf(cryptoki: Cryptoki, session: bigint): string[] {
   const sessionOnly = [CKA.TOKEN, false] as const;
   try {
     const aes = attempt('AES-256 key generation', () =>
-      cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [[CKA.VALUE_LEN, 32], sessionOnly]),
+      cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+        [CKA.VALUE_LEN, 32],
+        sessionOnly,
+        [CKA.EXTRACTABLE, true],
+        [CKA.WRAP, true],
+      ]),
     );
     if (aes !== undefined) made.push(aes);
-    attempt('AES key wrap with padding (RFC 5649)', () => findKeyWrapMechanism(cryptoki, session));
+    const missing = missingOf({ cryptoki, session }, settings);
+    // Without an agreement no blob can be compared: then it counts that the token wraps at all.
+    if (missing === 'RFC 5649') lacks.push(`${RFC_5649} (another format)`);
+    else if (missing === 'ECDH' && aes !== undefined)
+      attempt(RFC_5649, () => wrapByAny({ cryptoki, session }, aes, settings));
+    else if (missing === 'ECDH') lacks.push(`${RFC_5649} (no key)`);
     const pair = attempt('EC key generation on P-256', () =>
       cryptoki.generateKeyPair(
         session,
@@ -89,26 +164,47 @@ export function lacksOf(cryptoki: Cryptoki, session: bigint): string[] {
     );
     if (pair === undefined) return [...lacks, 'ECDSA on P-256 (no key)', 'ECDH on P-256 (no key)'];
     made.push(pair.publicKey, pair.privateKey);
-    attempt('ECDSA on P-256', () => cryptoki.sign(session, mechanism(CKM.ECDSA), pair.privateKey, KNOWN_SECRET));
-    const agreed = attempt('ECDH on P-256', () =>
-      cryptoki.deriveKey(session, ecdh(CURVES[0]!.generator), pair.privateKey, [
-        [CKA.CLASS, CKO.SECRET_KEY],
-        [CKA.KEY_TYPE, CKK.AES],
-        [CKA.VALUE_LEN, 32],
-        sessionOnly,
-      ]),
-    );
-    if (agreed !== undefined) made.push(agreed);
+    attempt('ECDSA on P-256', () => cryptoki.sign(session, mechanism(CKM.ECDSA), pair.privateKey, randomBytes(32)));
+    if (missing === 'ECDH') lacks.push('ECDH on P-256 (by no key derivation function)');
     return lacks;
   } finally {
     for (const handle of made) cryptoki.destroy(session, handle);
   }
 }
 
+const RFC_5649 = 'AES key wrap with padding (RFC 5649)';
+
+function missingOf(context: TokenSession, settings: MechanismSettings): 'RFC 5649' | 'ECDH' | undefined {
+  try {
+    findMechanisms(context, settings);
+    return undefined;
+  } catch (thrown) {
+    if (hasCode(thrown, 'MECHANISM_MISSING')) return thrown.details['mechanism'] === 'RFC 5649' ? 'RFC 5649' : 'ECDH';
+    // No pair, or one without a point: then there is no agreement either.
+    if (thrown instanceof CryptokiFailure || hasCode(thrown, 'HSM_REFUSED')) return 'ECDH';
+    throw thrown;
+  }
+}
+
+/** @throws CryptokiFailure where the token wraps the key by none of the numbers */
+function wrapByAny({ cryptoki, session }: TokenSession, key: bigint, settings: MechanismSettings): void {
+  const [first, ...others] = wrapNumbers(settings);
+  try {
+    cryptoki.wrapKey(session, mechanism(first!), key, key);
+  } catch (thrown) {
+    if (!(thrown instanceof CryptokiFailure) || others.length === 0) throw thrown;
+    cryptoki.wrapKey(session, mechanism(others[0]!), key, key);
+  }
+}
+
 /** For a token that could not be opened: the error that names all that it lacks, or the one that there was. */
-export function namingLacks(error: AntipodeError, cryptoki: Cryptoki, session: bigint): AntipodeError {
+export function namingLacks(
+  error: AntipodeError,
+  context: TokenSession,
+  settings: MechanismSettings = {},
+): AntipodeError {
   if (!['MECHANISM_MISSING', 'HSM_REFUSED', 'PROTECTION_UNENFORCED'].includes(error.code)) return error;
-  const lacks = lacksOf(cryptoki, session);
+  const lacks = lacksOf(context, settings);
   if (lacks.length === 0) return error;
   return new AntipodeError('MECHANISM_MISSING', `the token lacks what sealing needs: ${lacks.join('; ')}`, {
     details: { lacks: lacks.length, mechanism: lacks.join('; ') },

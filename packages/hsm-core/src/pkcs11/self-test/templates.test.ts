@@ -5,6 +5,7 @@ import { expect, it } from 'vitest';
 import { CURVES } from '../../model/curve.ts';
 import { OCTET_STRING, tagged } from '../../model/der.ts';
 import { PROTECTIONS } from '../../provider/provider.ts';
+import { soundSession } from '../../testing/sound-session.ts';
 import { Maker } from '../maker.ts';
 import { SOUND, wantedAfter } from '../quirks.ts';
 import { ObjectReader } from '../reading/object-reader.ts';
@@ -58,8 +59,9 @@ function token(refusal: Refusal, granted: Template = []) {
 function findings({ cryptoki }: { cryptoki: Cryptoki }) {
   const objects = new ObjectReader({ cryptoki, session: 1n, digestKey: new Uint8Array(32) });
   // With every protection known to be missing, none is tried.
-  const quirks = { keyWrap: mechanism(CKM.AES_KEY_WRAP_KWP), unenforced: PROTECTIONS };
-  return tryTemplates({ cryptoki, session: 1n }, { quirks, objects });
+  const context = soundSession(cryptoki);
+  const quirks = { ...context, crossing: { creates: true, shows: true }, unenforced: PROTECTIONS };
+  return tryTemplates(context, { quirks, objects });
 }
 
 const isPrivateKey = (template: ReadonlyMap<number, unknown>): boolean =>

@@ -14,7 +14,7 @@ import { generateP256 } from '../own-keys/p256.ts';
 import { findBreaches } from '../own-keys/protections.ts';
 import { type KeyQuirks, type RestoringQuirks, SOUND } from '../quirks.ts';
 import type { ObjectReader } from '../reading/object-reader.ts';
-import type { TokenSession, WrappingSession } from '../token-session.ts';
+import type { WrappingSession } from '../token-session.ts';
 
 export interface TemplateFindings extends RestoringQuirks {
   /**
@@ -25,10 +25,9 @@ export interface TemplateFindings extends RestoringQuirks {
 
 /** @throws CryptokiFailure where the exchange fails; HSM_REFUSED where a key is not restored */
 export async function tryTemplates(
-  { cryptoki, session }: TokenSession,
+  context: WrappingSession,
   { quirks, objects }: { quirks: KeyQuirks; objects: ObjectReader },
 ): Promise<TemplateFindings> {
-  const context: WrappingSession = { cryptoki, session, keyWrap: quirks.keyWrap };
   const exchange = new Pkcs11KeyExchange(context, quirks);
   const made: Handle[] = [];
   const keep = (handle: Handle): Handle => {

@@ -15,10 +15,11 @@ import {
 import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
 import type { Protection } from '../../provider/provider.ts';
 import { withLocked } from '../own-keys/swap.ts';
+import type { MechanismSettings } from '../self-test/mechanisms.ts';
 import { LoginGuard } from './login-guard.ts';
 
 /** Where a partition is, and how to get in. Everything local to the site. */
-export interface PartitionConfig {
+export interface PartitionConfig extends MechanismSettings {
   /** Path of the PKCS#11 module. */
   readonly module: string;
   /** For C_Initialize, of a module that wants some (NSS). Never a secret. */
