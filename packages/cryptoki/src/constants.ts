@@ -6,6 +6,16 @@ export const CKR_OK = 0;
 /** C_OpenSession. */
 export const CKF_SERIAL_SESSION = 0x4;
 export const CKF_RW_SESSION = 0x2;
+/** C_SessionCancel, and what C_GetMechanismInfo says of a mechanism. */
+export const CKF = {
+  FIND_OBJECTS: 0x40,
+  ENCRYPT: 0x100,
+  DECRYPT: 0x200,
+  DIGEST: 0x400,
+  SIGN: 0x800,
+  SIGN_RECOVER: 0x1000,
+  VERIFY: 0x2000,
+} as const;
 /** C_Initialize. */
 export const CKF_OS_LOCKING_OK = 0x2;
 

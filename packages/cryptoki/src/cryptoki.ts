@@ -16,12 +16,16 @@ import { Operations } from './operations.ts';
 export type Cryptoki = Module & ReturnType<typeof chaptersOf>;
 
 /** Loads a module and initialises it for this process: see {@link general}. @throws MODULE_UNAVAILABLE */
-export const loadCryptoki = (path: string, parameters?: string): Cryptoki =>
-  Module.load(path, (module) => {
-    const chapters = chaptersOf(module);
-    chapters.initialize(parameters);
-    return Object.assign(module, chapters);
-  });
+export const loadCryptoki = (path: string, parameters?: string, prefix?: string): Cryptoki =>
+  Module.load(
+    path,
+    (module) => {
+      const chapters = chaptersOf(module);
+      chapters.initialize(parameters);
+      return Object.assign(module, chapters);
+    },
+    prefix,
+  );
 
 function chaptersOf(module: Module) {
   const operations = new Operations(module);

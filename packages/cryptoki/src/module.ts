@@ -50,14 +50,28 @@ const FUNCTIONS = {
   C_DeriveKey: [62, 'npnpnp'],
 } as const;
 
+/** The same of what PKCS#11 3.0 adds, behind the 68 functions of 2.40 (CK_FUNCTION_LIST_3_0). */
+const FUNCTIONS_3 = {
+  C_SessionCancel: [71, 'nn'],
+} as const;
+
 export type FunctionName = keyof typeof FUNCTIONS;
 export type CallArgument = number | bigint | Uint8Array | null;
+type Library = ReturnType<typeof koffi.load>;
 type Native = (...args: CallArgument[]) => number | bigint;
+
+type LaterFunctionName = keyof typeof FUNCTIONS_3;
 
 const FIRST_POINTER = 8; // CK_VERSION, padded to the alignment of a pointer.
 
+/** How most modules name their functions. */
+const STANDARD_PREFIX = 'C';
+
 export class Module {
   readonly #functions: Readonly<Record<FunctionName, Native>>;
+
+  /** Of a module by PKCS#11 3.0 or later. */
+  readonly #later: Readonly<Record<LaterFunctionName, Native>> | undefined;
 
   /**
    * koffi unloads a library whose handle is collected, although functions of it are still held: a later call crashes.
@@ -70,19 +84,20 @@ export class Module {
   /** Tells whether the session is sound, where a return value does not say what is at fault. */
   #isSound: (() => boolean) | undefined;
 
-  private constructor(library: object, functions: Readonly<Record<FunctionName, Native>>) {
+  private constructor(library: object, list: bigint) {
     this.library = library;
-    this.#functions = functions;
+    this.#functions = functionsAt(list, FUNCTIONS);
+    this.#later = majorVersionAt(list) >= 3 ? functionsAt(list, FUNCTIONS_3) : undefined;
   }
 
-  /** Loads a module; `start` makes the first calls of it. @throws MODULE_UNAVAILABLE */
-  static load<T>(path: string, start: (module: Module) => T): T {
+  /**
+   * Loads a module; `start` makes the first calls of it. `prefix` is that of its entry points, where the module has
+   * others than the standard's (NSS in FIPS mode: FC). @throws MODULE_UNAVAILABLE
+   */
+  static load<T>(path: string, start: (module: Module) => T, prefix = STANDARD_PREFIX): T {
     try {
       const library = koffi.load(path, { deep: true });
-      const list = Buffer.alloc(8);
-      const returned = Number(library.func('C_GetFunctionList', 'ulong', ['void *'])(list));
-      if (returned !== CKR_OK) throw new CryptokiFailure('C_GetFunctionList', returned);
-      return start(new Module(library, functionsAt(list.readBigUInt64LE())));
+      return start(new Module(library, interfaceOf(library, prefix) ?? functionListOf(library, prefix)));
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new AntipodeError('MODULE_UNAVAILABLE', `cannot use the PKCS#11 module ${path}: ${reason}`, {
@@ -108,6 +123,16 @@ export class Module {
     if (returned !== CKR_OK) throw this.failure(name, returned);
   }
 
+  /**
+   * Ends operations of a session as PKCS#11 3.0 has it (section 5.6.11). False where the module is older, or does not.
+   */
+  cancel(session: bigint, operations: number): boolean {
+    if (this.#later === undefined) return false;
+    const returned = Number(this.#later.C_SessionCancel(session, operations));
+    this.#answered?.();
+    return returned === CKR_OK;
+  }
+
   /** Calls a function, and gives what it returned. */
   tryCall(name: FunctionName, ...args: CallArgument[]): number {
     const returned = Number(this.#functions[name](...args));
@@ -123,15 +148,44 @@ export class Module {
   }
 }
 
-function functionsAt(list: bigint): Record<FunctionName, Native> {
-  const functions = {} as Record<FunctionName, Native>;
-  for (const [name, [index, parameters]] of Object.entries(FUNCTIONS)) {
+/** CK_INTERFACE: a name, a function list, flags. A version of null asks for the one that the module prefers. */
+function interfaceOf(library: Library, prefix: string): bigint | undefined {
+  const name = `${prefix}_GetInterface`;
+  let get: Native;
+  try {
+    get = library.func(name, 'ulong', ['void *', 'void *', 'void *', 'ulong']) as Native;
+  } catch {
+    // A module by PKCS#11 2.40.
+    return undefined;
+  }
+  const found = Buffer.alloc(8);
+  if (Number(get(Buffer.from('PKCS 11\0'), null, found, 0)) !== CKR_OK) return undefined;
+  const [, list] = koffi.decode(found.readBigUInt64LE(), koffi.array('uint64', 2, 'Array')) as bigint[];
+  return list === undefined ? undefined : BigInt(list);
+}
+
+function functionListOf(library: Library, prefix: string): bigint {
+  const name = `${prefix}_GetFunctionList`;
+  const list = Buffer.alloc(8);
+  const returned = Number(library.func(name, 'ulong', ['void *'])(list));
+  if (returned !== CKR_OK) throw new CryptokiFailure(name, returned);
+  return list.readBigUInt64LE();
+}
+
+const majorVersionAt = (list: bigint): number => koffi.decode(list, 'uint8') as number;
+
+function functionsAt<Name extends string>(
+  list: bigint,
+  table: Readonly<Record<Name, readonly [index: number, parameters: string]>>,
+): Record<Name, Native> {
+  const functions = {} as Record<Name, Native>;
+  for (const [name, [index, parameters]] of Object.entries(table) as [Name, readonly [number, string]][]) {
     const prototype = koffi.proto(
       'ulong',
       [...parameters].map((kind) => (kind === 'n' ? 'ulong' : 'void *')),
     );
     const pointer = koffi.decode(list + BigInt(FIRST_POINTER + index * 8), 'void *') as bigint;
-    functions[name as FunctionName] = koffi.decode(pointer, prototype) as Native;
+    functions[name] = koffi.decode(pointer, prototype) as Native;
   }
   return functions;
 }

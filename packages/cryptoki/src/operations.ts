@@ -3,10 +3,19 @@
  * open, whatever goes wrong in between: the token would refuse the next one.
  */
 import { openSession, sessionInfo } from './calls/sessions.ts';
-import { CKR_OK } from './constants.ts';
+import { CKF, CKR_OK } from './constants.ts';
 import type { CallArgument, Module } from './module.ts';
 import { isBusy, needsRoom } from './return-values.ts';
 import { type Mechanism, packMechanism, ulong } from './template.ts';
+
+const FLAGS = {
+  C_FindObjectsInit: CKF.FIND_OBJECTS,
+  C_EncryptInit: CKF.ENCRYPT,
+  C_DecryptInit: CKF.DECRYPT,
+  C_SignInit: CKF.SIGN,
+  C_SignRecoverInit: CKF.SIGN_RECOVER,
+  C_VerifyInit: CKF.VERIFY,
+} as const;
 
 /** Room in which any operation ends that a call has left open. */
 const ENDING_BYTES = 64 * 1024;
@@ -62,7 +71,7 @@ export class Operations {
       this.#loginForUse?.(used);
     } catch (thrown) {
       // The operation must end, or the token refuses the next one.
-      attempt(room, used);
+      if (!this.#module.cancel(used, FLAGS[begin])) attempt(room, used);
       throw thrown;
     }
     let answer = attempt(room, used);
@@ -100,7 +109,8 @@ export class Operations {
       throw module.failure(name, returned);
     };
     if (isFree()) return used;
-    end(used);
+    // A token by PKCS#11 3.0 ends it without having it used.
+    if (!module.cancel(used, FLAGS[name])) end(used);
     if (isFree()) return used;
     const fresh = openSession(module, sessionInfo(module, session).slot);
     this.#operating.set(session, fresh);

@@ -40,6 +40,7 @@ export {
   versionsNeeded,
 } from './model/generation.ts';
 export { hasOfficerKey, hasReceivingKey } from './model/identity.ts';
+export { KDFS, type Kdf } from './model/kdf.ts';
 export { isSignedBy, openingSigned, openSigned } from './model/manifest/signed-manifest.ts';
 export { BECOMES, type Becomes, becomesOf, isWeighty, VENDOR_DEFINED } from './model/not-carried.ts';
 export {
@@ -54,6 +55,7 @@ export {
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export { classNameOf, keyTypeNameOf, kindNameOf } from './model/type-name.ts';
+export { POINT_ENCODINGS } from './pkcs11/agreement.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';

@@ -1,6 +1,13 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
 import { dirname, join, resolve } from 'node:path';
-import { OBJECT_CLASSES, type PartitionConfig, PROTECTIONS, VENDOR_DEFINED } from '@antipode/hsm-core';
+import {
+  KDFS,
+  OBJECT_CLASSES,
+  type PartitionConfig,
+  POINT_ENCODINGS,
+  PROTECTIONS,
+  VENDOR_DEFINED,
+} from '@antipode/hsm-core';
 import { isCkaId, isLabelPattern, isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
@@ -8,6 +15,8 @@ import { z } from 'zod';
 const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
 const name = z.string().refine(isName, NAME_EXPECTED);
 const path = z.string().min(1, 'expected a path');
+
+const functionPrefix = z.string().regex(/^[A-Za-z][A-Za-z0-9]{0,15}$/, 'expected the word before _GetFunctionList');
 
 const tokenOf = {
   tokenLabel: z.string().min(1).max(32),
@@ -21,6 +30,7 @@ const identityPartition = z.strictObject({
   ...tokenOf,
   module: path.optional(),
   moduleParameters: z.string().min(1).max(4096).optional(),
+  functionPrefix: functionPrefix.optional(),
   environment: z.record(z.string(), z.string()).optional(),
 });
 
@@ -30,6 +40,14 @@ const partition = z.strictObject({
   module: path,
   /** Parameters of C_Initialize, for a module that needs some: NSS finds its database by them. Never a secret. */
   moduleParameters: z.string().min(1).max(4096).optional(),
+  /** Of the module's entry points, where it has others than C_GetFunctionList: `FC` is NSS in FIPS mode. */
+  functionPrefix: functionPrefix.optional(),
+  /** The key derivation function of ECDH; else those that the self-test finds (docs/devices). */
+  kdf: z.enum(KDFS).optional(),
+  /** How the token takes points; else as the self-test finds. */
+  pointEncoding: z.enum(POINT_ENCODINGS).optional(),
+  /** The number by which the token wraps as RFC 5649 has it; else the standard's, or SoftHSM's. */
+  keyWrapMechanism: z.number().int().min(1).max(0xffff_ffff).optional(),
   ...tokenOf,
   /** Whether `partition init` makes a key under which domain keys are received (docs/security.md). */
   receivingKey: z.boolean().optional(),
@@ -99,6 +117,10 @@ export function partitionConfig(
     acceptUnenforced,
     identityPartition,
     vendorAttributes,
+    functionPrefix,
+    kdf,
+    pointEncoding,
+    keyWrapMechanism,
   } = settings;
   const stateFolder = join(dataFolder, 'login');
   const own = {
@@ -111,6 +133,10 @@ export function partitionConfig(
     stateFolder,
     ...(acceptUnenforced === undefined ? {} : { acceptUnenforced }),
     ...(vendorAttributes === undefined ? {} : { vendorAttributes }),
+    ...(functionPrefix === undefined ? {} : { functionPrefix }),
+    ...(kdf === undefined ? {} : { kdf }),
+    ...(pointEncoding === undefined ? {} : { pointEncoding }),
+    ...(keyWrapMechanism === undefined ? {} : { keyWrapMechanism }),
   };
   if (identityPartition === undefined) return own;
   const { serial: _ofPartition, ...shared } = own;

@@ -7,7 +7,7 @@ import {
 } from '@antipode/hsm-core/testing/provider-conformance';
 import { silentLog, systemClock } from '@antipode/runtime';
 import { childStartedBy } from '../../support/children.ts';
-import { makeNssToken } from '../../support/devices/nss-tokens.ts';
+import { makeFipsToken, makeNssToken } from '../../support/devices/nss-tokens.ts';
 import { halveKeys } from '../../support/raw-token.ts';
 import { type AnyToken, makeToken, type TestToken } from '../../support/tokens.ts';
 
@@ -59,6 +59,15 @@ const DEVICES: readonly ConformanceDevice[] = [
       'tells a key that was left half made from one that works',
     ],
     make: (label) => subject(makeNssToken(label)),
+  },
+  {
+    name: 'NSS softokn in FIPS mode',
+    lacks: ['data-objects', 'second-key-per-id', 'restrictions', 'half-made-keys', 'full-storage'],
+    skips: [
+      'says that no more fits, with what was made until then',
+      'tells a key that was left half made from one that works',
+    ],
+    make: (label) => subject(makeFipsToken(label)),
   },
 ];
 

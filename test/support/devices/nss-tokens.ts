@@ -21,10 +21,27 @@ export const NSS_UNENFORCED = PROTECTIONS.filter((protection) =>
   ['extractable', 'derive', 'copyable', 'allowed-mechanisms', 'unwrap-template'].includes(protection),
 );
 
-export function makeNssToken(label: string): AnyToken {
+/** NSS in FIPS mode wants seven characters of three kinds. */
+const FIPS_PIN = 'Sealed.by.7.tests';
+
+/** The entry points of FIPS mode are others, and so is the name of the label in the parameters. */
+export function makeFipsToken(label: string): AnyToken {
+  const token = makeNssToken(label, FIPS_PIN);
+  const { moduleParameters } = token.config;
+  return {
+    ...token,
+    config: {
+      ...token.config,
+      functionPrefix: 'FC',
+      moduleParameters: moduleParameters!.replace('dbTokenDescription=', 'FIPSTokenDescription='),
+    },
+  };
+}
+
+export function makeNssToken(label: string, pin = USER_PIN): AnyToken {
   const folder = temporaryFolder(label);
   const pinFile = join(folder, `${label}.pin`);
-  writeFileSync(pinFile, `${USER_PIN}\n`, { mode: 0o600 });
+  writeFileSync(pinFile, `${pin}\n`, { mode: 0o600 });
   execFileSync('certutil', ['-N', '-d', `sql:${folder}`, '-f', pinFile], { stdio: 'pipe' });
   return {
     folder,

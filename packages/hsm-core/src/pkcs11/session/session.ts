@@ -24,6 +24,8 @@ export interface PartitionConfig extends MechanismSettings {
   readonly module: string;
   /** For C_Initialize, of a module that wants some (NSS). Never a secret. */
   readonly moduleParameters?: string;
+  /** Of the module's entry points, where that is not the standard's `C`: `FC` is NSS in FIPS mode. */
+  readonly functionPrefix?: string;
   readonly tokenLabel: string;
   /**
    * When absent, exactly one token must have the label. The partition's name where the token has no number of its own.
@@ -78,7 +80,7 @@ const PATIENT: SlotSearch = { skipped: [], asking: async () => {} };
 
 export async function openSession(config: PartitionConfig, search = PATIENT): Promise<OpenSession> {
   for (let look = 1; ; look += 1) {
-    const cryptoki = loadCryptoki(config.module, config.moduleParameters);
+    const cryptoki = loadCryptoki(config.module, config.moduleParameters, config.functionPrefix);
     if (search.answered !== undefined) cryptoki.reportAnswers(search.answered);
     try {
       const { slot, token, silentSlots, freeSlots } = await findToken(cryptoki, config, search);
