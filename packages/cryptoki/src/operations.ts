@@ -12,6 +12,7 @@ const FLAGS = {
   C_FindObjectsInit: CKF.FIND_OBJECTS,
   C_EncryptInit: CKF.ENCRYPT,
   C_DecryptInit: CKF.DECRYPT,
+  C_DigestInit: CKF.DIGEST,
   C_SignInit: CKF.SIGN,
   C_SignRecoverInit: CKF.SIGN_RECOVER,
   C_VerifyInit: CKF.VERIFY,

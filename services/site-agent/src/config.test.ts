@@ -60,6 +60,9 @@ it('hands the worker what the module needs, under the number that the journal kn
   const nss = `    moduleParameters: configdir='sql:/var/lib/nss'
     serial: nss-a
     acceptUnenforced: [extractable]
+    functionPrefix: FC
+    pointEncoding: der
+    keyWrapMechanism: 0x80000002
     role: scratch`;
   const config = load(GOOD.replace('    role: scratch', nss));
   const [main, scratch] = config.partitions.map((one) => partitionConfig(one, config));
@@ -67,9 +70,13 @@ it('hands the worker what the module needs, under the number that the journal kn
     moduleParameters: "configdir='sql:/var/lib/nss'",
     serial: 'nss-a',
     acceptUnenforced: ['extractable'],
+    functionPrefix: 'FC',
+    pointEncoding: 'der',
+    keyWrapMechanism: 0x8000_0002,
     stateFolder: join(folder, 'data', 'login'),
   });
-  for (const absent of ['moduleParameters', 'serial', 'acceptUnenforced']) expect(main).not.toHaveProperty(absent);
+  const absent = ['moduleParameters', 'serial', 'acceptUnenforced', 'functionPrefix', 'pointEncoding'];
+  for (const name of [...absent, 'keyWrapMechanism']) expect(main).not.toHaveProperty(name);
   expect(partitionConfig(config.partitions[1]!, { ...config, serial: 'journal' }).serial).toBe('journal');
 });
 

@@ -3,12 +3,24 @@
  * suite of provider-conformance.int.test.ts runs on it too.
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { CKA, CKK, CKM, CKO, type Cryptoki, loadCryptoki, mechanism, type Template } from '@antipode/cryptoki';
+import {
+  CKA,
+  CKF,
+  CKK,
+  CKM,
+  CKO,
+  type Cryptoki,
+  loadCryptoki,
+  mechanism,
+  type Template,
+  ulong,
+} from '@antipode/cryptoki';
 import { named, plantedKey, SealedGroup, SoftwareDomain, secretKey } from '@antipode/hsm-core/testing';
 import { hex, readPinFile } from '@antipode/runtime';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { makeFipsToken } from '../../support/devices/nss-tokens.ts';
 import { enrolTogether, TestMember } from '../../support/members.ts';
+import { onToken } from '../../support/raw-token.ts';
 import type { AnyToken } from '../../support/tokens.ts';
 
 let soft: TestMember;
@@ -37,6 +49,9 @@ function onFips<T>(work: (cryptoki: Cryptoki, session: bigint) => T): T {
   }
 }
 
+/** CK_MECHANISM without a parameter. */
+const packed = (type: number): Buffer => Buffer.concat([ulong(type), ulong(0), ulong(0)]);
+
 const SECRET: Template = [
   [CKA.CLASS, CKO.SECRET_KEY],
   [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
@@ -58,6 +73,22 @@ it('takes no secret in the clear, and makes none that it would show', () => {
       ]),
     ).toThrow('C_GenerateKey returned');
   });
+});
+
+it('ends an open operation by C_SessionCancel, which SoftHSM does not have', () => {
+  onFips((cryptoki, session) => {
+    const how = packed(CKM.AES_ECB);
+    const key = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
+      [CKA.TOKEN, false],
+      [CKA.ENCRYPT, true],
+    ]);
+    cryptoki.call('C_EncryptInit', session, how, key);
+    expect(cryptoki.cancel(session, CKF.ENCRYPT)).toBe(true);
+    cryptoki.call('C_EncryptInit', session, how, key);
+    expect(cryptoki.encrypt(session, mechanism(CKM.AES_ECB), key, randomBytes(16))).toHaveLength(16);
+  });
+  onToken(soft.token, (cryptoki, session) => expect(cryptoki.cancel(session, CKF.ENCRYPT)).toBe(false));
 });
 
 it('has the check tag and the tags of values that every other device has', async () => {

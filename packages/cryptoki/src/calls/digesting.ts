@@ -1,5 +1,5 @@
 /** Message digesting functions, for the value of a secret key (PKCS#11 3.0 base, section 5.12). */
-import { CKR_OK } from '../constants.ts';
+import { CKF, CKR_OK } from '../constants.ts';
 import type { Module } from '../module.ts';
 import type { Operations } from '../operations.ts';
 import { type Mechanism, packMechanism, ulong } from '../template.ts';
@@ -25,7 +25,7 @@ export const digesting = (module: Module, operations: Operations) => ({
       return Buffer.from(room.subarray(0, Number(length.readBigUInt64LE())));
     } finally {
       // A refusal leaves the operation open on some devices, and the session could begin no other.
-      if (!isOver) end(used);
+      if (!isOver && !module.cancel(used, CKF.DIGEST)) end(used);
     }
   },
 });

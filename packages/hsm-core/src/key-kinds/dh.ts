@@ -4,8 +4,7 @@ import { CKA, CKK, CKM, CryptokiFailure, mechanism, type Template } from '@antip
 import { toBigInt } from '../model/curve.ts';
 import { dhPublicHalf, fieldAgreement, fieldIn } from '../model/finite-field.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { THROW_AWAY } from '../pkcs11/proving/proof.ts';
-import type { TokenSession } from '../pkcs11/token-session.ts';
+import type { WrappingSession } from '../pkcs11/token-session.ts';
 import { fieldPair } from './field-key.ts';
 import { type KeyKind, mayUse } from './key-kind.ts';
 
@@ -37,7 +36,7 @@ export const dh = {
   ],
 } as const satisfies KeyKind;
 
-function findPublicHalf(context: TokenSession, key: ObservedObject): Uint8Array | undefined {
+function findPublicHalf(context: WrappingSession, key: ObservedObject): Uint8Array | undefined {
   if (!mayUse(key, 'derive', CKM.DH_PKCS_DERIVE)) return undefined;
   try {
     return publicValueOf(context, key.handle);
@@ -48,7 +47,7 @@ function findPublicHalf(context: TokenSession, key: ObservedObject): Uint8Array 
 }
 
 /** Agreeing with the base gives the key's own public value, which anybody may know. */
-function publicValueOf(context: TokenSession, privateKey: bigint): Uint8Array | undefined {
+function publicValueOf(context: WrappingSession, privateKey: bigint): Uint8Array | undefined {
   const { cryptoki, session } = context;
   const domain = cryptoki.attributes(session, privateKey, [CKA.PRIME, CKA.BASE]);
   const [prime, base] = [domain?.get(CKA.PRIME), domain?.get(CKA.BASE)];
@@ -60,13 +59,13 @@ function publicValueOf(context: TokenSession, privateKey: bigint): Uint8Array | 
 
 /** Only with values whose private half is public (the base) or ours and thrown away: then the result protects nothing. */
 function agree(
-  { cryptoki, session }: TokenSession,
+  { cryptoki, session, values }: WrappingSession,
   { privateKey, publicValue, bytes }: { privateKey: bigint; publicValue: Uint8Array; bytes: number },
-): Buffer {
-  const readable: Template = [...THROW_AWAY, [CKA.VALUE_LEN, bytes]];
+): Uint8Array {
+  const readable: Template = [...values.readable, [CKA.VALUE_LEN, bytes]];
   const secret = cryptoki.deriveKey(session, mechanism(CKM.DH_PKCS_DERIVE, publicValue), privateKey, readable);
   try {
-    return Buffer.from(cryptoki.attributes(session, secret, [CKA.VALUE])?.get(CKA.VALUE) ?? Buffer.alloc(0));
+    return Uint8Array.from(values.read(secret) ?? []);
   } finally {
     cryptoki.destroy(session, secret);
   }

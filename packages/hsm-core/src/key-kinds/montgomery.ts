@@ -4,8 +4,10 @@ import { CKK, CKM, CryptokiFailure } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { ObservedObject } from '../model/object.ts';
 import { TWISTED, twistedPublicHalf } from '../model/twisted-curve.ts';
-import type { TokenSession } from '../pkcs11/token-session.ts';
-import { agree } from './ec-public-half.ts';
+import { localKdf } from '../pkcs11/agreement.ts';
+import type { Clues } from '../pkcs11/reading/public-keys.ts';
+import type { WrappingSession } from '../pkcs11/token-session.ts';
+import { agree, agreedValue } from './ec-public-half.ts';
 import { type KeyKind, mayUse } from './key-kind.ts';
 import { twistedPair } from './twisted-key.ts';
 
@@ -16,13 +18,21 @@ export function montgomeryKind<const Type extends keyof typeof BASE>(type: Type)
   const { pointBytes: bytes } = TWISTED[type];
   const base = Buffer.alloc(bytes);
   base[0] = BASE[type];
-  const pointOf = ({ cryptoki, session }: TokenSession, privateKey: bigint): Buffer =>
-    agree(cryptoki, session, { privateKey, point: base, bytes });
+  /** The key's own point, where the token derives by no function: anything else does not lead back to it. */
+  const pointOf = (context: WrappingSession, privateKey: bigint): Uint8Array =>
+    agree(context, { privateKey, point: base, bytes });
 
-  function findPublicHalf(context: TokenSession, key: ObservedObject): Uint8Array | undefined {
+  function findPublicHalf(
+    context: WrappingSession,
+    key: ObservedObject,
+    { publicKeys, expected }: Clues,
+  ): Uint8Array | undefined {
     if (!mayUse(key, 'derive', CKM.ECDH1_DERIVE)) return undefined;
     try {
-      return twistedPublicHalf(type, pointOf(context, key.handle));
+      const shown = pointOf(context, key.handle);
+      if (localKdf(context.agreement) === 'null') return twistedPublicHalf(type, shown);
+      const halves = [...(expected === undefined ? [] : [expected]), ...publicKeys.candidates(key)];
+      return halves.find((half) => bytesEqual(agreedValue(context, half.slice(-bytes)), shown));
     } catch (thrown) {
       if (thrown instanceof CryptokiFailure) return undefined;
       throw thrown;
@@ -37,7 +47,6 @@ export function montgomeryKind<const Type extends keyof typeof BASE>(type: Type)
     isIt: twistedPair(type).isIt,
     pair: { ...twistedPair(type).pair, findPublicHalf },
     prove(proof) {
-      const { cryptoki, session } = proof.context;
       const { handle, attributes, publicHalf } = proof.item;
       if (publicHalf === undefined) proof.useUnverified(CKM.ECDH1_DERIVE, proof.nonce);
       else if (attributes.derive)
@@ -45,8 +54,9 @@ export function montgomeryKind<const Type extends keyof typeof BASE>(type: Type)
           const ours = generateKeyPairSync(type as 'x25519');
           const point = ours.publicKey.export({ format: 'der', type: 'spki' }).subarray(-bytes);
           const publicKey = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
-          const agreed = agree(cryptoki, session, { privateKey: handle, point, bytes });
-          return bytesEqual(agreed, diffieHellman({ privateKey: ours.privateKey, publicKey }));
+          const agreed = agree(proof.context, { privateKey: handle, point, bytes });
+          const secret = diffieHellman({ privateKey: ours.privateKey, publicKey });
+          return bytesEqual(agreed, agreedValue(proof.context, secret));
         });
       if (!proof.hasProof) proof.rewrap();
     },

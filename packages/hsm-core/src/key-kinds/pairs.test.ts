@@ -9,7 +9,7 @@ import {
   randomBytes,
   sign,
 } from 'node:crypto';
-import { CKA, CKM, type Cryptoki, mechanism } from '@antipode/cryptoki';
+import { CKA, type Cryptoki } from '@antipode/cryptoki';
 import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { describe, expect, it } from 'vitest';
 import type { Attributes } from '../model/attributes.ts';
@@ -19,6 +19,7 @@ import { TWISTED, type TwistedName } from '../model/twisted-curve.ts';
 import { Proof } from '../pkcs11/proving/proof.ts';
 import { ObjectReader } from '../pkcs11/reading/object-reader.ts';
 import { PublicKeys } from '../pkcs11/reading/public-keys.ts';
+import { soundSession } from '../testing/sound-session.ts';
 import type { KeyKind } from './key-kind.ts';
 import { kindOfType } from './kinds.ts';
 
@@ -29,9 +30,7 @@ const spkiOf = (publicKey: KeyObject): Uint8Array => new Uint8Array(publicKey.ex
 function outcomesOf(kind: KeyKind, cryptoki: Cryptoki, { attributes, publicHalf }: Partial<ObservedObject>): string[] {
   const proof = new Proof(
     {
-      cryptoki,
-      session,
-      keyWrap: mechanism(CKM.AES_KEY_WRAP_KWP),
+      ...soundSession(cryptoki),
       domainKey: 2n,
       objects: new ObjectReader({ cryptoki, session, digestKey: new Uint8Array(32) }),
       loginForUse: () => {},
@@ -61,7 +60,7 @@ function found(
       }),
     ),
   );
-  return kind.pair!.findPublicHalf!({ cryptoki, session }, { ...key, keyType: kind.type, attributes }, { publicKeys });
+  return kind.pair!.findPublicHalf!(soundSession(cryptoki), { ...key, keyType: kind.type, attributes }, { publicKeys });
 }
 
 /** A private key that signs, in a token that signs by this key of software. */

@@ -3,8 +3,6 @@ import { type KeyObject, randomBytes } from 'node:crypto';
 import {
   CANNOT_EXERCISE,
   CKA,
-  CKK,
-  CKO,
   CryptokiFailure,
   IS_ANOTHERS,
   type Mechanism,
