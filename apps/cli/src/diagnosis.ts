@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkDatabase, checkQueue, loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
-import { openPartition, ownersOf, swapState, swapWarning } from '@antipode/hsm-core';
+import { openPartition, ownersOf, type PartitionDescription, swapState, swapWarning } from '@antipode/hsm-core';
 import { CoordinatorService, createClient, isUnreachable } from '@antipode/protocol';
 import { AntipodeError, hasCode, readPinFile, requireProgram, silentLog, systemClock } from '@antipode/runtime';
 import {
@@ -163,13 +163,21 @@ function checkSwap(): string {
 async function describeToken(config: AgentConfig, partition: AgentConfig['partitions'][number]): Promise<string> {
   const provider = await openPartition(partitionConfig(partition, config), { log: silentLog, clock: systemClock });
   try {
-    const { model, firmware, serial, unenforced, silentSlots } = await provider.describe();
+    const { model, firmware, serial, unenforced, silentSlots, mechanisms } = await provider.describe();
     const weakness = unenforced.length === 0 ? '' : `; accepted without these protections: ${unenforced.join(', ')}`;
     const silent = silentSlots.length === 0 ? '' : `; other slots do not answer: ${silentSlots.join(', ')}`;
-    return `${model} ${firmware}, serial ${serial}${weakness}${silent}`;
+    return `${model} ${firmware}, serial ${serial}${mechanismsSaid(mechanisms)}${weakness}${silent}`;
   } finally {
     await provider.close();
   }
+}
+
+/** The mechanisms in use: the self-test found them, or the configuration sets them. */
+function mechanismsSaid(mechanisms: PartitionDescription['mechanisms']): string {
+  if (mechanisms === undefined) return '';
+  const { keyWrap, kdfs, pointEncoding, takesSecrets } = mechanisms;
+  const crossing = takesSecrets ? '' : ', takes no secret in the clear';
+  return `; wraps by 0x${keyWrap.toString(16)}, agrees by ${kdfs.join(' ')} with ${pointEncoding} points${crossing}`;
 }
 
 /** Makes nothing: only one that was made before is proved. */

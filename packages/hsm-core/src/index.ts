@@ -40,6 +40,7 @@ export {
   versionsNeeded,
 } from './model/generation.ts';
 export { hasOfficerKey, hasReceivingKey } from './model/identity.ts';
+export { KDFS, type Kdf } from './model/kdf.ts';
 export { isSignedBy, openingSigned, openSigned } from './model/manifest/signed-manifest.ts';
 export { BECOMES, type Becomes, becomesOf, isWeighty, VENDOR_DEFINED } from './model/not-carried.ts';
 export {

@@ -61,6 +61,7 @@ it('hands the worker what the module needs, under the number that the journal kn
     serial: nss-a
     acceptUnenforced: [extractable]
     functionPrefix: FC
+    kdf: sha256
     pointEncoding: der
     keyWrapMechanism: 0x80000002
     role: scratch`;
@@ -71,11 +72,12 @@ it('hands the worker what the module needs, under the number that the journal kn
     serial: 'nss-a',
     acceptUnenforced: ['extractable'],
     functionPrefix: 'FC',
+    kdf: 'sha256',
     pointEncoding: 'der',
     keyWrapMechanism: 0x8000_0002,
     stateFolder: join(folder, 'data', 'login'),
   });
-  const absent = ['moduleParameters', 'serial', 'acceptUnenforced', 'functionPrefix', 'pointEncoding'];
+  const absent = ['moduleParameters', 'serial', 'acceptUnenforced', 'functionPrefix', 'kdf', 'pointEncoding'];
   for (const name of [...absent, 'keyWrapMechanism']) expect(main).not.toHaveProperty(name);
   expect(partitionConfig(config.partitions[1]!, { ...config, serial: 'journal' }).serial).toBe('journal');
 });

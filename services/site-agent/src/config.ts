@@ -1,6 +1,13 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
 import { dirname, join, resolve } from 'node:path';
-import { OBJECT_CLASSES, type PartitionConfig, POINT_ENCODINGS, PROTECTIONS, VENDOR_DEFINED } from '@antipode/hsm-core';
+import {
+  KDFS,
+  OBJECT_CLASSES,
+  type PartitionConfig,
+  POINT_ENCODINGS,
+  PROTECTIONS,
+  VENDOR_DEFINED,
+} from '@antipode/hsm-core';
 import { isCkaId, isLabelPattern, isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
@@ -35,6 +42,8 @@ const partition = z.strictObject({
   moduleParameters: z.string().min(1).max(4096).optional(),
   /** Of the module's entry points, where it has others than C_GetFunctionList: `FC` is NSS in FIPS mode. */
   functionPrefix: functionPrefix.optional(),
+  /** The only key derivation function of ECDH; else all that the self-test finds (docs/howto/device.md). */
+  kdf: z.enum(KDFS).optional(),
   /** How the token takes points; else as the self-test finds. */
   pointEncoding: z.enum(POINT_ENCODINGS).optional(),
   /** The number by which the token wraps as RFC 5649 has it; else the standard's, or SoftHSM's. */
@@ -109,6 +118,7 @@ export function partitionConfig(
     identityPartition,
     vendorAttributes,
     functionPrefix,
+    kdf,
     pointEncoding,
     keyWrapMechanism,
   } = settings;
@@ -124,6 +134,7 @@ export function partitionConfig(
     ...(acceptUnenforced === undefined ? {} : { acceptUnenforced }),
     ...(vendorAttributes === undefined ? {} : { vendorAttributes }),
     ...(functionPrefix === undefined ? {} : { functionPrefix }),
+    ...(kdf === undefined ? {} : { kdf }),
     ...(pointEncoding === undefined ? {} : { pointEncoding }),
     ...(keyWrapMechanism === undefined ? {} : { keyWrapMechanism }),
   };

@@ -87,13 +87,21 @@ export function transcript(
     nonce,
     point,
   ];
+  const named = [offer, answer].map(({ kdfs = [] }) => kdfs.join(' '));
+  const isNamed = named.every((text) => text !== '');
   const texts = [step, exchangeId, group, String(version)].map((text) => Buffer.from(text));
-  const framed = [...texts, ...side(offer), ...side(answer), ...extra].flatMap((part) => {
+  const framed = [
+    ...texts,
+    ...side(offer),
+    ...side(answer),
+    ...(isNamed ? named.map((text) => Buffer.from(text)) : []),
+    ...extra,
+  ].flatMap((part) => {
     const length = Buffer.alloc(4);
     length.writeUInt32BE(part.length);
     return [length, part];
   });
-  return Buffer.concat([Buffer.from('antipode exchange v1\0'), ...framed]);
+  return Buffer.concat([Buffer.from(`antipode exchange v${isNamed ? 2 : 1}\0`), ...framed]);
 }
 
 /**

@@ -104,6 +104,7 @@ describe('of an agent', () => {
       'token of main',
       'identity of main',
     ]);
+    expect(of(findings, 'token of main').detail).toContain('; wraps by 0x210a, agrees by null with raw points');
     expect(of(findings, 'agent certificate').detail).toMatch(/^site a, \d+ days left$/);
   });
 

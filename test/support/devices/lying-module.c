@@ -30,6 +30,10 @@
  *   token-flags flags=N      C_GetTokenInfo sets these flags besides
  *   pad                      C_WrapKey and C_UnwrapKey pad a secret with zeros to a multiple of 8 bytes, if it is extractable
  *   substitute value=BYTES   C_WrapKey wraps a secret of this value instead, and C_UnwrapKey makes one of it
+ *   kdf number=N             ECDH derives by this function of ANSI X9.63 (CKD_SHA256_KDF and its kind) and by no other, but
+ *                            for those of further orders
+ *   der-points               ECDH takes a point as an OCTET STRING only
+ *   wrap-number number=N     what SoftHSM does as 0x210a has this number, and 0x210a and 0x210b are unknown
  *   real path=PATH           the module behind (looked at when this one is loaded; the default is SoftHSM)
  *
  * Further words say which calls an order is for: function=C_Name, label=BYTES (of an object or in a template; for C_Sign and
@@ -54,8 +58,11 @@ typedef unsigned long Ulong;
 typedef struct { Ulong type; void *value; Ulong length; } Attribute;
 typedef struct { Ulong type; void *parameter; Ulong length; } Mechanism;
 
-enum { OK = 0, GENERAL_ERROR = 0x005, ATTRIBUTE_READ_ONLY = 0x010, DEVICE_ERROR = 0x030, OBJECT_HANDLE_INVALID = 0x082, BUFFER_TOO_SMALL = 0x150 };
-enum { CLASS = 0x000, LABEL = 0x003 };
+enum { OK = 0, GENERAL_ERROR = 0x005, ATTRIBUTE_READ_ONLY = 0x010, DEVICE_ERROR = 0x030, MECHANISM_INVALID = 0x070,
+       MECHANISM_PARAM_INVALID = 0x071, OBJECT_HANDLE_INVALID = 0x082, TEMPLATE_INCOMPLETE = 0x0d0, BUFFER_TOO_SMALL = 0x150 };
+enum { CLASS = 0x000, TOKEN = 0x001, LABEL = 0x003, VALUE = 0x011, KEY_TYPE = 0x100, SENSITIVE = 0x103, VALUE_LEN = 0x161, EXTRACTABLE = 0x162 };
+enum { SECRET_KEY = 4, GENERIC_SECRET = 0x10, ECDH1_DERIVE = 0x1050, KEY_WRAP_PAD = 0x210a, KEY_WRAP_KWP = 0x210b };
+static const Ulong ALLOWED_MECHANISMS = 0x40000600;
 enum { TOKEN_INFO_FLAGS = 96 };
 static const Ulong UNAVAILABLE = ~0ul, ANY = ~0ul, EXTRA_SLOT = 0x7fff0001;
 
@@ -109,7 +116,7 @@ enum { ORDERS_MAX = 64, BYTES_MAX = 1024, LINE_MAX_BYTES = 4096 };
 typedef struct { unsigned char bytes[BYTES_MAX]; Ulong length; int is_set; } Bytes;
 typedef struct {
   char verb[32];
-  Ulong function, code, ms, attribute, length, class, mechanism, slot, after, times, flags, until_restart;
+  Ulong function, code, ms, attribute, length, class, mechanism, slot, after, times, flags, number, until_restart;
   Bytes value, label;
 } Order;
 static Order orders[ORDERS_MAX];
@@ -149,7 +156,7 @@ static void read_word(Order *order, const char *name, const char *text) {
   struct { const char *name; Ulong *number; } numbers[] = {
     { "code", &order->code }, { "ms", &order->ms }, { "attribute", &order->attribute }, { "length", &order->length },
     { "class", &order->class }, { "mechanism", &order->mechanism }, { "slot", &order->slot }, { "after", &order->after },
-    { "times", &order->times }, { "flags", &order->flags },
+    { "times", &order->times }, { "flags", &order->flags }, { "number", &order->number },
     { "untilRestart", &order->until_restart },
   };
   for (size_t index = 0; index < sizeof numbers / sizeof *numbers; index++)
@@ -340,6 +347,121 @@ static Ulong adapt_template(enum Function function, const Ulong a[ARGUMENTS_MAX]
   return OK;
 }
 
+/* --- another number for wrapping --- */
+
+/* Puts one number in the place of another in every list of allowed mechanisms; the lists are copied to `room`. */
+enum { LISTS_MAX = 4, LIST_MAX = 64 };
+static void renumber(Attribute *attributes, Ulong count, Ulong from, Ulong to, Ulong room[LISTS_MAX][LIST_MAX]) {
+  int lists = 0;
+  for (Ulong index = 0; index < count; index++) {
+    Attribute *attribute = &attributes[index];
+    if (attribute->type != ALLOWED_MECHANISMS || attribute->value == NULL || attribute->length == UNAVAILABLE) continue;
+    if (attribute->length > LIST_MAX * sizeof(Ulong) || (room != NULL && lists == LISTS_MAX)) continue;
+    Ulong *list = attribute->value;
+    if (room != NULL) {
+      list = memcpy(room[lists++], attribute->value, attribute->length);
+      attribute->value = list;
+    }
+    for (Ulong place = 0; place < attribute->length / sizeof(Ulong); place++)
+      if (list[place] == from) list[place] = to;
+  }
+}
+
+/* The mechanism as SoftHSM knows it, in `room`; NULL where nobody knows it. */
+static Mechanism *known_mechanism(Mechanism *mechanism, Mechanism *room) {
+  const Order *order = order_with("wrap-number");
+  if (order == NULL) return mechanism;
+  *room = *mechanism;
+  if (mechanism->type == KEY_WRAP_PAD || mechanism->type == KEY_WRAP_KWP) return NULL;
+  if (mechanism->type == order->number) room->type = KEY_WRAP_PAD;
+  return room;
+}
+
+/* --- key derivation functions --- */
+
+typedef struct { Ulong kdf, shared_length; void *shared; Ulong point_length; unsigned char *point; } EcdhParameters;
+
+/* The hash of a function of ANSI X9.63, by its number: CKD_SHA1_KDF, and CKD_SHA224_KDF to CKD_SHA512_KDF. */
+static Ulong hash_of(Ulong kdf) {
+  static const Ulong hashes[] = { 0, 0, 0x220, 0, 0, 0x255, 0x250, 0x260, 0x270 };
+  return kdf < sizeof hashes / sizeof *hashes ? hashes[kdf] : 0;
+}
+
+static int is_offered(Ulong kdf) {
+  for (int index = 0; index < order_count; index++)
+    if (is_verb(&orders[index], "kdf") && orders[index].number == kdf) return 1;
+  return 0;
+}
+
+/* ANSI X9.63 without shared data, by the hash of the token. */
+static Ulong derive_bytes(Ulong session, Ulong hash, const unsigned char *secret, Ulong length, unsigned char *key, Ulong wanted) {
+  unsigned char input[BYTES_MAX + 4];
+  memcpy(input, secret, length);
+  for (Ulong counter = 1, made = 0; made < wanted; counter++) {
+    unsigned char block[64];
+    Ulong block_length = sizeof block;
+    for (int byte = 0; byte < 4; byte++) input[length + byte] = (unsigned char)(counter >> (24 - 8 * byte));
+    Mechanism mechanism = { hash, NULL, 0 };
+    const Ulong begin[ARGUMENTS_MAX] = { session, (Ulong)&mechanism };
+    const Ulong digest[ARGUMENTS_MAX] = { session, (Ulong)input, length + 4, (Ulong)block, (Ulong)&block_length };
+    Ulong returned = pass_on(C_DigestInit_, begin);
+    if (returned == OK) returned = pass_on(C_Digest_, digest);
+    if (returned != OK) return returned;
+    for (Ulong at = 0; at < block_length && made < wanted; at++) key[made++] = block[at];
+  }
+  return OK;
+}
+
+/* By the length of a point, since an OCTET STRING begins with 04 as a bare point does. P-521 has 66 bytes, others 4 x n. */
+static int is_bare(Ulong length) { return length == 133 || (length % 2 == 1 && (length - 1) / 2 % 4 == 0); }
+
+/* The key is made of a secret that SoftHSM agrees and shows. */
+static Ulong derive_by_function(const Ulong a[ARGUMENTS_MAX], const EcdhParameters *parameters) {
+  const Ulong hash = hash_of(parameters->kdf);
+  if (hash == 0 || !is_offered(parameters->kdf)) return MECHANISM_PARAM_INVALID;
+  EcdhParameters plain = *parameters;
+  plain.kdf = 1;
+  Mechanism mechanism = { ECDH1_DERIVE, &plain, sizeof plain };
+  const Ulong head = is_bare(plain.point_length) ? 0 : plain.point_length > 130 ? 3 : 2;
+  Ulong field = (plain.point_length - head - 1) / 2;
+  Ulong class = SECRET_KEY, type = GENERIC_SECRET, secret = 0;
+  unsigned char no = 0, yes = 1, value[BYTES_MAX];
+  Attribute readable[] = {
+    { CLASS, &class, sizeof class }, { KEY_TYPE, &type, sizeof type }, { TOKEN, &no, 1 }, { SENSITIVE, &no, 1 },
+    { EXTRACTABLE, &yes, 1 }, { VALUE_LEN, &field, sizeof field },
+  };
+  const Ulong derive[ARGUMENTS_MAX] = { a[0], (Ulong)&mechanism, a[2], (Ulong)readable, sizeof readable / sizeof *readable, (Ulong)&secret };
+  Ulong returned = pass_on(C_DeriveKey_, derive);
+  if (returned != OK) return returned;
+  Attribute shown = { VALUE, value, sizeof value };
+  returned = read_attribute(a[0], secret, &shown);
+  const Ulong destroy[ARGUMENTS_MAX] = { a[0], secret };
+  pass_on(C_DestroyObject_, destroy);
+  if (returned != OK) return returned;
+
+  unsigned char key[BYTES_MAX];
+  Attribute template[TEMPLATE_MAX];
+  Ulong count = 1;
+  template[0] = (Attribute){ VALUE, key, 0 };
+  for (Ulong index = 0; index < a[4] && count < TEMPLATE_MAX; index++) {
+    const Attribute *attribute = &((const Attribute *)a[3])[index];
+    if (attribute->type == VALUE_LEN) template[0].length = *(const Ulong *)attribute->value;
+    else template[count++] = *attribute;
+  }
+  if (template[0].length == 0 || template[0].length > BYTES_MAX) return TEMPLATE_INCOMPLETE;
+  returned = derive_bytes(a[0], hash, value, shown.length, key, template[0].length);
+  const Ulong create[ARGUMENTS_MAX] = { a[0], (Ulong)template, count, a[5] };
+  return returned == OK ? pass_on(C_CreateObject_, create) : returned;
+}
+
+static Ulong derive_key(const Ulong a[ARGUMENTS_MAX]) {
+  const Mechanism *mechanism = (const Mechanism *)a[1];
+  if (mechanism->type != ECDH1_DERIVE) return pass_on(C_DeriveKey_, a);
+  const EcdhParameters *parameters = mechanism->parameter;
+  if (order_with("der-points") != NULL && is_bare(parameters->point_length)) return MECHANISM_PARAM_INVALID;
+  return order_with("kdf") == NULL ? pass_on(C_DeriveKey_, a) : derive_by_function(a, parameters);
+}
+
 static Ulong get_slots(Ulong a[ARGUMENTS_MAX]) {
   Ulong *list = (Ulong *)a[1], *count = (Ulong *)a[2];
   if (order_with("extra-slot") == NULL) return pass_on(C_GetSlotList_, a);
@@ -387,8 +509,7 @@ static Ulong get_attributes(const Ulong a[ARGUMENTS_MAX]) {
 
 /* --- secrets of another value --- */
 
-enum { SECRET_KEY = 4, GENERIC_SECRET = 0x10, AES = 0x1f, AES_KEY_GEN = 0x1080, AES_KEY_WRAP_PAD = 0x210a };
-enum { KEY_TYPE = 0x100, VALUE = 0x011, VALUE_LEN = 0x161, TOKEN = 0x001, SENSITIVE = 0x103, EXTRACTABLE = 0x162, WRAP = 0x106, UNWRAP = 0x107 };
+enum { AES_KEY_GEN = 0x1080, WRAP = 0x106, UNWRAP = 0x107 };
 
 /* A secret by the template of the caller: of the value that is ordered, or of the key's value with zeros behind it. */
 static Ulong make_false(const Order *order, Ulong session, Ulong key, Attribute *template, Ulong count, Ulong *made) {
@@ -401,7 +522,7 @@ static Ulong make_false(const Order *order, Ulong session, Ulong key, Attribute 
     const Ulong create[ARGUMENTS_MAX] = { session, (Ulong)with_value, count + 1, (Ulong)made };
     return pass_on(C_CreateObject_, create);
   }
-  Mechanism generation = { AES_KEY_GEN, NULL, 0 }, padding = { AES_KEY_WRAP_PAD, NULL, 0 };
+  Mechanism generation = { AES_KEY_GEN, NULL, 0 }, padding = { KEY_WRAP_PAD, NULL, 0 };
   Attribute wrapping[] = { { VALUE_LEN, &bytes, sizeof bytes }, { TOKEN, &no, 1 }, { WRAP, &yes, 1 }, { UNWRAP, &yes, 1 } };
   const Ulong generate[ARGUMENTS_MAX] = { session, (Ulong)&generation, (Ulong)wrapping, 4, (Ulong)&kek };
   Ulong returned = pass_on(C_GenerateKey_, generate);
@@ -443,11 +564,20 @@ static Ulong unwrap_falsely(const Order *order, const Ulong a[ARGUMENTS_MAX]) {
 }
 
 static Ulong perform(enum Function function, Ulong a[ARGUMENTS_MAX]) {
-  const Order *flags, *falsified;
+  const Order *flags, *falsified, *wrap = order_with("wrap-number");
+  Mechanism room;
   Ulong returned;
+  if (function == C_WrapKey_ || function == C_UnwrapKey_) {
+    a[1] = (Ulong)known_mechanism((Mechanism *)a[1], &room);
+    if (a[1] == 0) return MECHANISM_INVALID;
+  }
   switch (function) {
     case C_GetSlotList_: return get_slots(a);
-    case C_GetAttributeValue_: return get_attributes(a);
+    case C_DeriveKey_: return derive_key(a);
+    case C_GetAttributeValue_:
+      returned = get_attributes(a);
+      if (wrap != NULL) renumber((Attribute *)a[2], a[3], KEY_WRAP_PAD, wrap->number, NULL);
+      return returned;
     case C_GetTokenInfo_:
       returned = pass_on(function, a);
       flags = order_with("token-flags");
@@ -486,6 +616,8 @@ static Ulong dispatch(enum Function function, Ulong a[ARGUMENTS_MAX]) {
   if (kinds[0] == 'l' && a[0] == EXTRA_SLOT) return order_with("extra-slot") == NULL ? DEVICE_ERROR : order_with("extra-slot")->code;
   /* Two templates at most: those of a key pair. */
   Attribute rooms[2][TEMPLATE_MAX];
+  Ulong lists[2][LISTS_MAX][LIST_MAX];
+  const Order *wrap = order_with("wrap-number");
   int used = 0;
   for (int index = 0; kinds[index] != 0; index++) {
     if (kinds[index] != 't' || a[index + 1] >= TEMPLATE_MAX / 2) continue;
@@ -493,6 +625,7 @@ static Ulong dispatch(enum Function function, Ulong a[ARGUMENTS_MAX]) {
     memcpy(rooms[used], (const void *)a[index], count * sizeof(Attribute));
     const Ulong refusal = adapt_template(function, a, rooms[used], &count);
     if (refusal != OK) return refusal;
+    if (wrap != NULL) renumber(rooms[used], count, wrap->number, KEY_WRAP_PAD, lists[used]);
     a[index] = (Ulong)rooms[used++];
     a[index + 1] = count;
   }

@@ -50,6 +50,8 @@ export type Order = Fitting &
     | { readonly lie: 'token-flags'; readonly flags: number }
     | { readonly lie: 'pad' }
     | { readonly lie: 'substitute'; readonly value: Uint8Array }
+    | { readonly lie: 'kdf' | 'wrap-number'; readonly number: number }
+    | { readonly lie: 'der-points' }
   );
 
 /** The number of the slot that `extra-slot` adds. */

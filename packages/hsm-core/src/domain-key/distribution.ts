@@ -13,6 +13,7 @@ import {
   deliveredIn,
   type ExchangeOffer,
   type ExchangeTransport,
+  kdfOf,
   NONCE_BYTES,
   officerOf,
   receiverOf,
@@ -101,10 +102,10 @@ async function begin(
   session: Handle[],
 ): Promise<Begun> {
   const exchangeId = Buffer.from(prng.bytes(16)).toString('hex');
-  const { handle: ephemeral, point } = await provider.generateEphemeral();
+  const { handle: ephemeral, point, kdfs } = await provider.generateEphemeral();
   session.push(ephemeral);
   const nonce = prng.bytes(NONCE_BYTES);
-  const initiator: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce, point };
+  const initiator: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce, point, kdfs: [...kdfs] };
   const { offer: responder, signature } = await member.begin({ exchangeId, group, version, offer: initiator });
   if (responder.serial !== member.serial)
     refuse('a different partition answered', { serial: member.serial, answered: responder.serial });
@@ -114,6 +115,7 @@ async function begin(
   const common = { exchangeId, group, version, initiator, responder };
   if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature))
     refuse('the answer is not signed by its identity', { serial: member.serial });
+  kdfOf(initiator, responder);
   return { member, ephemeral, responder, common };
 }
 
@@ -122,7 +124,8 @@ async function deliver(
   { member, ephemeral, responder, common }: Begun,
   { domainKey, trustedKey, session }: { domainKey: Handle; trustedKey: Handle | undefined; session: Handle[] },
 ): Promise<Uint8Array> {
-  const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: responder.point, use: 'wrap' });
+  const kdf = kdfOf(common.initiator, responder);
+  const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: responder.point, use: 'wrap', kdf });
   session.push(exchangeKey);
   const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey, ...receiverOf(responder) });
   const receiver = officerOf(responder);

@@ -1,6 +1,7 @@
 import { AntipodeError, bytesEqual } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Kdf } from '../model/kdf.ts';
 import { SimulatedMember } from '../testing/index.ts';
 import { distributeDomainKey } from './distribution.ts';
 import type { BeginExchange, CompleteExchange, ExchangeOffer, ExchangeTransport } from './exchange.ts';
@@ -71,6 +72,74 @@ describe('a distribution', () => {
     const { confirmedSerials, failures } = await distribute([failing, b.transport()]);
     expect(confirmedSerials).toEqual(['b']);
     expect(failures.map(({ serial, error }) => [serial, error.code])).toEqual([['a', 'SITE_UNREACHABLE']]);
+  });
+});
+
+describe('the key derivation function of an exchange', () => {
+  /** The way to b through a relay that changes offers. */
+  const through = (change: (offer: ExchangeOffer) => ExchangeOffer): ExchangeTransport => {
+    const transport = b.transport();
+    return {
+      ...transport,
+      begin: async (message) => {
+        const { offer, signature } = await transport.begin({ ...message, offer: change(message.offer) });
+        return { offer: change(offer), signature };
+      },
+    };
+  };
+  const withoutKdfs = ({ kdfs: _kdfs, ...offer }: ExchangeOffer): ExchangeOffer => offer;
+  /** By which function each derivation of a was made. */
+  const usedBy = (member: SimulatedMember): (string | undefined)[] => {
+    const used: (string | undefined)[] = [];
+    const derive = member.provider.deriveExchangeKey.bind(member.provider);
+    member.provider.deriveExchangeKey = (options) => {
+      used.push(options.kdf);
+      return derive(options);
+    };
+    return used;
+  };
+
+  it.each<[string, Kdf[], Kdf[], Kdf]>([
+    ['the first that both offer', ['sha256', 'null'], ['sha384', 'sha256', 'null'], 'sha256'],
+    ['none where one offers nothing else', ['sha256', 'null'], ['null'], 'null'],
+  ])('is %s', async (_which, ofA, ofB, expected) => {
+    a.hsm.kdfs = ofA;
+    b.hsm.kdfs = ofB;
+    const used = [usedBy(a), usedBy(b)];
+    const { failures, confirmedSerials } = await distribute([b.transport()]);
+    expect([failures, confirmedSerials]).toEqual([[], ['b']]);
+    expect(used).toEqual([[expected], [expected]]);
+  });
+
+  it('is none between an agent and one that is older, and the transcript is the older one', async () => {
+    const used = usedBy(b);
+    const { confirmedSerials } = await distribute([through(withoutKdfs)]);
+    expect([confirmedSerials, used]).toEqual([['b'], ['null']]);
+  });
+
+  it('must be one that both tokens offer: the error says what each of them offers', async () => {
+    a.hsm.kdfs = ['sha256', 'sha1'];
+    b.hsm.kdfs = ['null'];
+    const { failures, confirmedSerials } = await distribute([b.transport()]);
+    expect(confirmedSerials).toEqual([]);
+    expect(failures[0]!.error).toMatchObject({
+      code: 'EXCHANGE_REFUSED',
+      message: expect.stringMatching(/a offers sha256, sha1.*b offers null/),
+      details: { offers: 'sha256, sha1', answers: 'null' },
+    });
+    for (const member of [a, b]) expect(member.provider.sessionObjectCount).toBe(0);
+    // An older member cannot use any other.
+    const older = await distribute([through(withoutKdfs)]);
+    expect(older.failures[0]!.error.code).toBe('EXCHANGE_REFUSED');
+  });
+
+  it.each<[string, (offer: ExchangeOffer) => ExchangeOffer]>([
+    ['one name is taken out', (offer) => ({ ...offer, kdfs: offer.kdfs!.slice(1) })],
+    ['one side is made to look older', (offer) => (offer.serial === 'a' ? withoutKdfs(offer) : offer)],
+    ['a name is no name', (offer) => ({ ...offer, kdfs: ['null', 'a name'] })],
+  ])('is signed: an exchange is refused when %s', async (_how, change) => {
+    const { failures } = await distribute([through(change)]);
+    expect(failures.map(({ error }) => error.code)).toEqual(['EXCHANGE_REFUSED']);
   });
 });
 

@@ -6,6 +6,7 @@
  */
 import { AntipodeError, sha256 } from '@antipode/runtime';
 import { hasOfficerKey, hasReceivingKey, isOfficerKeyOf, receivesFor } from '../model/identity.ts';
+import { commonKdf, type Kdf, offeredBy } from '../model/kdf.ts';
 import { fingerprint } from '../model/public-half.ts';
 
 /** One side's contribution. */
@@ -24,6 +25,11 @@ export interface ExchangeOffer {
    * key too.
    */
   readonly officer?: Uint8Array;
+  /**
+   * Key derivation functions that this side's token offers. An older agent names none, and its token is used without
+   * one.
+   */
+  readonly kdfs?: string[];
 }
 
 export interface BeginExchange {
@@ -53,7 +59,10 @@ export const NONCE_BYTES = 32;
 
 type Step = 'answer' | 'delivery' | 'receipt';
 
-/** Everything that both sides must agree on, with lengths, under a prefix of its own and the name of the step. */
+/**
+ * Everything that both sides must agree on, with lengths, under a prefix of its own and the name of the step. If one
+ * side is an older agent, the transcript is that of older agents, which knows of no key derivation function.
+ */
 export function transcript(
   step: Step,
   {
@@ -78,6 +87,7 @@ export function transcript(
     nonce,
     point,
   ];
+  const namesKdfs = [initiator, responder].every(({ kdfs = [] }) => kdfs.length > 0);
   const parts = [
     Buffer.from(step),
     Buffer.from(exchangeId),
@@ -85,6 +95,7 @@ export function transcript(
     Buffer.from(String(version)),
     ...side(initiator),
     ...side(responder),
+    ...(namesKdfs ? [initiator, responder].map(({ kdfs = [] }) => Buffer.from(kdfs.join(' '))) : []),
     ...extra,
   ];
   const framed = parts.flatMap((part) => {
@@ -92,12 +103,31 @@ export function transcript(
     length.writeUInt32BE(part.length);
     return [length, part];
   });
-  return Buffer.concat([Buffer.from('antipode exchange v1\0'), ...framed]);
+  return Buffer.concat([Buffer.from(`antipode exchange v${namesKdfs ? 2 : 1}\0`), ...framed]);
 }
 
 export function refuse(why: string, details: Readonly<Record<string, string | number>>): never {
   throw new AntipodeError('EXCHANGE_REFUSED', `the domain key exchange is refused: ${why}`, { details });
 }
+
+/** The key derivation function of an exchange. @throws EXCHANGE_REFUSED where both tokens offer different ones only */
+export function kdfOf(initiator: ExchangeOffer, responder: ExchangeOffer): Kdf {
+  const kdf = commonKdf(initiator, responder);
+  if (kdf !== undefined) return kdf;
+  const [ours, theirs] = [initiator, responder].map((offer) => offeredBy(offer).join(', ')) as [string, string];
+  throw new AntipodeError(
+    'EXCHANGE_REFUSED',
+    `the tokens have no key derivation function in common: ${initiator.serial} offers ${ours}, and ${responder.serial} offers ${theirs}`,
+    {
+      details: { initiator: initiator.serial, offers: ours, responder: responder.serial, answers: theirs },
+      hint: 'Remove `kdf` of both partitions from agent.yaml, if it is set. Otherwise let a token that offers functions of both bring the domain keys, as a distributor (ADR 0025).',
+    },
+  );
+}
+
+/** A name that could be anything: it goes into a signed transcript and a message. */
+const KDF_NAME = /^[a-z0-9-]{1,32}$/;
+const KDFS_MAX = 32;
 
 export function checkPeer(
   offer: ExchangeOffer,
@@ -114,6 +144,9 @@ export function checkPeer(
     );
   }
   if (offer.nonce.length !== NONCE_BYTES || offer.point.length !== 65 || offer.point[0] !== 4)
+    refuse('an offer is malformed', { serial: offer.serial });
+  const { kdfs = [] } = offer;
+  if (kdfs.length > KDFS_MAX || !kdfs.every((name) => KDF_NAME.test(name)))
     refuse('an offer is malformed', { serial: offer.serial });
 }
 

@@ -10,6 +10,7 @@ import {
   checkPeer,
   deliveredIn,
   type ExchangeOffer,
+  kdfOf,
   NONCE_BYTES,
   refuse,
   transcript,
@@ -66,9 +67,16 @@ export class ExchangeResponder {
       identity: keyring.identity.publicHalf,
       nonce: prng.bytes(NONCE_BYTES),
       point: ephemeral.point,
+      kdfs: [...ephemeral.kdfs],
       ...(keyring.receivingKey === undefined ? {} : { receiver: keyring.receivingKey.publicHalf }),
       ...(keyring.officerKey === undefined ? {} : { officer: keyring.officerKey.publicHalf }),
     };
+    try {
+      kdfOf(offer, answer);
+    } catch (thrown) {
+      await provider.forget([ephemeral.handle]);
+      throw thrown;
+    }
     this.#open.set(exchangeId, { begun: message, answer, ephemeral: ephemeral.handle, sinceMs: clock.monotonicMs() });
     const input = transcript('answer', { exchangeId, group, version, initiator: offer, responder: answer, extra: [] });
     return { offer: answer, signature: await provider.signAsIdentity(keyring.identity.handle, input) };
@@ -101,7 +109,12 @@ export class ExchangeResponder {
       const delivery = transcript('delivery', { ...common, extra: deliveredIn(keys) });
       if (!isSignedBy(begun.offer.identity, delivery, signature))
         refuse('the delivery is not signed by its identity', { serial });
-      const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: begun.offer.point, use: 'unwrap' });
+      const exchangeKey = await provider.deriveExchangeKey({
+        ephemeral,
+        peerPoint: begun.offer.point,
+        use: 'unwrap',
+        kdf: kdfOf(begun.offer, answer),
+      });
       session.push(exchangeKey);
       const ckaId = prng.bytes(CKA_ID_BYTES);
       announce(ckaId);

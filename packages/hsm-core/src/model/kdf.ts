@@ -25,3 +25,12 @@ export function derivedBy(kdf: Kdf, secret: Uint8Array, bytes: number): Uint8Arr
   }
   return new Uint8Array(Buffer.concat(blocks).subarray(0, bytes));
 }
+
+/** The functions that the token behind an offer does. An older agent names no function, and uses no function. */
+export const offeredBy = ({ kdfs }: { readonly kdfs?: readonly string[] }): readonly string[] =>
+  kdfs === undefined || kdfs.length === 0 ? ['null'] : kdfs;
+
+/** The function that both sides of an exchange use: the first that both offer. Both find the same. */
+export function commonKdf(...sides: readonly { readonly kdfs?: readonly string[] }[]): Kdf | undefined {
+  return KDFS.find((kdf) => sides.every((side) => offeredBy(side).includes(kdf)));
+}

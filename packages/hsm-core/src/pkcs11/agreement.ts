@@ -12,12 +12,12 @@ export const POINT_ENCODINGS = ['raw', 'der'] as const;
 export type PointEncoding = (typeof POINT_ENCODINGS)[number];
 
 export interface Agreement {
-  /** What the token offers, the preferred first. */
+  /** The functions that the token offers, the preferred first. */
   readonly kdfs: readonly Kdf[];
   readonly pointEncoding: PointEncoding;
 }
 
-/** What every token offered until one did not. */
+/** The way of SoftHSM, and of every token that an older agent works with. */
 export const PLAIN: Agreement = { kdfs: ['null'], pointEncoding: 'raw' };
 
 const NUMBERS: Readonly<Record<Kdf, number>> = {

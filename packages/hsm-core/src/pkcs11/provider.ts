@@ -129,7 +129,9 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
   const describe = async (): Promise<PartitionDescription> => {
     const { serial, label, manufacturer, model, firmware } = token;
     const said = { serial, label, manufacturer, model, firmware, unenforced: ownKeys.unenforced };
-    return { ...said, silentSlots, freeSlots, ...(quirks.reusesHandles ? { reusesHandles: true } : {}) };
+    const { kdfs, pointEncoding } = quirks.agreement;
+    const mechanisms = { keyWrap: quirks.keyWrap.type, kdfs, pointEncoding, takesSecrets: quirks.crossing.creates };
+    return { ...said, mechanisms, silentSlots, freeSlots, ...(quirks.reusesHandles ? { reusesHandles: true } : {}) };
   };
   return {
     describe,

@@ -5,8 +5,11 @@ import type { Handle } from '../model/object.ts';
 export interface KeyExchange {
   /** A fresh AES-256 domain key as a session key: sensitive, extractable only so that it can be sent once. */
   generateDomainKey(): Promise<Handle>;
-  /** A fresh ECDH P-256 pair, session only. The point is uncompressed (SEC 1, 2.3.3). */
-  generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }>;
+  /**
+   * A fresh ECDH P-256 pair, session only. The point is uncompressed (SEC 1, 2.3.3). `kdfs` are the key derivation
+   * functions by which the token agrees with it, the preferred first.
+   */
+  generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array; kdfs: readonly Kdf[] }>;
   /**
    * Derives the unextractable AES-256 exchange key from our ephemeral key and the peer's point, by a function that both
    * sides offer: none where nothing else is said.

@@ -11,6 +11,8 @@
  * about the session counts for the object only where the session is shown to be sound. A batch reports per item where
  * the caller can go on with the rest; it throws where it cannot.
  */
+
+import type { Kdf } from '../model/kdf.ts';
 import type { ExactSealer } from './exact-sealer.ts';
 import type { KeyExchange } from './key-exchange.ts';
 import type { OwnKeys } from './own-keys.ts';
@@ -45,6 +47,17 @@ export const PROTECTIONS = [
 
 export type Protection = (typeof PROTECTIONS)[number];
 
+export interface MechanismsInUse {
+  /** By which it wraps as RFC 5649 has it. */
+  readonly keyWrap: number;
+  /** By which it agrees on keys (ECDH), the preferred first. */
+  readonly kdfs: readonly Kdf[];
+  /** How it takes points. */
+  readonly pointEncoding: 'raw' | 'der';
+  /** Whether it takes secrets in the clear, which a token in FIPS mode does not. */
+  readonly takesSecrets: boolean;
+}
+
 /** The token's description of itself, and the results of a self-test. */
 export interface PartitionDescription {
   /** The token's own, or the configured one where the token reports none of its own. */
@@ -59,6 +72,8 @@ export interface PartitionDescription {
   readonly reusesHandles?: true;
   /** Protections that the token does not keep: our own keys there are as much weaker. Empty on a sound one. */
   readonly unenforced: readonly Protection[];
+  /** How the token does what sealing needs, as the self-test has found it or the configuration sets it. */
+  readonly mechanisms?: MechanismsInUse;
   /** The answers of other slots that do not tell their token: another HSM is away. Empty when all is well. */
   readonly silentSlots: readonly string[];
   /** Slots of the module in which a token could be made: room for one that keeps the identity key. */

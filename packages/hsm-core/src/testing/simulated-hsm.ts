@@ -12,6 +12,7 @@ import { createHash } from 'node:crypto';
 import { type Clock, hex, type Prng } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { ATTRIBUTES, type Attributes, attributesOf } from '../model/attributes.ts';
+import { KDFS, type Kdf } from '../model/kdf.ts';
 import type { KeyType, ObservedObject } from '../model/object.ts';
 import { ecKey, pkcs8, publicHalfOf } from './simulated-crypto.ts';
 import { checkLogin, type SimulatedFaults, soundToken, throughFaults } from './simulated-faults.ts';
@@ -48,6 +49,8 @@ export class SimulatedHsm {
   keepsOnePerId = false;
   /** Whether it digests secrets and carries them exactly. */
   offersExact = true;
+  /** By which it agrees on keys. */
+  kdfs: readonly Kdf[] = KDFS;
   readonly faults: SimulatedFaults = soundToken();
   readonly #clock: Clock;
 

@@ -3,6 +3,7 @@ import { createECDH, sign } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute, USES } from '../model/attributes.ts';
 import { CURVES } from '../model/curve.ts';
+import { derivedBy, type Kdf } from '../model/kdf.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
 import { LookLog } from '../objects/look-log.ts';
@@ -233,19 +234,28 @@ export class SimulatedSession implements HsmProvider {
     return this.#session(this.#token.prng.bytes(32), { sensitive: true, extractable: true });
   }
 
-  async generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }> {
+  async generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array; kdfs: readonly Kdf[] }> {
     this.#alive();
     const key = ecKey(this.#token.prng);
-    return { handle: this.#session(pkcs8(key), { derive: true }), point: publicHalfOf(key).slice(-65) };
+    const handle = this.#session(pkcs8(key), { derive: true });
+    return { handle, point: publicHalfOf(key).slice(-65), kdfs: this.#token.kdfs };
   }
 
-  async deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: string }): Promise<Handle> {
+  async deriveExchangeKey(options: {
+    ephemeral: Handle;
+    peerPoint: Uint8Array;
+    use: string;
+    kdf?: Kdf;
+  }): Promise<Handle> {
     this.#alive();
+    const { kdf = 'null' } = options;
+    if (!this.#token.kdfs.includes(kdf)) throw refused('C_DeriveKey', 'CKR_MECHANISM_PARAM_INVALID');
     const ours = createECDH('prime256v1');
     const { d } = privateKey(this.#get(options.ephemeral)).export({ format: 'jwk' });
     ours.setPrivateKey(Buffer.from(d!, 'base64url'));
     try {
-      return this.#session(ours.computeSecret(options.peerPoint), { [options.use]: true });
+      const value = Buffer.from(derivedBy(kdf, ours.computeSecret(options.peerPoint), 32));
+      return this.#session(value, { [options.use]: true });
     } catch {
       throw refused('C_DeriveKey', 'CKR_MECHANISM_PARAM_INVALID');
     }

@@ -4,6 +4,7 @@
  */
 import { createCipheriv, createECDH, createHash, type KeyObject, randomBytes } from 'node:crypto';
 import type { Attributes } from '../model/attributes.ts';
+import { derivedBy, type Kdf } from '../model/kdf.ts';
 import type { Handle, KeyType } from '../model/object.ts';
 import type { BatchOutcome, HsmProvider, UnwrapItem } from '../provider/provider.ts';
 
@@ -32,6 +33,10 @@ export interface Planted {
   readonly publicHalf?: Uint8Array;
   readonly attributes: Attributes;
 }
+
+/** SHA-256 of the wrapped digest: the same as in own-keys/tags.ts, written independently. */
+export const tagInSoftware = (domainKey: Uint8Array, value: Uint8Array): Uint8Array =>
+  sha256(wrapInSoftware(domainKey, sha256(value)));
 
 export class SoftwareDomain {
   readonly ckaId: Uint8Array;
@@ -65,9 +70,8 @@ export class SoftwareDomain {
     return wrapInSoftware(this.#value, value);
   }
 
-  /** SHA-256 of the wrapped digest: the same as in own-keys.ts, written independently. */
   tagOf(value: Uint8Array): Uint8Array {
-    return sha256(this.wrap(sha256(value)));
+    return tagInSoftware(this.#value, value);
   }
 
   /** The tag of a secret that is sealed exactly: the same as in value-digests.ts, written independently. */
@@ -95,12 +99,13 @@ export class SoftwareDomain {
 /**
  * Runs one exchange up to the delivery. Returns the token's exchange key, and a value that software has wrapped for it.
  */
-export async function deliver(provider: HsmProvider, value: Uint8Array) {
-  const { handle: ephemeral, point } = await provider.generateEphemeral();
+export async function deliver(provider: HsmProvider, value: Uint8Array, options: { kdf?: Kdf } = {}) {
+  const { handle: ephemeral, point, kdfs } = await provider.generateEphemeral();
+  const { kdf = kdfs[0]! } = options;
   const own = createECDH('prime256v1');
   const peerPoint = new Uint8Array(own.generateKeys());
-  const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint, use: 'unwrap' });
-  return { exchangeKey, ephemeral, wrapped: wrapInSoftware(own.computeSecret(point), value) };
+  const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint, use: 'unwrap', kdf });
+  return { exchangeKey, ephemeral, wrapped: wrapInSoftware(derivedBy(kdf, own.computeSecret(point), 32), value) };
 }
 
 /** The handles of a batch that must not fail. */

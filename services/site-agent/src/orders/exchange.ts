@@ -193,6 +193,7 @@ export function copyOffer({
   point,
   receiver,
   officer,
+  kdfs = [],
 }: {
   serial: string;
   identity: Uint8Array;
@@ -200,6 +201,7 @@ export function copyOffer({
   point: Uint8Array;
   receiver?: Uint8Array;
   officer?: Uint8Array;
+  kdfs?: readonly string[];
 }) {
   return {
     serial,
@@ -208,5 +210,6 @@ export function copyOffer({
     point: new Uint8Array(point),
     ...(receiver?.length ? { receiver: new Uint8Array(receiver) } : {}),
     ...(officer?.length ? { officer: new Uint8Array(officer) } : {}),
+    ...(kdfs.length > 0 ? { kdfs: [...kdfs] } : {}),
   };
 }

@@ -41,7 +41,7 @@ export class Pkcs11KeyExchange implements KeyExchange {
     ]);
   }
 
-  async generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }> {
+  async generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array; kdfs: readonly Kdf[] }> {
     const { privateKey, publicHalf } = generateP256(this.#context, {
       privateKey: [
         [CKA.TOKEN, false],
@@ -52,7 +52,7 @@ export class Pkcs11KeyExchange implements KeyExchange {
         [CKA.DERIVE, true],
       ],
     });
-    return { handle: privateKey, point: publicHalf.slice(-POINT_BYTES) };
+    return { handle: privateKey, point: publicHalf.slice(-POINT_BYTES), kdfs: this.#context.agreement.kdfs };
   }
 
   async deriveExchangeKey({

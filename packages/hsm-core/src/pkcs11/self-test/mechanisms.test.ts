@@ -30,7 +30,7 @@ const RAW_BYTES = 65;
 interface Agrees {
   readonly kdfs?: readonly Kdf[];
   readonly pointEncoding?: 'raw' | 'der';
-  /** What the token derives instead of what the function makes. */
+  /** The key that the token derives instead of the one that the function makes. */
   readonly instead?: (key: Uint8Array) => Uint8Array;
 }
 

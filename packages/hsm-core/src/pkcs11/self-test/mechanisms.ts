@@ -10,7 +10,7 @@ import { type Agreement, POINT_ENCODINGS, type PointEncoding, SoftwareSide } fro
 import { wrapped } from '../known-values.ts';
 import type { TokenSession } from '../token-session.ts';
 
-/** What the configuration of a partition says of mechanisms; the rest is found out. */
+/** Settings of a partition in the configuration. The self-test finds out the rest. */
 export interface MechanismSettings {
   readonly kdf?: Kdf;
   readonly pointEncoding?: PointEncoding;

@@ -3,7 +3,8 @@ import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { expect } from 'vitest';
-import { deliver, named, secretKey } from '../software-domain.ts';
+import { KDFS } from '../../model/kdf.ts';
+import { deliver, named, secretKey, tagInSoftware } from '../software-domain.ts';
 import type { Chapter } from './device.ts';
 import { ecPair } from './key-material.ts';
 
@@ -41,8 +42,9 @@ export function ownKeys({ promise }: Chapter): void {
       const tags: string[] = [];
       for (const receiver of [provider, other]) {
         const [ours, theirs] = [await provider.generateEphemeral(), await receiver.generateEphemeral()];
-        const sending = { ephemeral: ours.handle, peerPoint: theirs.point, use: 'wrap' } as const;
-        const receiving = { ephemeral: theirs.handle, peerPoint: ours.point, use: 'unwrap' } as const;
+        const kdf = ours.kdfs[0]!;
+        const sending = { ephemeral: ours.handle, peerPoint: theirs.point, use: 'wrap', kdf } as const;
+        const receiving = { ephemeral: theirs.handle, peerPoint: ours.point, use: 'unwrap', kdf } as const;
         const [outer, inner] = [await provider.deriveExchangeKey(sending), await receiver.deriveExchangeKey(receiving)];
         const blob = await provider.wrapDomainKey({ exchangeKey: outer, domainKey: key });
         const ckaId = new Uint8Array(randomBytes(16));
@@ -63,6 +65,26 @@ export function ownKeys({ promise }: Chapter): void {
       expect(new Set(tags).size).toBe(1);
     },
   );
+
+  promise('agrees as software does by every key derivation function that it offers, and by no other', async (open) => {
+    const { provider } = open;
+    const { handle: ephemeral, point: peerPoint, kdfs } = await provider.generateEphemeral();
+    expect(kdfs.length).toBeGreaterThan(0);
+    for (const kdf of kdfs) {
+      const value = randomBytes(32);
+      const { exchangeKey, wrapped, ephemeral: ours } = await deliver(provider, value, { kdf });
+      const ckaId = new Uint8Array(randomBytes(16));
+      const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrapped, ckaId, label: `by ${kdf}` });
+      expect(checkTag).toEqual(tagInSoftware(value, Buffer.from('antipode domain key check v1')));
+      expect(await provider.destroyDomainKey({ ckaId, checkTag })).toBe('destroyed');
+      await provider.forget([exchangeKey, ours]);
+    }
+    for (const kdf of KDFS.filter((one) => !kdfs.includes(one)))
+      expect((await rejection(provider.deriveExchangeKey({ ephemeral, peerPoint, use: 'wrap', kdf }))).code).toBe(
+        'HSM_REFUSED',
+      );
+    await provider.forget([ephemeral]);
+  });
 
   promise(
     'lends a domain key for a trial, which wraps, and leaves the token as it was',
@@ -113,9 +135,10 @@ export function ownKeys({ promise }: Chapter): void {
     'refuses a point that is not on the curve, and a delivery that was changed, and installs nothing',
     async ({ provider }) => {
       const ckaId = new Uint8Array(randomBytes(16));
-      const { handle: ephemeral, point } = await provider.generateEphemeral();
+      const { handle: ephemeral, point, kdfs } = await provider.generateEphemeral();
+      const kdf = kdfs[0]!;
       const offCurve = point.map((byte, index) => (index === 64 ? byte ^ 1 : byte));
-      const derive = provider.deriveExchangeKey({ ephemeral, peerPoint: offCurve, use: 'unwrap' });
+      const derive = provider.deriveExchangeKey({ ephemeral, peerPoint: offCurve, use: 'unwrap', kdf });
       expect((await rejection(derive)).code).toBe('HSM_REFUSED');
       const { exchangeKey, wrapped } = await deliver(provider, randomBytes(32));
       const blob = wrapped.map((byte, index) => (index === 7 ? byte ^ 1 : byte));
