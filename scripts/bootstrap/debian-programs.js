@@ -24,6 +24,7 @@ const PROGRAMS = {
   tests: [
     { name: 'libnss3', isPresent: hasSoftokn },
     { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
+    { name: 'p11-kit-modules', isPresent: hasP11KitProxy },
     { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
     { name: 'faketime', isPresent: hasFaketime },
     { name: 'default-jre-headless', isPresent: () => hasProgram('keytool') },
@@ -51,6 +52,11 @@ function hasSoftokn() {
   return ['x86_64', 'aarch64']
     .flatMap((machine) => [`/usr/lib/${machine}-linux-gnu`, `/usr/lib/${machine}-linux-gnu/nss`])
     .some((folder) => existsSync(join(folder, 'libsoftokn3.so')));
+}
+
+/** Part of p11-kit: it shows all modules of a machine as one. */
+function hasP11KitProxy() {
+  return ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/p11-kit-proxy.so`));
 }
 
 /** OpenSSL looks for engines beside its libraries, in the folder of the machine's kind. */

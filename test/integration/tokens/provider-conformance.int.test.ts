@@ -8,6 +8,7 @@ import {
 import { silentLog, systemClock } from '@antipode/runtime';
 import { childStartedBy } from '../../support/children.ts';
 import { makeFipsToken, makeNssToken } from '../../support/devices/nss-tokens.ts';
+import { makeProxiedToken } from '../../support/devices/p11-kit-tokens.ts';
 import { makeVendorToken } from '../../support/devices/vendor-token.ts';
 import { halveKeys } from '../../support/raw-token.ts';
 import { type AnyToken, makeToken, type TestToken } from '../../support/tokens.ts';
@@ -69,6 +70,12 @@ const DEVICES: readonly ConformanceDevice[] = [
       'tells a key that was left half made from one that works',
     ],
     make: (label) => subject(makeFipsToken(label)),
+  },
+  {
+    name: 'SoftHSM behind p11-kit-proxy',
+    lacks: ['full-storage'],
+    skips: ['says that no more fits, with what was made until then'],
+    make: (label) => subject(makeProxiedToken(label)),
   },
   {
     // AWS CloudHSM has these differences: a module in front of SoftHSM shows them.
