@@ -8,7 +8,6 @@ import {
   type Mechanism,
   mechanism,
   SIGNATURE_REFUSALS,
-  type Template,
 } from '@antipode/cryptoki';
 import { bytesEqual, hasCode, sha256 } from '@antipode/runtime';
 import { type AttributeName, USES } from '../../model/attributes.ts';
