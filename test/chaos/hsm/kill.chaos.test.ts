@@ -3,11 +3,23 @@ import { expect, it } from 'vitest';
 import { run } from './campaign.ts';
 
 const RANDOM_KILLS = 12;
+/** Against hanging: some seventy seconds of processor time, on a machine that may be busy. */
+const LIMIT_MS = 300_000;
 
-it('a standby that is killed at any step of an apply loses no key, keeps no half key, and touches no foreign object', async () => {
-  const outcome = await run({ seed: '1', kills: RANDOM_KILLS, steps: 'first-apply', isOnDisk: false, tell: () => {} });
-  expect(outcome.violations).toEqual([]);
-  expect(outcome.stepsHit).toBe(outcome.stepsAll);
-  expect(outcome.stepsAll).toBeGreaterThan(15);
-  expect(outcome.kills).toBe(outcome.stepsAll + RANDOM_KILLS);
-});
+it(
+  'a standby that is killed at any step of an apply loses no key, keeps no half key, and touches no foreign object',
+  async () => {
+    const outcome = await run({
+      seed: '1',
+      kills: RANDOM_KILLS,
+      steps: 'first-apply',
+      isOnDisk: false,
+      tell: () => {},
+    });
+    expect(outcome.violations).toEqual([]);
+    expect(outcome.stepsHit).toBe(outcome.stepsAll);
+    expect(outcome.stepsAll).toBeGreaterThan(15);
+    expect(outcome.kills).toBe(outcome.stepsAll + RANDOM_KILLS);
+  },
+  LIMIT_MS,
+);
