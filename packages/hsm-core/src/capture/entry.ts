@@ -3,7 +3,7 @@
  * token cannot read back are carried forward. So a promoted standby captures as truthfully as the first source did.
  */
 import { hex } from '@antipode/runtime';
-import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
+import { ATTRIBUTES, type Attributes, attributesOf, decides, setAttribute } from '../model/attributes.ts';
 import { comparableAttributes, type Entry } from '../model/generation.ts';
 import { OBJECT_ID_BYTES, type ObjectClass, type ObjectId, type ObservedObject } from '../model/object.ts';
 import type { CaptureContext } from './capture-context.ts';
@@ -44,6 +44,7 @@ export function differs(object: ObservedObject, before: Entry): boolean {
   const seen = comparableAttributes({ objectClass, attributes: object.attributes });
   const known = comparableAttributes(before);
   for (const name of new Set([...seen.keys(), ...known.keys()])) {
+    if (!decides(name, before.keyType)) continue;
     const [now, then] = [seen.get(name), known.get(name)];
     if (now === undefined || then === undefined || Buffer.compare(now, then) !== 0) return true;
   }
@@ -60,7 +61,8 @@ function carriedForward(object: ObservedObject, before: Entry | undefined): Attr
   const attributes: Attributes = { ...object.attributes };
   for (const name of attributesOf(before.objectClass)) {
     const value = before.attributes[name];
-    if (value === undefined || ATTRIBUTES[name].fate !== 'carried') continue;
+    const isCarried = ATTRIBUTES[name].fate === 'carried' || !decides(name, before.keyType);
+    if (value === undefined || !isCarried) continue;
     const isReadableDate = (DATES as readonly string[]).includes(name) && object.attributes[name] !== undefined;
     if (!isReadableDate) setAttribute(attributes, name, value);
   }

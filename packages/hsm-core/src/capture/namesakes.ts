@@ -9,7 +9,7 @@
  * - If nothing tells, an operator decides.
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
-import { ATTRIBUTES, type AttributeName } from '../model/attributes.ts';
+import { ATTRIBUTES, type AttributeName, decides } from '../model/attributes.ts';
 import { comparableAttributes, type Entry, isExact } from '../model/generation.ts';
 import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
 import { type Examined, isPadded } from '../objects/recognise.ts';
@@ -146,7 +146,9 @@ export function isTwin(object: ObservedObject, entry: Entry): boolean {
   if (!attributes.id?.length && !attributes.label?.length) return false;
   const [seen, known] = [comparableAttributes({ objectClass, attributes }), comparableAttributes(entry)];
   const isEqual = (name: AttributeName): boolean =>
-    ATTRIBUTES[name].fate === 'content' || Buffer.compare(seen.get(name) ?? NOTHING, known.get(name) ?? NOTHING) === 0;
+    ATTRIBUTES[name].fate === 'content' ||
+    !decides(name, entry.keyType) ||
+    Buffer.compare(seen.get(name) ?? NOTHING, known.get(name) ?? NOTHING) === 0;
   return [...new Set([...seen.keys(), ...known.keys()])].every(isEqual);
 }
 

@@ -135,6 +135,15 @@ export const USES: readonly AttributeName[] = [
   'derive',
 ];
 
+/**
+ * Whether the attribute can matter to a key of this type. Only RSA recovers a message from a signature. Some tokens give
+ * the flag to every private key, and NSS 3.132 drops it from EC keys: no use is gained or lost by that.
+ */
+export const decides = (name: AttributeName, keyType: string | undefined): boolean =>
+  !RECOVERY.has(name) || keyType === undefined || keyType === 'rsa';
+
+const RECOVERY: ReadonlySet<AttributeName> = new Set(['signRecover', 'verifyRecover']);
+
 export type AttributeName = keyof Rules;
 
 interface KindValue {

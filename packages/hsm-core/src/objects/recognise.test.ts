@@ -2,6 +2,7 @@ import { bytesEqual, hex, seededPrng, sha256Hex } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { differs } from '../capture/entry.ts';
 import type { Attributes } from '../model/attributes.ts';
 import { type Entry, entryDigest } from '../model/generation.ts';
 import type { ObservedObject } from '../model/object.ts';
@@ -189,6 +190,32 @@ describe('what a partition shows of an object', () => {
       if (object.objectClass === 'public-key')
         expect(digest({ object: { ...object, publicHalf: bytes('other') } })).not.toBe(digest());
     }
+  });
+});
+
+describe('a use that only RSA keys have', () => {
+  const shown = (keyType: 'ec' | 'rsa', signRecover: boolean): Examined => {
+    const { object, ...rest } = secret(1n, { value: 'key', label: 'same' });
+    const attributes = { ...object.attributes, signRecover };
+    return { ...rest, object: { ...object, objectClass: 'private-key', keyType, attributes } };
+  };
+  const held = (keyType: 'ec' | 'rsa'): Entry => ({
+    ...entry('01', { value: 'key', label: 'same' }),
+    objectClass: 'private-key',
+    keyType,
+    attributes: { ...entry('01', { value: 'key', label: 'same' }).attributes, signRecover: true },
+  });
+
+  it.each([
+    ['decides nothing: NSS 3.132 drops it from EC keys', 'ec', true],
+    ['counts where an RSA key loses it', 'rsa', false],
+  ] as const)('%s', (_which, keyType, isSame) => {
+    const known = held(keyType);
+    for (const signRecover of [true, false])
+      expect(bytesEqual(observedDigest(known, shown(keyType, signRecover)), entryDigest(known))).toBe(
+        signRecover || isSame,
+      );
+    expect(differs(shown(keyType, false).object, known)).toBe(!isSame);
   });
 });
 

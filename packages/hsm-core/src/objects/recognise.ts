@@ -8,7 +8,7 @@
  * entry or the object has no public half, the blob tells.
  */
 import { bytesEqual, type Clock, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
-import { ASSUMED, type Attributes } from '../model/attributes.ts';
+import { ASSUMED, type Attributes, decides } from '../model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry, isExact } from '../model/generation.ts';
 import {
   type Handle,
@@ -316,7 +316,8 @@ export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): 
   const names = Object.keys(entry.attributes) as (keyof Attributes)[];
   const attributes = Object.fromEntries(
     names.flatMap((name) => {
-      const value = object.attributes[name] ?? ASSUMED[name];
+      const shown = object.attributes[name] ?? ASSUMED[name];
+      const value = decides(name, entry.keyType) ? shown : entry.attributes[name];
       return value === undefined ? [] : [[name, value]];
     }),
   );
@@ -347,10 +348,17 @@ export const exactAadOf = (group: string, objectId: ObjectId): Uint8Array =>
   Buffer.from(`antipode exact secret v1\0${group}\0${objectId}`);
 
 /** Everything that is compared of an object, in one string. */
-const allOf = ({ objectClass, attributes }: Pick<ObservedObject, 'objectClass' | 'attributes'>): string =>
+const allOf = ({
+  objectClass,
+  keyType,
+  attributes,
+}: Pick<ObservedObject, 'objectClass' | 'keyType' | 'attributes'>): string =>
   objectClass === 'other'
     ? ''
-    : [...comparableAttributes({ objectClass, attributes })].map(([name, bytes]) => `${name}=${hex(bytes)}`).join(' ');
+    : [...comparableAttributes({ objectClass, attributes })]
+        .filter(([name]) => decides(name, keyType))
+        .map(([name, bytes]) => `${name}=${hex(bytes)}`)
+        .join(' ');
 
 function hasSameNames(a: Attributes, b: Attributes): boolean {
   const same = (left: Uint8Array | undefined, right: Uint8Array | undefined): boolean =>

@@ -17,7 +17,7 @@ import {
   translate,
 } from '@antipode/cryptoki';
 import { kindOfType } from '../key-kinds/kinds.ts';
-import { ASSUMED, ATTRIBUTES, type Attributes, USES } from '../model/attributes.ts';
+import { ASSUMED, ATTRIBUTES, type Attributes, decides, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
 import type { BatchOutcome, CreateItem, Protection, UnwrapItem } from '../provider/provider.ts';
@@ -254,11 +254,12 @@ export class Maker {
     throw new ObjectRefused({ code: 'ID_TAKEN' });
   }
 
-  #change(handle: Handle, { objectClass, attributes }: UnwrapItem | CreateItem): Handle {
+  #change(handle: Handle, { objectClass, keyType, attributes }: UnwrapItem | CreateItem): Handle {
     const seen = this.#context.objects.read(handle);
     const now = comparableAttributes({ objectClass, attributes: seen?.attributes ?? {} });
     const wanted = comparableAttributes({ objectClass, attributes });
     const changes = [...new Set([...now.keys(), ...wanted.keys()])].flatMap((name) => {
+      if (!decides(name, keyType)) return [];
       if (Buffer.compare(now.get(name) ?? NOTHING, wanted.get(name) ?? NOTHING) === 0) return [];
       // An attribute that the item does not name is set as if it had never been given.
       const { type, kind } = ATTRIBUTES[name];
