@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { subcommandsOf } from '../apps/cli/src/common.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from '../apps/cli/src/exit-codes.ts';
 import { program } from '../apps/cli/src/main.ts';
+import { subcommandsOf } from '../apps/cli/src/options/options.ts';
 import { AntipodeError, CATALOGUE, type ErrorCode } from '../packages/runtime/src/errors.ts';
 import { wrap } from './wrap.ts';
 

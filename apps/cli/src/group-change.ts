@@ -3,7 +3,7 @@ import type { GroupChangeSchema, GroupState, PlanGroupChangeResponse } from '@an
 import { AntipodeError, isErrorCode, systemClock } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { confirm } from './confirm.ts';
-import { follow, type Operator } from './operator.ts';
+import { follow, type Operator } from './operator-connection.ts';
 import type { Output } from './output.ts';
 
 export type Change = NonNullable<MessageInitShape<typeof GroupChangeSchema>['kind']>;

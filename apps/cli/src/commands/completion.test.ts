@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import type { Command } from 'commander';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { subcommandsOf } from '../common.ts';
 import { program } from '../main.ts';
+import { subcommandsOf } from '../options/options.ts';
 
 let script = '';
 const print = async (shell: string): Promise<string> => {

@@ -1,5 +1,5 @@
 import { Argument, type Command, type Option } from 'commander';
-import { command, subcommandsOf } from '../common.ts';
+import { command, subcommandsOf } from '../options/options.ts';
 
 /** Words that may stand at one place of the command line. */
 interface Place {

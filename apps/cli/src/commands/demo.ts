@@ -1,9 +1,9 @@
 import type { Demo, DemoResult, Story } from '@antipode/demo';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { command } from '../common.ts';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
-import { follow, withOperator } from '../operator.ts';
+import { follow, withOperator } from '../operator-connection.ts';
+import { command } from '../options/options.ts';
 import { duration, isUnread, printError } from '../output.ts';
 import { replicateOnce } from './operator/replicate.ts';
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { command, JSON_OPTION } from '../common.ts';
 import { EXIT } from '../exit-codes.ts';
+import { command, JSON_OPTION } from '../options/options.ts';
 import { output } from '../output.ts';
 
 export function doctorCommand(): Command {
@@ -40,7 +40,7 @@ export function doctorCommand(): Command {
             hint: 'Run it in the folder of a configuration file, or name files with --agent, --coordinator and --operator.',
           },
         );
-      const diagnosis = await import('../diagnosis.ts');
+      const diagnosis = await import('../doctor/diagnosis.ts');
       const findings = [
         ...(coordinator === undefined ? [] : await diagnosis.coordinatorFindings(coordinator)),
         ...(agent === undefined ? [] : await diagnosis.agentFindings(agent)),

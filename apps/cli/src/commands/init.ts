@@ -8,7 +8,7 @@ import {
   type PartitionDraft,
 } from '@antipode/setup';
 import { type Command, Option } from 'commander';
-import { collect, command, JSON_OPTION, parseAgent, parseCoordinator, parseEnvironment } from '../common.ts';
+import { collect, command, JSON_OPTION, parseAgent, parseCoordinator, parseEnvironment } from '../options/options.ts';
 import { output } from '../output.ts';
 
 function wrote(files: readonly string[], json: boolean | undefined): void {

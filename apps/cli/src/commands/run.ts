@@ -2,7 +2,7 @@
 
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { command, JSON_OPTION } from '../common.ts';
+import { command, JSON_OPTION } from '../options/options.ts';
 import { output, table } from '../output.ts';
 
 export function coordinatorCommand(): Command {

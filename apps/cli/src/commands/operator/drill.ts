@@ -1,7 +1,7 @@
 import type { DrillRecord } from '@antipode/protocol';
 import type { Command } from 'commander';
-import { command, count, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from '../../common.ts';
-import { follow, withOperator } from '../../operator.ts';
+import { follow, withOperator } from '../../operator-connection.ts';
+import { command, count, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { duration, output, table } from '../../output.ts';
 
 function drillTable(drills: readonly DrillRecord[]): string {

@@ -1,9 +1,9 @@
 import type { GenerationRef, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../common.ts';
 import { confirm } from '../../confirm.ts';
-import { follow, withOperator } from '../../operator.ts';
+import { follow, withOperator } from '../../operator-connection.ts';
+import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { failedOver } from '../../outcomes.ts';
 import { duration, output } from '../../output.ts';
 

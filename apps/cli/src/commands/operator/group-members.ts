@@ -1,8 +1,8 @@
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { collect, operatorCommand, seatFrom, seconds, TIMEOUT_S_DEFAULT } from '../../common.ts';
 import { type Change, changeGroup } from '../../group-change.ts';
-import { withOperator } from '../../operator.ts';
+import { withOperator } from '../../operator-connection.ts';
+import { collect, operatorCommand, seatFrom, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { output } from '../../output.ts';
 import { memberTable } from '../../views/group.ts';
 

@@ -1,6 +1,10 @@
 import { FailoverPolicy, type GroupState } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
+import { type Change, changeGroup } from '../../group-change.ts';
+import { withOperator } from '../../operator-connection.ts';
+import { type DeletionOptions, deletionsOf } from '../../options/deletion-options.ts';
+import { filterOf, type RuleOptions, withRuleOptions } from '../../options/filter-rules.ts';
 import {
   collect,
   count,
@@ -10,12 +14,8 @@ import {
   seconds,
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
-} from '../../common.ts';
-import { type DeletionOptions, deletionsOf } from '../../deletion-options.ts';
-import { type Change, changeGroup } from '../../group-change.ts';
-import { withOperator } from '../../operator.ts';
+} from '../../options/options.ts';
 import { output } from '../../output.ts';
-import { filterOf, type RuleOptions, withRuleOptions } from '../../rules.ts';
 import { memberTable } from '../../views/group.ts';
 
 export interface UpdateOptions extends RuleOptions, DeletionOptions {

@@ -1,6 +1,9 @@
 import { FailoverPolicy, type GroupState, type MatchRulesResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
+import { follow, type Operator, withOperator } from '../../operator-connection.ts';
+import { deletionsOf } from '../../options/deletion-options.ts';
+import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../options/filter-rules.ts';
 import {
   collect,
   command,
@@ -13,11 +16,8 @@ import {
   seconds,
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
-} from '../../common.ts';
-import { deletionsOf } from '../../deletion-options.ts';
-import { follow, type Operator, withOperator } from '../../operator.ts';
+} from '../../options/options.ts';
 import { output } from '../../output.ts';
-import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../rules.ts';
 import {
   disagreements,
   distributorText,

@@ -1,9 +1,9 @@
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { command, OPERATOR_CONFIG_HELP, seconds } from '../../common.ts';
-import { Launcher, PASSED_ON } from '../../launcher.ts';
-import { loadOperatorConfig, operatorConfigFile } from '../../operator.ts';
-import { PlaceFinder } from '../../place.ts';
+import { loadOperatorConfig, operatorConfigFile } from '../../operator-connection.ts';
+import { command, OPERATOR_CONFIG_HELP, seconds } from '../../options/options.ts';
+import { Launcher, PASSED_ON } from '../../place/launcher.ts';
+import { PlaceFinder } from '../../place/place.ts';
 import { isPassing } from './resolve.ts';
 
 const EVERY_S = 1;

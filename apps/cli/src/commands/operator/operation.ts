@@ -1,7 +1,7 @@
 import type { Operation } from '@antipode/protocol';
 import type { Command } from 'commander';
-import { command, count, operatorCommand, readCommand } from '../../common.ts';
-import { withOperator } from '../../operator.ts';
+import { withOperator } from '../../operator-connection.ts';
+import { command, count, operatorCommand, readCommand } from '../../options/options.ts';
 import { outcomeText } from '../../outcomes.ts';
 import { output, table } from '../../output.ts';
 

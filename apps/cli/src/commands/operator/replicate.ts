@@ -1,9 +1,9 @@
 import { GenerationStanding, type GroupState, MemberRole, nameRef, roleName } from '@antipode/protocol';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
-import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../common.ts';
 import { EXIT } from '../../exit-codes.ts';
-import { follow, type Operator, withOperator } from '../../operator.ts';
+import { follow, type Operator, withOperator } from '../../operator-connection.ts';
+import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { captured, type GenerationName } from '../../outcomes.ts';
 import { output } from '../../output.ts';
 import { memberTable, uncapturedTable } from '../../views/group.ts';

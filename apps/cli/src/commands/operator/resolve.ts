@@ -1,11 +1,11 @@
 import { AntipodeError, hasCode, systemClock } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
-import { operatorCommand, seconds } from '../../common.ts';
 import { EXIT } from '../../exit-codes.ts';
-import { loadOperatorConfig, operatorConfigFile } from '../../operator.ts';
+import { loadOperatorConfig, operatorConfigFile } from '../../operator-connection.ts';
+import { operatorCommand, seconds } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
-import { tokenUri } from '../../pkcs11-uri.ts';
-import { doubtsAbout, environmentOf, type Place, PlaceFinder, shellLines } from '../../place.ts';
+import { tokenUri } from '../../place/pkcs11-uri.ts';
+import { doubtsAbout, environmentOf, type Place, PlaceFinder, shellLines } from '../../place/place.ts';
 
 const READ_MS = 5_000;
 const AGAIN_MS = 500;

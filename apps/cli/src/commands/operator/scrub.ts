@@ -1,7 +1,7 @@
 import type { GroupState, Operation } from '@antipode/protocol';
 import type { Command } from 'commander';
-import { command, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from '../../common.ts';
-import { follow, withOperator } from '../../operator.ts';
+import { follow, withOperator } from '../../operator-connection.ts';
+import { command, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
 
 /** The findings of a scrub, from the result of its operation. */

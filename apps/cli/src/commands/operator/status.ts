@@ -7,9 +7,9 @@ import {
 } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { readCommand } from '../../common.ts';
 import { EXIT } from '../../exit-codes.ts';
-import { withOperator } from '../../operator.ts';
+import { withOperator } from '../../operator-connection.ts';
+import { readCommand } from '../../options/options.ts';
 import { duration, output, table } from '../../output.ts';
 import { groupTable, troublesOf, unprotectedKeys } from '../../views/group.ts';
 import { failureText } from './operation.ts';

@@ -2,7 +2,7 @@
 import { processLog } from '@antipode/runtime';
 import { acceptDeleted, type DeletedObject, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { command, JSON_OPTION } from '../../common.ts';
+import { command, JSON_OPTION } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
 import { NAME_COLUMNS, nameCells } from '../../views/objects.ts';
 

@@ -10,10 +10,10 @@ import {
   type ObjectState,
 } from '@antipode/site-agent';
 import { type Command, Option } from 'commander';
-import { AGENT_CONFIG_OPTION, asFormerName, command, count, JSON_OPTION } from '../../common.ts';
 import { EXIT } from '../../exit-codes.ts';
+import { filterOf, hasRules, localRuleTable, ruleWarnings, withRuleOptions } from '../../options/filter-rules.ts';
+import { AGENT_CONFIG_OPTION, asFormerName, command, count, JSON_OPTION } from '../../options/options.ts';
 import { output } from '../../output.ts';
-import { filterOf, hasRules, localRuleTable, ruleWarnings, withRuleOptions } from '../../rules.ts';
 import { attributeTable, checkText, objectsText, ROWS_DEFAULT } from '../../views/objects.ts';
 import { wayOutOf } from '../../ways-out.ts';
 

@@ -13,8 +13,8 @@ import {
   trustDomainKeys,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../../common.ts';
 import { confirm } from '../../confirm.ts';
+import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
 import { formerFindCommand, objectCommands } from './objects.ts';
 import { formerTrustCommand, TRUST_OPTIONS } from './peer.ts';

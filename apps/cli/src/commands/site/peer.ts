@@ -12,8 +12,8 @@ import {
   showIdentity,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { AGENT_CONFIG_OPTION, asFormerName, collect, command, JSON_OPTION } from '../../common.ts';
 import { ask } from '../../confirm.ts';
+import { AGENT_CONFIG_OPTION, asFormerName, collect, command, JSON_OPTION } from '../../options/options.ts';
 import { output } from '../../output.ts';
 
 /** The option under which a partition of each role is trusted. */

@@ -1,7 +1,7 @@
 /** The sealed objects of a site: how many there are, what is erased next, and what was. */
 import { loadAgentConfig, type StoreReport, storeReport } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { command, JSON_OPTION } from '../../common.ts';
+import { command, JSON_OPTION } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
 
 const HOUR_MS = 3_600_000;

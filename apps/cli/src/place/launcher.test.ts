@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
-import { isPassing } from './commands/operator/resolve.ts';
+import { isPassing } from '../commands/operator/resolve.ts';
 import { Launcher, type LauncherOptions } from './launcher.ts';
 import type { Place } from './place.ts';
 

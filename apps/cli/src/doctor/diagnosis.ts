@@ -14,10 +14,10 @@ import {
   seatedGroups,
   showIdentity,
 } from '@antipode/site-agent';
+import { certificateWarnings } from '../commands/operator/status.ts';
+import { loadOperatorConfig, withOperator } from '../operator-connection.ts';
+import { table } from '../output.ts';
 import { type Check, machineChecks, tlsChecks } from './checks.ts';
-import { certificateWarnings } from './commands/operator/status.ts';
-import { loadOperatorConfig, withOperator } from './operator.ts';
-import { table } from './output.ts';
 
 interface Finding {
   readonly check: string;

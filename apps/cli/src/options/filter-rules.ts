@@ -2,9 +2,9 @@
 import { filterMessage, type MatchRulesResponse } from '@antipode/protocol';
 import type { LocalRuleMatch } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { collect } from './common.ts';
-import { table } from './output.ts';
-import { NAME_COLUMNS, nameCells } from './views/objects.ts';
+import { table } from '../output.ts';
+import { NAME_COLUMNS, nameCells } from '../views/objects.ts';
+import { collect } from './options.ts';
 
 export interface RuleOptions {
   readonly excludeId: readonly string[];

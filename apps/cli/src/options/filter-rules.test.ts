@@ -1,7 +1,7 @@
 import { MatchRulesResponseSchema } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { localRuleTable, ruleTable, ruleWarnings } from './rules.ts';
+import { localRuleTable, ruleTable, ruleWarnings } from './filter-rules.ts';
 
 const answer = create(MatchRulesResponseSchema, {
   site: 'a',

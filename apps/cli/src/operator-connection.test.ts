@@ -6,7 +6,7 @@ import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
-import { errorOf, follow, operatorConfigFile, withOperator } from './operator.ts';
+import { errorOf, follow, operatorConfigFile, withOperator } from './operator-connection.ts';
 import type { Output } from './output.ts';
 
 type Answer = Partial<Pick<Operation, 'phase' | 'status' | 'errorCode' | 'errorMessage' | 'attempts'>>;

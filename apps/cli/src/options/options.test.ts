@@ -2,7 +2,7 @@ import { thrown } from '@antipode/runtime/testing';
 import { InvalidArgumentError } from 'commander';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { collect, count, days, parseCoordinator, percent, seatFrom, seconds } from './common.ts';
+import { collect, count, days, parseCoordinator, percent, seatFrom, seconds } from './options.ts';
 
 const RUN = { seed: 20_260_101, numRuns: 200 };
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/);

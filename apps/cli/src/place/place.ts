@@ -12,8 +12,8 @@ import {
   ResolverService,
 } from '@antipode/protocol';
 import { hasCode } from '@antipode/runtime';
-import { noAnswer, type OperatorConfig, openTls } from './operator.ts';
-import { duration } from './output.ts';
+import { noAnswer, type OperatorConfig, openTls } from '../operator-connection.ts';
+import { duration } from '../output.ts';
 import { tokenUri } from './pkcs11-uri.ts';
 
 export interface Place {
