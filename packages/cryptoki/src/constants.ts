@@ -116,6 +116,8 @@ export const CKM = {
   AES_KEY_WRAP_PAD: 0x210a,
   /** RFC 5649 by PKCS#11 3.0 section 6.13.3. */
   AES_KEY_WRAP_KWP: 0x210b,
+  /** RFC 5649 at AWS CloudHSM. */
+  CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: 0x8000_216f,
 } as const;
 
 /** Key derivation functions after an agreement: none, and those of ANSI X9.63 over each hash (CK_EC_KDF_TYPE). */

@@ -78,6 +78,11 @@ describe('the number of RFC 5649 is found', () => {
     ['at a token that follows the standard', { [CKM.AES_KEY_WRAP_KWP]: kwp }, CKM.AES_KEY_WRAP_KWP],
     ['at SoftHSM, which uses another number', { [CKM.AES_KEY_WRAP_PAD]: kwp }, CKM.AES_KEY_WRAP_PAD],
     [
+      'at AWS CloudHSM, which has a number of its own',
+      { [CKM.CLOUDHSM_AES_KEY_WRAP_ZERO_PAD]: kwp },
+      CKM.CLOUDHSM_AES_KEY_WRAP_ZERO_PAD,
+    ],
+    [
       'at NSS, which means another format by that one',
       { [CKM.AES_KEY_WRAP_PAD]: padded, [CKM.AES_KEY_WRAP_KWP]: kwp },
       CKM.AES_KEY_WRAP_KWP,

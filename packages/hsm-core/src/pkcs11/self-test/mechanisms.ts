@@ -51,7 +51,9 @@ export function findMechanisms(context: TokenSession, settings: MechanismSetting
 }
 
 const wrapNumbers = ({ keyWrapMechanism }: MechanismSettings): readonly number[] =>
-  keyWrapMechanism === undefined ? [CKM.AES_KEY_WRAP_KWP, CKM.AES_KEY_WRAP_PAD] : [keyWrapMechanism];
+  keyWrapMechanism === undefined
+    ? [CKM.AES_KEY_WRAP_KWP, CKM.AES_KEY_WRAP_PAD, CKM.CLOUDHSM_AES_KEY_WRAP_ZERO_PAD]
+    : [keyWrapMechanism];
 
 type HowToAgree = Parameters<SoftwareSide['derive']>[0];
 
@@ -188,13 +190,16 @@ function missingOf(context: TokenSession, settings: MechanismSettings): 'RFC 564
 
 /** @throws CryptokiFailure where the token wraps the key by none of the numbers */
 function wrapByAny({ cryptoki, session }: TokenSession, key: bigint, settings: MechanismSettings): void {
-  const [first, ...others] = wrapNumbers(settings);
-  try {
-    cryptoki.wrapKey(session, mechanism(first!), key, key);
-  } catch (thrown) {
-    if (!(thrown instanceof CryptokiFailure) || others.length === 0) throw thrown;
-    cryptoki.wrapKey(session, mechanism(others[0]!), key, key);
-  }
+  let refusal: unknown;
+  for (const type of wrapNumbers(settings))
+    try {
+      cryptoki.wrapKey(session, mechanism(type), key, key);
+      return;
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      refusal ??= thrown;
+    }
+  throw refusal;
 }
 
 /** For a token that could not be opened: the error that names all that it lacks, or the one that there was. */
