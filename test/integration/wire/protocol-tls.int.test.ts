@@ -12,6 +12,7 @@ import {
   type Handlers,
   MAY_CALL,
   OperatorService,
+  ResolverService,
   RpcServer,
   SiteAgentService,
   Tls,
@@ -25,8 +26,8 @@ import { openLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 import { makeTrust, swap, type TestTrust } from '../../support/trust.ts';
 
-const SERVICES = [SiteAgentService, CoordinatorService, OperatorService] as const;
-const KINDS = ['site', 'coordinator', 'operator'] as const;
+const SERVICES = [SiteAgentService, CoordinatorService, OperatorService, ResolverService] as const;
+const KINDS = ['site', 'coordinator', 'operator', 'application'] as const;
 const folder = temporaryFolder('tls');
 const opened: { close(): unknown }[] = [];
 let trust: TestTrust;
@@ -61,6 +62,7 @@ async function serve(files: TlsFiles): Promise<number> {
   server.add(SiteAgentService, noting(SiteAgentService));
   server.add(CoordinatorService, noting(CoordinatorService));
   server.add(OperatorService, noting(OperatorService));
+  server.add(ResolverService, noting(ResolverService));
   opened.push({ close: () => server.close(0) });
   return server.listen('localhost:0');
 }
