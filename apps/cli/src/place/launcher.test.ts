@@ -1,5 +1,5 @@
 /** Programs are real processes; the answers and the time come from the test. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AntipodeError, systemClock } from '@antipode/runtime';
@@ -98,6 +98,26 @@ it('ends the program when the group moves, and starts it with the new token', as
   answer = place('b', 2n);
   await until(() => lines().length === 3);
   expect(withoutPids()).toEqual(['start a 1', 'end a', 'start b 2']);
+});
+
+it('does not run a program again that had ended by itself before the group was seen to move', async () => {
+  const isGone = (pid: number): boolean => {
+    try {
+      return !process.kill(pid, 0);
+    } catch {
+      return true;
+    }
+  };
+  const script = 'echo $$ >> "$FILE"; while [ ! -e "$FILE.go" ]; do sleep 0.02; done; exit 5';
+  const status = await launch(script, {
+    find: async () => {
+      if (lines().length === 0) return place('a', 1n);
+      writeFileSync(`${file}.go`, '');
+      await until(() => isGone(Number(lines()[0])));
+      return place('b', 2n);
+    },
+  });
+  expect([status, lines().length, notes.length]).toEqual([5, 1, 1]);
 });
 
 it('kills a program that does not end', async () => {

@@ -98,6 +98,9 @@ export class Launcher {
     this.#epoch = place.epoch;
     const isWanted = atSite === undefined || place.site === atSite;
     if (this.#running !== undefined) {
+      // It has ended by itself while the answer was awaited. A program that has done its work is not run once more.
+      const { exitCode, signalCode } = this.#running.child;
+      if (exitCode !== null || signalCode !== null) return;
       if (isWanted && isSame(this.#running.place, place)) {
         this.#noted = '';
         return;
