@@ -14,7 +14,7 @@ export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;
   readonly peers: Pick<Site['peers'], 'learn'>;
-  readonly places: Pick<Site['places'], 'learn'>;
+  readonly places: Pick<Site['places'], 'learn' | 'forget'>;
 };
 
 export class HeartbeatAnswers {
@@ -79,6 +79,7 @@ export class HeartbeatAnswers {
     const persisted = journal.tenure.fence(group);
     if (persisted !== undefined && persisted.epoch > epoch) return;
     fences.examine({ group, epoch, owner });
+    this.#site.places.forget(group);
     journal.tenure.release(group, { epoch, owner }, { deleted });
     leases.revoke(group);
     log.warn('this site is not a member of the group any more: an operator has removed it', {

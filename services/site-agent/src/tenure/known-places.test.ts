@@ -1,5 +1,5 @@
 /** An agent answers applications while no coordinator does: with the place it heard last, and never with one that is over. */
-import { KnownPlaceSchema, LastKnownRequestSchema } from '@antipode/protocol';
+import { KnownPlaceSchema, LastKnownRequestSchema, MemberRole, ReleasedSeatSchema } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
@@ -55,6 +55,27 @@ it('is not taken back by an answer of an earlier epoch that comes late', async (
   told(place('c', 2n));
   told(place('b', 1n));
   expect(await ask()).toMatchObject({ place: { site: 'c' } });
+});
+
+it('is forgotten with the seat: nobody tells a removed member of a failover', async () => {
+  await a.call('setRole', {
+    fence: { group: GROUP, epoch: 1n, owner: 'b', requestId: 'r' },
+    serial: 'a-1',
+    role: MemberRole.STANDBY,
+  });
+  told(place('b'));
+  new HeartbeatAnswers(a.site).take(
+    {
+      leases: [],
+      epochs: [],
+      released: [create(ReleasedSeatSchema, { group: GROUP, serial: 'a-1', epoch: 1n, owner: 'b' })],
+    },
+    { sentAtMs: network.clock.monotonicMs() },
+  );
+  expect((await rejection(ask())).code).toBe('NOT_FOUND');
+  a.stop();
+  await a.start();
+  expect((await rejection(ask())).code).toBe('NOT_FOUND');
 });
 
 it('is refused where nobody had told it, and where nobody served', async () => {

@@ -40,6 +40,12 @@ export class KnownPlaces {
     this.#places.set(place.group, { place, durable, sentAtMs });
   }
 
+  /** Nobody tells this site any more where the group is served. @throws FILE_BUSY, FILE_UNWRITABLE */
+  forget(group: string): void {
+    this.#journal.places.remove(group);
+    this.#places.delete(group);
+  }
+
   of(group: string): Known | undefined {
     return this.#places.get(group);
   }

@@ -16,6 +16,10 @@ export class PlaceRecords {
       .map((row) => fromBinary(KnownPlaceSchema, row['place'] as Uint8Array));
   }
 
+  remove(group: string): void {
+    this.#statements.run('DELETE FROM known_place WHERE grp = ?', group);
+  }
+
   record(place: KnownPlace): void {
     this.#statements.run(
       'INSERT INTO known_place VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET place = excluded.place',
