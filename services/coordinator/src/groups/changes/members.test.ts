@@ -61,6 +61,27 @@ describe('a member that is added', () => {
     );
   });
 
+  it('waits until its agent has given up a former seat, and for no seat that nobody takes from it', () => {
+    const seated = (epoch: bigint): void =>
+      detector.heard(
+        create(DescribeResponseSchema, {
+          site: 'd',
+          instance: 'd',
+          partitions: [{ serial: 'serial-d', name: 'main' }],
+          members: [{ group: SPEC.name, serial: 'serial-d', epoch }],
+        }),
+        { address: 'd:1' },
+      );
+    const former = [{ ...d, group: SPEC.name, epoch: 4n, owner: 'a', deleted: true }];
+    seated(4n);
+    expect(obstacleOf(planAddition(facts({}, { former }), d))).toBe('GROUP_BUSY');
+    expect(obstacleOf(planAddition(facts(), d))).toBeUndefined();
+    seated(5n);
+    expect(obstacleOf(planAddition(facts({}, { former }), d))).toBeUndefined();
+    hear('d');
+    expect(obstacleOf(planAddition(facts({}, { former }), d))).toBeUndefined();
+  });
+
   it.each([
     ['is a member already', {}, b],
     ['is joining already', { joining: [d] }, d],

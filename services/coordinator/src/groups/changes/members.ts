@@ -57,7 +57,7 @@ function additionObstacle(facts: ChangeFacts, seat: Seat): Obstacle | undefined 
     )
   )
     return refused(`partition ${seat.serial} is a scratch partition or the distributor of the group`);
-  const busy = busyWith(facts);
+  const busy = busyWith(facts) ?? unreleased(facts, seat);
   if (busy !== undefined) return busy;
   return (
     obstacleOf(() => {
@@ -69,6 +69,30 @@ function additionObstacle(facts: ChangeFacts, seat: Seat): Obstacle | undefined 
       );
     }) ?? unusable(facts, seat)
   );
+}
+
+/**
+ * An agent that still has the seat that was taken from it would take the new one for that. The record of the removal goes
+ * with the addition, so it must have been heard before.
+ */
+function unreleased({ group, former, detector }: ChangeFacts, { site }: Seat): Obstacle | undefined {
+  const { name } = group.spec;
+  const held = detector.view(site)?.state?.members.find((one) => one.group === name);
+  const isPending = former.some(
+    (one) =>
+      held !== undefined &&
+      one.group === name &&
+      one.site === site &&
+      one.serial === held.serial &&
+      held.epoch <= one.epoch,
+  );
+  return isPending
+    ? {
+        code: 'GROUP_BUSY',
+        message: `site ${site} has not given up its former seat yet`,
+        hint: 'Wait some seconds and repeat the command. An agent of an earlier release does not give up its seat: upgrade it first.',
+      }
+    : undefined;
 }
 
 function unusable({ detector }: ChangeFacts, seat: Seat): Obstacle | undefined {
