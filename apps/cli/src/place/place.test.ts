@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { doubtsAbout, environmentOf, type Place, shellLines } from './place.ts';
+import { doubtsAbout, environmentOf, laterOf, type Place, shellLines } from './place.ts';
 
 const place = (change: Partial<Place> = {}): Place => ({
   group: 'payments',
@@ -43,6 +43,14 @@ it('an answer of the agent says how old it is, or that nobody knows', () => {
     'no coordinator answers, and site b heard this before its last restart',
     'site a is unknown',
   ]);
+});
+
+it('an agent that has not heard of a later tenure does not send clients back to the earlier one', () => {
+  const ofCoordinator = place({ site: 'b', epoch: 4n, isLeader: false });
+  const ofAgent = place({ answeredBy: 'site c', isLeader: false });
+  expect(laterOf(ofCoordinator, ofAgent)).toBe(ofCoordinator);
+  const later = { ...ofAgent, epoch: 4n };
+  expect(laterOf(ofCoordinator, later)).toBe(later);
 });
 
 it('a shell reads the values as they are, whatever they hold', () => {

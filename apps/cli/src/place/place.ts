@@ -115,7 +115,8 @@ export class PlaceFinder {
     const isSure = first instanceof Failed ? !isSilent(first.thrown) : first.isLeader;
     if (agent === undefined || isSure) return settled();
     try {
-      return ofAgent(await agent.lastKnown({ group }, options(timeoutMs - coordinatorMs)));
+      const second = ofAgent(await agent.lastKnown({ group }, options(timeoutMs - coordinatorMs)));
+      return first instanceof Failed ? second : laterOf(first, second);
     } catch (thrown) {
       // Whatever else the agent says, the silence of the coordinator is the news.
       if (hasCode(thrown, 'NOT_SERVED')) throw thrown;
@@ -133,6 +134,10 @@ export class PlaceFinder {
     this.#agent?.close();
   }
 }
+
+/** A coordinator that does not lead reads the database all the same, and can know a tenure that the agent has not heard of. */
+export const laterOf = (ofCoordinator: Place, ofAgent: Place): Place =>
+  ofCoordinator.epoch > ofAgent.epoch ? ofCoordinator : ofAgent;
 
 class Failed {
   readonly thrown: unknown;
