@@ -57,6 +57,56 @@ const secret = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes))
 const sealedOf = ({ generation: { entries } }: SealedGeneration): string[] =>
   entries.map(({ blobSha256 }) => blobSha256!).sort();
 
+describe('secrets of one value and of two key types', () => {
+  const typed = (type: number, bytes: Uint8Array): Template => [
+    ...secretOf(bytes, ...label('shared'), ...id(Buffer.from('shared')), ...flags({ sign: true })).filter(
+      ([attribute]) => attribute !== CKA.KEY_TYPE,
+    ),
+    [CKA.KEY_TYPE, type],
+  ];
+
+  const typesIn = ({ token }: { token: TestToken }): number[] =>
+    onToken(token, (cryptoki, session) =>
+      cryptoki
+        .find(session, [...label('shared'), [CKA.CLASS, CKO.SECRET_KEY]])
+        .map((handle) =>
+          Number(cryptoki.attributes(session, handle, [CKA.KEY_TYPE])!.get(CKA.KEY_TYPE)!.readBigUInt64LE()),
+        )
+        .sort((a, b) => a - b),
+    );
+
+  it.each([
+    ['sealed exactly', 20, CKK.SHA256_HMAC],
+    ['wrapped', 32, CKK.AES],
+  ])('%s: a key that is made again with another type arrives with it', async (_, bytes, type) => {
+    const value = secret(bytes);
+    const first = await pair.source.create(typed(CKK.GENERIC_SECRET, value));
+    await pair.replicate();
+    await pair.source.destroy(first);
+    await pair.source.create(typed(type, value));
+    await pair.replicate();
+    expect(typesIn(pair.b)).toEqual([type]);
+  });
+
+  it.each([
+    ['sealed exactly', 20, CKK.SHA256_HMAC],
+    ['wrapped', 32, CKK.AES],
+  ])('%s: the right one of both is deleted at the standby', async (_, bytes, type) => {
+    const value = secret(bytes);
+    const one = await pair.source.create(typed(CKK.GENERIC_SECRET, value));
+    const other = await pair.source.create(typed(type, value));
+    await pair.replicate();
+    // Nobody remembers a handle now.
+    await pair.restart();
+    await pair.source.destroy(one);
+    await pair.replicate();
+    expect(typesIn(pair.b)).toEqual([type]);
+    await pair.source.destroy(other);
+    await pair.replicate();
+    expect(typesIn(pair.b)).toEqual([]);
+  });
+});
+
 describe('secrets that wrapping would change', () => {
   it('arrive byte for byte at every length up to 342, with zeros in front and behind', async () => {
     const values = new Map(

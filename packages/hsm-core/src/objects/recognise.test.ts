@@ -12,6 +12,7 @@ import {
   type Examined,
   entryRecognitionKey,
   examine,
+  hasValueOf,
   observedDigest,
   pair,
   recognitionKey,
@@ -53,6 +54,13 @@ describe('an object is recognised', () => {
       [entry('01', { value: 'x', label: 'old' })],
     );
     expect(matched.get(1n)?.objectId).toBe('01');
+  });
+
+  it('never as a key of another type that has its value', () => {
+    const generic: Entry = { ...entry('01', { value: 'x', label: 'same' }), keyType: 'generic-secret' };
+    const one = secret(1n, { value: 'x', label: 'same' });
+    expect([pair([one], [generic]).matched.size, hasValueOf(one, generic)]).toEqual([0, false]);
+    expect(pair([one], [generic, entry('02', { value: 'x', label: 'same' })]).matched.get(1n)?.objectId).toBe('02');
   });
 
   it('never by its names', () => {
@@ -233,13 +241,13 @@ describe('a secret that is sealed exactly', () => {
     dataKeyId: 'd0',
     valueTag: tag(value),
   });
-  const shown = (handle: bigint, value: string, padded = value): Examined => ({
-    ...secret(handle, { value: padded, label: 'same' }),
-    valueTag: tag(value),
-  });
+  const shown = (handle: bigint, value: string, padded = value): Examined => {
+    const one = secret(handle, { value: padded, label: 'same' });
+    return { ...one, object: { ...one.object, keyType: 'generic-secret' }, valueTag: tag(value) };
+  };
 
   it('is recognised by its tag, and one of unknown length that was wrapped by its blob', () => {
-    const wrapped = entry('01', { value: 'ab00', label: 'same' });
+    const wrapped: Entry = { ...entry('01', { value: 'ab00', label: 'same' }), keyType: 'generic-secret' };
     const { matched } = pair([shown(1n, 'ab00'), shown(2n, 'ab', 'ab00')], [exactly('02', 'ab'), wrapped]);
     expect([matched.get(1n)?.objectId, matched.get(2n)?.objectId]).toEqual(['01', '02']);
     expect(bytesEqual(observedDigest(wrapped, shown(1n, 'ab00')), entryDigest(wrapped))).toBe(true);

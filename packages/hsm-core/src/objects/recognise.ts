@@ -1,7 +1,7 @@
 /**
  * Recognises objects of a partition as objects of a generation. Private and public keys are known by their public half,
- * secrets by the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data and secrets that
- * are sealed exactly by keyed tag.
+ * and secrets by their type and the blob that wrapping them gives (RFC 5649 is deterministic). Certificates are known by
+ * value. Data, and secrets that are sealed exactly, are known by keyed tag.
  * IDs and labels only settle which of several copies of one value is meant.
  *
  * Which tokens show the public half of a private key, or let it be found, depends on token, key and release. Where the
@@ -140,7 +140,7 @@ export function recognitionKey({ object, blob, valueTag }: Examined): string | u
       if (publicHalf !== undefined) return `${objectClass}:half:${sha256Hex(publicHalf)}`;
       return blob && `${objectClass}:blob:${sha256Hex(blob)}`;
     case 'secret-key':
-      return valueTag === undefined ? blob && `secret-key:blob:${sha256Hex(blob)}` : tagKey(valueTag);
+      return valueTag === undefined ? blob && secretBlobKey(object, sha256Hex(blob)) : tagKey(object, valueTag);
     case 'certificate':
       return attributes.value && `certificate:${sha256Hex(attributes.value)}`;
     case 'domain-parameters':
@@ -178,7 +178,7 @@ export class EntriesByValue {
     const key = recognitionKey(one);
     if (one.blob === undefined || (key !== undefined && this.groups.has(key))) return key;
     // A secret of unknown length was sealed in the one way or in the other.
-    if (one.object.objectClass === 'secret-key') return `secret-key:blob:${sha256Hex(one.blob)}`;
+    if (one.object.objectClass === 'secret-key') return secretBlobKey(one.object, sha256Hex(one.blob));
     if (one.object.objectClass !== 'private-key') return key;
     const byBlob = blobKey(sha256Hex(one.blob));
     if (this.groups.has(byBlob)) return byBlob;
@@ -194,13 +194,20 @@ export class EntriesByValue {
 }
 
 const blobKey = (blobSha256: string): string => `private-key:blob:${blobSha256}`;
-const tagKey = (valueTag: Uint8Array): string => `secret-key:tag:${hex(valueTag)}`;
+/** One value can be an AES key and a generic secret. Neither serves for the other. */
+type TypedKey = Pick<ObservedObject, 'keyType'>;
+const secretBlobKey = ({ keyType }: TypedKey, blobSha256 = ''): string => `secret-key:${keyType}:blob:${blobSha256}`;
+const tagKey = ({ keyType }: TypedKey, valueTag: Uint8Array): string => `secret-key:${keyType}:tag:${hex(valueTag)}`;
 
 /** Whether the object shows the value of the entry. */
 export function hasValueOf(one: Examined, entry: Entry): boolean {
   if (recognitionKey(one) === entryRecognitionKey(entry)) return true;
   if (one.object.objectClass === 'secret-key' && entry.objectClass === 'secret-key')
-    return !isExact(entry) && one.blob !== undefined && sha256Hex(one.blob) === entry.blobSha256;
+    return (
+      !isExact(entry) &&
+      one.blob !== undefined &&
+      secretBlobKey(one.object, sha256Hex(one.blob)) === entryRecognitionKey(entry)
+    );
   if (one.object.objectClass !== 'private-key' || entry.objectClass !== 'private-key') return false;
   const isEitherHalfless = one.object.publicHalf === undefined || entry.publicHalf === undefined;
   return isEitherHalfless && one.blob !== undefined && sha256Hex(one.blob) === entry.blobSha256;
@@ -214,7 +221,7 @@ export function entryRecognitionKey(entry: Entry): string {
         ? `${entry.objectClass}:blob:${entry.blobSha256}`
         : `${entry.objectClass}:half:${sha256Hex(entry.publicHalf)}`;
     case 'secret-key':
-      return isExact(entry) ? tagKey(entry.valueTag!) : `secret-key:blob:${entry.blobSha256}`;
+      return isExact(entry) ? tagKey(entry, entry.valueTag!) : secretBlobKey(entry, entry.blobSha256);
     case 'certificate':
       return `certificate:${sha256Hex(entry.attributes.value ?? '')}`;
     case 'domain-parameters':
