@@ -12,7 +12,7 @@ import { flags, id, label } from '../../attacks/support/templates.ts';
 import { type LyingToken, lying, type Order, TRUE } from '../../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../../support/members.ts';
 import { onToken } from '../../support/raw-token.ts';
-import { makeSecret, PORTABLE, secretOf, TokenPair } from '../../support/token-pair.ts';
+import { dataOf, makeSecret, PORTABLE, secretOf, TokenPair } from '../../support/token-pair.ts';
 import { makeToken, type TestToken } from '../../support/tokens.ts';
 
 let pair: TokenPair;
@@ -343,5 +343,23 @@ describe('a token that does not carry secrets as they are', () => {
     await group.apply(target, group.newest!);
     expect(digestsIn({ token: target.token.honest }).get('odd')).toBe(inSoftware(odd));
     expect((await group.verify(target, group.newest!)).proof).toMatchObject({ proved: 2, failed: 0 });
+  });
+
+  it('is an exception although it is the only key, if there is data beside it', async () => {
+    onToken(source.token.honest, (cryptoki, session) => {
+      for (const even of cryptoki.find(session, [...label('even')])) cryptoki.destroy(session, even);
+      cryptoki.create(session, dataOf(secret(9), ...label('data')));
+    });
+    onToken(target.token.honest, (cryptoki, session) => {
+      for (const restored of cryptoki.find(session, [...label('odd')])) cryptoki.destroy(session, restored);
+    });
+    await source.reopen();
+    const fresh = new MemberGroup();
+    const sealed = await fresh.captured(source);
+    target.token.tell({ lie: 'refuse', function: 'C_UnwrapKey', mechanism: OAEP, code: 'CKR_MECHANISM_INVALID' });
+    await target.reopen();
+    const { applied, refused } = await fresh.apply(target, sealed);
+    expect([applied.length, refused.map(({ code }) => code)]).toEqual([1, ['SECRET_INEXACT']]);
+    target.token.tell();
   });
 });

@@ -189,10 +189,15 @@ async function destroyReplaced(
   memory.superseded = [];
 }
 
-/** If the token takes no key of the generation at all, the fault is the token's. The apply then fails as a whole. */
+/**
+ * If the token takes no key of the generation at all, the fault is the token's. The apply then fails as a whole. Secrets
+ * that a token cannot carry exactly tell nothing of it while it takes something else.
+ */
 function checkAnyKey(entries: readonly Entry[], refused: ReadonlyMap<ObjectId, AntipodeError>): void {
-  const keys = entries.filter(({ objectClass }) => isWrapped(objectClass));
-  const counted = keys.length > 0 ? keys : entries;
+  const carried = entries.filter(({ objectId }) => refused.get(objectId)?.code !== 'SECRET_INEXACT');
+  const judged = carried.length > 0 ? carried : entries;
+  const keys = judged.filter(({ objectClass }) => isWrapped(objectClass));
+  const counted = keys.length > 0 ? keys : judged;
   const errors = counted.flatMap(({ objectId }) => refused.get(objectId) ?? []);
   const [first] = errors;
   if (first === undefined || errors.length < counted.length) return;
