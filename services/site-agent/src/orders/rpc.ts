@@ -131,6 +131,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
             details: { group, epoch },
           });
         if (now === undefined && request.founding) site.journal.tenure.found(group);
+        if (isOtherPartition(site, group, request.serial)) site.journal.tenure.found(group);
         site.journal.tenure.setSeat(group, request.serial, role);
         if (role !== 'active') site.leases.revoke(group);
         if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
@@ -173,4 +174,14 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
     pullManifest: (request, { identity }) => idle.afterAll(site.transfer.manifest(request, identity.name)),
     pullBlobs: (request, { identity }) => idle.afterAll(site.transfer.blobs(request, identity.name)),
   };
+}
+
+/**
+ * Whether what the journal says of the group's objects is about another partition: this one took no part in the group, since
+ * it never held its domain key. Taken for its own past, objects of others would be destroyed as damaged ones of ours.
+ */
+function isOtherPartition({ journal }: Site, group: string, serial: string): boolean {
+  const seat = journal.tenure.seat(group);
+  if (seat !== undefined) return seat.serial !== serial;
+  return !journal.domainKeys.of(serial).some((key) => key.group === group);
 }
