@@ -177,8 +177,8 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
 }
 
 /**
- * Whether what the journal says of the group's objects is about another partition: this one took no part in the group, since
- * it never held its domain key. Taken for its own past, objects of others would be destroyed as damaged ones of ours.
+ * Whether what the journal says of the group's objects is about another partition. This one never held the domain key, so
+ * it took no part in the group. Objects of others there would be destroyed as damaged ones of ours.
  */
 function isOtherPartition({ journal }: Site, group: string, serial: string): boolean {
   const seat = journal.tenure.seat(group);
