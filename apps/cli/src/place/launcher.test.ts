@@ -34,6 +34,7 @@ let asked = 0;
 let notes: string[];
 let stop: AbortController;
 let running: Promise<unknown>;
+let launcher: Launcher;
 
 beforeEach(() => {
   runs += 1;
@@ -52,7 +53,7 @@ afterEach(async () => {
 const LIVING = `echo "start $ANTIPODE_SITE $ANTIPODE_EPOCH $$" >> "$FILE"; trap 'echo "end $ANTIPODE_SITE" >> "$FILE"; exit 9' TERM; while :; do sleep 0.02; done`;
 
 function launch(script: string, options: Partial<LauncherOptions> = {}): Promise<number> {
-  const made = new Launcher({
+  launcher = new Launcher({
     command: ['/usr/bin/env', `FILE=${file}`, '/bin/sh', '-c', script],
     find: async () => {
       asked += 1;
@@ -66,7 +67,8 @@ function launch(script: string, options: Partial<LauncherOptions> = {}): Promise
     stop: stop.signal,
     note: (line) => notes.push(line),
     ...options,
-  }).run();
+  });
+  const made = launcher.run();
   running = made;
   return made;
 }
@@ -118,6 +120,30 @@ it('does not run a program again that had ended by itself before the group was s
     },
   });
   expect([status, lines().length, notes.length]).toEqual([5, 1, 1]);
+});
+
+it('follows the group after a program has read its configuration again, and passes on each later signal', async () => {
+  answer = place('a', 1n);
+  const done = launch(
+    `trap 'echo reload >> "$FILE"' HUP; trap 'echo interrupted >> "$FILE"' INT; trap 'exit 9' TERM; echo "start $ANTIPODE_SITE" >> "$FILE"; while :; do sleep 0.02; done`,
+  );
+  await until(() => lines().length === 1);
+  launcher.receive('SIGHUP', stop);
+  await until(() => lines().length === 2);
+  answer = place('b', 2n);
+  await until(() => lines().length === 3);
+  launcher.receive('SIGINT', stop);
+  await until(() => lines().length === 4);
+  launcher.receive('SIGTERM', stop);
+  expect([await done, lines()]).toEqual([9, ['start a', 'reload', 'start b', 'interrupted']]);
+});
+
+it('a signal ends the wait where no program runs', async () => {
+  answer = new AntipodeError('NOT_SERVED', 'nobody serves the group', { details: { group: 'payments', epoch: 1n } });
+  const done = launch('exit 0');
+  await until(() => notes.length === 1);
+  launcher.receive('SIGHUP', stop);
+  expect(await done).toBe(129);
 });
 
 it('kills a program that does not end', async () => {

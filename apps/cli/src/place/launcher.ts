@@ -79,6 +79,16 @@ export class Launcher {
     }
   }
 
+  /**
+   * For a signal that this process has received. SIGHUP tells many programs to read their configuration again, so it ends
+   * nothing here. Where no program runs, every signal ends the wait for one.
+   */
+  receive(signal: (typeof PASSED_ON)[number], stop: AbortController): void {
+    const isOnlyPassedOn = signal === 'SIGHUP' || stop.signal.aborted;
+    if (isOnlyPassedOn && this.#running?.child.kill(signal) === true) return;
+    stop.abort(signal);
+  }
+
   /** Asks once, and does what the answer says. */
   async #look(): Promise<void> {
     const { find, isPassing, atSite, stop } = this.#options;

@@ -38,20 +38,21 @@ running as it is. Signals are passed on to the program. Its exit status becomes 
     .action(async (group, [program, ...args], { config, at, every, grace }) => {
       const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(config)));
       const stop = new AbortController();
-      const listeners = PASSED_ON.map((signal) => [signal, () => stop.abort(signal)] as const);
+      const launcher = new Launcher({
+        command: [program, ...args],
+        atSite: at,
+        find: (signal) => finder.find(group, { timeoutMs: Math.max(every * 1_000, 5_000), signal }),
+        isPassing,
+        clock: systemClock,
+        everyMs: every * 1_000,
+        graceMs: grace * 1_000,
+        stop: stop.signal,
+        note: (line) => process.stderr.write(`antipode: ${line}\n`),
+      });
+      const listeners = PASSED_ON.map((signal) => [signal, () => launcher.receive(signal, stop)] as const);
       for (const [signal, listener] of listeners) process.on(signal, listener);
       try {
-        process.exitCode = await new Launcher({
-          command: [program, ...args],
-          atSite: at,
-          find: (signal) => finder.find(group, { timeoutMs: Math.max(every * 1_000, 5_000), signal }),
-          isPassing,
-          clock: systemClock,
-          everyMs: every * 1_000,
-          graceMs: grace * 1_000,
-          stop: stop.signal,
-          note: (line) => process.stderr.write(`antipode: ${line}\n`),
-        }).run();
+        process.exitCode = await launcher.run();
       } finally {
         for (const [signal, listener] of listeners) process.off(signal, listener);
         finder.close();
