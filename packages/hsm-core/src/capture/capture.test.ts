@@ -285,6 +285,18 @@ describe('a secret that wrapping would change', () => {
     expect(blobs.has(again.generation.dataKeys[0]!.blobSha256)).toBe(true);
   });
 
+  it('holds a change of the domain key while the token does not carry it', async () => {
+    a.hsm.addSecret('odd', ODD);
+    const first = await captured();
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    a.hsm.offersExact = false;
+    const { objectId } = entryOf(first, 'odd');
+    const { sealed, held } = await capture({ domainKeyVersion: 2 });
+    expect([sealed, held?.losses]).toEqual([undefined, [{ objectId, reason: 'length-not-multiple-of-8' }]]);
+    const accepted = await captured({ domainKeyVersion: 2, accepted: new Set([objectId]) });
+    expect(reasonsOf(accepted)).toEqual(['length-not-multiple-of-8']);
+  });
+
   it('leaves the manifest in the older format when it is gone for good', async () => {
     const odd = a.hsm.addSecret('odd', ODD);
     a.hsm.addSecret('kept');

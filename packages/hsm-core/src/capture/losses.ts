@@ -3,7 +3,7 @@
  * operator has to be asked about.
  */
 import { hex, Pace } from '@antipode/runtime';
-import type { Entry } from '../model/generation.ts';
+import { type Entry, isExact } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type UncapturedReason } from '../model/object.ts';
 import { type CaptureContext, isLive } from './capture-context.ts';
 import { isSealed } from './classification.ts';
@@ -83,7 +83,8 @@ function refusedLosses({ live, previous }: CaptureContext, { uncaptured }: Outco
 
 /**
  * Objects that a reseal cannot seal under the new domain key: damaged ones, those that need a trusted key, and those
- * that the token may only hide. They and their sound copies would leave the generations.
+ * that the token may only hide. So are secrets that the token does not carry exactly any more. They and their sound
+ * copies would leave the generations.
  */
 function unsealableLosses(
   { options, live }: CaptureContext,
@@ -94,7 +95,9 @@ function unsealableLosses(
     // A value that is in the manifest itself stays there, whatever takes its place in the token.
     const isDamaged = reason === 'value-changed' && changed.has(object.handle) && isSealed(object);
     const isUntrusted = reason === 'wrap-with-trusted' && live.has(objectId);
-    return isDamaged || isUntrusted ? [{ objectId, reason }] : [];
+    const entry = live.get(objectId);
+    const isInexact = entry !== undefined && isExact(entry) && reason.startsWith('length-');
+    return isDamaged || isUntrusted || isInexact ? [{ objectId, reason }] : [];
   });
   return [...refused, ...kept.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' }))];
 }
