@@ -263,6 +263,15 @@ describe('the deletion of a group', () => {
     expect(await database.rows.write((trx) => reserveNumber(trx, 'payments', { seen: 0n }))).toBe(10n);
     expect(bench.intended).toMatchObject([{ kind: 'domain-key' }]);
   });
+
+  it('does not touch a new group of the name when the order for the old one is repeated', async () => {
+    const bench = await withHistory();
+    await gone(bench);
+    const spec = create(GroupSpecSchema, specMessage(SPEC));
+    await operatorHandlers(bench.ports).createGroup(create(CreateGroupRequestSchema, { spec }), OPERATOR);
+    expect((await rejection(gone(bench))).code).toBe('GROUP_CHANGED');
+    expect((await inForce()).revision).toBe(2);
+  });
 });
 
 describe('the consequences of other rules', () => {

@@ -104,6 +104,7 @@ export interface Schema {
     highest_epoch: bigint;
     highest_version: number;
     highest_number: bigint;
+    revision: number;
     deleted_ms: bigint;
   };
   schedule_fire: { schedule: string; fire_ms: bigint };
@@ -238,5 +239,9 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE replication_group ADD COLUMN first_epoch int8 NOT NULL DEFAULT 1;
   ALTER TABLE former_seat ADD COLUMN is_deleted boolean NOT NULL DEFAULT false;
   CREATE TABLE former_group (name text PRIMARY KEY, highest_epoch int8 NOT NULL, highest_version int NOT NULL, highest_number int8 NOT NULL, deleted_ms int8 NOT NULL);
+  `,
+  // A change that names a declaration of a deleted group must not fit one of a later group of the same name.
+  `
+  ALTER TABLE former_group ADD COLUMN revision int NOT NULL DEFAULT 0;
   `,
 ];

@@ -161,7 +161,7 @@ export async function lockGroup(trx: Write, name: string): Promise<Group> {
 const lock = (trx: Write, name: string): Promise<unknown> =>
   trx.selectFrom('replication_group').select('name').where('name', '=', name).forUpdate().execute();
 
-/** Above every epoch, version and number of a group of this name that was deleted: agents remember them. */
+/** Above every epoch, version, number and revision of a group of this name that was deleted: agents remember them. */
 export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): Promise<void> {
   const former = await trx.selectFrom('former_group').selectAll().where('name', '=', spec.name).executeTakeFirst();
   const firstEpoch = (former?.highest_epoch ?? 0n) + 1n;
@@ -173,7 +173,7 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
       domain_key_version: 0,
       highest_version: former?.highest_version ?? 0,
       highest_number: former?.highest_number ?? 0n,
-      revision: 1,
+      revision: (former?.revision ?? 0) + 1,
       rotate_above: 0,
       first_epoch: firstEpoch,
       created_ms: BigInt(nowMs),

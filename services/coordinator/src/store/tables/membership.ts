@@ -94,7 +94,7 @@ export async function requireLaterVersion(trx: Write, { spec, highestVersion }: 
 
 /** Deletes a group. Events and drills stay: they are the record of what was. */
 export async function deleteGroup(trx: Write, group: Group, { nowMs }: { nowMs: number }): Promise<void> {
-  const { spec, members, joining, highestEpoch, highestOwner, highestVersion } = group;
+  const { spec, members, joining, highestEpoch, highestOwner, highestVersion, revision } = group;
   const { name } = spec;
   const { highest_number } = await trx
     .selectFrom('replication_group')
@@ -105,6 +105,7 @@ export async function deleteGroup(trx: Write, group: Group, { nowMs }: { nowMs: 
     highest_epoch: highestEpoch,
     highest_version: highestVersion,
     highest_number,
+    revision,
     deleted_ms: BigInt(nowMs),
   };
   await trx
