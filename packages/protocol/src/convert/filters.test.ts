@@ -32,3 +32,11 @@ it.each([
 ])('finds the fault in %s', (field, given) => {
   expect(filterFault({ ...NONE, ...given })?.field).toBe(field);
 });
+
+it.each([
+  ['rule 2', { excludeIds: ['0a', 'payroll signing'] }],
+  ['rule 1', { excludeClasses: ['payroll signing'] }],
+])('names %s by its place, since its value may be a label', (place, given) => {
+  const { why } = filterFault({ ...NONE, ...given })!;
+  expect([why.includes(place), why.includes('payroll')]).toEqual([true, false]);
+});

@@ -49,13 +49,16 @@ export interface FilterFault {
   readonly why: string;
 }
 
-/** The first fault of the rules. A rule that matches nothing by mistake would let a key leave that must not. */
+/**
+ * The first fault of the rules. A rule that matches nothing by mistake would let a key leave that must not. It is named by
+ * its place: somebody may have put a label there, and labels belong in no error.
+ */
 export function filterFault({ excludeIds, excludeLabels, excludeClasses }: FilterRules): FilterFault | undefined {
-  const id = excludeIds.find((one) => !isCkaId(one));
-  if (id !== undefined) return { field: 'exclude_ids', why: `"${id}" is not a CKA_ID in hexadecimal, such as 0a1f` };
-  const name = excludeClasses.find((one) => !isFilterClass(one));
-  if (name !== undefined)
-    return { field: 'exclude_classes', why: `"${name}" is not one of ${FILTER_CLASSES.join(', ')}` };
+  const id = excludeIds.findIndex((one) => !isCkaId(one));
+  if (id !== -1) return { field: 'exclude_ids', why: `rule ${id + 1} is not a CKA_ID in hexadecimal, such as 0a1f` };
+  const name = excludeClasses.findIndex((one) => !isFilterClass(one));
+  if (name !== -1)
+    return { field: 'exclude_classes', why: `rule ${name + 1} is not one of ${FILTER_CLASSES.join(', ')}` };
   if (!excludeLabels.every(isLabelPattern)) return { field: 'exclude_labels', why: 'must have a visible character' };
   return undefined;
 }
