@@ -99,8 +99,8 @@ function trustCommand({ name, path }: { name: string; path: string }): Command {
 }
 
 /**
- * Cards whose codes are the ones that people have compared. The command never shows the code of a foreign card. A person
- * who reads it here could confirm it without a telephone call.
+ * Cards whose codes are the ones that people have compared. The command never shows the code of a foreign card: otherwise
+ * a person could confirm it without asking the other site.
  */
 async function comparedCards(cards: readonly Card[], codes: readonly string[]): Promise<readonly Card[]> {
   if (codes.length > 0 && codes.length !== cards.length)

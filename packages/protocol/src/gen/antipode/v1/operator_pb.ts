@@ -249,7 +249,7 @@ export const CreateGroupResponseSchema: GenMessage<CreateGroupResponse> = /*@__P
  */
 export type GroupChange = Message<"antipode.v1.GroupChange"> & {
   /**
-   * What to change.
+   * The change.
    *
    * @generated from oneof antipode.v1.GroupChange.kind
    */
@@ -424,7 +424,7 @@ export const PlanGroupChangeRequestSchema: GenMessage<PlanGroupChangeRequest> = 
   messageDesc(file_antipode_v1_operator, 10);
 
 /**
- * What a change would do.
+ * The plan of a change.
  *
  * @generated from message antipode.v1.PlanGroupChangeResponse
  */
@@ -437,14 +437,14 @@ export type PlanGroupChangeResponse = Message<"antipode.v1.PlanGroupChangeRespon
   revision: number;
 
   /**
-   * What will be different, one line each: `rpo_seconds: 300 -> 60`. Empty where the group is declared like this already.
+   * The differences, one line each: `rpo_seconds: 300 -> 60`. Empty where the group is declared like this already.
    *
    * @generated from field: repeated string changes = 2;
    */
   changes: string[];
 
   /**
-   * What happens, what is lost and how long it takes, in sentences for people.
+   * The consequences and the losses, in sentences for people. They say what must be done, and give no times.
    *
    * @generated from field: repeated string consequences = 3;
    */
