@@ -23,8 +23,9 @@ function checkFence(message: ReflectMessage): void {
   if (field === undefined) return;
   if (field.fieldKind !== 'message' || !message.isSet(field)) throw invalid('fence', 'is missing');
   const fence = message.get(field) as ReflectMessage;
-  // Without explicit presence, an empty string and epoch 0 count as unset.
-  for (const part of fence.fields) if (!fence.isSet(part)) throw invalid(`fence.${part.name}`, 'is missing');
+  // Without explicit presence, an empty string and epoch 0 count as unset. Approvals are the one part that may be missing.
+  for (const part of fence.fields)
+    if (part.name !== 'approvals' && !fence.isSet(part)) throw invalid(`fence.${part.name}`, 'is missing');
 }
 
 function checkEnums(message: ReflectMessage, path: string): void {

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/types.proto.
  */
 export const file_antipode_v1_types: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSJYCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEEikKB2pvdXJuYWwYAyABKAsyGC5hbnRpcG9kZS52MS5Kb3VybmFsTWFyayI2CgtKb3VybmFsTWFyaxIKCgJpZBgBIAEoCRILCgNydW4YAiABKAkSDgoGd3JpdGVzGAMgASgEIooCCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0EhYKCWtleV9jb3VudBgJIAEoDUgAiAEBQgwKCl9rZXlfY291bnQiQwoQVW5jYXB0dXJlZE9iamVjdBIRCglvYmplY3RfaWQYASABKAkSDAoEa2luZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiLAoLU2l0ZUFkZHJlc3MSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImUKDFByb29mU3VtbWFyeRIOCgZwcm92ZWQYASABKA0SDgoGZmFpbGVkGAIgASgNEhkKEWZhaWxlZF9vYmplY3RfaWRzGAMgAygJEhoKEnVzZXNfbm90X2V4ZXJjaXNlZBgEIAEoDSJUCg1SZWZ1c2VkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBGNvZGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJIksKFE5vdENhcnJpZWRBdHRyaWJ1dGVzEhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEhIKCmF0dHJpYnV0ZXMYAyADKAkiWgoPQ2VydGlmaWNhdGVJbmZvEhsKE2NlcnRpZmljYXRlX2VuZHNfbXMYASABKAQSGQoRYXV0aG9yaXR5X2VuZHNfbXMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSpyCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfQUNUSVZFEAESFwoTTUVNQkVSX1JPTEVfU1RBTkRCWRACEhYKEk1FTUJFUl9ST0xFX0ZFTkNFRBADYgZwcm90bzM");
+  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEieAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCRIuCglhcHByb3ZhbHMYCCABKAsyGy5hbnRpcG9kZS52MS5PcmRlckFwcHJvdmFscyJQCg5PcmRlckFwcHJvdmFscxIUCgxvcGVyYXRpb25faWQYASABKAkSKAoJYXBwcm92YWxzGAIgAygLMhUuYW50aXBvZGUudjEuQXBwcm92YWwiTwoIQXBwcm92YWwSDwoHcmVxdWVzdBgBIAEoDBIyCgpzaWduYXR1cmVzGAIgAygLMh4uYW50aXBvZGUudjEuQXBwcm92YWxTaWduYXR1cmUiOAoRQXBwcm92YWxTaWduYXR1cmUSEAoIb3BlcmF0b3IYASABKAkSEQoJc2lnbmF0dXJlGAIgASgMIlgKCk9yZGVyU3RhdGUSDwoHcnVubmluZxgBIAEoCBIOCgZhZ2VfbXMYAiABKAQSKQoHam91cm5hbBgDIAEoCzIYLmFudGlwb2RlLnYxLkpvdXJuYWxNYXJrIjYKC0pvdXJuYWxNYXJrEgoKAmlkGAEgASgJEgsKA3J1bhgCIAEoCRIOCgZ3cml0ZXMYAyABKAQiigIKDUdlbmVyYXRpb25SZWYSDQoFZXBvY2gYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYAyABKAwSFgoOY29udGVudF9kaWdlc3QYBCABKAwSGgoSY2FwdHVyZV9zdGFydGVkX21zGAUgASgEEhQKDG9iamVjdF9jb3VudBgGIAEoDRIaChJkb21haW5fa2V5X3ZlcnNpb24YByABKA0SMQoKdW5jYXB0dXJlZBgIIAMoCzIdLmFudGlwb2RlLnYxLlVuY2FwdHVyZWRPYmplY3QSFgoJa2V5X2NvdW50GAkgASgNSACIAQFCDAoKX2tleV9jb3VudCJDChBVbmNhcHR1cmVkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIsCgtTaXRlQWRkcmVzcxIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiZQoMUHJvb2ZTdW1tYXJ5Eg4KBnByb3ZlZBgBIAEoDRIOCgZmYWlsZWQYAiABKA0SGQoRZmFpbGVkX29iamVjdF9pZHMYAyADKAkSGgoSdXNlc19ub3RfZXhlcmNpc2VkGAQgASgNIlQKDVJlZnVzZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDAoEY29kZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkiSwoUTm90Q2FycmllZEF0dHJpYnV0ZXMSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSEgoKYXR0cmlidXRlcxgDIAMoCSJaCg9DZXJ0aWZpY2F0ZUluZm8SGwoTY2VydGlmaWNhdGVfZW5kc19tcxgBIAEoBBIZChFhdXRob3JpdHlfZW5kc19tcxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJKnIKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9BQ1RJVkUQARIXChNNRU1CRVJfUk9MRV9TVEFOREJZEAISFgoSTUVNQkVSX1JPTEVfRkVOQ0VEEANiBnByb3RvMw");
 
 /**
  * The first field of every mutating order: its sender, and its tenure.
@@ -48,6 +48,13 @@ export type Fence = Message<"antipode.v1.Fence"> & {
    * @generated from field: string request_id = 4;
    */
   requestId: string;
+
+  /**
+   * What the sender has for an action that the receiver guards.
+   *
+   * @generated from field: antipode.v1.OrderApprovals approvals = 8;
+   */
+  approvals?: OrderApprovals | undefined;
 };
 
 /**
@@ -56,6 +63,90 @@ export type Fence = Message<"antipode.v1.Fence"> & {
  */
 export const FenceSchema: GenMessage<Fence> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 0);
+
+/**
+ * Approvals of operators that go with an order. The receiver judges them by its own configuration.
+ *
+ * @generated from message antipode.v1.OrderApprovals
+ */
+export type OrderApprovals = Message<"antipode.v1.OrderApprovals"> & {
+  /**
+   * The operation that the order is a part of. An approval is used for one operation.
+   *
+   * @generated from field: string operation_id = 1;
+   */
+  operationId: string;
+
+  /**
+   * The approvals that may cover it.
+   *
+   * @generated from field: repeated antipode.v1.Approval approvals = 2;
+   */
+  approvals: Approval[];
+};
+
+/**
+ * Describes the message antipode.v1.OrderApprovals.
+ * Use `create(OrderApprovalsSchema)` to create a new message.
+ */
+export const OrderApprovalsSchema: GenMessage<OrderApprovals> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 1);
+
+/**
+ * A request that operators have signed.
+ *
+ * @generated from message antipode.v1.Approval
+ */
+export type Approval = Message<"antipode.v1.Approval"> & {
+  /**
+   * The request in the canonical form of RFC 8785.
+   *
+   * @generated from field: bytes request = 1;
+   */
+  request: Uint8Array;
+
+  /**
+   * Signatures over a prefix and the request, the requester's among them.
+   *
+   * @generated from field: repeated antipode.v1.ApprovalSignature signatures = 2;
+   */
+  signatures: ApprovalSignature[];
+};
+
+/**
+ * Describes the message antipode.v1.Approval.
+ * Use `create(ApprovalSchema)` to create a new message.
+ */
+export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 2);
+
+/**
+ * The signature of one operator.
+ *
+ * @generated from message antipode.v1.ApprovalSignature
+ */
+export type ApprovalSignature = Message<"antipode.v1.ApprovalSignature"> & {
+  /**
+   * The operator, by the name in the configurations of the agents.
+   *
+   * @generated from field: string operator = 1;
+   */
+  operator: string;
+
+  /**
+   * Ed25519, or ECDSA on P-256 with SHA-256 (r || s).
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message antipode.v1.ApprovalSignature.
+ * Use `create(ApprovalSignatureSchema)` to create a new message.
+ */
+export const ApprovalSignatureSchema: GenMessage<ApprovalSignature> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 3);
 
 /**
  * How an order stands that was started and is asked for.
@@ -91,7 +182,7 @@ export type OrderState = Message<"antipode.v1.OrderState"> & {
  * Use `create(OrderStateSchema)` to create a new message.
  */
 export const OrderStateSchema: GenMessage<OrderState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 1);
+  messageDesc(file_antipode_v1_types, 4);
 
 /**
  * How far an agent's journal has come.
@@ -126,7 +217,7 @@ export type JournalMark = Message<"antipode.v1.JournalMark"> & {
  * Use `create(JournalMarkSchema)` to create a new message.
  */
 export const JournalMarkSchema: GenMessage<JournalMark> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 2);
+  messageDesc(file_antipode_v1_types, 5);
 
 /**
  * A generation, named without its contents.
@@ -203,7 +294,7 @@ export type GenerationRef = Message<"antipode.v1.GenerationRef"> & {
  * Use `create(GenerationRefSchema)` to create a new message.
  */
 export const GenerationRefSchema: GenMessage<GenerationRef> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 3);
+  messageDesc(file_antipode_v1_types, 6);
 
 /**
  * An object that a generation does not protect, for people: no label.
@@ -238,7 +329,7 @@ export type UncapturedObject = Message<"antipode.v1.UncapturedObject"> & {
  * Use `create(UncapturedObjectSchema)` to create a new message.
  */
 export const UncapturedObjectSchema: GenMessage<UncapturedObject> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 4);
+  messageDesc(file_antipode_v1_types, 7);
 
 /**
  * Where an agent can be reached.
@@ -266,7 +357,7 @@ export type SiteAddress = Message<"antipode.v1.SiteAddress"> & {
  * Use `create(SiteAddressSchema)` to create a new message.
  */
 export const SiteAddressSchema: GenMessage<SiteAddress> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 5);
+  messageDesc(file_antipode_v1_types, 8);
 
 /**
  * The result of one proof.
@@ -308,7 +399,7 @@ export type ProofSummary = Message<"antipode.v1.ProofSummary"> & {
  * Use `create(ProofSummarySchema)` to create a new message.
  */
 export const ProofSummarySchema: GenMessage<ProofSummary> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 6);
+  messageDesc(file_antipode_v1_types, 9);
 
 /**
  * An object of the newest generation that a member could not restore.
@@ -350,7 +441,7 @@ export type RefusedObject = Message<"antipode.v1.RefusedObject"> & {
  * Use `create(RefusedObjectSchema)` to create a new message.
  */
 export const RefusedObjectSchema: GenMessage<RefusedObject> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 7);
+  messageDesc(file_antipode_v1_types, 10);
 
 /**
  * Attributes of a captured object that no replica gets.
@@ -385,7 +476,7 @@ export type NotCarriedAttributes = Message<"antipode.v1.NotCarriedAttributes"> &
  * Use `create(NotCarriedAttributesSchema)` to create a new message.
  */
 export const NotCarriedAttributesSchema: GenMessage<NotCarriedAttributes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 8);
+  messageDesc(file_antipode_v1_types, 11);
 
 /**
  * How it stands with the certificate of a process.
@@ -420,7 +511,7 @@ export type CertificateInfo = Message<"antipode.v1.CertificateInfo"> & {
  * Use `create(CertificateInfoSchema)` to create a new message.
  */
 export const CertificateInfoSchema: GenMessage<CertificateInfo> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 9);
+  messageDesc(file_antipode_v1_types, 12);
 
 /**
  * A member's seat in a group.
