@@ -80,7 +80,7 @@ export class SimulatedSystem {
   /** A coordinator that leads, and these sites. Each trusts the partitions of all for the group. */
   static async start(
     options: SimulatedSystemOptions,
-    { sites, group }: { sites: readonly string[]; group: string },
+    { sites, witnesses = [], group }: { sites: readonly string[]; witnesses?: readonly string[]; group: string },
   ): Promise<SimulatedSystem> {
     const { turnsToSettle = 1 } = options;
     const clock = new FakeClock({ turnsToSettle });
@@ -90,6 +90,7 @@ export class SimulatedSystem {
     system.#coordinator.start();
     for (const name of sites) await system.#add(name);
     for (const site of system.sites.values()) for (const peer of system.sites.values()) site.pin(group, peer);
+    for (const name of witnesses) await system.#add(name, { isWitness: true });
     await clock.advance(3 * PROFILES.default.heartbeatMs);
     return system;
   }
@@ -131,10 +132,32 @@ export class SimulatedSystem {
     await this.store.close();
   }
 
-  async #add(name: string): Promise<void> {
+  /** A site is gone: its agent and its HSM. */
+  async lose(name: string): Promise<void> {
+    const site = this.sites.get(name)!;
+    this.sites.delete(name);
+    await this.until(site.close());
+  }
+
+  /** Looks again and again, and lets time pass meanwhile. @throws INVARIANT_BROKEN after ten simulated minutes */
+  seen<T>(look: () => Promise<T | undefined | false>): Promise<T> {
+    return this.until(
+      (async () => {
+        const endMs = this.clock.monotonicMs() + PATIENCE_MS;
+        while (this.clock.monotonicMs() < endMs) {
+          const found = await look();
+          if (found) return found;
+          await this.clock.sleep(LOOK_MS);
+        }
+        throw new AntipodeError('INVARIANT_BROKEN', 'it was not seen in ten minutes');
+      })(),
+    );
+  }
+
+  async #add(name: string, { isWitness = false }: { isWitness?: boolean } = {}): Promise<void> {
     const { clock } = this;
     const options = { name, seed: this.#seed, clock, network: this.#network, coordinator: COORDINATOR, log: this.#log };
-    this.sites.set(name, await LivingSite.start(options));
+    this.sites.set(name, await LivingSite.start({ ...options, isWitness }));
   }
 
   #tell(thrown: unknown): void {

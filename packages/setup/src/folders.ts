@@ -154,6 +154,7 @@ export async function makeSiteFolder(options: {
   listen: string;
   advertise?: string | undefined;
   coordinator: { id: string; address: string };
+  /** None for a witness. */
   partitions: readonly PartitionDraft[];
 }): Promise<string[]> {
   const { folder, authority, site, listen, advertise, coordinator, partitions } = options;
@@ -165,16 +166,21 @@ export async function makeSiteFolder(options: {
     coordinator,
     tls: TLS,
     dataFolder: 'data',
-    partitions: partitions.map((partition) => ({
-      ...partition,
-      module: resolve(partition.module),
-      pinFile: resolve(partition.pinFile),
-    })),
+    ...(partitions.length === 0
+      ? { witness: true }
+      : {
+          partitions: partitions.map((partition) => ({
+            ...partition,
+            module: resolve(partition.module),
+            pinFile: resolve(partition.pinFile),
+          })),
+        }),
   };
-  return writeNew(folder, {
-    ...files,
-    'agent.yaml': yaml('Antipode site agent. Each PIN is in a file of its own, mode 0600.', config),
-  });
+  const comment =
+    partitions.length === 0
+      ? 'Antipode witness: a site agent without an HSM.'
+      : 'Antipode site agent. Each PIN is in a file of its own, mode 0600.';
+  return writeNew(folder, { ...files, 'agent.yaml': yaml(comment, config) });
 }
 
 interface AskerFolder {

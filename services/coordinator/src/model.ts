@@ -21,6 +21,8 @@ export interface GroupSpec {
   readonly scratch: readonly Seat[];
   /** No member, and alone brings domain keys; absent where the active member makes them. */
   readonly distributor?: Seat;
+  /** Sites that only vote and watch; absent for none. */
+  readonly witnesses?: readonly string[];
   /** Label patterns are sensitive: stored, never logged. */
   readonly filter: {
     readonly excludeIds: readonly string[];
@@ -122,6 +124,19 @@ export interface Resume {
 }
 
 export const activeOf = (group: Group): Member | undefined => group.members.find(({ role }) => role === 'active');
+
+/** With two sites, neither can know whether the other is lost or the link is cut. */
+export const VOTERS_MIN = 3;
+
+/** The witnesses that vote: a site that has a member votes once, by its member. */
+export const witnessesOf = ({ spec, members }: Pick<Group, 'spec' | 'members'>): string[] =>
+  (spec.witnesses ?? []).filter((witness) => !members.some(({ site }) => site === witness));
+
+/** How many sites vote in a group. */
+export const votersOf = (group: Pick<Group, 'spec' | 'members'>): number =>
+  group.members.length + witnessesOf(group).length;
+
+export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1;
 
 /** Whether the highest epoch that was ever issued is in force: no failover is under way, and none is stuck. */
 export const isSettled = (group: Pick<Group, 'epoch' | 'highestEpoch'>): boolean => group.highestEpoch === group.epoch;

@@ -123,6 +123,18 @@ it('needs at least one partition', () => {
   expect(thrown(() => load(none)).code).toBe('CONFIG_INVALID');
 });
 
+it('is a witness only where it says so, and then without partitions', () => {
+  const withoutPartitions = GOOD.slice(0, GOOD.indexOf('partitions:'));
+  const witness = load(`${withoutPartitions}witness: true\n`);
+  expect([witness.witness, witness.partitions]).toEqual([true, []]);
+  expect(load(GOOD).witness).toBe(false);
+  for (const bad of [withoutPartitions, `witness: true\n${GOOD}`])
+    expect(thrown(() => load(bad))).toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('partition'),
+    });
+});
+
 it('gives no partition a role that it was not given: scratch is declared, or it is not', () => {
   const { partitions } = load(GOOD.replace('    role: scratch\n', ''));
   expect(partitions.map(({ role }) => role)).toEqual(['member', 'member']);

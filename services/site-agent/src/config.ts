@@ -77,7 +77,7 @@ const partition = z.strictObject({
     .optional(),
 });
 
-export const agentConfigSchema = z.strictObject({
+const agentFields = z.strictObject({
   site: name,
   /** Where coordinator and other agents connect. */
   listen: address,
@@ -94,10 +94,23 @@ export const agentConfigSchema = z.strictObject({
   eraseGraceHours: z.number().min(1).max(8760).default(24),
   /** Health endpoints; absent for none. */
   http: address.optional(),
+  /** A site without an HSM. It votes in the groups that name it, and says which sites it reaches (ADR 0042). */
+  witness: z.boolean().default(false),
   partitions: z
     .array(partition)
-    .min(1)
+    .default([])
     .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, 'expected names that do not repeat'),
+});
+
+/** Partitions that were forgotten must not make a witness of a site. */
+export const agentConfigSchema = agentFields.superRefine(({ witness, partitions }, context) => {
+  const message =
+    witness && partitions.length > 0
+      ? 'expected no partitions at a witness: every site votes in the groups that name it as a witness'
+      : !witness && partitions.length === 0
+        ? 'expected at least one partition, or `witness: true` for a site without an HSM'
+        : undefined;
+  if (message !== undefined) context.addIssue({ code: 'custom', path: ['partitions'], message });
 });
 
 export type AgentConfig = z.output<typeof agentConfigSchema>;

@@ -267,6 +267,7 @@ describe('a group of three sites', () => {
       probePeer: unused,
       ping: unused,
       setRole: unused,
+      persistEpoch: unused,
       reseat: unused,
       promote: unused,
       distributeDomainKey: unused,

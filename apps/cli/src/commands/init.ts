@@ -50,7 +50,10 @@ export function partitionsFrom(options: TokenOptions): PartitionDraft[] {
 }
 
 export function initCommand(): Command {
-  const init = command('init', 'make the folder of an authority, a coordinator, a site, an operator or an application');
+  const init = command(
+    'init',
+    'make the folder of an authority, a coordinator, a site, a witness, an operator or an application',
+  );
   init.addCommand(
     command('authority', 'make a certificate authority; keep its key offline', [
       'init authority --folder ca --trust-domain dr.example.org',
@@ -110,6 +113,21 @@ export function initCommand(): Command {
         });
         wrote(files, json);
       }),
+  );
+  init.addCommand(
+    command('witness', 'make the folder of a witness: a site agent without an HSM, which votes and watches', [
+      'init witness --folder site-w --authority ca --site w --listen 10.0.9.5:7401 --coordinator main@10.0.0.5:7400',
+    ])
+      .requiredOption('--folder <folder>', 'folder to make')
+      .requiredOption('--authority <folder>', 'folder of the authority')
+      .requiredOption('--site <site>', 'name of the site')
+      .requiredOption('--listen <host:port>', 'where coordinator and other agents connect')
+      .option('--advertise <host:port>', 'how they reach it, if that differs')
+      .requiredOption('--coordinator <id@host:port>', 'the coordinator')
+      .option(...JSON_OPTION)
+      .action(async ({ coordinator, json, ...rest }) =>
+        wrote(await makeSiteFolder({ ...rest, coordinator: parseCoordinator(coordinator), partitions: [] }), json),
+      ),
   );
   init.addCommand(
     command('operator', 'make the folder of an operator: configuration and certificate', [

@@ -61,6 +61,16 @@ export function memberTable(group: GroupState): string {
         '-',
         '-',
       ]),
+      ...group.witnesses.map(({ site, siteState, epoch }) => [
+        site,
+        'witness',
+        siteState,
+        '-',
+        epoch === 0n ? '-' : `epoch ${epoch}`,
+        '-',
+        '-',
+        '-',
+      ]),
     ],
   );
 }
@@ -85,7 +95,7 @@ export function troublesOf(group: GroupState): string[] {
       : [
           `Group ${name}: the database and the journals contradict each other, so the coordinator orders nothing: ${contradiction}.\n  Run \`antipode group reseat ${name} --dry-run\`: it shows both versions and what a reseat would do.`,
         ]),
-    ...members
+    ...[...members, ...group.witnesses]
       .filter(({ quarantine }) => quarantine !== '')
       .map(
         ({ site, quarantine }) =>

@@ -61,6 +61,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/ProbePeer': COORDINATOR,
   'SiteAgentService/Ping': ['coordinator', 'site'],
   'SiteAgentService/SetRole': COORDINATOR,
+  'SiteAgentService/PersistEpoch': COORDINATOR,
   'SiteAgentService/Reseat': COORDINATOR,
   'SiteAgentService/Promote': COORDINATOR,
   'SiteAgentService/DistributeDomainKey': COORDINATOR,

@@ -57,6 +57,24 @@ describe('database and journals', () => {
     expect(found('c', member, { status: 'down' }).contradiction).toBeUndefined();
   });
 
+  it.each([
+    [2n, 'a', undefined],
+    [1n, 'b', undefined],
+    [3n, 'b', 'witness w has persisted epoch 3 of b'],
+    [2n, 'b', 'witness w has persisted epoch 2 of b'],
+  ])('are compared with what a witness has persisted: epoch %s of %s', (epoch, owner, expected) => {
+    const group: Group = { ...GROUP, spec: { ...SPEC, witnesses: ['w'] } };
+    const of = (status: SiteStatus) => {
+      const view = (site: string): SiteView =>
+        siteView(site, site === 'w' ? { witnessed: [{ group: 'payments', epoch, owner }] } : { members: [AGREED] }, {
+          status: site === 'w' ? status : 'up',
+        });
+      return contradictionOf({ group, newest: NEWEST, view })?.message;
+    };
+    expect(of('up')).toEqual(expected === undefined ? undefined : expect.stringContaining(expected));
+    expect(of('down')).toBeUndefined();
+  });
+
   it('contradict each other where the active member is in quarantine; a standby is its own matter', () => {
     expect(found('a', {}, { quarantined: ['payments'] })).toMatchObject({
       contradiction: { kind: 'journal-not-ours' },

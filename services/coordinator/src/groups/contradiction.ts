@@ -6,9 +6,9 @@
  *
  * The views must have been taken before the group was read: agents learn an epoch only after the database has it.
  */
-import { isNewer } from '@antipode/protocol';
+import { type DescribeResponse, isNewer, type WitnessedEpoch } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { activeOf, type Generation, type Group } from '../model.ts';
+import { activeOf, type Generation, type Group, witnessesOf } from '../model.ts';
 import type { SiteView } from '../sites/detector.ts';
 
 export interface Contradiction {
@@ -55,12 +55,31 @@ export function epochContradictionOf(group: Group, view: Views): Contradiction |
         message: `site ${site} is in epoch ${epoch} of ${epochOwner || 'nobody'}, but the highest epoch in the database is ${highestEpoch} of ${highestOwner}`,
       };
   }
+  for (const site of witnessesOf(group)) {
+    const seen = view(site);
+    const persisted = seen?.status === 'down' ? undefined : witnessedBy(seen?.state, group.spec.name);
+    if (persisted === undefined) continue;
+    const isOther = persisted.epoch === highestEpoch && persisted.owner !== highestOwner;
+    if (persisted.epoch > highestEpoch || isOther)
+      return {
+        kind: 'database-behind',
+        message: `witness ${site} has persisted epoch ${persisted.epoch} of ${persisted.owner}, but the highest epoch in the database is ${highestEpoch} of ${highestOwner}`,
+      };
+  }
   const active = activeOf(group);
   const reason = active === undefined ? undefined : quarantineOf(group, view(active.site));
   return active === undefined || reason === undefined
     ? undefined
     : { kind: 'journal-not-ours', message: `site ${active.site} is active and in quarantine: ${reason}` };
 }
+
+/** The epoch that a site without a seat in the group has persisted, by its own account. */
+export function witnessedBy(state: DescribeResponse | undefined, group: string): WitnessedEpoch | undefined {
+  return state?.witnessed?.find((one) => one.group === group);
+}
+
+export const witnessedEpoch = (state: DescribeResponse | undefined, group: string): bigint =>
+  witnessedBy(state, group)?.epoch ?? 0n;
 
 /** Why a member does nothing until an operator seats it again; undefined for nothing, and where it is not heard. */
 export function quarantineOf(group: Group, view: SiteView | undefined): string | undefined {

@@ -50,6 +50,11 @@ describe('the declaration of a group', () => {
     });
   });
 
+  it('of two sites and a witness may fail over by itself: each site votes once', () => {
+    const { witnesses, failoverPolicy } = declare({ members: [a, b], witnessSites: ['w', 'w'] });
+    expect({ witnesses, failoverPolicy }).toEqual({ witnesses: ['w'], failoverPolicy: 'automatic' });
+  });
+
   it('of two sites may be moved by hand', () => {
     expect(declare({ members: [a, b], failoverPolicy: FailoverPolicy.MANUAL }).failoverPolicy).toBe('manual');
   });
@@ -66,6 +71,9 @@ describe('the declaration of a group', () => {
     ['members', { distributor: { site: 'd', serial: a.serial } }],
     ['members', { distributor: { site: 'd', serial: '' } }],
     ['failover_policy', { members: [a, b] }],
+    ['failover_policy', { members: [a], witnessSites: ['w', 'w'] }],
+    ['witness_sites', { members: [a, b], witnessSites: ['a'] }],
+    ['witness_sites', { witnessSites: ['W'] }],
     ['scrub_seconds', { scrubSeconds: 59 }],
     ['drill_cron', { drillCron: 'every night' }],
     ['filter.exclude_ids', { filter: { excludeIds: ['0a', ''] } }],

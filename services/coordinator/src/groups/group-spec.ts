@@ -11,8 +11,7 @@ import {
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { checkCron } from '../calendar/schedule.ts';
-import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat } from '../model.ts';
-import { VOTERS_MIN } from '../operations/planner.ts';
+import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat, VOTERS_MIN } from '../model.ts';
 import type { Detector } from '../sites/detector.ts';
 
 const RPO_MS_DEFAULT = 5 * 60_000;
@@ -36,10 +35,17 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   if (new Set(serials).size !== serials.length || serials.includes(''))
     invalid('members', 'must have serial numbers that do not repeat, including scratch partitions and distributor');
   const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
-  if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN)
+  const witnesses = [...new Set(message.witnessSites)].sort();
+  const seated = witnesses.find((site) => sites.includes(site));
+  if (seated !== undefined)
+    invalid('witness_sites', `must not name site ${seated}: it has a member, and a site votes once`);
+  if (witnesses.some((site) => !isName(site)))
+    invalid('witness_sites', 'must be names of sites: lower-case letters, digits and dashes');
+  const voters = sites.length + witnesses.length;
+  if (failoverPolicy === 'automatic' && voters < VOTERS_MIN)
     invalid(
       'failover_policy',
-      `automatic needs ${VOTERS_MIN} sites: with two, neither can tell a lost site from a cut link`,
+      `automatic needs ${VOTERS_MIN} voting sites, found ${voters}: with two, neither can tell a lost site from a cut link. A witness votes as well (--witness)`,
     );
   const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
   if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
@@ -54,6 +60,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     members: message.members.map(({ site, serial }) => ({ site, serial })),
     scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
     ...(distributor === undefined ? {} : { distributor: { site: distributor.site, serial: distributor.serial } }),
+    ...(witnesses.length === 0 ? {} : { witnesses }),
     filter,
     rpoMs,
     drillCron: message.drillCron,
@@ -85,6 +92,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     members: spec.members.map(({ site, serial }) => ({ site, serial })),
     scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
     ...(spec.distributor === undefined ? {} : { distributor: { ...spec.distributor } }),
+    witnessSites: [...(spec.witnesses ?? [])],
     filter: filterMessage(spec.filter),
     rpoSeconds: Math.round(spec.rpoMs / 1_000),
     drillCron: spec.drillCron,
@@ -92,6 +100,16 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
     ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
   };
+}
+
+/** A witness with a typing error in its name would be counted as a vote that never comes. @throws NOT_FOUND */
+export function checkWitnesses({ witnesses = [] }: Pick<GroupSpec, 'witnesses'>, detector: Detector): void {
+  const unknown = witnesses.find((site) => detector.view(site)?.state === undefined);
+  if (unknown === undefined) return;
+  throw new AntipodeError('NOT_FOUND', `witness site ${unknown} has not been heard`, {
+    details: { site: unknown },
+    hint: 'Start the agent of the witness (`antipode init witness` makes its folder), or correct the name of the site.',
+  });
 }
 
 /** A typing error in a serial number should show now, not when the site is needed. */

@@ -429,6 +429,15 @@ describe('an automatic failover', () => {
   });
 
   it.each([
+    ['a witness', ['w'], ['failover']],
+    ['a witness at the site of a member, which votes once', ['b'], []],
+  ])('is due for two members and %s', (_what, witnesses, kinds) => {
+    const two = situation({ ...lost, roles: ['active', 'standby'] });
+    const group = { ...two.group, spec: { ...two.group.spec, witnesses } };
+    expect(plan({ ...two, group }).create.map(({ kind }) => kind)).toEqual(kinds);
+  });
+
+  it.each([
     ['automatic', TIMINGS.automaticFailoverGapMs - 1, false],
     ['automatic', TIMINGS.automaticFailoverGapMs, true],
     // Ahead of now: a wrong stamp, which must not hold up a failover until its time has come.

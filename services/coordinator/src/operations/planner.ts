@@ -14,6 +14,8 @@ import {
   isSettled,
   isVersionDue,
   type Seat,
+  VOTERS_MIN,
+  votersOf,
 } from '../model.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
@@ -69,8 +71,6 @@ const CAPTURE_SHARE = 0.5;
 const STAND_DOWN_GAP_MS = 1_000;
 /** For a member that could not be looked at: no damage, but not looked at either. */
 const SCRUB_RETRY_MS = 3_600_000;
-/** With two sites, neither can know whether the other is lost or the link is cut. */
-export const VOTERS_MIN = 3;
 
 export function plan(situation: Situation): Plan {
   const { group, open, timings, nowMs, contradiction } = situation;
@@ -304,7 +304,7 @@ function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Sit
   const lost = view(active.site);
   const isUnsettled = !isSettled(group) && contradiction === undefined;
   if (!isUnsettled) {
-    const isAutomatic = group.spec.failoverPolicy === 'automatic' && group.members.length >= VOTERS_MIN;
+    const isAutomatic = group.spec.failoverPolicy === 'automatic' && votersOf(group) >= VOTERS_MIN;
     const hsmLostMs = lost?.hsmLostMs?.get(active.serial);
     const isHsmLost = hsmLostMs !== undefined && agoMs({ nowMs, stampMs: hsmLostMs }) >= timings.hsmLostMs;
     // Only where another member may serve: a failover that finds nobody would fence for nothing.

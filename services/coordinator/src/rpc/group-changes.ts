@@ -10,6 +10,7 @@ import type { ChangeFacts } from '../groups/changes/facts.ts';
 import { planAddition, planRemoval } from '../groups/changes/members.ts';
 import { planScratch } from '../groups/changes/scratch.ts';
 import { type FilterEffect, hasOtherFilter, planSettings } from '../groups/changes/settings.ts';
+import { planWitnessAddition, planWitnessRemoval } from '../groups/changes/witnesses.ts';
 import { activeOf, type Group, type IntentKind } from '../model.ts';
 import type { EventRecord, Read, Write } from '../store/store.ts';
 import { readAcknowledged, readNewest } from '../store/tables/generations.ts';
@@ -121,7 +122,11 @@ const OPERATION: Partial<Record<GroupChange['kind'], IntentKind>> = {
   scratch: 'domain-key',
 };
 
-const siteOf = (change: GroupChange): string => ('seat' in change ? change.seat.site : '');
+const siteOf = (change: GroupChange): string =>
+  'seat' in change ? change.seat.site : 'site' in change ? change.site : '';
+
+/** Changes that leave the partitions of the group as they are: the domain key goes where it went before. */
+const KEEPS_PARTITIONS: ReadonlySet<GroupChange['kind']> = new Set(['settings', 'add-witness', 'remove-witness']);
 
 /** Pure, but for the errors of an invalid request. */
 function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffect): ChangePlan {
@@ -132,6 +137,10 @@ function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffe
       return planAddition(facts, change.seat);
     case 'remove-member':
       return planRemoval(facts, change.seat);
+    case 'add-witness':
+      return planWitnessAddition(facts, change.site);
+    case 'remove-witness':
+      return planWitnessRemoval(facts, change.site);
     case 'scratch':
       return planScratch(facts, change.seats);
     case 'delete':
@@ -163,7 +172,7 @@ async function perform(
   }
   // One that is parked brings its version to who is not there any more, or not to who is there now.
   for (const intent of open)
-    if (intent.kind === 'domain-key' && change.kind !== 'settings')
+    if (intent.kind === 'domain-key' && !KEEPS_PARTITIONS.has(change.kind))
       await endIntent(trx, intent, { status: 'cancelled', from: ['parked'] }, nowMs);
   return [...new Set(planned.changes.map((line) => line.slice(0, line.indexOf(':'))))].join(',');
 }

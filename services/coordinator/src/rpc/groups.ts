@@ -6,6 +6,7 @@ import {
   checkReleased,
   checkSeats,
   checkSites,
+  checkWitnesses,
   differences,
   specFrom,
 } from '../groups/group-spec.ts';
@@ -49,6 +50,7 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
       if (existing !== undefined && existing.domainKeyVersion > 0)
         return { group: await groups.state(existing), operationId: '' };
       checkSites(spec, detector);
+      checkWitnesses(spec, detector);
       if (existing === undefined) {
         const formerEpoch = await store.query((db) => readFormerEpoch(db, spec.name));
         if (formerEpoch !== undefined) checkReleased(spec, detector);
@@ -62,7 +64,7 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
             kind: 'group-created',
             group: spec.name,
             site: spec.members[0]!.site,
-            details: { members: spec.members.length },
+            details: { members: spec.members.length, witnesses: spec.witnesses?.length ?? 0 },
           });
         });
         await cache.refresh();

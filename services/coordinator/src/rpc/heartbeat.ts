@@ -3,7 +3,7 @@ import type { CoordinatorService, DescribeResponse, Handlers } from '@antipode/p
 import { AntipodeError, fromHex, isAddress } from '@antipode/runtime';
 import { quarantineOf } from '../groups/contradiction.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
-import { activeOf, type Group, isSettled } from '../model.ts';
+import { activeOf, type Group, isSettled, witnessesOf } from '../model.ts';
 import { toJson } from '../store/store.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
 import { recordRefused } from '../store/tables/refused.ts';
@@ -74,6 +74,7 @@ export function coordinatorHandlers({
       const seats = cache.all.filter(({ members, joining }) =>
         [...members, ...joining].some(({ site }) => site === state.site),
       );
+      const voting = cache.all.filter((group) => seats.includes(group) || witnessesOf(group).includes(state.site));
       // Also of a site with nothing but a scratch partition of the group: its drills bring generations into its store.
       const present = cache.all.filter(({ members, joining, spec }) =>
         [...members, ...joining, ...spec.scratch].some(({ site }) => site === state.site),
@@ -100,7 +101,7 @@ export function coordinatorHandlers({
           leaseMs: BigInt(timings.leaseMs),
           selfStopMs: BigInt(timings.selfStopMs),
         })),
-        epochs: seats
+        epochs: voting
           .filter(({ highestEpoch }) => highestEpoch > 0n)
           .map(({ spec, highestEpoch, highestOwner }) => ({
             group: spec.name,
@@ -115,12 +116,15 @@ export function coordinatorHandlers({
           return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
         }),
         places: present.flatMap((group) => knownPlaceOf(group, (site) => detector.view(site)) ?? []),
-        peers: seats.map((group) => ({
+        peers: voting.map((group) => ({
           group: group.spec.name,
           sites: group.members
             .filter(({ site }) => site !== state.site)
             .sort((one, other) => Number(other.role === 'active') - Number(one.role === 'active'))
             .map(({ site }) => ({ site, address: detector.view(site)?.address ?? '' })),
+          witnesses: witnessesOf(group)
+            .filter((site) => site !== state.site)
+            .map((site) => ({ site, address: detector.view(site)?.address ?? '' })),
         })),
       };
     },

@@ -5,7 +5,7 @@
  * nothing that a site has done without the mark of the journal that knows it.
  */
 import type { JournalMark as Answered, DescribeResponse, JournalState, QuarantinedSeat } from '@antipode/protocol';
-import type { Group } from '../model.ts';
+import { type Group, witnessesOf } from '../model.ts';
 import type { Store, Write } from '../store/store.ts';
 import { type JournalMark, readJournalMarks, recordJournalMarks } from '../store/tables/journals.ts';
 
@@ -35,8 +35,10 @@ export class JournalBook {
     const current = journal?.runs.at(-1);
     if (journal === undefined || journal.id === '' || current === undefined) return { account: state, added: [] };
     const trouble = troubleOf(journal, this.#marks.get(site));
-    const seats = groups.filter(({ members, joining }) =>
-      [...members, ...joining].some((member) => member.site === site),
+    const seats = groups.filter(
+      (group) =>
+        [...group.members, ...group.joining].some((member) => member.site === site) ||
+        witnessesOf(group).includes(site),
     );
     const isPersisted = (group: Group): boolean => journal.quarantined.some((one) => one.group === group.spec.name);
     if (trouble === undefined || seats.every(isPersisted)) {

@@ -41,6 +41,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
     })),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
     members: seats.map((seat) => memberState(site, seat)),
+    witnessed: site.journal.tenure.witnessed(),
     journal: {
       ...site.journal.account,
       runs: [...site.journal.account.runs],

@@ -138,6 +138,18 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         return { member: memberState(site, seatOf(site, group).seat) };
       }),
 
+    persistEpoch: (request, { signal }) =>
+      told('persistEpoch', request, signal, async () => {
+        await untilWritable(signal);
+        admit(request);
+        const { tenure } = site.journal;
+        const { group } = fenceOf(request);
+        if (request.endsQuarantine && tenure.quarantine(group) !== undefined && tenure.seat(group) === undefined) {
+          tenure.endQuarantine(group);
+          site.log.warn('no longer in quarantine: an operator has reseated the group', { group });
+        }
+        return { ...tenure.fence(group) };
+      }),
     reseat: async (request, { signal }) => {
       await told('reseat', request, signal, async () => {
         await untilWritable(signal);

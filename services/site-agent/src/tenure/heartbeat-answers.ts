@@ -59,7 +59,7 @@ export class HeartbeatAnswers {
     for (const place of places) each(place.group, () => this.#site.places.learn(place, { sentAtMs }));
     for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
     for (const { group, manifestDigests } of needed) this.#site.retention.learn(group, manifestDigests.map(hex));
-    this.#site.peers.learn(peers.flatMap(({ sites }) => sites));
+    this.#site.peers.learn(peers.flatMap(({ sites, witnesses }) => [...sites, ...witnesses]));
     if (defect !== undefined) throw defect;
   }
 

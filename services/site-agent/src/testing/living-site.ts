@@ -25,6 +25,8 @@ export interface LivingSiteOptions {
   readonly network: MemoryNetwork;
   readonly coordinator: Party;
   readonly log: Log;
+  /** It has no partition. */
+  readonly isWitness?: boolean;
 }
 
 export class LivingSite {
@@ -38,7 +40,7 @@ export class LivingSite {
   readonly #leave: () => void;
 
   private constructor(
-    { name, seed, clock, network, coordinator, log: of }: LivingSiteOptions,
+    { name, seed, clock, network, coordinator, log: of, isWitness = false }: LivingSiteOptions,
     { member, scratch }: { member: SimulatedMember; scratch: SimulatedMember },
   ) {
     this.name = name;
@@ -59,10 +61,14 @@ export class LivingSite {
       log: of.with({ site: name }),
       journal,
       store: GenerationStore.inMemory({ clock }),
-      partitions: new Partitions([
-        new SimulatedPartition({ member, journal, role: 'member' }),
-        new SimulatedPartition({ member: scratch, journal, role: 'scratch' }),
-      ]),
+      partitions: new Partitions(
+        isWitness
+          ? []
+          : [
+              new SimulatedPartition({ member, journal, role: 'member' }),
+              new SimulatedPartition({ member: scratch, journal, role: 'scratch' }),
+            ],
+      ),
       peers: new MemoryPeers({ network, caller: name }),
       pins: { of: (group) => pins.get(group) ?? [] },
       loopDelay: { maxMs: () => 0 },

@@ -62,6 +62,33 @@ export function removeMemberCommand(): Command {
     .action((group, site, options) => run(group, { case: 'removeMember', value: { site, serial: '' } }, options));
 }
 
+export function addWitnessCommand(): Command {
+  return withChangeOptions(
+    operatorCommand('add-witness', 'let another site vote in a group and watch its members, without an HSM', [
+      'group add-witness payments w --dry-run',
+      'group add-witness payments w',
+    ]),
+  )
+    .argument('<group>', 'name')
+    .argument('<site>', 'the site; `antipode init witness` makes its folder')
+    .addHelpText(
+      'after',
+      '\nAutomatic failover needs three sites that vote: two sites cannot tell a lost site from a cut link. A witness should\nbe at a place of its own, so that it is not lost together with a member. Any site without a member of the group can be\na witness, including a site with an HSM.',
+    )
+    .action((group, site, options) => run(group, { case: 'addWitness', value: { site } }, options));
+}
+
+export function removeWitnessCommand(): Command {
+  return withChangeOptions(
+    operatorCommand('remove-witness', 'take the vote of a witness away, whether its site is up or lost for good', [
+      'group remove-witness payments w --yes',
+    ]),
+  )
+    .argument('<group>', 'name')
+    .argument('<site>', 'the site of the witness')
+    .action((group, site, options) => run(group, { case: 'removeWitness', value: { site } }, options));
+}
+
 export function setScratchCommand(): Command {
   return withChangeOptions(
     operatorCommand('set-scratch', 'name the scratch partitions of a group, all of them', [

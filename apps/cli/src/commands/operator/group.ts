@@ -27,7 +27,14 @@ import {
   notCarriedTable,
   uncapturedTable,
 } from '../../views/group.ts';
-import { addMemberCommand, deleteCommand, removeMemberCommand, setScratchCommand } from './group-members.ts';
+import {
+  addMemberCommand,
+  addWitnessCommand,
+  deleteCommand,
+  removeMemberCommand,
+  removeWitnessCommand,
+  setScratchCommand,
+} from './group-members.ts';
 import { updateCommand } from './group-update.ts';
 import { reseatCommand } from './reseat.ts';
 
@@ -78,6 +85,12 @@ export function groupCommand(): Command {
         'a partition that brings domain keys and is not a member; every site must trust it first',
       )
       .option(
+        '--witness <site>',
+        'a site that only votes and watches; repeatable. Automatic failover needs three sites that vote',
+        collect,
+        [],
+      )
+      .option(
         '--rpo <seconds>',
         'recovery point objective: how old the state of a standby may become; by default 300',
         wholeSeconds,
@@ -117,6 +130,7 @@ export function groupCommand(): Command {
             members,
             scratch,
             ...(options.distributor === undefined ? {} : { distributor: seatFrom(options.distributor) }),
+            witnessSites: options.witness,
             filter: filterOf(options),
             rpoSeconds: options.rpo ?? 0,
             drillCron: options.drill ?? '',
@@ -219,6 +233,8 @@ export function groupCommand(): Command {
   group.addCommand(updateCommand());
   group.addCommand(addMemberCommand());
   group.addCommand(removeMemberCommand());
+  group.addCommand(addWitnessCommand());
+  group.addCommand(removeWitnessCommand());
   group.addCommand(setScratchCommand());
   group.addCommand(deleteCommand());
   group.addCommand(reseatCommand());

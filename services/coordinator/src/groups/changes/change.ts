@@ -23,11 +23,28 @@ export interface ScratchChange {
   readonly seats: readonly Seat[];
 }
 
+export interface WitnessAddition {
+  readonly kind: 'add-witness';
+  readonly site: string;
+}
+
+export interface WitnessRemoval {
+  readonly kind: 'remove-witness';
+  readonly site: string;
+}
+
 export interface Deletion {
   readonly kind: 'delete';
 }
 
-export type GroupChange = SettingsChange | MemberAddition | MemberRemoval | ScratchChange | Deletion;
+export type GroupChange =
+  | SettingsChange
+  | MemberAddition
+  | MemberRemoval
+  | WitnessAddition
+  | WitnessRemoval
+  | ScratchChange
+  | Deletion;
 
 export interface ChangePlan {
   /** The declaration that the plan was made for. */
@@ -55,6 +72,8 @@ export function changeFrom(message: GroupChangeMessage | undefined): GroupChange
   if (kind?.case === 'settings') return { kind: 'settings', settings: kind.value };
   if (kind?.case === 'addMember') return { kind: 'add-member', seat: seatOf(kind.value) };
   if (kind?.case === 'removeMember') return { kind: 'remove-member', seat: seatOf(kind.value) };
+  if (kind?.case === 'addWitness') return { kind: 'add-witness', site: kind.value.site };
+  if (kind?.case === 'removeWitness') return { kind: 'remove-witness', site: kind.value.site };
   if (kind?.case === 'scratch') return { kind: 'scratch', seats: kind.value.partitions.map(seatOf) };
   if (kind?.case === 'delete') return { kind: 'delete' };
   throw new AntipodeError('REQUEST_INVALID', 'change is missing, or unknown to this version of the coordinator', {

@@ -35,8 +35,6 @@ export function busyWith({ group, open }: Pick<ChangeFacts, 'group' | 'open'>): 
   return undefined;
 }
 
-export const majorityOf = (members: number): number => Math.floor(members / 2) + 1;
-
 export const seatText = ({ site, serial }: Seat): string => `${site}=${serial}`;
 
 /** The consequence that every change of the partitions has. */

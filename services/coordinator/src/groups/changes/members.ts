@@ -1,11 +1,10 @@
 /** Plans for a member that is added, and for one that is removed. Pure. */
 import { AntipodeError } from '@antipode/runtime';
-import { activeOf, type Seat } from '../../model.ts';
-import { VOTERS_MIN } from '../../operations/planner.ts';
+import { activeOf, type Group, majorityOf, type Seat, VOTERS_MIN, votersOf, witnessesOf } from '../../model.ts';
 import { checkSeats, checkSites } from '../group-spec.ts';
 import { troubleOf } from '../member-trouble.ts';
 import type { ChangePlan, Obstacle } from './change.ts';
-import { busyWith, type ChangeFacts, domainKeyConsequences, majorityOf, seatText } from './facts.ts';
+import { busyWith, type ChangeFacts, domainKeyConsequences, seatText } from './facts.ts';
 
 /** @throws REQUEST_INVALID for a seat that cannot be one */
 export function planAddition(facts: ChangeFacts, seat: Seat): ChangePlan {
@@ -16,15 +15,19 @@ export function planAddition(facts: ChangeFacts, seat: Seat): ChangePlan {
       details: { field: 'add_member' },
     });
   const isThere = [...members, ...joining].some(({ site, serial }) => site === seat.site && serial === seat.serial);
-  const [before, after] = [members.length, members.length + 1];
+  const before = votersOf(group);
+  const isWitness = witnessesOf(group).includes(seat.site);
+  const after = isWitness ? before : before + 1;
   const obstacle = isThere ? undefined : additionObstacle(facts, seat);
   return {
     revision,
     spec,
     changes: isThere ? [] : [`members: ${seatText(seat)} is added`],
     consequences: [
-      `Site ${seat.site} has no vote, and no failover promotes it, until it has acknowledged the newest generation${newest === undefined ? '' : ` (${newest.objectCount} objects now)`}.`,
-      `Until then ${before} members vote, and a majority is ${majorityOf(before)}. Afterwards ${after} vote, and a majority is ${majorityOf(after)}.${after % 2 === 0 ? ` A group of ${after} survives the loss of as many sites as one of ${before}.` : ''}`,
+      `${isWitness ? `No failover promotes site ${seat.site}` : `Site ${seat.site} has no vote, and no failover promotes it,`} until it has acknowledged the newest generation${newest === undefined ? '' : ` (${newest.objectCount} objects now)`}.`,
+      isWitness
+        ? `Site ${seat.site} is a witness of the group. It becomes a member instead, and still votes once: ${before} sites vote, and a majority is ${majorityOf(before)}.`
+        : `Until then ${votersText(group, before)}, and a majority is ${majorityOf(before)}. Afterwards ${after} vote, and a majority is ${majorityOf(after)}.${after % 2 === 0 ? ` A group of ${after} survives the loss of as many sites as one of ${before}.` : ''}`,
       ...domainKeyConsequences(facts),
       `Every site of the group must trust partition ${seat.serial}, and site ${seat.site} must trust theirs (\`antipode peer trust\`). The domain key reaches nobody else.`,
     ],
@@ -142,7 +145,7 @@ export function planRemoval(facts: ChangeFacts, { site, serial }: Seat): ChangeP
 }
 
 function votesAfterRemoval({ group, newest, acknowledged }: ChangeFacts, site: string): string[] {
-  const before = group.members.length;
+  const before = votersOf(group);
   const after = before - 1;
   const others = group.members.filter((one) => one.site !== site && one.role !== 'active');
   const isCurrent = (other: string): boolean =>
@@ -150,9 +153,9 @@ function votesAfterRemoval({ group, newest, acknowledged }: ChangeFacts, site: s
   const current = others.filter((one) => isCurrent(one.site)).map((one) => one.site);
   return [
     `Site ${site} is not a standby any more: it gets no generations, has no vote, and no failover promotes it.`,
-    after === 1
+    group.members.length === 2
       ? `Group ${group.spec.name} has one member then: its keys have no copy. If this member is lost, they are lost.`
-      : `Before, ${before} members vote, and a majority is ${majorityOf(before)}. Afterwards ${after} vote, and a majority is ${majorityOf(after)}.${after === 2 ? ' Automatic failover is impossible with two.' : ''}`,
+      : `Before, ${votersText(group, before)}, and a majority is ${majorityOf(before)}. Afterwards ${after} vote, and a majority is ${majorityOf(after)}.${after === 2 ? ' Automatic failover is impossible with two.' : ''}`,
     ...(newest === undefined || others.length === 0
       ? []
       : current.length > 0
@@ -162,6 +165,9 @@ function votesAfterRemoval({ group, newest, acknowledged }: ChangeFacts, site: s
           ]),
   ];
 }
+
+const votersText = (group: Group, count: number): string =>
+  witnessesOf(group).length === 0 ? `${count} members vote` : `${count} sites vote, witnesses included`;
 
 function removalObstacle(facts: ChangeFacts, seat: Seat): Obstacle | undefined {
   const { group } = facts;
@@ -177,10 +183,10 @@ function removalObstacle(facts: ChangeFacts, seat: Seat): Obstacle | undefined {
   const [joining] = group.joining;
   if (joining !== undefined)
     return { code: 'GROUP_BUSY', message: `site ${joining.site} is joining, and members are changed one at a time` };
-  if (failoverPolicy === 'automatic' && group.members.length - 1 < VOTERS_MIN)
+  if (failoverPolicy === 'automatic' && votersOf(group) - 1 < VOTERS_MIN)
     return refused(
-      `automatic failover needs ${VOTERS_MIN} members`,
-      `Run \`antipode group update ${name} --failover manual\` first, or add another member.`,
+      `automatic failover needs ${VOTERS_MIN} voting sites`,
+      `Run \`antipode group update ${name} --failover manual\` first, or add another member or a witness.`,
     );
   return undefined;
 }

@@ -5,9 +5,9 @@
  * loss. Pure; decides by the last heartbeats (I3, I13).
  */
 import { generationName, isNewer, newestOf, roleName } from '@antipode/protocol';
-import { quarantineOf } from '../../groups/contradiction.ts';
+import { quarantineOf, witnessedEpoch } from '../../groups/contradiction.ts';
 import { troubleOf } from '../../groups/member-trouble.ts';
-import { activeOf, type Group } from '../../model.ts';
+import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Timings } from '../../timings.ts';
@@ -86,7 +86,13 @@ function surveyOf(heard: Heard): Survey {
   return {
     active: activeOf(group)?.site ?? '',
     reachable,
-    voters: group.members.length,
+    witnesses: witnessesOf(group).flatMap((site) => {
+      const seen = view(site);
+      return seen?.state === undefined || seen.status === 'down' || quarantineOf(group, seen) !== undefined
+        ? []
+        : [{ site, epoch: witnessedEpoch(seen.state, group.spec.name) }];
+    }),
+    voters: votersOf(group),
     highestEpoch: group.highestEpoch,
     known: acknowledged.map(({ epoch, number, manifestDigest }) => ({
       epoch,

@@ -12,6 +12,7 @@ import { generation } from '../../testing/situation.ts';
 import { PROFILES } from '../../timings.ts';
 import { capture } from '../capture/effects.ts';
 import { failover, survey } from './effects.ts';
+import { issueEpoch } from './issue-epoch.ts';
 import { decideFailover, type FailoverEffect } from './machine.ts';
 
 const TIMINGS = PROFILES.default;
@@ -114,6 +115,7 @@ describe('the survey', () => {
             lacksKey: true,
           },
         ],
+        witnesses: [],
         voters: 3,
         highestEpoch: 1n,
         known: [
@@ -249,6 +251,48 @@ describe('issuing an epoch', () => {
     fault('a', 'PEER_REFUSED');
     fault('c', 'TIMED_OUT');
     expect((await rejection(perform(ISSUE))).code).toBe('SITE_UNREACHABLE');
+  });
+
+  describe('with a witness', () => {
+    beforeEach(async () => {
+      group = { ...group, spec: { ...group.spec, witnesses: ['w'] } };
+      bench.answers.set('persistEpoch w', { epoch: 2n, owner: 'b' });
+    });
+
+    it('has its vote, and asks it under the new epoch', async () => {
+      fault('a', 'SITE_UNREACHABLE');
+      fault('c', 'TIMED_OUT');
+      expect(await issueEpoch(bench.context, intentOf(''), group, ISSUE)).toMatchObject({ type: 'issued' });
+      const fence = { group: 'payments', epoch: 2n, owner: 'b', requestId: 'i' };
+      expect(bench.orders.filter(({ site }) => site === 'w').map(({ request }) => request['fence'])).toEqual([fence]);
+    });
+
+    it.each<[string, () => void]>([
+      ['does not answer', () => bench.answers.set('persistEpoch w', 'SITE_UNREACHABLE')],
+      ['is in quarantine', () => bench.quarantined.set('w', 'older copy')],
+    ])('has no vote of one that %s', async (_what, make) => {
+      fault('a', 'SITE_UNREACHABLE');
+      fault('c', 'TIMED_OUT');
+      make();
+      const error = await rejection(issueEpoch(bench.context, intentOf(''), group, ISSUE));
+      expect([error.code, error.message]).toEqual([
+        'SITE_UNREACHABLE',
+        expect.stringContaining('1 of 4 voting sites have persisted epoch 2'),
+      ]);
+    });
+
+    it('is given up where the witness knows of a higher epoch', async () => {
+      bench.answers.set('persistEpoch w', 'EPOCH_STALE');
+      expect((await rejection(issueEpoch(bench.context, intentOf(''), group, ISSUE))).code).toBe('EPOCH_STALE');
+    });
+
+    it('surveys it, and counts no witness in quarantine', async () => {
+      const found = async () => (await survey(bench.context, group)).witnesses;
+      bench.answers.set('describe w', { witnessed: [{ group: 'payments', epoch: 3n, owner: 'c' }] });
+      expect(await found()).toEqual([{ site: 'w', epoch: 3n }]);
+      bench.answers.set('describe w', { journal: { quarantined: [{ group: 'payments', reason: 'older copy' }] } });
+      expect(await found()).toEqual([]);
+    });
   });
 
   it('tries a target that is merely slow again, and gives up one that does not call any more', async () => {

@@ -1,8 +1,8 @@
 /** Looks who is there, issues an epoch, waits out the old lease, promotes, publishes. */
 import { type JournalState, nameRef, roleOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { quarantineOf } from '../../groups/contradiction.ts';
-import { activeOf, type Group } from '../../model.ts';
+import { quarantineOf, witnessedEpoch } from '../../groups/contradiction.ts';
+import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
 import { readGeneration, readKnown } from '../../store/tables/generations.ts';
 import { activateEpoch, lockGroup } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
@@ -12,7 +12,7 @@ import { withdraw } from '../replication/effects.ts';
 import { catchUp, fetchFirst, handOver } from './catch-up.ts';
 import { endsTheAttempt, heldBy, issueEpoch, targetLost } from './issue-epoch.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
-import type { Candidate, Survey } from './plan.ts';
+import type { Candidate, ReachableWitness, Survey } from './plan.ts';
 
 type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
 
@@ -49,12 +49,23 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
   const isQuarantined = (site: string, journal: JournalState | undefined): boolean =>
     (journal?.quarantined ?? []).some((one) => one.group === name) ||
     quarantineOf(group, ports.detector.view(site)) !== undefined;
-  const answers = await Promise.all(
+  const timeoutMs = timings.probeTimeoutMs * 2;
+  const surveyedWitnesses = Promise.all(
+    witnessesOf(group).map(async (site): Promise<ReachableWitness | undefined> => {
+      try {
+        const state = await agents.client(site).describe({}, { timeoutMs });
+        // An older copy of its journal may have lost an epoch that it had voted for.
+        return isQuarantined(site, state.journal) ? undefined : { site, epoch: witnessedEpoch(state, name) };
+      } catch (thrown) {
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+        return undefined;
+      }
+    }),
+  );
+  const surveyedMembers = Promise.all(
     group.members.map(async ({ site, serial }): Promise<Candidate | undefined> => {
       try {
-        const { members, partitions, journal } = await agents
-          .client(site)
-          .describe({}, { timeoutMs: timings.probeTimeoutMs * 2 });
+        const { members, partitions, journal } = await agents.client(site).describe({}, { timeoutMs });
         const seat = members.find((one) => one.group === name);
         const partition = partitions.find((one) => one.serial === serial);
         return {
@@ -79,10 +90,12 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
       }
     }),
   );
+  const [answers, witnesses] = await Promise.all([surveyedMembers, surveyedWitnesses]);
   return {
     active: activeOf(group)?.site ?? '',
     reachable: answers.filter((one) => one !== undefined),
-    voters: group.members.length,
+    witnesses: witnesses.filter((one) => one !== undefined),
+    voters: votersOf(group),
     highestEpoch: group.highestEpoch,
     known,
   };

@@ -5,7 +5,8 @@
  */
 import { generationName, isNewer, MemberRole, type MemberState, newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { activeOf, type Group } from '../../model.ts';
+import { quarantineOf } from '../../groups/contradiction.ts';
+import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
 import {
   type Known,
   readAhead,
@@ -35,7 +36,11 @@ export async function issueEpoch(
   if (overtaking.length > 0) return { type: 'overtaken', generations: overtaking };
   // From here on no heartbeat renews the old lease.
   await cache.refresh();
-  const { answers, failures } = await fenceMembers(context, intent, group, effect);
+  const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
+  const [{ answers, failures }, witnesses] = await Promise.all([
+    fenceMembers(context, intent, group, effect),
+    persistedByWitnesses(context, group, fence),
+  ]);
   if (!answers.has(to)) {
     const error = failures.get(to);
     // Its disk, or what else does not heal by itself.
@@ -46,10 +51,11 @@ export async function issueEpoch(
       ...(error === undefined ? {} : { error }),
     });
   }
-  if (answers.size < effect.quorum) {
+  const votes = answers.size + witnesses;
+  if (votes < effect.quorum) {
     throw new AntipodeError(
       'SITE_UNREACHABLE',
-      `${answers.size} of ${group.members.length} sites have persisted epoch ${epoch}, expected at least ${effect.quorum}`,
+      `${votes} of ${votersOf(group)} voting sites have persisted epoch ${epoch}, expected at least ${effect.quorum}`,
       { details: { group: name, epoch } },
     );
   }
@@ -130,6 +136,31 @@ async function fenceMembers(
     }),
   );
   return { answers, failures };
+}
+
+/**
+ * How many witnesses have persisted an epoch. One whose journal may be an older copy is asked, and not counted.
+ * @throws EPOCH_STALE, EPOCH_CONFLICT where a witness knows better
+ */
+export async function persistedByWitnesses(
+  { ports: { agents, detector } }: EffectContext,
+  group: Group,
+  fence: { group: string; epoch: bigint; owner: string; requestId: string },
+  { endsQuarantine = false }: { endsQuarantine?: boolean } = {},
+): Promise<number> {
+  const votes = await Promise.all(
+    witnessesOf(group).map(async (site) => {
+      try {
+        await agents.client(site).persistEpoch({ fence, endsQuarantine }, { timeoutMs: ORDER_TIMEOUT_MS });
+        return endsQuarantine || quarantineOf(group, detector.view(site)) === undefined;
+      } catch (thrown) {
+        const error = AntipodeError.from(thrown);
+        if (endsTheAttempt(error)) throw error;
+        return false;
+      }
+    }),
+  );
+  return votes.filter((vote) => vote).length;
 }
 
 /**

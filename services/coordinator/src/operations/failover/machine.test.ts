@@ -43,6 +43,28 @@ const survey = (reachable: readonly Candidate[], rest: Partial<Survey> = {}): Su
   ...rest,
 });
 
+describe('the vote of a witness', () => {
+  const witness = { site: 'w', epoch: 1n };
+  const LOST = { ...REQUEST, reason: 'automatic' } as const;
+  const ofTwo = (rest: Partial<Survey> = {}) => planFailover(LOST, survey([standby('b', 5n)], rest));
+
+  it('makes a majority with the member that is left, and the witness is never promoted', () => {
+    expect(ofTwo({ witnesses: [witness] }).choice).toMatchObject({ to: 'b', quorum: 2, epoch: 2n });
+    expect(planFailover(LOST, survey([], { witnesses: [witness, { site: 'v', epoch: 1n }] })).obstacle).toMatch(
+      /no standby can be promoted/,
+    );
+  });
+
+  it('is missed where the witness does not answer, or claims an epoch beyond belief', () => {
+    expect(ofTwo().obstacle).toMatch(/only 1 of 3 voting sites/);
+    expect(ofTwo({ witnesses: [{ site: 'w', epoch: 1_002n }] }).obstacle).toMatch(/only 1 of 3 voting sites/);
+  });
+
+  it('puts the next epoch above what the witness has persisted', () => {
+    expect(ofTwo({ witnesses: [{ site: 'w', epoch: 7n }] }).choice?.epoch).toBe(8n);
+  });
+});
+
 describe('the plan of a failover', () => {
   const small = fc.bigInt({ min: 1n, max: 4n });
   const generationOf = { epoch: small, number: small, manifestDigest: fc.constant('dd') };

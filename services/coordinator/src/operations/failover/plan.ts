@@ -3,6 +3,7 @@
  * survey.
  */
 import { isNewer, newestOf } from '@antipode/protocol';
+import { majorityOf } from '../../model.ts';
 
 /** A generation by its names. */
 export interface Held {
@@ -25,6 +26,12 @@ export interface Candidate {
   readonly lacksKey?: boolean;
 }
 
+/** A witness that answered, and the highest epoch that it has persisted. */
+export interface ReachableWitness {
+  readonly site: string;
+  readonly epoch: bigint;
+}
+
 export interface KnownGeneration extends Held {
   /** By any member but its source. */
   readonly isAcknowledged: boolean;
@@ -35,6 +42,9 @@ export interface Survey {
   readonly active: string;
   /** Reachable members, in the group's order. */
   readonly reachable: readonly Candidate[];
+  /** Witnesses that answered and whose vote counts. None of them can be promoted. */
+  readonly witnesses?: readonly ReachableWitness[];
+  /** Sites that vote, reachable or not. */
   readonly voters: number;
   readonly highestEpoch: bigint;
   /** Generations known to the database, newest last. */
@@ -105,10 +115,13 @@ export type PlanRequest = Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reas
 export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan {
   const { voters, known, highestEpoch } = survey;
   const { from, wanted, reason, acceptLoss, excluded } = request;
-  const reachable = survey.reachable.filter(({ epoch }) => epoch <= highestEpoch + EPOCH_JUMP_MAX);
+  const isBelievable = ({ epoch }: { readonly epoch: bigint }): boolean => epoch <= highestEpoch + EPOCH_JUMP_MAX;
+  const reachable = survey.reachable.filter(isBelievable);
+  const witnesses = (survey.witnesses ?? []).filter(isBelievable);
+  const votes = reachable.length + witnesses.length;
   // With two sites the lost one is half of the voters. A person who accepts the loss replaces its vote.
-  const quorum = voters === 2 && reason === 'operator' && acceptLoss ? 1 : Math.floor(voters / 2) + 1;
-  if (reachable.length < quorum) return { obstacle: noMajority(reachable.length, voters) };
+  const quorum = voters === 2 && reason === 'operator' && acceptLoss ? 1 : majorityOf(voters);
+  if (votes < quorum) return { obstacle: noMajority(votes, voters) };
 
   const old = reachable.find(({ site }) => site === from);
   // Under the newest tenure: one that has not heard of a later epoch is active in name only.
@@ -142,7 +155,7 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
   const lost = known.filter((generation) => isNewer(generation, fetch?.newest ?? target.applied));
 
   let highestSeen = highestEpoch;
-  for (const { epoch } of reachable) if (epoch > highestSeen) highestSeen = epoch;
+  for (const { epoch } of [...reachable, ...witnesses]) if (epoch > highestSeen) highestSeen = epoch;
   return {
     obstacle: undefined,
     choice: {

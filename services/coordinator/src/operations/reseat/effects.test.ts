@@ -4,7 +4,7 @@ import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Role } from '../../model.ts';
-import { setRole } from '../../store/tables/groups.ts';
+import { setRole, setSpec } from '../../store/tables/groups.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import type { SaidOfMember } from '../../testing/site-views.ts';
@@ -148,5 +148,34 @@ describe('reseating a group', () => {
     bench.quarantined.set('b', 'older copy');
     expect((await rejection(run())).code).toBe('GROUP_BUSY');
     expect([orders(), bench.accepted]).toEqual([[], []]);
+  });
+});
+
+describe('a witness', () => {
+  const witness = (quarantine: string) =>
+    bench.answers.set('describe w', {
+      witnessed: [{ group: 'payments', epoch: 1n, owner: 'a' }],
+      journal: { quarantined: quarantine === '' ? [] : [{ group: 'payments', reason: quarantine }] },
+    });
+  const persisted = () => bench.orders.filter(({ method }) => method === 'persistEpoch').map(({ request }) => request);
+  beforeEach(async () => {
+    const { spec } = await database.rows.readGroup();
+    await database.rows.write((trx) => setSpec(trx, { ...spec, witnesses: ['w'] }));
+    bench.members.set('w', []);
+    for (const site of ['a', 'b', 'c']) member(site, site === 'a' ? { role: MemberRole.ACTIVE } : {});
+  });
+
+  it('in quarantine votes again once an operator has looked, under the tenure in force', async () => {
+    witness('older copy');
+    expect(await run()).toMatchObject({ type: 'reseated', epoch: 1n, seated: [] });
+    expect(persisted()).toMatchObject([{ endsQuarantine: true, fence: { epoch: 1n, owner: 'a' } }]);
+    expect(bench.accepted).toEqual(['w']);
+    expect(orders()).toEqual([]);
+  });
+
+  it('is not seated again where nothing is wrong', async () => {
+    witness('');
+    expect((await rejection(run())).code).toBe('RESEAT_REFUSED');
+    expect(persisted()).toEqual([]);
   });
 });

@@ -13,14 +13,15 @@ import {
   roleOf,
 } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { contradictionOf } from '../../groups/contradiction.ts';
-import type { Generation, Group, Uncaptured } from '../../model.ts';
+import { contradictionOf, witnessedBy } from '../../groups/contradiction.ts';
+import { type Generation, type Group, majorityOf, type Uncaptured, votersOf, witnessesOf } from '../../model.ts';
 import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../../store/tables/generations.ts';
 import { activateEpoch, insertEpoch, readEpochOwners, readGroup, setRole } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
+import { persistedByWitnesses } from '../failover/issue-epoch.ts';
 import type { ReseatEffect, ReseatEvent, ReseatOutcome } from './machine.ts';
-import { type Account, type Held, missedBy, planReseat, type ReseatPlan } from './plan.ts';
+import { type Account, type Held, missedBy, planReseat, type ReseatPlan, type WitnessAccount } from './plan.ts';
 
 /** A member that answers, with references to generations that the database might not know. */
 interface Answered extends Account {
@@ -32,8 +33,13 @@ interface Answered extends Account {
   readonly isQuarantinePersisted: boolean;
 }
 
+interface AnsweredWitness extends WitnessAccount {
+  readonly isQuarantinePersisted: boolean;
+}
+
 export interface ReseatSurvey {
   readonly accounts: readonly Answered[];
+  readonly witnesses: readonly AnsweredWitness[];
   readonly contradiction: string;
   readonly plan: ReseatPlan;
 }
@@ -60,10 +66,23 @@ export async function surveyForReseat(context: EffectContext, group: Group, want
       }
     }),
   );
+  const answeredWitnesses = await Promise.all(
+    witnessesOf(group).map(async (site): Promise<AnsweredWitness | undefined> => {
+      try {
+        const state = await agents.client(site).describe({}, { timeoutMs: timings.probeTimeoutMs * 2 });
+        const { epoch = 0n, owner = '' } = witnessedBy(state, name) ?? {};
+        return { site, epoch, epochOwner: owner, ...quarantineIn(group, state, view(site)?.state) };
+      } catch (thrown) {
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+        return undefined;
+      }
+    }),
+  );
   const accounts = answers.filter((one) => one !== undefined);
+  const witnesses = answeredWitnesses.filter((one) => one !== undefined);
   const contradiction = contradictionOf({ group, newest, view });
-  const plan = planReseat(group, accounts, { wanted, isContradicted: contradiction !== undefined });
-  return { accounts, contradiction: contradiction?.message ?? '', plan };
+  const plan = planReseat(group, accounts, { wanted, isContradicted: contradiction !== undefined, witnesses });
+  return { accounts, witnesses, contradiction: contradiction?.message ?? '', plan };
 }
 
 function accountOf(
@@ -76,19 +95,29 @@ function accountOf(
   const seat = state.members.find((member) => member.group === name);
   const refs = [seat?.captured, seat?.applied].filter((ref) => ref !== undefined);
   const held = refs.map(generationName);
-  // The agent's own word, or what its last heartbeat gave away.
-  const [quarantine] = [state, heard].flatMap(
-    (account) => account?.journal?.quarantined.filter((one) => one.group === name) ?? [],
-  );
   return {
     ...seatHere,
     role: seat === undefined ? 'none' : roleOf(seat.role),
     epoch: seat?.epoch ?? 0n,
     epochOwner: seat?.epochOwner ?? '',
     newest: newestOf(held),
-    quarantine: quarantine?.reason,
     hasPartition: state.partitions.some(({ serial }) => serial === seatHere.serial),
     refs,
+    ...quarantineIn(group, state, heard),
+  };
+}
+
+/** By the agent's own word, or by what its last heartbeat gave away. */
+function quarantineIn(
+  { spec: { name } }: Group,
+  state: DescribeResponse,
+  heard: DescribeResponse | undefined,
+): { quarantine: string | undefined; isQuarantinePersisted: boolean } {
+  const [quarantine] = [state, heard].flatMap(
+    (account) => account?.journal?.quarantined.filter((one) => one.group === name) ?? [],
+  );
+  return {
+    quarantine: quarantine?.reason,
     isQuarantinePersisted: (state.journal?.quarantined ?? []).some((one) => one.group === name),
   };
 }
@@ -99,20 +128,21 @@ export async function reseat(
   { active: wanted }: ReseatEffect,
 ): Promise<ReseatEvent> {
   const group = await context.group(intent);
-  const { accounts, plan } = await surveyForReseat(context, group, wanted);
+  const { accounts, witnesses, plan } = await surveyForReseat(context, group, wanted);
   if (plan.obstacle !== undefined)
     throw new AntipodeError('RESEAT_REFUSED', `group ${group.spec.name}: ${plan.obstacle}`, {
       details: { group: group.spec.name },
     });
-  const untold = accounts.find((one) => one.quarantine !== undefined && !one.isQuarantinePersisted);
+  const all = [...accounts, ...witnesses];
+  const untold = all.find((one) => one.quarantine !== undefined && !one.isQuarantinePersisted);
   if (untold !== undefined)
     throw new AntipodeError('GROUP_BUSY', `site ${untold.site} does not know of its quarantine yet`, {
       details: { group: group.spec.name, site: untold.site },
     });
-  for (const { site, quarantine } of accounts) if (quarantine !== undefined) context.ports.journals.accept(site);
+  for (const { site, quarantine } of all) if (quarantine !== undefined) context.ports.journals.accept(site);
   const outcome =
     plan.kind === 'members'
-      ? await seatMembers(context, intent, group, { plan, accounts })
+      ? await seatMembers(context, intent, group, { plan, accounts, witnesses })
       : await newTenure(context, intent, group, { plan, accounts });
   await context.ports.cache.refresh();
   await untilHeard(context, group.spec.name);
@@ -134,6 +164,7 @@ async function untilHeard({ ports }: EffectContext, name: string): Promise<void>
 interface Planned {
   readonly plan: Extract<ReseatPlan, { obstacle?: undefined }>;
   readonly accounts: readonly Answered[];
+  readonly witnesses: readonly AnsweredWitness[];
 }
 
 /** Members that were in quarantine, in the tenure that is in force: as standbys, which catch up by replication. */
@@ -146,16 +177,18 @@ async function seatMembers(
   const { epoch, active, seats } = planned.plan;
   const others = seats.filter(({ site }) => site !== active);
   const { seated, leftAside } = await order(context, intent, group, planned, others);
+  const quarantined = planned.witnesses.filter(({ quarantine }) => quarantine !== undefined);
+  const votes = quarantined.length === 0 ? 0 : await votesOfWitnesses(context, intent, group, planned.plan);
   await context.write(async (trx, record) => {
     for (const site of seated) await setRole(trx, group.spec.name, site, 'standby');
     record({
       kind: 'group-reseated',
       group: group.spec.name,
       site: active,
-      details: { epoch, seated: seated.join(',') },
+      details: { epoch, seated: seated.join(','), witnesses: votes },
     });
   });
-  if (seated.length === 0) throw leftAside[0]?.error ?? refused(group, 'no member could be seated');
+  if (seated.length === 0 && votes === 0) throw leftAside[0]?.error ?? refused(group, 'no member could be seated');
   return {
     epoch,
     activeSite: active,
@@ -164,11 +197,22 @@ async function seatMembers(
   };
 }
 
+/** Witnesses persist the epoch, and end their quarantine, since an operator has looked. Returns how many have. */
+function votesOfWitnesses(
+  context: EffectContext,
+  { requestId }: Intent,
+  group: Group,
+  { epoch, owner }: { readonly epoch: bigint; readonly owner: string },
+): Promise<number> {
+  const fence = { group: group.spec.name, epoch, owner, requestId };
+  return persistedByWitnesses(context, group, fence, { endsQuarantine: true });
+}
+
 async function newTenure(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  planned: Planned,
+  planned: Omit<Planned, 'witnesses'>,
 ): Promise<ReseatOutcome> {
   const { clock, leases, cache } = context.ports;
   const { plan, accounts } = planned;
@@ -197,10 +241,10 @@ async function newTenure(
     at,
     plan.seats.filter(({ site }) => site !== plan.active),
   );
-  const quorum = Math.floor(group.members.length / 2) + 1;
+  const votes = others.seated.length + 1 + (await votesOfWitnesses(context, intent, group, at.plan));
   const recorded = await recordedOf(context, group, accounts);
-  if (owner === undefined || others.seated.length + 1 < quorum)
-    throw refused(group, `epoch ${epoch} is persisted by ${others.seated.length} other members; it needs a majority`);
+  if (owner === undefined || votes < majorityOf(votersOf(group)))
+    throw refused(group, `epoch ${epoch} has ${votes} of ${votersOf(group)} votes; it needs a majority`);
   // A member that did not confirm may still hold the last lease, so wait until it has run out.
   if (others.seated.length + 1 < group.members.length)
     for (let leftMs = leases.remainingMs(name); leftMs > 0; leftMs = leases.remainingMs(name))
@@ -233,7 +277,7 @@ async function order(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { plan, accounts }: Planned,
+  { plan, accounts }: Omit<Planned, 'witnesses'>,
   seats: readonly Account[],
 ): Promise<{ seated: string[]; leftAside: { site: string; error: AntipodeError }[] }> {
   const recorded = await recordedOf(context, group, accounts);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
 import { groupOf, SPEC } from '../../testing/group.ts';
-import { type Account, missedBy, planReseat } from './plan.ts';
+import { type Account, missedBy, planReseat, type WitnessAccount } from './plan.ts';
 
 const GROUP: Group = groupOf(SPEC);
 const held = (epoch: bigint, number: bigint) => ({ epoch, number, manifestDigest: `${epoch}.${number}` });
@@ -54,6 +54,23 @@ describe('a group is reseated', () => {
   it('by taking up a failover, where nobody is active by any journal', () => {
     const nobody = ROLLED_BACK.map((one) => ({ ...one, role: 'standby' as const }));
     expect(plan(nobody)).toMatchObject({ kind: 'failover', active: '', epoch: 2n, owner: 'b', seats: [] });
+  });
+
+  it('with the vote of a witness, above what that has persisted', () => {
+    const group: Group = { ...GROUP, spec: { ...GROUP.spec, witnesses: ['w'] } };
+    const of = (witnesses: WitnessAccount[]) =>
+      planReseat(group, ROLLED_BACK.slice(0, 2), { wanted: '', isContradicted: true, witnesses });
+    expect(of([]).obstacle).toMatch(/only 2 of 4 voting sites/);
+    expect(of([{ site: 'w', epoch: 4n, epochOwner: 'c', quarantine: undefined }])).toMatchObject({
+      active: 'b',
+      epoch: 5n,
+    });
+    const alone = { wanted: '', isContradicted: false };
+    const quarantined = [{ site: 'w', epoch: 1n, epochOwner: 'a', quarantine: 'older copy' }];
+    expect(planReseat(group, [account('a')], { ...alone, witnesses: quarantined })).toMatchObject({
+      kind: 'members',
+      seats: [],
+    });
   });
 
   it('for the members in quarantine only, where database and journals agree', () => {

@@ -4,7 +4,7 @@
  */
 
 import { isNewer, newestOf } from '@antipode/protocol';
-import { activeOf, type Group } from '../../model.ts';
+import { activeOf, type Group, majorityOf, votersOf } from '../../model.ts';
 import { EPOCH_JUMP_MAX } from '../failover/plan.ts';
 
 export interface Held {
@@ -41,6 +41,15 @@ export type ReseatPlan =
       readonly seats: readonly Account[];
     };
 
+/** A witness that answers. */
+export interface WitnessAccount {
+  readonly site: string;
+  /** The highest epoch that it has persisted, and its owner; 0 for none. */
+  readonly epoch: bigint;
+  readonly epochOwner: string;
+  readonly quarantine: string | undefined;
+}
+
 /**
  * @param options.wanted the site that an operator names; empty for the one that the journals name
  * @param options.isContradicted whether database and journals contradict each other; if not, only quarantined members
@@ -49,19 +58,25 @@ export type ReseatPlan =
 export function planReseat(
   group: Group,
   accounts: readonly Account[],
-  { wanted, isContradicted }: { wanted: string; isContradicted: boolean },
+  {
+    wanted,
+    isContradicted,
+    witnesses = [],
+  }: { wanted: string; isContradicted: boolean; witnesses?: readonly WitnessAccount[] },
 ): ReseatPlan {
-  const voters = group.members.length;
-  const quorum = Math.floor(voters / 2) + 1;
-  const honest = accounts.filter(({ epoch }) => epoch <= group.highestEpoch + EPOCH_JUMP_MAX);
-  const [liar] = accounts.filter((account) => !honest.includes(account));
+  const voters = votersOf(group);
+  const quorum = majorityOf(voters);
+  const isBelievable = ({ epoch }: { readonly epoch: bigint }): boolean => epoch <= group.highestEpoch + EPOCH_JUMP_MAX;
+  const honest = accounts.filter(isBelievable);
+  const [liar] = [...accounts, ...witnesses].filter((account) => !isBelievable(account));
   if (liar !== undefined)
     return {
       obstacle: `site ${liar.site} reports epoch ${liar.epoch}, which no sound journal can have reached: the highest in the database is ${group.highestEpoch}`,
     };
   const quarantined = honest.filter(({ quarantine }) => quarantine !== undefined);
   if (!isContradicted) {
-    if (quarantined.length === 0) return { obstacle: 'database and journals agree, and no member is in quarantine' };
+    if (quarantined.length === 0 && witnesses.every(({ quarantine }) => quarantine === undefined))
+      return { obstacle: 'database and journals agree, and no member or witness is in quarantine' };
     if (wanted !== '' && wanted !== group.owner)
       return {
         obstacle: `site ${group.owner} is active; \`antipode failover ${group.spec.name} --to ${wanted}\` moves the group`,
@@ -69,11 +84,13 @@ export function planReseat(
     const { epoch, owner } = group;
     return { kind: 'members', active: owner, epoch, owner, seats: quarantined };
   }
-  if (honest.length < quorum)
-    return { obstacle: `only ${honest.length} of ${voters} members answer; a new epoch needs a majority` };
+  const votes = honest.length + witnesses.length;
+  if (votes < quorum)
+    return { obstacle: `only ${votes} of ${voters} voting sites answer; a new epoch needs a majority` };
   let highest = group.highestEpoch;
   let highestOwner = group.highestOwner;
-  for (const { epoch, epochOwner } of honest) if (epoch > highest) [highest, highestOwner] = [epoch, epochOwner];
+  for (const { epoch, epochOwner } of [...honest, ...witnesses])
+    if (epoch > highest) [highest, highestOwner] = [epoch, epochOwner];
   const claimants = honest.filter(({ site, role, epochOwner }) => role === 'active' && epochOwner === site);
   const claimant = claimants.reduce<Account | undefined>(
     (best, one) => (best === undefined || one.epoch > best.epoch ? one : best),

@@ -6,10 +6,10 @@ import { type GroupStateSchema, nameRef, roleNumber } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Concern } from '../../groups/concerns.ts';
-import { type Contradiction, quarantineOf } from '../../groups/contradiction.ts';
+import { type Contradiction, quarantineOf, witnessedEpoch } from '../../groups/contradiction.ts';
 import { specMessage } from '../../groups/group-spec.ts';
 import { troubleOf, usableAcknowledgements } from '../../groups/member-trouble.ts';
-import { activeOf, type Generation, type Group, isSettled, isVersionDue } from '../../model.ts';
+import { activeOf, type Generation, type Group, isSettled, isVersionDue, votersOf, witnessesOf } from '../../model.ts';
 import { refOf } from '../../operations/context.ts';
 import type { Held } from '../../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../../operations/key-retirement/older-keys.ts';
@@ -105,6 +105,13 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         ...(role === 'active' ? notCarriedAt(facts, site) : {}),
       };
     }),
+    witnesses: witnessesOf(group).map((site) => ({
+      site,
+      siteState: view(site)?.status ?? 'unknown',
+      epoch: witnessedEpoch(view(site)?.state, group.spec.name),
+      quarantine: quarantineOf(group, view(site)) ?? '',
+    })),
+    votingSites: votersOf(group),
     protection: protectionOf({ ...facts, acknowledged }, ages),
     concerns: (facts.concerns ?? []).map(concernMessage),
     contradiction: facts.contradiction?.message ?? '',

@@ -52,7 +52,14 @@ export async function seatJoined(trx: Write, { spec }: Group, { site, serial }: 
     .where('site', '=', site)
     .where('role', '=', JOINING)
     .execute();
-  await setSpec(trx, { ...spec, members: [...spec.members, { site, serial }] });
+  // A witness at this site has become a member: the site still votes once.
+  const { witnesses: before = [], ...rest } = spec;
+  const witnesses = before.filter((one) => one !== site);
+  await setSpec(trx, {
+    ...rest,
+    ...(witnesses.length === 0 ? {} : { witnesses }),
+    members: [...spec.members, { site, serial }],
+  });
 }
 
 /** Removes a member, or a site that joins, with everything that only it stands for. */

@@ -48,6 +48,22 @@ export class TenureRecords {
     return row && { epoch: BigInt(row['epoch'] as number), owner: String(row['owner']) };
   }
 
+  /** Epochs of groups in which this site has no seat: what it has voted for as a witness, or knows from a former seat. */
+  witnessed(): ({ group: string } & PersistedFence)[] {
+    return this.#statements
+      .all('SELECT grp, epoch, owner FROM fence WHERE grp NOT IN (SELECT grp FROM member) ORDER BY grp')
+      .map((row) => ({
+        group: String(row['grp']),
+        epoch: BigInt(row['epoch'] as number),
+        owner: String(row['owner']),
+      }));
+  }
+
+  /** An operator has looked: the quarantine of a witness ends, under an epoch that is persisted already. */
+  endQuarantine(group: string): void {
+    this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
+  }
+
   /** Persists a higher epoch, and in the same transaction ends the tenure of an active seat here. */
   raise(group: string, { epoch, owner }: PersistedFence): void {
     this.#statements.transaction(() => this.#raise(group, { epoch, owner }));

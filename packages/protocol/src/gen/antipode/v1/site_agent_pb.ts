@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3Qi/gEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiKwoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSKsAwoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAkSFQoNdW5hbnN3ZXJlZF9tcxgMIAEoDRIvCgtkb21haW5fa2V5cxgNIAMoCzIaLmFudGlwb2RlLnYxLkhlbGREb21haW5LZXkSKgoHdHJ1c3RlZBgOIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbktleVJlZhIzChBhd2FpdGluZ19vZmZpY2VyGA8gAygLMhkuYW50aXBvZGUudjEuRG9tYWluS2V5UmVmEhYKDmlzX2Rpc3RyaWJ1dG9yGBAgASgIIi4KDERvbWFpbktleVJlZhINCgVncm91cBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNIkMKDUhlbGREb21haW5LZXkSDQoFZ3JvdXAYASABKAkSDwoHdmVyc2lvbhgCIAEoDRISCgpuZWVkZWRfZm9yGAMgASgJIqoECgtNZW1iZXJTdGF0ZRINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSLAoIY2FwdHVyZWQYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEisKB2FwcGxpZWQYByABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgIIAEoDRIaChJsZWFzZV9yZW1haW5pbmdfbXMYCSABKAQSGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgKIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgLIAEoDRIUCgxoZWxkX29iamVjdHMYDCABKA0SGAoQbmFtZXNha2Vfb2JqZWN0cxgNIAEoDRIrCgdyZWZ1c2VkGA4gAygLMhouYW50aXBvZGUudjEuUmVmdXNlZE9iamVjdBIXCg9yZWZ1c2VkX29iamVjdHMYDyABKA0SNgoLbm90X2NhcnJpZWQYECADKAsyIS5hbnRpcG9kZS52MS5Ob3RDYXJyaWVkQXR0cmlidXRlcxIbChNub3RfY2FycmllZF9vYmplY3RzGBEgASgNEhsKE25vdF9jYXJyaWVkX3dlaWdodHkYEiABKA0iTgoQUHJvYmVQZWVyUmVxdWVzdBImCgRwZWVyGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSEgoKdGltZW91dF9tcxgCIAEoDSJdChFQcm9iZVBlZXJSZXNwb25zZRIRCglyZWFjaGFibGUYASABKAgSFQoNcm91bmRfdHJpcF9tcxgCIAEoDRIeChZvYnNlcnZlcl9sb29wX2RlbGF5X21zGAMgASgNIg0KC1BpbmdSZXF1ZXN0Ii4KDFBpbmdSZXNwb25zZRIMCgRzaXRlGAEgASgJEhAKCGluc3RhbmNlGAIgASgJInwKDlNldFJvbGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEhAKCGZvdW5kaW5nGAQgASgIIjsKD1NldFJvbGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSLEAQoNUmVzZWF0UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRIuCgpnZW5lcmF0aW9uGAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiOgoOUmVzZWF0UmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUihAEKDlByb21vdGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDwoHd2FpdF9tcxgOIAEoDUoECAMQBFIIbGVhc2VfbXMijQEKD1Byb21vdGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZRIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRgoMRG9tYWluTWVtYmVyEiYKBHNpdGUYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIOCgZzZXJpYWwYAiABKAkiqQEKGkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDwoHdmVyc2lvbhgCIAEoDRIqCgdtZW1iZXJzGAMgAygLMhkuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyEhoKEmRpc3RyaWJ1dG9yX3NlcmlhbBgEIAEoCRIPCgd3YWl0X21zGA4gASgNIpQBChtEaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USGQoRY29uZmlybWVkX3NlcmlhbHMYASADKAkSMgoIZmFpbHVyZXMYAiADKAsyIC5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXJGYWlsdXJlEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJEChNEb21haW5NZW1iZXJGYWlsdXJlEg4KBnNlcmlhbBgBIAEoCRIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiuAEKF1JldGlyZURvbWFpbktleXNSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYBCADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNIn8KGFJldGlyZURvbWFpbktleXNSZXNwb25zZRIRCglkZXN0cm95ZWQYASADKA0SKAoEa2VwdBgCIAMoCzIaLmFudGlwb2RlLnYxLkhlbGREb21haW5LZXkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIu8BCg5DYXB0dXJlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgCIAEoDRIpCgZmaWx0ZXIYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXISGAoQYWJvdmVfZ2VuZXJhdGlvbhgEIAEoBBIbChNyZXNlcnZlZF9nZW5lcmF0aW9uGAUgASgEEg8KB3dhaXRfbXMYDiABKA0SKwoGcG9saWN5GA8gASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiUgoORGVsZXRpb25Qb2xpY3kSFAoMcmV0ZW50aW9uX21zGAEgASgEEhQKDGxvc3Nfb2JqZWN0cxgCIAEoDRIUCgxsb3NzX3BlcmNlbnQYAyABKA0iaQoMT2JqZWN0RmlsdGVyEhMKC2V4Y2x1ZGVfaWRzGAEgAygJEhYKDmV4Y2x1ZGVfbGFiZWxzGAIgAygJEhcKD2V4Y2x1ZGVfY2xhc3NlcxgDIAMoCRITCgtpZ25vcmVfY2FzZRgEIAEoCCJ6ChJNYXRjaEZpbHRlclJlcXVlc3QSDgoGc2VyaWFsGAEgASgJEikKBmZpbHRlchgCIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchIpCgZiZWZvcmUYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXIiZwoTTWF0Y2hGaWx0ZXJSZXNwb25zZRIlCgVydWxlcxgBIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaBIpCgZjaGFuZ2UYAiABKAsyGS5hbnRpcG9kZS52MS5GaWx0ZXJDaGFuZ2UibAoMRmlsdGVyQ2hhbmdlEi0KCGV4Y2x1ZGVkGAEgASgLMhsuYW50aXBvZGUudjEuTWF0Y2hlZE9iamVjdHMSLQoIaW5jbHVkZWQYAiABKAsyGy5hbnRpcG9kZS52MS5NYXRjaGVkT2JqZWN0cyIyCg5NYXRjaGVkT2JqZWN0cxIPCgdvYmplY3RzGAEgASgNEg8KB2NrYV9pZHMYAiADKAkiSQoJUnVsZU1hdGNoEgwKBGtpbmQYASABKAkSDAoEcnVsZRgCIAEoCRIPCgdvYmplY3RzGAMgASgNEg8KB2NrYV9pZHMYBCADKAkirQEKD0NhcHR1cmVSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIOCgZpc19uZXcYAiABKAgSGgoSY2FwdHVyZV9zdGFydGVkX21zGAMgASgEEhYKDnNlYWxlZF9vYmplY3RzGAQgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKdAQoMQXBwbHlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgDIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0izgEKDUFwcGx5UmVzcG9uc2USFwoPYXBwbGllZF9vYmplY3RzGAEgASgNEhQKDHB1bGxlZF9ibG9icxgCIAEoDRIUCgxwdWxsZWRfYnl0ZXMYAyABKAQSGAoQbmFycm93ZWRfb2JqZWN0cxgEIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgFIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAYgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKHAQoNVmVyaWZ5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCmV2ZXJ5dGhpbmcYAyABKAgSDwoHd2FpdF9tcxgOIAEoDSJ6Cg5WZXJpZnlSZXNwb25zZRIWCg5jb250ZW50X2RpZ2VzdBgBIAEoDBIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUibQoMU2NydWJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USKQoHc291cmNlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i2QEKDVNjcnViUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSFwoPbWlzc2luZ19vYmplY3RzGAMgASgNEhcKD2FsdGVyZWRfb2JqZWN0cxgEIAEoDRIUCgxtZW5kZWRfYmxvYnMYBSABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIscBCgxEcmlsbFJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIQCghkcmlsbF9pZBgCIAEoCRIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIWCg5zY3JhdGNoX3NlcmlhbBgEIAEoCRIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLQAQoNRHJpbGxSZXNwb25zZRIoCgVwcm9vZhgBIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgV0aW1lcxgCIAEoCzIXLmFudGlwb2RlLnYxLkRyaWxsVGltZXMSEAoIaXNfY2xlYW4YAyABKAgSEAoIZXZpZGVuY2UYBCABKAkSEQoJc2lnbmF0dXJlGAUgASgMEg4KBnNpZ25lchgGIAEoDBImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiVQoKRHJpbGxUaW1lcxIPCgdwdWxsX21zGAEgASgNEhIKCnJlc3RvcmVfbXMYAiABKA0SEAoIcHJvdmVfbXMYAyABKA0SEAoIY2xlYW5fbXMYBCABKA0iNwoSQ2FuY2VsT3JkZXJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiJAoTQ2FuY2VsT3JkZXJSZXNwb25zZRINCgVmb3VuZBgBIAEoCCKAAQoNRXhjaGFuZ2VPZmZlchIOCgZzZXJpYWwYASABKAkSEAoIaWRlbnRpdHkYAiABKAwSDQoFbm9uY2UYAyABKAwSDQoFcG9pbnQYBCABKAwSEAoIcmVjZWl2ZXIYBSABKAwSDwoHb2ZmaWNlchgGIAEoDBIMCgRrZGZzGAcgAygJIrMBChRCZWdpbkV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRINCgVncm91cBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhgKEHJlc3BvbmRlcl9zZXJpYWwYBCABKAkSKQoFb2ZmZXIYBSABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEiEKBWZlbmNlGAYgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiVQoVQmVnaW5FeGNoYW5nZVJlc3BvbnNlEikKBW9mZmVyGAEgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIRCglzaWduYXR1cmUYAiABKAwilgEKF0NvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEhMKC3dyYXBwZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBIhCgVmZW5jZRgEIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhsKE3dyYXBwZWRfdHJ1c3RlZF9rZXkYBSABKAwiQAoYQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlEhEKCWNoZWNrX3RhZxgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiVAoTUHVsbE1hbmlmZXN0UmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIyChRQdWxsTWFuaWZlc3RSZXNwb25zZRIMCgRwYXJ0GAEgASgMEgwKBHNpemUYAiABKAQiYQoQUHVsbEJsb2JzUmVxdWVzdBINCgVncm91cBgBIAEoCRIOCgZzaGEyNTYYAiADKAwSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiIgoRUHVsbEJsb2JzUmVzcG9uc2USDQoFYmxvYnMYASADKAwyyQsKEFNpdGVBZ2VudFNlcnZpY2USRwoIRGVzY3JpYmUSHC5hbnRpcG9kZS52MS5EZXNjcmliZVJlcXVlc3QaHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEkoKCVByb2JlUGVlchIdLmFudGlwb2RlLnYxLlByb2JlUGVlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXNwb25zZRI7CgRQaW5nEhguYW50aXBvZGUudjEuUGluZ1JlcXVlc3QaGS5hbnRpcG9kZS52MS5QaW5nUmVzcG9uc2USRAoHU2V0Um9sZRIbLmFudGlwb2RlLnYxLlNldFJvbGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuU2V0Um9sZVJlc3BvbnNlEkEKBlJlc2VhdBIaLmFudGlwb2RlLnYxLlJlc2VhdFJlcXVlc3QaGy5hbnRpcG9kZS52MS5SZXNlYXRSZXNwb25zZRJECgdQcm9tb3RlEhsuYW50aXBvZGUudjEuUHJvbW90ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5Qcm9tb3RlUmVzcG9uc2USaAoTRGlzdHJpYnV0ZURvbWFpbktleRInLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0GiguYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEkQKB0NhcHR1cmUSGy5hbnRpcG9kZS52MS5DYXB0dXJlUmVxdWVzdBocLmFudGlwb2RlLnYxLkNhcHR1cmVSZXNwb25zZRI+CgVBcHBseRIZLmFudGlwb2RlLnYxLkFwcGx5UmVxdWVzdBoaLmFudGlwb2RlLnYxLkFwcGx5UmVzcG9uc2USQQoGVmVyaWZ5EhouYW50aXBvZGUudjEuVmVyaWZ5UmVxdWVzdBobLmFudGlwb2RlLnYxLlZlcmlmeVJlc3BvbnNlEj4KBVNjcnViEhkuYW50aXBvZGUudjEuU2NydWJSZXF1ZXN0GhouYW50aXBvZGUudjEuU2NydWJSZXNwb25zZRJfChBSZXRpcmVEb21haW5LZXlzEiQuYW50aXBvZGUudjEuUmV0aXJlRG9tYWluS2V5c1JlcXVlc3QaJS5hbnRpcG9kZS52MS5SZXRpcmVEb21haW5LZXlzUmVzcG9uc2USPgoFRHJpbGwSGS5hbnRpcG9kZS52MS5EcmlsbFJlcXVlc3QaGi5hbnRpcG9kZS52MS5EcmlsbFJlc3BvbnNlElAKC01hdGNoRmlsdGVyEh8uYW50aXBvZGUudjEuTWF0Y2hGaWx0ZXJSZXF1ZXN0GiAuYW50aXBvZGUudjEuTWF0Y2hGaWx0ZXJSZXNwb25zZRJQCgtDYW5jZWxPcmRlchIfLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVzcG9uc2USVgoNQmVnaW5FeGNoYW5nZRIhLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXF1ZXN0GiIuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlc3BvbnNlEl8KEENvbXBsZXRlRXhjaGFuZ2USJC5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBolLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRJVCgxQdWxsTWFuaWZlc3QSIC5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXF1ZXN0GiEuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVzcG9uc2UwARJMCglQdWxsQmxvYnMSHS5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVzcG9uc2UwAWIGcHJvdG8z", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QirgIKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZRIuCgl3aXRuZXNzZWQYHiADKAsyGy5hbnRpcG9kZS52MS5XaXRuZXNzZWRFcG9jaCI9Cg5XaXRuZXNzZWRFcG9jaBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBINCgVvd25lchgDIAEoCSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiKwoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSKsAwoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAkSFQoNdW5hbnN3ZXJlZF9tcxgMIAEoDRIvCgtkb21haW5fa2V5cxgNIAMoCzIaLmFudGlwb2RlLnYxLkhlbGREb21haW5LZXkSKgoHdHJ1c3RlZBgOIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbktleVJlZhIzChBhd2FpdGluZ19vZmZpY2VyGA8gAygLMhkuYW50aXBvZGUudjEuRG9tYWluS2V5UmVmEhYKDmlzX2Rpc3RyaWJ1dG9yGBAgASgIIi4KDERvbWFpbktleVJlZhINCgVncm91cBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNIkMKDUhlbGREb21haW5LZXkSDQoFZ3JvdXAYASABKAkSDwoHdmVyc2lvbhgCIAEoDRISCgpuZWVkZWRfZm9yGAMgASgJIqoECgtNZW1iZXJTdGF0ZRINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSLAoIY2FwdHVyZWQYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEisKB2FwcGxpZWQYByABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgIIAEoDRIaChJsZWFzZV9yZW1haW5pbmdfbXMYCSABKAQSGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgKIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgLIAEoDRIUCgxoZWxkX29iamVjdHMYDCABKA0SGAoQbmFtZXNha2Vfb2JqZWN0cxgNIAEoDRIrCgdyZWZ1c2VkGA4gAygLMhouYW50aXBvZGUudjEuUmVmdXNlZE9iamVjdBIXCg9yZWZ1c2VkX29iamVjdHMYDyABKA0SNgoLbm90X2NhcnJpZWQYECADKAsyIS5hbnRpcG9kZS52MS5Ob3RDYXJyaWVkQXR0cmlidXRlcxIbChNub3RfY2FycmllZF9vYmplY3RzGBEgASgNEhsKE25vdF9jYXJyaWVkX3dlaWdodHkYEiABKA0iTgoQUHJvYmVQZWVyUmVxdWVzdBImCgRwZWVyGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSEgoKdGltZW91dF9tcxgCIAEoDSJdChFQcm9iZVBlZXJSZXNwb25zZRIRCglyZWFjaGFibGUYASABKAgSFQoNcm91bmRfdHJpcF9tcxgCIAEoDRIeChZvYnNlcnZlcl9sb29wX2RlbGF5X21zGAMgASgNIg0KC1BpbmdSZXF1ZXN0Ii4KDFBpbmdSZXNwb25zZRIMCgRzaXRlGAEgASgJEhAKCGluc3RhbmNlGAIgASgJInwKDlNldFJvbGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEhAKCGZvdW5kaW5nGAQgASgIIjsKD1NldFJvbGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSJRChNQZXJzaXN0RXBvY2hSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USFwoPZW5kc19xdWFyYW50aW5lGAIgASgIIjQKFFBlcnNpc3RFcG9jaFJlc3BvbnNlEg0KBWVwb2NoGAEgASgEEg0KBW93bmVyGAIgASgJIsQBCg1SZXNlYXRSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEi4KCmdlbmVyYXRpb24YBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyI6Cg5SZXNlYXRSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSKEAQoOUHJvbW90ZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIPCgd3YWl0X21zGA4gASgNSgQIAxAEUghsZWFzZV9tcyKNAQoPUHJvbW90ZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSKpAQoaRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIPCgd2ZXJzaW9uGAIgASgNEioKB21lbWJlcnMYAyADKAsyGS5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXISGgoSZGlzdHJpYnV0b3Jfc2VyaWFsGAQgASgJEg8KB3dhaXRfbXMYDiABKA0ilAEKG0Rpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRIZChFjb25maXJtZWRfc2VyaWFscxgBIAMoCRIyCghmYWlsdXJlcxgCIAMoCzIgLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlckZhaWx1cmUSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIkQKE0RvbWFpbk1lbWJlckZhaWx1cmUSDgoGc2VyaWFsGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSK4AQoXUmV0aXJlRG9tYWluS2V5c1JlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgEIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0ifwoYUmV0aXJlRG9tYWluS2V5c1Jlc3BvbnNlEhEKCWRlc3Ryb3llZBgBIAMoDRIoCgRrZXB0GAIgAygLMhouYW50aXBvZGUudjEuSGVsZERvbWFpbktleRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUi7wEKDkNhcHR1cmVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USGgoSZG9tYWluX2tleV92ZXJzaW9uGAIgASgNEikKBmZpbHRlchgDIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchIYChBhYm92ZV9nZW5lcmF0aW9uGAQgASgEEhsKE3Jlc2VydmVkX2dlbmVyYXRpb24YBSABKAQSDwoHd2FpdF9tcxgOIAEoDRIrCgZwb2xpY3kYDyABKAsyGy5hbnRpcG9kZS52MS5EZWxldGlvblBvbGljeSJSCg5EZWxldGlvblBvbGljeRIUCgxyZXRlbnRpb25fbXMYASABKAQSFAoMbG9zc19vYmplY3RzGAIgASgNEhQKDGxvc3NfcGVyY2VudBgDIAEoDSJpCgxPYmplY3RGaWx0ZXISEwoLZXhjbHVkZV9pZHMYASADKAkSFgoOZXhjbHVkZV9sYWJlbHMYAiADKAkSFwoPZXhjbHVkZV9jbGFzc2VzGAMgAygJEhMKC2lnbm9yZV9jYXNlGAQgASgIInoKEk1hdGNoRmlsdGVyUmVxdWVzdBIOCgZzZXJpYWwYASABKAkSKQoGZmlsdGVyGAIgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyEikKBmJlZm9yZRgDIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlciJnChNNYXRjaEZpbHRlclJlc3BvbnNlEiUKBXJ1bGVzGAEgAygLMhYuYW50aXBvZGUudjEuUnVsZU1hdGNoEikKBmNoYW5nZRgCIAEoCzIZLmFudGlwb2RlLnYxLkZpbHRlckNoYW5nZSJsCgxGaWx0ZXJDaGFuZ2USLQoIZXhjbHVkZWQYASABKAsyGy5hbnRpcG9kZS52MS5NYXRjaGVkT2JqZWN0cxItCghpbmNsdWRlZBgCIAEoCzIbLmFudGlwb2RlLnYxLk1hdGNoZWRPYmplY3RzIjIKDk1hdGNoZWRPYmplY3RzEg8KB29iamVjdHMYASABKA0SDwoHY2thX2lkcxgCIAMoCSJJCglSdWxlTWF0Y2gSDAoEa2luZBgBIAEoCRIMCgRydWxlGAIgASgJEg8KB29iamVjdHMYAyABKA0SDwoHY2thX2lkcxgEIAMoCSKtAQoPQ2FwdHVyZVJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYAyABKAQSFgoOc2VhbGVkX29iamVjdHMYBCABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIp0BCgxBcHBseVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAMgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLOAQoNQXBwbHlSZXNwb25zZRIXCg9hcHBsaWVkX29iamVjdHMYASABKA0SFAoMcHVsbGVkX2Jsb2JzGAIgASgNEhQKDHB1bGxlZF9ieXRlcxgDIAEoBBIYChBuYXJyb3dlZF9vYmplY3RzGAQgASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAUgASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYBiABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIocBCg1WZXJpZnlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKZXZlcnl0aGluZxgDIAEoCBIPCgd3YWl0X21zGA4gASgNInoKDlZlcmlmeVJlc3BvbnNlEhYKDmNvbnRlbnRfZGlnZXN0GAEgASgMEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJtCgxTY3J1YlJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIpCgdzb3VyY2VzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLZAQoNU2NydWJSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRIXCg9taXNzaW5nX29iamVjdHMYAyABKA0SFwoPYWx0ZXJlZF9vYmplY3RzGAQgASgNEhQKDG1lbmRlZF9ibG9icxgFIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUixwEKDERyaWxsUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhAKCGRyaWxsX2lkGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhYKDnNjcmF0Y2hfc2VyaWFsGAQgASgJEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItABCg1EcmlsbFJlc3BvbnNlEigKBXByb29mGAEgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBXRpbWVzGAIgASgLMhcuYW50aXBvZGUudjEuRHJpbGxUaW1lcxIQCghpc19jbGVhbhgDIAEoCBIQCghldmlkZW5jZRgEIAEoCRIRCglzaWduYXR1cmUYBSABKAwSDgoGc2lnbmVyGAYgASgMEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJVCgpEcmlsbFRpbWVzEg8KB3B1bGxfbXMYASABKA0SEgoKcmVzdG9yZV9tcxgCIAEoDRIQCghwcm92ZV9tcxgDIAEoDRIQCghjbGVhbl9tcxgEIAEoDSI3ChJDYW5jZWxPcmRlclJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSIkChNDYW5jZWxPcmRlclJlc3BvbnNlEg0KBWZvdW5kGAEgASgIIoABCg1FeGNoYW5nZU9mZmVyEg4KBnNlcmlhbBgBIAEoCRIQCghpZGVudGl0eRgCIAEoDBINCgVub25jZRgDIAEoDBINCgVwb2ludBgEIAEoDBIQCghyZWNlaXZlchgFIAEoDBIPCgdvZmZpY2VyGAYgASgMEgwKBGtkZnMYByADKAkiswEKFEJlZ2luRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SGAoQcmVzcG9uZGVyX3NlcmlhbBgEIAEoCRIpCgVvZmZlchgFIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISIQoFZmVuY2UYBiABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJVChVCZWdpbkV4Y2hhbmdlUmVzcG9uc2USKQoFb2ZmZXIYASABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEhEKCXNpZ25hdHVyZRgCIAEoDCKWAQoXQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSEwoLd3JhcHBlZF9rZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMEiEKBWZlbmNlGAQgASgLMhIuYW50aXBvZGUudjEuRmVuY2USGwoTd3JhcHBlZF90cnVzdGVkX2tleRgFIAEoDCJAChhDb21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USEQoJY2hlY2tfdGFnGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJUChNQdWxsTWFuaWZlc3RSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIjIKFFB1bGxNYW5pZmVzdFJlc3BvbnNlEgwKBHBhcnQYASABKAwSDAoEc2l6ZRgCIAEoBCJhChBQdWxsQmxvYnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBnNoYTI1NhgCIAMoDBIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIiChFQdWxsQmxvYnNSZXNwb25zZRINCgVibG9icxgBIAMoDDKeDAoQU2l0ZUFnZW50U2VydmljZRJHCghEZXNjcmliZRIcLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVxdWVzdBodLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USSgoJUHJvYmVQZWVyEh0uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVxdWVzdBoeLmFudGlwb2RlLnYxLlByb2JlUGVlclJlc3BvbnNlEjsKBFBpbmcSGC5hbnRpcG9kZS52MS5QaW5nUmVxdWVzdBoZLmFudGlwb2RlLnYxLlBpbmdSZXNwb25zZRJECgdTZXRSb2xlEhsuYW50aXBvZGUudjEuU2V0Um9sZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5TZXRSb2xlUmVzcG9uc2USUwoMUGVyc2lzdEVwb2NoEiAuYW50aXBvZGUudjEuUGVyc2lzdEVwb2NoUmVxdWVzdBohLmFudGlwb2RlLnYxLlBlcnNpc3RFcG9jaFJlc3BvbnNlEkEKBlJlc2VhdBIaLmFudGlwb2RlLnYxLlJlc2VhdFJlcXVlc3QaGy5hbnRpcG9kZS52MS5SZXNlYXRSZXNwb25zZRJECgdQcm9tb3RlEhsuYW50aXBvZGUudjEuUHJvbW90ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5Qcm9tb3RlUmVzcG9uc2USaAoTRGlzdHJpYnV0ZURvbWFpbktleRInLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0GiguYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEkQKB0NhcHR1cmUSGy5hbnRpcG9kZS52MS5DYXB0dXJlUmVxdWVzdBocLmFudGlwb2RlLnYxLkNhcHR1cmVSZXNwb25zZRI+CgVBcHBseRIZLmFudGlwb2RlLnYxLkFwcGx5UmVxdWVzdBoaLmFudGlwb2RlLnYxLkFwcGx5UmVzcG9uc2USQQoGVmVyaWZ5EhouYW50aXBvZGUudjEuVmVyaWZ5UmVxdWVzdBobLmFudGlwb2RlLnYxLlZlcmlmeVJlc3BvbnNlEj4KBVNjcnViEhkuYW50aXBvZGUudjEuU2NydWJSZXF1ZXN0GhouYW50aXBvZGUudjEuU2NydWJSZXNwb25zZRJfChBSZXRpcmVEb21haW5LZXlzEiQuYW50aXBvZGUudjEuUmV0aXJlRG9tYWluS2V5c1JlcXVlc3QaJS5hbnRpcG9kZS52MS5SZXRpcmVEb21haW5LZXlzUmVzcG9uc2USPgoFRHJpbGwSGS5hbnRpcG9kZS52MS5EcmlsbFJlcXVlc3QaGi5hbnRpcG9kZS52MS5EcmlsbFJlc3BvbnNlElAKC01hdGNoRmlsdGVyEh8uYW50aXBvZGUudjEuTWF0Y2hGaWx0ZXJSZXF1ZXN0GiAuYW50aXBvZGUudjEuTWF0Y2hGaWx0ZXJSZXNwb25zZRJQCgtDYW5jZWxPcmRlchIfLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVzcG9uc2USVgoNQmVnaW5FeGNoYW5nZRIhLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXF1ZXN0GiIuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlc3BvbnNlEl8KEENvbXBsZXRlRXhjaGFuZ2USJC5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBolLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRJVCgxQdWxsTWFuaWZlc3QSIC5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXF1ZXN0GiEuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVzcG9uc2UwARJMCglQdWxsQmxvYnMSHS5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVzcG9uc2UwAWIGcHJvdG8z", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -85,6 +85,14 @@ export type DescribeResponse = Message<"antipode.v1.DescribeResponse"> & {
    * @generated from field: antipode.v1.JournalState journal = 6;
    */
   journal?: JournalState | undefined;
+
+  /**
+   * The highest epoch of each group in which this site has no seat, and an epoch on record: as a witness, or from a
+   * seat that it had.
+   *
+   * @generated from field: repeated antipode.v1.WitnessedEpoch witnessed = 30;
+   */
+  witnessed: WitnessedEpoch[];
 };
 
 /**
@@ -93,6 +101,41 @@ export type DescribeResponse = Message<"antipode.v1.DescribeResponse"> & {
  */
 export const DescribeResponseSchema: GenMessage<DescribeResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 1);
+
+/**
+ * An epoch that a site without a seat has persisted.
+ *
+ * @generated from message antipode.v1.WitnessedEpoch
+ */
+export type WitnessedEpoch = Message<"antipode.v1.WitnessedEpoch"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * The highest epoch persisted.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+
+  /**
+   * Its owner.
+   *
+   * @generated from field: string owner = 3;
+   */
+  owner: string;
+};
+
+/**
+ * Describes the message antipode.v1.WitnessedEpoch.
+ * Use `create(WitnessedEpochSchema)` to create a new message.
+ */
+export const WitnessedEpochSchema: GenMessage<WitnessedEpoch> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 2);
 
 /**
  * The identity of an agent's journal. A journal that was lost, or an older copy of it, shows by this.
@@ -127,7 +170,7 @@ export type JournalState = Message<"antipode.v1.JournalState"> & {
  * Use `create(JournalStateSchema)` to create a new message.
  */
 export const JournalStateSchema: GenMessage<JournalState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 2);
+  messageDesc(file_antipode_v1_site_agent, 3);
 
 /**
  * One run of an agent on its journal.
@@ -155,7 +198,7 @@ export type JournalRun = Message<"antipode.v1.JournalRun"> & {
  * Use `create(JournalRunSchema)` to create a new message.
  */
 export const JournalRunSchema: GenMessage<JournalRun> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 3);
+  messageDesc(file_antipode_v1_site_agent, 4);
 
 /**
  * A seat that is held in quarantine.
@@ -183,7 +226,7 @@ export type QuarantinedSeat = Message<"antipode.v1.QuarantinedSeat"> & {
  * Use `create(QuarantinedSeatSchema)` to create a new message.
  */
 export const QuarantinedSeatSchema: GenMessage<QuarantinedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 4);
+  messageDesc(file_antipode_v1_site_agent, 5);
 
 /**
  * A partition of a site.
@@ -310,7 +353,7 @@ export type PartitionState = Message<"antipode.v1.PartitionState"> & {
  * Use `create(PartitionStateSchema)` to create a new message.
  */
 export const PartitionStateSchema: GenMessage<PartitionState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 5);
+  messageDesc(file_antipode_v1_site_agent, 6);
 
 /**
  * A version of a group's domain key.
@@ -338,7 +381,7 @@ export type DomainKeyRef = Message<"antipode.v1.DomainKeyRef"> & {
  * Use `create(DomainKeyRefSchema)` to create a new message.
  */
 export const DomainKeyRefSchema: GenMessage<DomainKeyRef> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 6);
+  messageDesc(file_antipode_v1_site_agent, 7);
 
 /**
  * A domain key version in a partition.
@@ -374,7 +417,7 @@ export type HeldDomainKey = Message<"antipode.v1.HeldDomainKey"> & {
  * Use `create(HeldDomainKeySchema)` to create a new message.
  */
 export const HeldDomainKeySchema: GenMessage<HeldDomainKey> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 7);
+  messageDesc(file_antipode_v1_site_agent, 8);
 
 /**
  * A member's state at its agent.
@@ -516,7 +559,7 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
  * Use `create(MemberStateSchema)` to create a new message.
  */
 export const MemberStateSchema: GenMessage<MemberState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 8);
+  messageDesc(file_antipode_v1_site_agent, 9);
 
 /**
  * Asks to reach a peer.
@@ -544,7 +587,7 @@ export type ProbePeerRequest = Message<"antipode.v1.ProbePeerRequest"> & {
  * Use `create(ProbePeerRequestSchema)` to create a new message.
  */
 export const ProbePeerRequestSchema: GenMessage<ProbePeerRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 9);
+  messageDesc(file_antipode_v1_site_agent, 10);
 
 /**
  * The result of the probe.
@@ -579,7 +622,7 @@ export type ProbePeerResponse = Message<"antipode.v1.ProbePeerResponse"> & {
  * Use `create(ProbePeerResponseSchema)` to create a new message.
  */
 export const ProbePeerResponseSchema: GenMessage<ProbePeerResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 10);
+  messageDesc(file_antipode_v1_site_agent, 11);
 
 /**
  * Nothing to ask for.
@@ -594,7 +637,7 @@ export type PingRequest = Message<"antipode.v1.PingRequest"> & {
  * Use `create(PingRequestSchema)` to create a new message.
  */
 export const PingRequestSchema: GenMessage<PingRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 11);
+  messageDesc(file_antipode_v1_site_agent, 12);
 
 /**
  * The answer.
@@ -622,7 +665,7 @@ export type PingResponse = Message<"antipode.v1.PingResponse"> & {
  * Use `create(PingResponseSchema)` to create a new message.
  */
 export const PingResponseSchema: GenMessage<PingResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 12);
+  messageDesc(file_antipode_v1_site_agent, 13);
 
 /**
  * Seats a partition, or teaches it a higher epoch.
@@ -664,7 +707,7 @@ export type SetRoleRequest = Message<"antipode.v1.SetRoleRequest"> & {
  * Use `create(SetRoleRequestSchema)` to create a new message.
  */
 export const SetRoleRequestSchema: GenMessage<SetRoleRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 13);
+  messageDesc(file_antipode_v1_site_agent, 14);
 
 /**
  * The state after it.
@@ -685,7 +728,63 @@ export type SetRoleResponse = Message<"antipode.v1.SetRoleResponse"> & {
  * Use `create(SetRoleResponseSchema)` to create a new message.
  */
 export const SetRoleResponseSchema: GenMessage<SetRoleResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 14);
+  messageDesc(file_antipode_v1_site_agent, 15);
+
+/**
+ * Persists an epoch at a witness.
+ *
+ * @generated from message antipode.v1.PersistEpochRequest
+ */
+export type PersistEpochRequest = Message<"antipode.v1.PersistEpochRequest"> & {
+  /**
+   * The tenure.
+   *
+   * @generated from field: antipode.v1.Fence fence = 1;
+   */
+  fence?: Fence | undefined;
+
+  /**
+   * An operator reseats the group: a quarantine of this witness in the group ends with this order.
+   *
+   * @generated from field: bool ends_quarantine = 2;
+   */
+  endsQuarantine: boolean;
+};
+
+/**
+ * Describes the message antipode.v1.PersistEpochRequest.
+ * Use `create(PersistEpochRequestSchema)` to create a new message.
+ */
+export const PersistEpochRequestSchema: GenMessage<PersistEpochRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 16);
+
+/**
+ * The highest epoch that the witness has persisted.
+ *
+ * @generated from message antipode.v1.PersistEpochResponse
+ */
+export type PersistEpochResponse = Message<"antipode.v1.PersistEpochResponse"> & {
+  /**
+   * The highest epoch persisted.
+   *
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
+
+  /**
+   * Its owner.
+   *
+   * @generated from field: string owner = 2;
+   */
+  owner: string;
+};
+
+/**
+ * Describes the message antipode.v1.PersistEpochResponse.
+ * Use `create(PersistEpochResponseSchema)` to create a new message.
+ */
+export const PersistEpochResponseSchema: GenMessage<PersistEpochResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 17);
 
 /**
  * Reseats a member. Before this order, an operator has seen the report of every journal.
@@ -734,7 +833,7 @@ export type ReseatRequest = Message<"antipode.v1.ReseatRequest"> & {
  * Use `create(ReseatRequestSchema)` to create a new message.
  */
 export const ReseatRequestSchema: GenMessage<ReseatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 15);
+  messageDesc(file_antipode_v1_site_agent, 18);
 
 /**
  * The state after it.
@@ -755,7 +854,7 @@ export type ReseatResponse = Message<"antipode.v1.ReseatResponse"> & {
  * Use `create(ReseatResponseSchema)` to create a new message.
  */
 export const ReseatResponseSchema: GenMessage<ReseatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 16);
+  messageDesc(file_antipode_v1_site_agent, 19);
 
 /**
  * Makes a standby active.
@@ -791,7 +890,7 @@ export type PromoteRequest = Message<"antipode.v1.PromoteRequest"> & {
  * Use `create(PromoteRequestSchema)` to create a new message.
  */
 export const PromoteRequestSchema: GenMessage<PromoteRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 17);
+  messageDesc(file_antipode_v1_site_agent, 20);
 
 /**
  * The state after it.
@@ -826,7 +925,7 @@ export type PromoteResponse = Message<"antipode.v1.PromoteResponse"> & {
  * Use `create(PromoteResponseSchema)` to create a new message.
  */
 export const PromoteResponseSchema: GenMessage<PromoteResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 18);
+  messageDesc(file_antipode_v1_site_agent, 21);
 
 /**
  * A partition that is to hold a domain key.
@@ -854,7 +953,7 @@ export type DomainMember = Message<"antipode.v1.DomainMember"> & {
  * Use `create(DomainMemberSchema)` to create a new message.
  */
 export const DomainMemberSchema: GenMessage<DomainMember> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 19);
+  messageDesc(file_antipode_v1_site_agent, 22);
 
 /**
  * Makes a new domain key version.
@@ -905,7 +1004,7 @@ export type DistributeDomainKeyRequest = Message<"antipode.v1.DistributeDomainKe
  * Use `create(DistributeDomainKeyRequestSchema)` to create a new message.
  */
 export const DistributeDomainKeyRequestSchema: GenMessage<DistributeDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 20);
+  messageDesc(file_antipode_v1_site_agent, 23);
 
 /**
  * The holders of the version now.
@@ -940,7 +1039,7 @@ export type DistributeDomainKeyResponse = Message<"antipode.v1.DistributeDomainK
  * Use `create(DistributeDomainKeyResponseSchema)` to create a new message.
  */
 export const DistributeDomainKeyResponseSchema: GenMessage<DistributeDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 21);
+  messageDesc(file_antipode_v1_site_agent, 24);
 
 /**
  * A member that could not be given the domain key.
@@ -975,7 +1074,7 @@ export type DomainMemberFailure = Message<"antipode.v1.DomainMemberFailure"> & {
  * Use `create(DomainMemberFailureSchema)` to create a new message.
  */
 export const DomainMemberFailureSchema: GenMessage<DomainMemberFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 22);
+  messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
  * Destroys domain key versions below the one that seals the generation.
@@ -1025,7 +1124,7 @@ export type RetireDomainKeysRequest = Message<"antipode.v1.RetireDomainKeysReque
  * Use `create(RetireDomainKeysRequestSchema)` to create a new message.
  */
 export const RetireDomainKeysRequestSchema: GenMessage<RetireDomainKeysRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 23);
+  messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
  * The destroyed versions.
@@ -1060,7 +1159,7 @@ export type RetireDomainKeysResponse = Message<"antipode.v1.RetireDomainKeysResp
  * Use `create(RetireDomainKeysResponseSchema)` to create a new message.
  */
 export const RetireDomainKeysResponseSchema: GenMessage<RetireDomainKeysResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 24);
+  messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
  * Captures the active partition.
@@ -1126,7 +1225,7 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
  * Use `create(CaptureRequestSchema)` to create a new message.
  */
 export const CaptureRequestSchema: GenMessage<CaptureRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 25);
+  messageDesc(file_antipode_v1_site_agent, 28);
 
 /**
  * The treatment of objects that are deleted at the active member.
@@ -1163,7 +1262,7 @@ export type DeletionPolicy = Message<"antipode.v1.DeletionPolicy"> & {
  * Use `create(DeletionPolicySchema)` to create a new message.
  */
 export const DeletionPolicySchema: GenMessage<DeletionPolicy> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 26);
+  messageDesc(file_antipode_v1_site_agent, 29);
 
 /**
  * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without
@@ -1206,7 +1305,7 @@ export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
  * Use `create(ObjectFilterSchema)` to create a new message.
  */
 export const ObjectFilterSchema: GenMessage<ObjectFilter> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 27);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * The objects that the rules of a filter match in a partition of this site.
@@ -1241,7 +1340,7 @@ export type MatchFilterRequest = Message<"antipode.v1.MatchFilterRequest"> & {
  * Use `create(MatchFilterRequestSchema)` to create a new message.
  */
 export const MatchFilterRequestSchema: GenMessage<MatchFilterRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * The rules and what they match now.
@@ -1269,7 +1368,7 @@ export type MatchFilterResponse = Message<"antipode.v1.MatchFilterResponse"> & {
  * Use `create(MatchFilterResponseSchema)` to create a new message.
  */
 export const MatchFilterResponseSchema: GenMessage<MatchFilterResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * The objects that other rules treat differently.
@@ -1297,7 +1396,7 @@ export type FilterChange = Message<"antipode.v1.FilterChange"> & {
  * Use `create(FilterChangeSchema)` to create a new message.
  */
 export const FilterChangeSchema: GenMessage<FilterChange> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * Objects without their labels.
@@ -1325,7 +1424,7 @@ export type MatchedObjects = Message<"antipode.v1.MatchedObjects"> & {
  * Use `create(MatchedObjectsSchema)` to create a new message.
  */
 export const MatchedObjectsSchema: GenMessage<MatchedObjects> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * One rule and what it matches.
@@ -1367,7 +1466,7 @@ export type RuleMatch = Message<"antipode.v1.RuleMatch"> & {
  * Use `create(RuleMatchSchema)` to create a new message.
  */
 export const RuleMatchSchema: GenMessage<RuleMatch> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * The captured generation.
@@ -1416,7 +1515,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
  * Use `create(CaptureResponseSchema)` to create a new message.
  */
 export const CaptureResponseSchema: GenMessage<CaptureResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * Applies a generation at a standby.
@@ -1459,7 +1558,7 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
  * The applied generation.
@@ -1522,7 +1621,7 @@ export type ApplyResponse = Message<"antipode.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 35);
+  messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
  * Verifies what was applied.
@@ -1565,7 +1664,7 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 36);
+  messageDesc(file_antipode_v1_site_agent, 39);
 
 /**
  * The result of reading back.
@@ -1600,7 +1699,7 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 37);
+  messageDesc(file_antipode_v1_site_agent, 40);
 
 /**
  * Looks for silent damage.
@@ -1637,7 +1736,7 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
  * Use `create(ScrubRequestSchema)` to create a new message.
  */
 export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 38);
+  messageDesc(file_antipode_v1_site_agent, 41);
 
 /**
  * The findings.
@@ -1693,7 +1792,7 @@ export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 39);
+  messageDesc(file_antipode_v1_site_agent, 42);
 
 /**
  * Rehearses a restore.
@@ -1750,7 +1849,7 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
  * Use `create(DrillRequestSchema)` to create a new message.
  */
 export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 40);
+  messageDesc(file_antipode_v1_site_agent, 43);
 
 /**
  * The result of the drill.
@@ -1813,7 +1912,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
  * Use `create(DrillResponseSchema)` to create a new message.
  */
 export const DrillResponseSchema: GenMessage<DrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 41);
+  messageDesc(file_antipode_v1_site_agent, 44);
 
 /**
  * Where a drill spent its time.
@@ -1855,7 +1954,7 @@ export type DrillTimes = Message<"antipode.v1.DrillTimes"> & {
  * Use `create(DrillTimesSchema)` to create a new message.
  */
 export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 42);
+  messageDesc(file_antipode_v1_site_agent, 45);
 
 /**
  * Names the order that nobody waits for any more.
@@ -1876,7 +1975,7 @@ export type CancelOrderRequest = Message<"antipode.v1.CancelOrderRequest"> & {
  * Use `create(CancelOrderRequestSchema)` to create a new message.
  */
 export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 43);
+  messageDesc(file_antipode_v1_site_agent, 46);
 
 /**
  * Whether there was anything to end.
@@ -1897,7 +1996,7 @@ export type CancelOrderResponse = Message<"antipode.v1.CancelOrderResponse"> & {
  * Use `create(CancelOrderResponseSchema)` to create a new message.
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 44);
+  messageDesc(file_antipode_v1_site_agent, 47);
 
 /**
  * One side's contribution to the exchange.
@@ -1962,7 +2061,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 45);
+  messageDesc(file_antipode_v1_site_agent, 48);
 
 /**
  * The initiator's offer.
@@ -2018,7 +2117,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 46);
+  messageDesc(file_antipode_v1_site_agent, 49);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -2046,7 +2145,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 47);
+  messageDesc(file_antipode_v1_site_agent, 50);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -2097,7 +2196,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 48);
+  messageDesc(file_antipode_v1_site_agent, 51);
 
 /**
  * The receipt.
@@ -2125,7 +2224,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 49);
+  messageDesc(file_antipode_v1_site_agent, 52);
 
 /**
  * Asks for a manifest.
@@ -2153,7 +2252,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 50);
+  messageDesc(file_antipode_v1_site_agent, 53);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -2181,7 +2280,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 51);
+  messageDesc(file_antipode_v1_site_agent, 54);
 
 /**
  * Asks for blobs.
@@ -2216,7 +2315,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 52);
+  messageDesc(file_antipode_v1_site_agent, 55);
 
 /**
  * Some of the blobs asked for, in order.
@@ -2237,7 +2336,7 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 53);
+  messageDesc(file_antipode_v1_site_agent, 56);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).
@@ -2284,6 +2383,16 @@ export const SiteAgentService: GenService<{
     methodKind: "unary";
     input: typeof SetRoleRequestSchema;
     output: typeof SetRoleResponseSchema;
+  },
+  /**
+   * Persists an epoch at a witness: its vote. A witness has no seat in the group.
+   *
+   * @generated from rpc antipode.v1.SiteAgentService.PersistEpoch
+   */
+  persistEpoch: {
+    methodKind: "unary";
+    input: typeof PersistEpochRequestSchema;
+    output: typeof PersistEpochResponseSchema;
   },
   /**
    * Reseats a member after journals and database contradicted each other, and ends its quarantine.
