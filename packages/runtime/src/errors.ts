@@ -319,6 +319,17 @@ export const CATALOGUE = {
     summary: 'No member can be promoted safely: there is no candidate, no majority, or generations would be lost.',
     hint: 'Read in the message what is in the way. If generations would be lost, `antipode failover <group> --accept-loss` accepts that, and promotes if a majority can be reached. In a group of two, --accept-loss also replaces the vote of the lost site.',
   },
+  FAILOVER_VETOED: {
+    disposition: 'operator',
+    summary:
+      'A hook in the configuration of the coordinator says that the group must not move now. Nothing was changed.',
+    hint: 'Read in the message what the hook said, and do what it asks for. `antipode failover <group> --ignore-vetoes` moves the group in spite of it.',
+  },
+  HOOK_FAILED: {
+    disposition: 'retry',
+    summary: 'A hook did not answer: it does not start, takes too long, or cannot be reached.',
+    hint: 'Run the executable of the hook by hand as the user of the coordinator, or ask its address with curl. The coordinator tries again by itself.',
+  },
   GROUP_BUSY: {
     disposition: 'retry',
     summary: 'Another operation of this group is under way: one of the same kind, or a failover.',

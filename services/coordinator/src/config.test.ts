@@ -47,6 +47,7 @@ describe('the configuration of a coordinator', () => {
       listen: '10.0.0.5:7400',
       tls: { ca: join(folder, 'ca.crt'), certificate: join(folder, 'tls.crt'), key: join(folder, 'keys/tls.key') },
       dataFolder: join(folder, 'data'),
+      hooks: { roleChange: [], veto: [] },
       timings: PROFILES.default,
     });
     expect(load(`${GOOD}timings: fast\n`).timings).toEqual(PROFILES.fast);
@@ -60,6 +61,19 @@ describe('the configuration of a coordinator', () => {
     expect(loadCoordinatorConfig(file)).toMatchObject({
       databaseUrl: 'postgres://other/antipode',
       redisUrl: 'redis://other',
+    });
+  });
+
+  it('names hooks, and has their secrets from its own folder', () => {
+    const dns = '    - {name: dns, command: [/usr/local/bin/move-dns, --now], timeoutSeconds: 30}';
+    const desk = '    - {name: desk, url: "https://desk.example/moves", secretFile: desk.secret, ifUnanswered: allow}';
+    const { hooks } = load(`${GOOD}hooks:\n  roleChange:\n${dns}\n  veto:\n${desk}\n`);
+    const secretFile = join(folder, 'desk.secret');
+    expect(hooks).toEqual({
+      roleChange: [{ name: 'dns', command: ['/usr/local/bin/move-dns', '--now'], timeoutSeconds: 30 }],
+      veto: [
+        { name: 'desk', url: 'https://desk.example/moves', secretFile, timeoutSeconds: 10, ifUnanswered: 'allow' },
+      ],
     });
   });
 
@@ -77,6 +91,17 @@ describe('the configuration of a coordinator', () => {
     ['a key that is missing', GOOD.replace('  key: keys/tls.key\n', ''), ['4:3 tls.key']],
     ['a profile that does not exist', `${GOOD}timings: hasty\n`, ['8:10 timings']],
     ['a database of another kind', `${GOOD}databaseUrl: mysql://db\n`, ['8:14 databaseUrl']],
+    ['a hook without a path', `${GOOD}hooks: {roleChange: [{name: dns, command: [move]}]}\n`, ['8:44']],
+    [
+      'a message for all to read',
+      `${GOOD}hooks:\n  veto:\n    - {name: desk, url: "http://desk/", secretFile: s}\n`,
+      ['10:25'],
+    ],
+    [
+      'two hooks of one name',
+      `${GOOD}hooks:\n  veto: [{name: d, command: [/d]}]\n  roleChange: [{name: d, command: [/d]}]\n`,
+      ['9:3 hooks'],
+    ],
     ['several at once', GOOD.replace('main', '[]').replace('data\n', '""\n'), ['1:5 id', '7:13 dataFolder']],
     ['a key given twice', `${GOOD}id: other\n`, ['8:1']],
     ['no YAML', 'id: [\n', ['2:1']],

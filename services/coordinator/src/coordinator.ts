@@ -19,6 +19,7 @@ import type { CoordinatorConfig } from './config.ts';
 import { EmbeddedPostgres } from './embedded/postgres.ts';
 import { EmbeddedRedis } from './embedded/redis.ts';
 import { buildCoordinator, type CoordinatorGraph } from './graph.ts';
+import { openHooks } from './hooks/open-hooks.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
 import { dialOverTls } from './sites/agents.ts';
@@ -102,6 +103,7 @@ export class Coordinator implements Closeable {
     // Decisions go by the timeline. Only calendars and certificates go by the clock on the wall.
     const timeline = new Timeline({ clock, log });
     const { id, timings, dataFolder, databaseUrl, redisUrl } = this.#config;
+    const hooks = openHooks(this.#config.hooks, { clock });
     // Before anything in the folder is touched: it may be that of a coordinator that is alive.
     this.#own(lockFolder(dataFolder, { program: 'coordinator' }));
     const [database, redis] = await Promise.all([
@@ -135,6 +137,7 @@ export class Coordinator implements Closeable {
         wakeUps: queue,
         loopDelayMs: () => loopDelay.maxMs(),
         certificate: () => this.#tls.state,
+        hooks,
       }),
     );
     await queue.start();

@@ -10,6 +10,9 @@ import { Schedule } from './calendar/schedule.ts';
 import type { Timeline } from './calendar/timeline.ts';
 import { Election, type Leadership } from './election.ts';
 import { GroupCache } from './groups/group-cache.ts';
+import type { Hook, Veto } from './hooks/hook.ts';
+import { RoleChanges } from './hooks/role-changes.ts';
+import { askVetoes } from './hooks/vetoes.ts';
 import { Changes } from './operations/changes.ts';
 import { EffectContext } from './operations/context.ts';
 import { startDrill } from './operations/drill/start.ts';
@@ -47,6 +50,8 @@ export interface CoordinatorPorts {
   /** How late this process is. */
   readonly loopDelayMs: () => number;
   readonly certificate?: () => CertificateState;
+  /** Absent for none. */
+  readonly hooks?: { readonly roleChange: readonly Hook[]; readonly veto: readonly Veto[] };
 }
 
 /** More often than a firewall between two sites forgets an idle connection. */
@@ -68,6 +73,7 @@ export class CoordinatorGraph implements Closeable {
   readonly #reconciler: Reconciler;
   readonly #schedule: Schedule;
   readonly #retention: Retention;
+  readonly #roleChanges: RoleChanges;
   readonly #loops: Closeable[] = [];
   #closed: Promise<void> | undefined;
 
@@ -88,7 +94,18 @@ export class CoordinatorGraph implements Closeable {
     });
     const probe: Probe = (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs);
     const detector = new Detector({ clock, log, timings, loopDelayMs, probe });
-    const context = new EffectContext({ store, election, agents, detector, journals, leases, cache, clock, timings });
+    const context = new EffectContext({
+      store,
+      election,
+      agents,
+      detector,
+      journals,
+      leases,
+      cache,
+      mayMove: (question) => askVetoes(ports.hooks?.veto ?? [], question, { log }),
+      clock,
+      timings,
+    });
     const changes = new Changes();
     const runner = new Runner({ store, election, context, changes, clock, prng, log });
     const deciding = { store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings };
@@ -109,8 +126,19 @@ export class CoordinatorGraph implements Closeable {
       drill: (group, isWanted) => startDrill({ store, detector, reconciler }, { group, site: '', isWanted }),
     });
     this.#retention = new Retention({ store, election, cache, clock, log });
+    this.#roleChanges = new RoleChanges(ports.hooks?.roleChange ?? [], { store, election, cache, clock, prng, log });
     const { certificate } = ports;
-    const parts = { ...deciding, id, leases, context, agents, reconciler, changes, timeline: clock };
+    const parts = {
+      ...deciding,
+      id,
+      leases,
+      context,
+      agents,
+      reconciler,
+      changes,
+      timeline: clock,
+      roleChanges: this.#roleChanges,
+    };
     this.handlers = {
       coordinator: coordinatorHandlers(parts),
       operator: operatorHandlers({ ...parts, ...(certificate === undefined ? {} : { certificate }) }),
@@ -156,6 +184,7 @@ export class CoordinatorGraph implements Closeable {
       shortenedIn = epoch;
     });
     this.#loop('schedule', timings.leaderMs / 2, () => this.#schedule.look(this.#cache.all.map(({ spec }) => spec)));
+    this.#loop('hooks', timings.planMs, () => this.#roleChanges.pass());
     this.#loop('retention', RETENTION_INTERVAL_MS, () => this.#retention.pass());
     this.#loop('timeline', timings.leaderMs, async () => {
       this.#ports.timeline.look();

@@ -8,7 +8,7 @@ import { type Concern, concernsOf, type Own, type Recent } from './concerns.ts';
 
 const { group, view: allUp } = situation();
 const NOTHING: Recent = { failing: [], open: [], scrubs: [], drill: undefined };
-const OWN: Own = { isLeader: true, troubles: [], monotonicMs: 50_000 };
+const OWN: Own = { isLeader: true, troubles: [], hooks: [], monotonicMs: 50_000 };
 const of = (recent: Partial<Recent> = {}, own: Partial<Own> = {}, view = allUp): Concern[] =>
   concernsOf({
     group,
@@ -155,6 +155,16 @@ describe('what speaks against a group that is protected by its numbers', () => {
       { kind: 'planning', errorCode: 'DATABASE_UNAVAILABLE', message: 'disk full', ageMs: 5_000 },
       { kind: 'planning', errorCode: 'DATABASE_UNAVAILABLE' },
     ]);
+  });
+
+  it('is a hook that was not told where this group is served', () => {
+    const hook = { hook: 'dns', epoch: 2n, message: '[HOOK_FAILED] hook dns gave no answer: away', sinceMs: 20_000 };
+    const hooks = [
+      { ...hook, group: 'payments' },
+      { ...hook, group: 'cards' },
+    ];
+    const message = 'hook dns gave no answer: away';
+    expect(of({}, { hooks })).toEqual([{ kind: 'hook', site: '', errorCode: 'HOOK_FAILED', message, ageMs: 30_000 }]);
   });
 
   it('is a coordinator that does not lead, and hears nobody', () => {

@@ -6,6 +6,7 @@
  */
 import type { AntipodeError } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
+import type { HookTrouble } from '../hooks/role-changes.ts';
 import type { Group } from '../model.ts';
 import { isHung } from '../operations/hung-hsm.ts';
 import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
@@ -25,6 +26,7 @@ export interface Concern {
     | 'site'
     | 'partition'
     | 'planning'
+    | 'hook'
     | 'leader';
   /** Empty if the concern is not about one site. */
   readonly site: string;
@@ -51,6 +53,8 @@ export interface Recent {
 export interface Own {
   readonly isLeader: boolean;
   readonly troubles: readonly { readonly group: string; readonly error: AntipodeError; readonly sinceMs: number }[];
+  /** Hooks that have not accepted where a group is served. */
+  readonly hooks: readonly HookTrouble[];
   readonly monotonicMs: number;
 }
 
@@ -157,6 +161,15 @@ export function concernsOf({
         message: plain(error.message, error.code),
         ageMs: own.monotonicMs - sinceMs,
         hint: error.ownHint,
+      });
+  for (const { group: name, message, sinceMs } of own.hooks)
+    if (name === group.spec.name)
+      found.push({
+        kind: 'hook',
+        site: '',
+        errorCode: 'HOOK_FAILED',
+        message: plain(message, 'HOOK_FAILED'),
+        ageMs: own.monotonicMs - sinceMs,
       });
   if (!own.isLeader)
     found.push({

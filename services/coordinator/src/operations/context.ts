@@ -3,6 +3,7 @@ import { factsRef, type GenerationRef, generationFacts, type OrderState } from '
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
+import type { MoveQuestion } from '../hooks/hook.ts';
 import { activeOf, type Generation, type Group, isSettled, type Member } from '../model.ts';
 import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
@@ -28,6 +29,8 @@ export interface EffectsPorts {
   readonly leases: LeaseBook;
   readonly journals: Pick<JournalBook, 'accept' | 'recordIn'>;
   readonly cache: Pick<GroupCache, 'refresh'>;
+  /** @throws FAILOVER_VETOED */
+  readonly mayMove: (question: MoveQuestion) => Promise<void>;
   readonly clock: Clock;
   readonly timings: Timings;
 }

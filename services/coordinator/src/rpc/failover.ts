@@ -53,10 +53,10 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
       };
     },
 
-    failover: async ({ group: name, toSite, acceptLoss, acceptedLosses }, { identity }) => {
+    failover: async ({ group: name, toSite, acceptLoss, acceptedLosses, ignoreVetoes }, { identity }) => {
       const group = await groups.agreed(name, isWayOut);
       const accepted = acceptedLosses.map(generationName);
-      return startFailover(ports, group, { toSite, acceptLoss, accepted, operator: identity.name });
+      return startFailover(ports, group, { toSite, acceptLoss, accepted, ignoreVetoes, operator: identity.name });
     },
   };
 }

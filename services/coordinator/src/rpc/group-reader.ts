@@ -64,7 +64,7 @@ export class GroupReader {
 
   /** The state of a group for operators, by these views of its sites. */
   async state(group: Group, view = this.#ports.detector.snapshot()) {
-    const { store, election, leases, reconciler, clock, timeline, timings } = this.#ports;
+    const { store, election, leases, reconciler, roleChanges, clock, timeline, timings } = this.#ports;
     const name = group.spec.name;
     // One after another on one connection: a status of many groups must not take them all.
     const read = await store.snapshot(async (db) => ({
@@ -93,6 +93,7 @@ export class GroupReader {
         own: {
           isLeader: election.epoch !== undefined,
           troubles: reconciler.troubles,
+          hooks: roleChanges.troubles,
           monotonicMs: clock.monotonicMs(),
         },
         view,

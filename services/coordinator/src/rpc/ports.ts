@@ -4,6 +4,7 @@ import type { Clock, Log } from '@antipode/runtime';
 import type { Timeline } from '../calendar/timeline.ts';
 import type { Leadership, RenewableLeadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
+import type { RoleChanges } from '../hooks/role-changes.ts';
 import type { Changes } from '../operations/changes.ts';
 import type { EffectContext } from '../operations/context.ts';
 import type { Reconciler } from '../operations/reconciler.ts';
@@ -42,6 +43,7 @@ export interface RpcPorts {
   readonly runner: Pick<Runner, 'isRunning'>;
   readonly wakeUps: Pick<WakeUps, 'isUp'>;
   readonly changes: Changes;
+  readonly roleChanges: Pick<RoleChanges, 'troubles'>;
   readonly clock: Clock;
   /** The same time as `clock`, with what the wall clock made of it. */
   readonly timeline: Pick<Timeline, 'toWallMs' | 'lastStep'>;

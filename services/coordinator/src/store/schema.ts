@@ -7,6 +7,8 @@ type Json = string;
 export interface Schema {
   leader_lease: { id: number; epoch: bigint; seq: bigint; holder: string };
   lease_length: { id: number; lease_ms: bigint };
+  /** The newest epoch of each group that each hook has accepted. */
+  hook_accepted: { hook: string; grp: string; epoch: bigint };
   site: { name: string; address: string; version: string; partitions: Json };
   replication_group: {
     name: string;
@@ -243,5 +245,8 @@ export const MIGRATIONS: readonly string[] = [
   // A change that names a declaration of a deleted group must not fit one of a later group of the same name.
   `
   ALTER TABLE former_group ADD COLUMN revision int NOT NULL DEFAULT 0;
+  `,
+  `
+  CREATE TABLE hook_accepted (hook text, grp text, epoch int8 NOT NULL, PRIMARY KEY (hook, grp));
   `,
 ];

@@ -1,6 +1,7 @@
 /** The ports of effects: agents that answer as a test says, a store in process, and a record of what was ordered. */
 import { AntipodeError } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
+import type { MoveQuestion } from '../hooks/hook.ts';
 import type { Group } from '../model.ts';
 import { EffectContext } from '../operations/context.ts';
 import type { FailoverEffect } from '../operations/failover/machine.ts';
@@ -78,6 +79,8 @@ export class EffectsBench {
   beforeWrite: () => Promise<void> = async () => {};
   /** Reads the groups again for those who wait for no query. */
   refresh: () => Promise<void> = async () => {};
+  /** The answer of the hooks to a move. */
+  mayMove: (question: MoveQuestion) => Promise<void> = async () => {};
   readonly context: EffectContext;
 
   /** Without a database for effects that ask for none. */
@@ -104,6 +107,7 @@ export class EffectsBench {
       journals: { accept: (site) => void this.accepted.push(site), recordIn: async () => () => {} },
       leases: this.leases,
       cache: { refresh: () => this.refresh() },
+      mayMove: (question) => this.mayMove(question),
       clock: this.clock,
       timings: PROFILES.default,
     });

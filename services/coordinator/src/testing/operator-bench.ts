@@ -48,6 +48,7 @@ export class OperatorBench {
       detector: this.detector,
       leases: new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs }),
       changes: new Changes(),
+      roleChanges: { troubles: [] },
       store: database.store,
       cache: { refresh: async () => {} },
       election: this.leadership,

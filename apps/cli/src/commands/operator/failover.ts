@@ -68,6 +68,7 @@ export function failoverCommand(): Command {
     .argument('<group>', 'replication group')
     .option('--to <site>', 'the new active site; by default the most advanced standby', '')
     .option('--accept-loss', 'promote even if generations are lost to service')
+    .option('--ignore-vetoes', 'move the group although a hook of the coordinator says no')
     .option('--dry-run', 'print what would happen; change nothing')
     .option('--yes', 'do not ask for confirmation')
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
@@ -98,6 +99,7 @@ export function failoverCommand(): Command {
           toSite: plan.toSite === plan.fromSite ? options.to : plan.toSite,
           acceptLoss: options.acceptLoss === true,
           acceptedLosses: acceptedLosses(plan, options),
+          ignoreVetoes: options.ignoreVetoes === true,
         });
         if (replacedOperationId !== '')
           out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);

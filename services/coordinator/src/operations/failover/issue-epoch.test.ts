@@ -91,6 +91,36 @@ describe('the transaction that issues an epoch', () => {
   });
 });
 
+describe('a hook that says no', () => {
+  const questions: unknown[] = [];
+  beforeEach(() => {
+    questions.length = 0;
+    bench.mayMove = async (question) => {
+      questions.push(question);
+      throw new AntipodeError('FAILOVER_VETOED', 'hook calendar says no');
+    };
+  });
+
+  it('is asked before anything is changed, and nothing is', async () => {
+    await known([6n]);
+    const vetoed = await rejection(issue({ reason: 'automatic', lost: [held(6n)] }));
+    expect([vetoed.code, await issued(), bench.orders]).toEqual(['FAILOVER_VETOED', 1n, []]);
+    const question = { type: 'may-move', group: 'payments', epoch: 1n, fromSite: 'a', toSite: 'b' };
+    expect(questions).toEqual([{ ...question, cause: 'automatic', lostGenerations: 1 }]);
+  });
+
+  it('is not asked where an operator has decided', async () => {
+    expect(await issue({ ignoreVetoes: true })).toMatchObject({ type: 'issued' });
+    expect(questions).toEqual([]);
+  });
+
+  it('is not asked once the epoch is on record: then somebody must serve', async () => {
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
+    expect(await issue()).toMatchObject({ type: 'issued' });
+    expect(questions).toEqual([]);
+  });
+});
+
 describe('what the members turn out to hold', () => {
   it('is the one that the target is promoted with, even if it has got more since it was chosen', async () => {
     await known([6n], [6n]);

@@ -32,6 +32,7 @@ export async function issueEpoch(
   const { leases, cache, store } = context.ports;
   const name = group.spec.name;
   const { epoch, from, to } = effect;
+  await askFirst(context, group, effect);
   const overtaking = await writeDown(context, intent, group, effect);
   if (overtaking.length > 0) return { type: 'overtaken', generations: overtaking };
   // From here on no heartbeat renews the old lease.
@@ -76,6 +77,22 @@ export async function issueEpoch(
     lost: known.filter((one) => isNewer(one, generation)).map(named),
     handover: handoverOf(effect, generation, held),
   };
+}
+
+/** Once the epoch is on record, the move must be carried to its end. @throws FAILOVER_VETOED */
+async function askFirst({ ports }: EffectContext, group: Group, effect: Effect): Promise<void> {
+  const { from, to, reason, lost, ignoreVetoes } = effect;
+  if (group.highestEpoch !== group.epoch || ignoreVetoes === true) return;
+  const { name } = group.spec;
+  await ports.mayMove({
+    type: 'may-move',
+    group: name,
+    epoch: group.epoch,
+    fromSite: from,
+    toSite: to,
+    cause: reason,
+    lostGenerations: lost.length,
+  });
 }
 
 /**

@@ -221,5 +221,6 @@ function retarget(state: Chosen, code: string): Step<FailoverState, FailoverEffe
 /** One that an older version has written lacks what was added since. */
 function requestOf(state: Request): Request {
   const { from, wanted, acceptLoss, accepted = [], reason, outageStartedMs, excluded, overtaken = 0 } = state;
-  return { from, wanted, acceptLoss, accepted, reason, outageStartedMs, excluded, overtaken };
+  const decided = state.ignoreVetoes === true ? { ignoreVetoes: true } : {};
+  return { from, wanted, acceptLoss, accepted, reason, ...decided, outageStartedMs, excluded, overtaken };
 }

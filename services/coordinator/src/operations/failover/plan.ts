@@ -60,6 +60,8 @@ export interface Request {
   /** The generations that this person was shown and has agreed to lose. No other generation is given up. */
   readonly accepted: readonly Held[];
   readonly reason: 'automatic' | 'operator';
+  /** An operator moves the group although a hook says no. Absent from what earlier releases stored. */
+  readonly ignoreVetoes?: boolean;
   /** When service stopped, as far as we know: the last sign of life, or the request. */
   readonly outageStartedMs: number;
   /** Targets that were lost or failed on the way. */

@@ -34,7 +34,7 @@ const start = (order: Partial<FailoverOrder>, group: Group = groupOf(SPEC)) =>
       log: silentLog,
     },
     group,
-    { toSite: '', acceptLoss: false, accepted: [], operator: 'alice', ...order },
+    { toSite: '', acceptLoss: false, accepted: [], ignoreVetoes: false, operator: 'alice', ...order },
   );
 const underWay = async (state: { phase: string; [field: string]: unknown }): Promise<void> => {
   await database.store.empty();
@@ -50,6 +50,7 @@ describe('a failover that an operator orders', () => {
   it.each<[string, Partial<FailoverOrder>]>([
     ['another target', { toSite: 'c' }],
     ['an accepted loss', { acceptLoss: true }],
+    ['an order to ignore what hooks say', { ignoreVetoes: true }],
     ['an accepted generation', { toSite: 'b', accepted: [held(4n)] }],
   ])('replaces one that is under way by %s', async (_what, order) => {
     for (const phase of ['catching-up', 'issuing', 'promoting']) {

@@ -15,6 +15,7 @@ export interface FailoverOrder {
   readonly toSite: string;
   readonly acceptLoss: boolean;
   readonly accepted: readonly Held[];
+  readonly ignoreVetoes: boolean;
   /** The person who gave the order. */
   readonly operator: string;
 }
@@ -34,7 +35,7 @@ export async function startFailover(
   order: FailoverOrder,
 ): Promise<{ operationId: string; replacedOperationId: string }> {
   const { name } = group.spec;
-  const { toSite, acceptLoss, accepted, operator } = order;
+  const { toSite, acceptLoss, accepted, ignoreVetoes, operator } = order;
   requireTarget(group, toSite);
   const from = activeOf(group)?.site ?? '';
   const state = {
@@ -44,6 +45,7 @@ export async function startFailover(
     acceptLoss,
     accepted,
     reason: 'operator',
+    ignoreVetoes,
     // A site that is lost stopped serving when it was last heard, not when somebody gave the order.
     outageStartedMs: (detector.isUp(from) ? undefined : detector.view(from)?.lastWallMs) ?? clock.wallMs(),
     excluded: [],
@@ -107,11 +109,16 @@ type UnderWay = Intent['state'] & Partial<Request> & { readonly to?: string };
 const isStuck = ({ status, errorCode }: Intent): boolean => status === 'parked' && errorCode === 'OPERATION_STUCK';
 
 /** Whether the one that is under way does all that is ordered: then the order joins it. */
-function isCovered({ toSite, acceptLoss, accepted }: FailoverOrder, open: Intent): boolean {
+function isCovered({ toSite, acceptLoss, accepted, ignoreVetoes }: FailoverOrder, open: Intent): boolean {
   const state: UnderWay = open.state;
   const target = state.to ?? state.wanted ?? '';
   const isAccepted = accepted.every((one) => (state.accepted ?? []).some((other) => isSame(one, other)));
-  return (toSite === '' || toSite === target) && (!acceptLoss || state.acceptLoss === true) && isAccepted;
+  return (
+    (toSite === '' || toSite === target) &&
+    (!acceptLoss || state.acceptLoss === true) &&
+    (!ignoreVetoes || state.ignoreVetoes === true) &&
+    isAccepted
+  );
 }
 
 /** @throws GROUP_BUSY */

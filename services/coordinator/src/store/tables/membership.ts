@@ -142,7 +142,15 @@ export async function deleteGroup(trx: Write, group: Group, { nowMs }: { nowMs: 
     .where('status', 'in', ['open', 'parked'])
     .execute();
   await trx.deleteFrom('intent').where('grp', '=', name).where('status', '!=', 'cancelled').execute();
-  for (const table of ['acknowledgement', 'generation', 'epoch', 'member', 'scrub', 'member_refused'] as const)
+  for (const table of [
+    'acknowledgement',
+    'generation',
+    'epoch',
+    'member',
+    'scrub',
+    'member_refused',
+    'hook_accepted',
+  ] as const)
     await trx.deleteFrom(table).where('grp', '=', name).execute();
   await trx.deleteFrom('replication_group').where('name', '=', name).execute();
 }

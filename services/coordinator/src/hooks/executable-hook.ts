@@ -1,0 +1,97 @@
+/**
+ * A hook that is an executable. It gets the message as JSON on its standard input, and the fields as environment
+ * variables. Exit status 0 accepts. 1 refuses, and the first line of the output says why. With any other status the hook
+ * has not answered. The processes that it leaves in its process group end with it.
+ */
+import { spawn } from 'node:child_process';
+import { type Clock, printable, within } from '@antipode/runtime';
+import { type Answer, bodyOf, type Hook, type HookMessage, hookFailed } from './hook.ts';
+
+const REASON_BYTES_MAX = 1_024;
+const ACCEPTED = 0;
+const REFUSED = 1;
+
+export interface ExecutableHookOptions {
+  readonly name: string;
+  /** The program by its path, and its arguments. No shell reads them. */
+  readonly command: readonly [string, ...string[]];
+  readonly timeoutMs: number;
+}
+
+export function executableHook({ name, command, timeoutMs }: ExecutableHookOptions, { clock }: { clock: Clock }): Hook {
+  return {
+    name,
+    call: async (message) => {
+      try {
+        return await within({ clock, timeoutMs, what: `hook ${name}` }, (signal) =>
+          run(name, command, message, signal),
+        );
+      } catch (thrown) {
+        throw thrown instanceof Error && 'code' in thrown && thrown.code === 'TIMED_OUT'
+          ? hookFailed(name, `it took longer than ${timeoutMs} ms and was ended`)
+          : thrown;
+      }
+    },
+  };
+}
+
+function run(
+  name: string,
+  [program, ...args]: readonly [string, ...string[]],
+  message: HookMessage,
+  signal: AbortSignal,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const fail = (reason: string): void => reject(hookFailed(name, reason));
+    // A group of its own: what the program has started ends with it.
+    const child = spawn(program, args, {
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { PATH: process.env['PATH'], ...environmentOf(message) },
+    });
+    const said: Buffer[] = [];
+    let bytes = 0;
+    const listen = (part: Buffer): void => {
+      if (bytes < REASON_BYTES_MAX) said.push(part.subarray(0, REASON_BYTES_MAX - bytes));
+      bytes += part.length;
+    };
+    child.stdout.on('data', listen);
+    child.stderr.on('data', listen);
+    // A program that does not read its message closes the pipe.
+    child.stdin.on('error', () => {});
+    child.stdin.end(bodyOf(message));
+    child.on('error', (error: NodeJS.ErrnoException) =>
+      fail(`${program} does not start (${error.code ?? error.message})`),
+    );
+    // Otherwise a process in the background would hold the output open.
+    child.on('exit', () => endGroup(child.pid));
+    child.on('close', (status, by) => {
+      const reason = firstLine(Buffer.concat(said));
+      if (status === ACCEPTED || status === REFUSED) resolve({ isAccepted: status === ACCEPTED, reason });
+      else fail(by === null ? `exit status ${status}${reason && `, ${reason}`}` : `${by} ended it`);
+    });
+    signal.addEventListener('abort', () => endGroup(child.pid), { once: true });
+  });
+}
+
+function endGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+/** `toSite` is ANTIPODE_TO_SITE. */
+function environmentOf(message: HookMessage): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(message).map(([field, value]) => [
+      `ANTIPODE_${field.replaceAll(/[A-Z]/g, '_$&').toUpperCase()}`,
+      String(value),
+    ]),
+  );
+}
+
+export const firstLine = (said: Buffer): string =>
+  printable(said.toString('utf8').trimStart().split('\n', 1)[0]!.trimEnd());

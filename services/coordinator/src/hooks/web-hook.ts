@@ -1,0 +1,97 @@
+/**
+ * A hook that is a web address: a POST of the message as JSON, signed by the scheme of Standard Webhooks
+ * (standardwebhooks.com: `webhook-id`, `webhook-timestamp`, and in `webhook-signature` a Base64 HMAC-SHA256 over
+ * `id.timestamp.body`). Status 2xx accepts. 403 and 409 refuse, and the first line of the answer says why. With any other
+ * status the hook has not answered. Redirects are not followed, since the message is for that address only.
+ */
+import { createHmac } from 'node:crypto';
+import { type Clock, type Secret, within } from '@antipode/runtime';
+import { firstLine } from './executable-hook.ts';
+import { type Answer, bodyOf, type Hook, type HookMessage, hookFailed, messageId } from './hook.ts';
+
+const REASON_BYTES_MAX = 1_024;
+const REFUSALS: readonly number[] = [403, 409];
+
+export interface WebHookOptions {
+  readonly name: string;
+  readonly url: string;
+  /** The key of the signature. */
+  readonly secret: Secret;
+  readonly timeoutMs: number;
+}
+
+export function webHook({ name, url, secret, timeoutMs }: WebHookOptions, { clock }: { clock: Clock }): Hook {
+  return {
+    name,
+    call: async (message) => {
+      try {
+        return await within({ clock, timeoutMs, what: `hook ${name}` }, (signal) =>
+          post(name, url, signedRequest(message, { secret, clock }), signal),
+        );
+      } catch (thrown) {
+        throw thrown instanceof Error && 'code' in thrown && thrown.code === 'TIMED_OUT'
+          ? hookFailed(name, `${url} did not answer within ${timeoutMs} ms`)
+          : thrown;
+      }
+    },
+  };
+}
+
+export function signedRequest(
+  message: HookMessage,
+  { secret, clock }: { secret: Secret; clock: Pick<Clock, 'wallMs'> },
+): { headers: Record<string, string>; body: string } {
+  const body = bodyOf(message);
+  const id = messageId(message);
+  const timestamp = Math.floor(clock.wallMs() / 1_000);
+  const tag = secret.expose((key) => createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64'));
+  return {
+    headers: {
+      'content-type': 'application/json',
+      'webhook-id': id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': `v1,${tag}`,
+    },
+    body,
+  };
+}
+
+async function post(
+  name: string,
+  url: string,
+  { headers, body }: { headers: Record<string, string>; body: string },
+  signal: AbortSignal,
+): Promise<Answer> {
+  let response: Response;
+  try {
+    response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
+  } catch (thrown) {
+    throw hookFailed(name, `${url} cannot be reached (${reasonOf(thrown)})`);
+  }
+  const reason = await firstBytes(response);
+  if (response.ok) return { isAccepted: true, reason };
+  if (REFUSALS.includes(response.status)) return { isAccepted: false, reason };
+  throw hookFailed(name, `${url} answered with status ${response.status}${reason && `, ${reason}`}`);
+}
+
+/** The first line of the answer, however long the answer is. */
+async function firstBytes(response: Response): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const part of response.body ?? []) {
+      parts.push(part);
+      bytes += part.length;
+      if (bytes >= REASON_BYTES_MAX) break;
+    }
+  } catch {
+    // The status is the answer.
+  }
+  return firstLine(Buffer.concat(parts).subarray(0, REASON_BYTES_MAX));
+}
+
+const reasonOf = (thrown: unknown): string => {
+  const { cause, message } = thrown as Error;
+  if (!(cause instanceof Error)) return message;
+  return 'code' in cause ? String(cause.code) : cause.message;
+};
