@@ -2,8 +2,8 @@ const VITEST = 'node_modules/vitest/vitest.mjs';
 const CHECK = 'scripts/check.ts';
 
 /**
- * What `npm run demo|test|bench|chaos:hsm|chaos:soak|check|generate|format` do: which programs of the system they need
- * (bootstrap/debian-programs.js), and their steps, each a file of this project for Node, with its arguments.
+ * The verbs of `npm run`: which programs of the system each needs (bootstrap/debian-programs.js), and its steps. A step is
+ * a file of this project for Node, with its arguments.
  */
 export const VERBS = {
   demo: { needs: ['services'], steps: (args) => [['apps/cli/src/main.ts', 'demo', ...args]] },
@@ -15,6 +15,7 @@ export const VERBS = {
   },
   bench: { needs: ['services', 'compiler'], steps: (args) => [['test/bench/main.ts', ...args]] },
   'chaos:hsm': { needs: ['services'], steps: (args) => [['test/chaos/hsm/main.ts', ...args]] },
+  'chaos:live': { needs: ['services', 'tests'], steps: (args) => [['test/chaos/live/campaign/main.ts', ...args]] },
   'chaos:soak': { needs: ['services', 'tests'], steps: (args) => [['test/chaos/soak/main.ts', ...args]] },
   check: { needs: [], steps: (args) => [[CHECK, ...args]] },
   generate: { needs: [], steps: (args) => [['scripts/generate.ts', ...args]] },

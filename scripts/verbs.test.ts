@@ -29,6 +29,7 @@ it('nothing asks for more of the system than it runs', () => {
     ['test', 'services', 'tests', 'compiler'],
     ['bench', 'services', 'compiler'],
     ['chaos:hsm', 'services'],
+    ['chaos:live', 'services', 'tests'],
     ['chaos:soak', 'services', 'tests'],
   ]);
 });
