@@ -37,6 +37,7 @@ const options = { timeoutMs: 60_000 };
 
 describe('agents', () => {
   let system: TestSystem;
+  const activeSeat = () => system.agent('a').site.journal.tenure.seat(GROUP)!;
   let rogue: RogueSite;
   let mallory: Member;
   /** Digests of what was captured, in order. */
@@ -50,7 +51,7 @@ describe('agents', () => {
     for (const key of ['01', '02']) {
       await system.makeKey('a', key);
       await system.replicate();
-      captured.push(system.agent('a').site.journal.heads.of(GROUP, 'captured')!);
+      captured.push(system.agent('a').site.journal.heads.of(activeSeat(), 'captured')!);
     }
   });
 
@@ -457,7 +458,7 @@ describe('agents', () => {
     await system.ended(operationId);
     await system.replicate();
     const newestVersion = async () =>
-      (await siteOf('a').store.summary(siteOf('a').journal.heads.of(GROUP, 'captured')!)).domainKeyVersion;
+      (await siteOf('a').store.summary(siteOf('a').journal.heads.of(activeSeat(), 'captured')!)).domainKeyVersion;
     expect(await newestVersion()).toBe(2);
     const order = system.order('a');
     // The token holds it still, and would seal under it.
@@ -479,7 +480,7 @@ describe('agents', () => {
   async function forge(token: TestToken, identity: IdentityRecord): Promise<SealedGeneration> {
     const raw = await openRawToken(token);
     const sign = await signerIn(raw, identity);
-    const { generation } = await siteOf('a').store.open(siteOf('a').journal.heads.of(GROUP, 'captured')!);
+    const { generation } = await siteOf('a').store.open(siteOf('a').journal.heads.of(activeSeat(), 'captured')!);
     const [one, two, ...rest] = generation.entries as [Generation['entries'][0], Generation['entries'][0]];
     const forged: Generation = {
       ...generation,

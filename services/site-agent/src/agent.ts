@@ -24,6 +24,7 @@ import {
 } from '@antipode/runtime';
 import { AgentLoops } from './agent-loops.ts';
 import type { AgentConfig } from './config.ts';
+import { endStrayDrills } from './orders/drill.ts';
 import { siteAgentHandlers } from './orders/rpc.ts';
 import { workerPartitions } from './partition/worker-partition.ts';
 import { Link } from './peers/link.ts';
@@ -142,6 +143,7 @@ export class SiteAgent implements Closeable {
           damaged: store.setAside,
         });
       journal.beginRun();
+      endStrayDrills({ settings: config.partitions, journal, log });
       return new SiteAgent(options, { tls, lock, journal, store });
     } catch (thrown) {
       void lock.close();

@@ -21,7 +21,9 @@ async function run(seed: string, { turnsToSettle = 1 } = {}): Promise<string[]> 
       contents: sha256Hex(member.hsm.contents().join('\n')),
       seats: journal.tenure.seats(),
       account: journal.account,
-      heads: ['captured', 'applied', 'staged'].map((kind) => journal.heads.of(GROUP, kind as 'captured')),
+      heads: ['captured', 'applied', 'staged'].map((kind) =>
+        journal.heads.of({ group: GROUP, serial: member.serial }, kind as 'captured'),
+      ),
     });
   }
   await world.close();

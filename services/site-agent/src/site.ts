@@ -15,6 +15,7 @@ import type { GenerationStore, GenerationSummary } from './storage/generation-st
 import { IdleCollection } from './storage/idle-collection.ts';
 import type { HeadKind } from './storage/journal/heads.ts';
 import type { Journal } from './storage/journal/journal.ts';
+import type { PartitionOf } from './storage/journal/line.ts';
 import type { Seat } from './storage/journal/tenure.ts';
 import { Retention } from './storage/retention.ts';
 import { FenceKeeper } from './tenure/fence.ts';
@@ -88,43 +89,51 @@ export function buildSite(ports: SitePorts): Site {
   };
 }
 
-/** @throws NOT_FOUND */
+/** @throws NOT_FOUND, ROLE_REFUSED where the configuration declares the partition as something else since */
 export function seatOf({ journal, partitions }: Site, group: string): { seat: Seat; partition: Partition } {
   const seat = journal.tenure.seat(group);
   if (seat === undefined)
     throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
-  return { seat, partition: partitions.bySerial(seat.serial) };
+  const partition = partitions.bySerial(seat.serial);
+  const { role, name } = partition.settings;
+  if (role === 'member') return { seat, partition };
+  throw new AntipodeError(
+    'ROLE_REFUSED',
+    `partition ${name} has the seat in group ${group}, and is declared as ${role}`,
+    {
+      details: { group, serial: seat.serial },
+      hint: `Declare partition ${name} as a member again in the configuration of this site, or remove the site from the group first.`,
+    },
+  );
 }
 
 /** A head by its names and counts. */
 export async function headOf(
   { journal, store }: Site,
-  group: string,
+  seat: PartitionOf,
   kind: HeadKind,
 ): Promise<GenerationSummary | undefined> {
-  const digest = journal.heads.of(group, kind);
+  const digest = journal.heads.of(seat, kind);
   return digest === undefined ? undefined : store.summary(digest);
 }
 
 /** The newest generation that describes this partition: captured here, or restored here. */
-export async function newestHere(site: Site, group: string): Promise<GenerationSummary | undefined> {
-  const captured = await headOf(site, group, 'captured');
-  const applied = await headOf(site, group, 'applied');
+export async function newestHere(site: Site, seat: PartitionOf): Promise<GenerationSummary | undefined> {
+  const captured = await headOf(site, seat, 'captured');
+  const applied = await headOf(site, seat, 'applied');
   return isNewer(captured, applied) ? captured : applied;
 }
 
 /** Objects that this member could not restore: no part of what it has to prove, and never taken for deleted. */
-export const refusedAt = ({ journal }: Site, group: string): ReadonlySet<string> =>
-  new Set(journal.findings.refused(group).map(({ objectId }) => objectId));
+export const refusedAt = ({ journal }: Site, seat: PartitionOf): ReadonlySet<string> =>
+  new Set(journal.findings.refused(seat).map(({ objectId }) => objectId));
 
 /**
  * Generations that explain the objects of this partition, newest first: the one it held before, and the one restored
  * last, even if that has not been read back.
  */
-export async function previousOf(site: Site, group: string): Promise<SealedGeneration[]> {
-  const heads = [await newestHere(site, group), await headOf(site, group, 'staged')].filter(
-    (head) => head !== undefined,
-  );
+export async function previousOf(site: Site, seat: PartitionOf): Promise<SealedGeneration[]> {
+  const heads = [await newestHere(site, seat), await headOf(site, seat, 'staged')].filter((head) => head !== undefined);
   const digests = new Set(heads.sort((one, other) => (isNewer(one, other) ? -1 : 1)).map(({ digest }) => digest));
   return Promise.all([...digests].map((digest) => site.store.open(digest)));
 }

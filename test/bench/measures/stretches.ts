@@ -77,6 +77,7 @@ export async function everyStep(count: number, { clock, during }: { clock: Clock
       await during('check blobs', () => reopened.unsound([...blobs.keys()]));
       await during('capture after a restart', () => capture(new CaptureMemory(), 2n, previous));
       const journal = Journal.open(folder);
+      const seat = { group: 'bench', serial: 'bench' };
       try {
         const memory = new ReplicaMemory();
         const replica = {
@@ -86,7 +87,7 @@ export async function everyStep(count: number, { clock, during }: { clock: Clock
           memory,
           target: previous,
           previous: [],
-          journal: journal.intents.ofApply('bench'),
+          journal: journal.intents.ofApply(seat),
           checkFence: () => {},
         };
         await during('recognise a replica', () => recogniseReplica(replica));
@@ -99,11 +100,9 @@ export async function everyStep(count: number, { clock, during }: { clock: Clock
           attributesDigest: new Uint8Array(32),
         }));
         for (let first = 0; first < intents.length; first += 256)
-          journal.intents.begin('bench', intents.slice(first, first + 256));
+          journal.intents.begin(seat, intents.slice(first, first + 256));
         const objectIds = intents.map(({ objectId }) => objectId);
-        await during('stage generation', async () =>
-          journal.intents.stage('bench', { digest: sealed.digest, objectIds }),
-        );
+        await during('stage generation', async () => journal.intents.stage(seat, { digest: sealed.digest, objectIds }));
       } finally {
         journal.close();
       }

@@ -77,7 +77,7 @@ export class JournalWatch {
       const row = database
         .prepare(
           `SELECT member.role, fence.epoch, head.digest FROM member JOIN fence ON fence.grp = member.grp
-           LEFT JOIN head ON head.grp = member.grp AND head.kind = 'captured'`,
+           LEFT JOIN head ON head.grp = member.grp AND head.serial = member.serial AND head.kind = 'captured'`,
         )
         .get();
       if (row === undefined) return [];

@@ -129,6 +129,16 @@ describe('what is damaged in the standby and bears the names of its successor le
     expect([asides, await inTokens()]).toEqual([['secret-key/generic-secret'], [['secret-key/generic-secret'], 0]]);
   });
 
+  it('but not where the partition was out of the group', async () => {
+    const name = [...label('shared'), ...id(Uint8Array.of(9)), ...flags({ encrypt: true })];
+    await makeAes(pair.source, ...name);
+    const target = await pair.replicate();
+    for (const one of await pair.standby.find(name)) await pair.standby.destroy(one);
+    await makeAes(pair.standby, ...name);
+    const { asides } = await mended(target, pair.b.provider, { isReturned: true });
+    expect([asides, (await inTokens())[1]]).toEqual([[], 1]);
+  });
+
   it('but not what an application put beside a sound one, whatever its name', async () => {
     const name = [...label('shared'), ...id(Uint8Array.of(9)), ...flags({ encrypt: true })];
     await makeAes(pair.source, ...name);
@@ -140,9 +150,9 @@ describe('what is damaged in the standby and bears the names of its successor le
 });
 
 /** As an agent does after a scrub that found damage: nothing counts as applied. */
-async function mended(target: SealedGeneration, provider = pair.b.provider) {
+async function mended(target: SealedGeneration, provider = pair.b.provider, { isReturned = false } = {}) {
   const replica = { memory: new ReplicaMemory(), previous: [target] };
-  await pair.group.apply(pair.b, target, { ...replica, provider, doubted: 'everything' });
+  await pair.group.apply(pair.b, target, { ...replica, provider, doubted: 'everything', isReturned });
   const { contentDigest, proof } = await pair.group.verify(pair.b, target, replica);
   expect([contentDigest, proof.failed]).toEqual([target.contentDigest, 0]);
   const asides: string[] = [];

@@ -8,6 +8,7 @@ import { openPartition } from '@antipode/hsm-core';
 import { lockFolder, silentLog, systemClock } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { type AgentConfig, agentConfigSchema, initialisePartition, showIdentity } from '@antipode/site-agent';
+import { Journal } from '@antipode/site-agent/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { makeToken, type TestToken } from '../../support/tokens.ts';
@@ -50,7 +51,14 @@ describe('an identity key', () => {
         code: 'IDENTITY_MISSING',
         hint: expect.stringContaining('--replace-lost-identity'),
       });
+    const seat = { group: 'payments', serial: first.serial };
+    const journal = Journal.open(config.dataFolder);
+    journal.tenure.setSeat(seat.group, seat.serial, 'standby');
+    journal.heads.set(seat, 'applied', 'aa');
     const second = await initialise(true);
+    // The token may have been made anew: what is known of its objects counts when it is proved again.
+    expect([journal.heads.of(seat, 'applied'), journal.heads.hasLeft(seat)]).toEqual(['aa', true]);
+    journal.close();
     expect(second).toMatchObject({ isNew: true, serial: first.serial });
     expect(second.identitySha256).not.toBe(first.identitySha256);
     // One signing key and one receiving key: of the lost identity nothing is left.

@@ -13,7 +13,7 @@ import { inBatches } from '../objects/batches.ts';
 import { asSeen, destroyDoomed } from '../objects/doomed.ts';
 import { proofItem } from './read-back.ts';
 import { recogniseAgain } from './recognition.ts';
-import type { ApplyIntent, Replica } from './replica.ts';
+import { type ApplyIntent, hasDomainKeyOf, type Replica } from './replica.ts';
 import { type Restoration, type RestoredObject, restoreAll } from './restoration.ts';
 
 export interface ApplyOptions extends Replica {
@@ -24,6 +24,11 @@ export interface ApplyOptions extends Replica {
    * uses them before it makes anything, and restores those that do not work like missing ones.
    */
   readonly doubted?: ReadonlySet<ObjectId> | 'everything';
+  /**
+   * The partition was out of the group for a while, or its token was made anew. An object that looks like a missing one
+   * of the group may then be anybody's.
+   */
+  readonly isReturned?: boolean;
   /** @throws GENERATION_UNKNOWN */
   readonly blobOf: (sha256: string) => Uint8Array;
 }
@@ -153,11 +158,13 @@ async function findUnsound(options: ApplyOptions, domainKey: Handle): Promise<Se
  * of the restored key.
  */
 async function findDamaged(
-  { provider, memory, previous }: ApplyOptions,
+  { provider, keyring, memory, previous, isReturned = false }: ApplyOptions,
   stale: readonly Entry[],
 ): Promise<{ objectId: ObjectId; handle: Handle }[]> {
-  if (memory.unaccounted.length === 0) return [];
-  const applied = new Set(previous.flatMap(({ generation }) => generation.entries.map(({ objectId }) => objectId)));
+  if (memory.unaccounted.length === 0 || isReturned) return [];
+  // A token without the domain key of a generation is not the one that it was applied in.
+  const here = previous.filter((sealed) => hasDomainKeyOf(keyring, sealed));
+  const applied = new Set(here.flatMap(({ generation }) => generation.entries.map(({ objectId }) => objectId)));
   const missing = stale.filter(({ objectId }) => applied.has(objectId) && !memory.known.has(objectId));
   if (missing.length === 0) return [];
   const free = (await provider.read(memory.unaccounted)).filter((object) => object !== undefined);

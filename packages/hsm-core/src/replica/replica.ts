@@ -113,6 +113,13 @@ export interface Replica {
   readonly checkFence: () => void;
 }
 
+export function hasDomainKeyOf(keyring: Keyring, { generation }: SealedGeneration): boolean {
+  const { group, domainKeyVersion, domainKeyCheckTag } = generation;
+  return keyring
+    .domainKeys(group)
+    .some(({ version, checkTag }) => version === domainKeyVersion && bytesEqual(checkTag, domainKeyCheckTag));
+}
+
 /** The domain key that sealed the generation. @throws DOMAIN_KEY_MISSING, even if the same version is another key */
 export function domainKeyOf(keyring: Keyring, { generation }: SealedGeneration): Handle {
   const { group, domainKeyVersion, domainKeyCheckTag } = generation;

@@ -60,7 +60,7 @@ export function acceptDeleted({
     const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
     const chosen = chooseObjects(undecided, objectIds, { list: LIST });
     open.journal.decisions.accept(
-      group,
+      open.seat,
       chosen.map(({ objectId }) => objectId),
     );
     return chosen;
@@ -118,7 +118,7 @@ export function restoreDeleted({
     } finally {
       await provider.close();
     }
-    journal.decisions.setRestored(group, [...wanted]);
+    journal.decisions.setRestored(seat, [...wanted]);
     return chosen;
   });
 }
@@ -209,9 +209,9 @@ function replicaOf({
     // With every captured object known, another key of the same names is not taken for a damaged one.
     previous: [open.newest],
     journal: {
-      openIntents: () => open.journal.intents.open(group),
-      begin: (intents) => open.journal.intents.begin(group, intents),
-      commit: (_digest, objectIds) => open.journal.intents.end(group, objectIds),
+      openIntents: () => open.journal.intents.open(open.seat),
+      begin: (intents) => open.journal.intents.begin(open.seat, intents),
+      commit: (_digest, objectIds) => open.journal.intents.end(open.seat, objectIds),
     },
     checkFence: () => {},
   };

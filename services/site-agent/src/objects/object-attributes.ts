@@ -41,17 +41,15 @@ export async function attributesHere(
     const { journal, store } = memory;
     const identity = journal.identities.of(name);
     const seat = journal.tenure.seats().find(({ serial }) => serial === identity?.serial);
-    const digest = seat && journal.heads.of(seat.group, seat.role === 'active' ? 'captured' : 'applied');
+    const digest = seat && journal.heads.of(seat, seat.role === 'active' ? 'captured' : 'applied');
     if (seat === undefined || digest === undefined)
       throw new AntipodeError(
         'NOT_FOUND',
         seat === undefined ? `partition ${name} has no seat in a group` : `group ${seat.group} has no generation here`,
         { details: { partition: name } },
       );
-    const lost = new Map(
-      journal.findings.notCarried(seat.group).map(({ objectId, attributes }) => [objectId, attributes]),
-    );
-    const untried = Map.groupBy(journal.findings.untried(seat.group), ({ objectId }) => objectId);
+    const lost = new Map(journal.findings.notCarried(seat).map(({ objectId, attributes }) => [objectId, attributes]));
+    const untried = Map.groupBy(journal.findings.untried(seat), ({ objectId }) => objectId);
     const isSource = seat.role === 'active';
     const { entries } = (await store.open(digest)).generation;
     const objects = entries.map((entry) => ({

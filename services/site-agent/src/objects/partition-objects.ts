@@ -101,7 +101,7 @@ export function listObjects(
 
 export async function objectsOf(listed: ListedPartition): Promise<PartitionObjects> {
   const { settings, seat, journal, store } = listed;
-  const newest = await newestSealed(listed, seat.group);
+  const newest = await newestSealed(listed, seat);
   const inToken = seat.role === 'active' ? await ofActive(listed, newest) : await ofOther(listed, newest);
   const shown = new Map(inToken.map((one) => [one.objectId, one]));
   const sealed =
@@ -133,16 +133,16 @@ async function ofActive(listed: ListedPartition, newest: SealedGeneration | unde
   const { group } = seat;
   const { decisions, findings } = journal;
   const filter = withRulesOfSite(decisions.filter(group) ?? NO_FILTER, settings);
-  const refused = new Map(findings.refused(group).map((one) => [one.objectId, one.returnValue || one.code]));
+  const refused = new Map(findings.refused(seat).map((one) => [one.objectId, one.returnValue || one.code]));
   const preview = await previewCapture({
     ...optionsFor(listed, newest),
     filter,
     unrestored: new Set(refused.keys()),
-    hasRestored: hasRestored(journal, group),
-    accepted: decisions.accepted(group),
-    restored: decisions.restored(group),
+    hasRestored: hasRestored(journal, seat),
+    accepted: decisions.accepted(seat),
+    restored: decisions.restored(seat),
   });
-  const held = new Map(decisions.held(group).map(({ objectId, reason }) => [objectId, reason]));
+  const held = new Map(decisions.held(seat).map(({ objectId, reason }) => [objectId, reason]));
   return [
     ...withRules(preview, filter),
     ...preview.gone.map((entry): ListedObject => {
@@ -193,7 +193,7 @@ async function ofOther(listed: ListedPartition, newest: SealedGeneration | undef
   const known = await withDivergent(listed, newest);
   const { objects, gone } = await recogniseObjects({ ...optionsFor(listed, known?.sealed), filter: NO_FILTER });
   const buried = new Set(known?.sealed.generation.tombstones.map(({ entry }) => entry.objectId));
-  const refused = new Map(findings.refused(seat.group).map((one) => [one.objectId, one.returnValue || one.code]));
+  const refused = new Map(findings.refused(seat).map((one) => [one.objectId, one.returnValue || one.code]));
   const isDivergent = (objectId: string): boolean => known?.divergent.has(objectId) === true;
   const stateOf = (before: Entry | undefined): ObjectState => {
     if (before === undefined) return 'unaccounted';
@@ -223,7 +223,7 @@ async function withDivergent(
   ]);
   const entries: Entry[] = [];
   const opened = new Map<string, SealedGeneration>();
-  for (const { objectId, digest } of journal.findings.divergent(seat.group)) {
+  for (const { objectId, digest } of journal.findings.divergent(seat)) {
     if (named.has(objectId) || !(await store.isSound(digest))) continue;
     const other = opened.get(digest) ?? (await store.open(digest));
     opened.set(digest, other);

@@ -9,6 +9,7 @@ import { openSiteMemory, type SiteMemory } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
 import { burialKey } from '../storage/journal/collection.ts';
+import type { PartitionOf } from '../storage/journal/line.ts';
 import type { Seat } from '../storage/journal/tenure.ts';
 import { type SiteObject, siteObject } from './site-object.ts';
 
@@ -53,7 +54,7 @@ export async function useGroup<T>(
     const seat = memory.journal.tenure.seat(group);
     if (seat === undefined)
       throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
-    const newest = await newestSealed(memory, group);
+    const newest = await newestSealed(memory, seat);
     if (newest === undefined)
       throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
         details: { group },
@@ -67,10 +68,13 @@ export async function useGroup<T>(
 type Records = Pick<SiteMemory, 'journal' | 'store'>;
 
 /** The newest generation that was captured or applied here. */
-export async function newestSealed({ journal, store }: Records, group: string): Promise<SealedGeneration | undefined> {
+export async function newestSealed(
+  { journal, store }: Records,
+  seat: PartitionOf,
+): Promise<SealedGeneration | undefined> {
   const heads: SealedGeneration[] = [];
   for (const kind of ['captured', 'applied'] as const) {
-    const digest = journal.heads.of(group, kind);
+    const digest = journal.heads.of(seat, kind);
     if (digest !== undefined) heads.push(await store.open(digest));
   }
   return heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1))[0];
@@ -87,13 +91,13 @@ export function deletedIn(
   { journal, store, seat, newest: { generation }, asides }: Omit<GroupHere, 'clock'>,
   group: string,
 ): DeletedObject[] {
-  const accepted = journal.decisions.accepted(group);
+  const accepted = journal.decisions.accepted(seat);
   const runningMs = journal.collection.runningMs;
   const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
   // If another member has become active since, the capture that was held here does not wait for anything any more.
   const held = new Map(
-    seat.role === 'active' ? journal.decisions.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
+    seat.role === 'active' ? journal.decisions.held(seat).map(({ objectId, reason }) => [objectId, reason]) : [],
   );
   const changed = changedOf(generation);
   const undecided = [...new Set([...held.keys(), ...changed])].flatMap((objectId): DeletedObject[] => {

@@ -9,15 +9,36 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Partition } from '../partition/partition.ts';
 import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, type Site, seatOf } from '../site.ts';
+import type { PartitionOf } from '../storage/journal/line.ts';
+import type { Seat } from '../storage/journal/tenure.ts';
+
+interface TouchedObjects {
+  readonly digest: string;
+  readonly objectIds: readonly string[];
+  readonly failed?: ReadonlySet<string>;
+}
 
 /**
- * For each group, the objects of its staged generation that verify.ts must use, and those that failed there, for the
- * next apply. This is in memory only: after a restart, verify.ts uses every object.
+ * For each partition in its group, the objects of its staged generation that verify.ts must use, and those that failed
+ * there, for the next apply. This is in memory only: after a restart, verify.ts uses every object.
  */
-export type Touched = Map<
-  string,
-  { readonly digest: string; readonly objectIds: readonly string[]; readonly failed?: ReadonlySet<string> }
->;
+export class Touched {
+  readonly #objects = new Map<string, TouchedObjects>();
+
+  of(seat: PartitionOf): TouchedObjects | undefined {
+    return this.#objects.get(keyOf(seat));
+  }
+
+  set(seat: PartitionOf, objects: TouchedObjects): void {
+    this.#objects.set(keyOf(seat), objects);
+  }
+
+  delete(seat: PartitionOf): void {
+    this.#objects.delete(keyOf(seat));
+  }
+}
+
+const keyOf = ({ group, serial }: PartitionOf): string => JSON.stringify([group, serial]);
 
 export async function apply(
   site: Site,
@@ -30,9 +51,11 @@ export async function apply(
   const { journal, transfer } = site;
   const { seat, partition } = seatOf(site, group);
   const digest = digestOf(request.generation);
-  const mayAct = (): void => void site.authority.asStandby(fence);
+  const mayAct = (): void => void site.authority.asStandby({ ...fence, serial: seat.serial });
   mayAct();
-  if (journal.heads.of(group, 'applied') === digest && !restoresMore(site, group, partition)) {
+  // Nobody has watched the partition while it was out of the group: everything in it is looked at and used again.
+  const hasLeft = journal.heads.hasLeft(seat);
+  if (journal.heads.of(seat, 'applied') === digest && !hasLeft && !restoresMore(site, seat, partition)) {
     return {
       appliedObjects: 0,
       pulledBlobs: 0,
@@ -52,9 +75,10 @@ export async function apply(
         inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
           mayAct();
           const { generation } = pulled.sealed;
-          await requireNewer(site, pulled.sealed);
-          const proved = journal.heads.of(group, 'applied');
-          const unexplained = await UnexplainedObjects.before(site, open, group);
+          await requireNewer(site, seat, pulled.sealed);
+          if (hasLeft) open.replica.forget();
+          const proved = hasLeft ? undefined : journal.heads.of(seat, 'applied');
+          const unexplained = await UnexplainedObjects.before(site, open, seat);
           const result = await applyGeneration({
             provider: open.provider,
             keyring: open.keyring,
@@ -64,17 +88,18 @@ export async function apply(
             previous: unexplained.previous,
             proved: proved === undefined ? undefined : await site.store.open(proved),
             // Nothing counts as applied where a scrub or a proof has found damage: then all that is here is used first.
-            doubted: proved === undefined ? 'everything' : (touched.get(group)?.failed ?? new Set()),
+            doubted: proved === undefined ? 'everything' : (touched.of(seat)?.failed ?? new Set()),
+            isReturned: hasLeft,
             blobOf: (sha256) => site.store.blob(sha256),
-            journal: journal.intents.ofApply(group),
+            journal: journal.intents.ofApply(seat),
             checkFence: mayAct,
           });
           open.captures.forget();
-          noteRefused(site, pulled.sealed, result.refused);
-          const before = touched.get(group);
+          noteRefused(site, seat, { ...pulled.sealed, refused: result.refused });
+          const before = touched.of(seat);
           const objectIds =
             before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
-          touched.set(group, { digest, objectIds });
+          touched.set(seat, { digest, objectIds });
           const { divergent, unaccounted } = await unexplained.after(pulled.sealed);
           if (result.applied.length > 0 || pulled.blobs > 0) {
             site.log.info('generation restored', {
@@ -102,8 +127,9 @@ export async function apply(
 }
 
 /** Whether the security officer has trusted the newest domain key here since keys were left out for that. */
-function restoresMore({ journal }: Site, group: string, { serial = '', trusted }: Partition): boolean {
-  if (!journal.findings.refused(group).some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
+function restoresMore({ journal }: Site, seat: Seat, { trusted }: Partition): boolean {
+  const { group, serial } = seat;
+  if (!journal.findings.refused(seat).some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
   const versions = journal.domainKeys.of(serial).flatMap((key) => (key.group === group ? [key.version] : []));
   return trusted.some((key) => key.group === group && key.version === Math.max(...versions));
 }
@@ -114,14 +140,14 @@ function restoresMore({ journal }: Site, group: string, { serial = '', trusted }
  */
 function noteRefused(
   { journal, log }: Site,
-  { generation }: SealedGeneration,
-  refused: readonly RefusedObject[],
+  seat: Seat,
+  { generation, refused }: SealedGeneration & { refused: readonly RefusedObject[] },
 ): void {
   const { group, number } = generation;
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
-  const known = new Set(journal.findings.refused(group).map(({ objectId, code }) => `${objectId} ${code}`));
+  const known = new Set(journal.findings.refused(seat).map(({ objectId, code }) => `${objectId} ${code}`));
   journal.findings.setRefused(
-    group,
+    seat,
     refused.map(({ objectId, code, returnValue = '' }) => ({
       objectId,
       kind: kindOf(entries.get(objectId)!),
@@ -138,10 +164,10 @@ function noteRefused(
  * A late order must not replace a newer generation with an older one, even if the newer one has not been read back yet.
  * @throws GENERATION_NOT_NEWER
  */
-async function requireNewer(site: Site, { generation, digest }: SealedGeneration): Promise<void> {
+async function requireNewer(site: Site, seat: Seat, { generation, digest }: SealedGeneration): Promise<void> {
   const { group, epoch, number } = generation;
   for (const kind of ['applied', 'staged'] as const) {
-    const head = await headOf(site, group, kind);
+    const head = await headOf(site, seat, kind);
     if (head === undefined || head.digest === digest || isNewer(generation, head)) continue;
     throw new AntipodeError(
       'GENERATION_NOT_NEWER',

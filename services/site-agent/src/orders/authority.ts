@@ -17,7 +17,10 @@ export interface AuthorityPorts {
   readonly leases: Pick<LeaseKeeper, 'check'>;
 }
 
-export type Tenure = Pick<Fence, 'group' | 'epoch' | 'owner'>;
+export interface Tenure extends Pick<Fence, 'group' | 'epoch' | 'owner'> {
+  /** The partition that an order has begun to work on: the seat may have gone to another one since. */
+  readonly serial?: string;
+}
 
 export class Authority {
   readonly #ports: AuthorityPorts;
@@ -78,9 +81,13 @@ export class Authority {
     return seat;
   }
 
-  #seat({ group }: Tenure): Seat {
+  #seat({ group, serial }: Tenure): Seat {
     const seat = this.#ports.tenure.seat(group);
-    if (seat !== undefined) return seat;
+    if (seat !== undefined && seat.serial === (serial ?? seat.serial)) return seat;
+    if (seat !== undefined)
+      throw new AntipodeError('ROLE_REFUSED', `partition ${seat.serial} has the seat in group ${group} now`, {
+        details: { group, serial: seat.serial },
+      });
     throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
   }
 

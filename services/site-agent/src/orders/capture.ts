@@ -7,6 +7,7 @@ import { afterCapture, countedByName } from '../partition/not-carried.ts';
 import { withRulesOfSite } from '../partition/object-filter.ts';
 import { newestHere, refusedAt, type Site, seatOf } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
+import type { PartitionOf } from '../storage/journal/line.ts';
 import { refOf } from './generation-ref.ts';
 
 export async function capture(
@@ -17,19 +18,19 @@ export async function capture(
   const fence = fenceOf(request);
   const { group, epoch, requestId } = fence;
   const { journal, store } = site;
-  const { partition } = seatOf(site, group);
-  const mayAct = (): void => void site.authority.asActive(fence);
+  const { seat, partition } = seatOf(site, group);
+  const mayAct = (): void => void site.authority.asActive({ ...fence, serial: seat.serial });
   mayAct();
   await site.mender.mend(group, { signal });
   return partition.use(
     (open) =>
       inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
         mayAct();
-        const head = await newestHere(site, group);
+        const head = await newestHere(site, seat);
         requireNoOlderKey(head, request);
         requireFreeNumber(head, request);
         const previous = head && (await store.open(head.digest));
-        const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? [], {
+        const rules = site.deletions.rules(seat, request, previous?.generation.tombstones ?? [], {
           isAcknowledged: (one) => site.retention.isAcknowledged(group, { epoch: one.epoch, number: one.generation }),
         });
         const filter = filterRules(request.filter);
@@ -46,13 +47,13 @@ export async function capture(
           domainKeyVersion: request.domainKeyVersion,
           previous,
           filter: withRulesOfSite(filter, partition.settings),
-          unrestored: refusedAt(site, group),
+          unrestored: refusedAt(site, seat),
           lost: new Set(await store.unsound(store.damaged)),
-          hasRestored: site.deletions.hasRestored(group),
+          hasRestored: site.deletions.hasRestored(seat),
           ...rules,
           checkFence: mayAct,
         });
-        if (held !== undefined) throw heldBack(site, { group, ...held, of: previous?.generation.entries.length ?? 0 });
+        if (held !== undefined) throw heldBack(site, seat, { ...held, of: previous?.generation.entries.length ?? 0 });
         open.replica.forget();
         const newest = sealed ?? previous;
         if (newest === undefined)
@@ -65,7 +66,7 @@ export async function capture(
             await store.put(sealed);
           });
           mayAct();
-          journal.heads.set(group, 'captured', sealed.digest);
+          journal.heads.setCaptured(seat, sealed.digest);
           const { number, entries, uncaptured } = sealed.generation;
           site.log.info('generation captured', {
             group,
@@ -77,16 +78,17 @@ export async function capture(
             uncaptured: uncaptured.length,
           });
         }
-        site.deletions.release(group, rules);
-        noteNotCarried(site, { group, read: notCarried, entries: newest.generation.entries });
+        site.deletions.release(seat, rules);
+        noteNotCarried(site, seat, { read: notCarried, entries: newest.generation.entries });
         // Somebody may have brought here by hand what could not be restored.
         const here = new Set(open.captures.of(newest.digest)?.objectIds.values());
-        const refused = journal.findings.refused(group);
+        const refused = journal.findings.refused(seat);
         const still = refused.filter(({ objectId }) => !here.has(objectId));
-        if (still.length < refused.length) journal.findings.setRefused(group, still);
+        if (still.length < refused.length) journal.findings.setRefused(seat, still);
         // The active member's own generation accounts for everything that is in its partition.
-        const { divergent, unaccounted } = seatOf(site, group).seat;
-        if (divergent + unaccounted > 0) journal.findings.setUnexplained(group, { divergent: [], unaccounted: 0 });
+        const now = journal.tenure.seat(group);
+        if (now !== undefined && now.divergent + now.unaccounted > 0)
+          journal.findings.setUnexplained(seat, { divergent: [], unaccounted: 0 });
         span.setAttribute('antipode.sealed_objects', sealedObjects);
         return {
           generation: refOf(newest),
@@ -105,20 +107,27 @@ export async function capture(
  */
 function noteNotCarried(
   { journal, log }: Site,
-  { group, ...capture }: { group: string } & Omit<Parameters<typeof afterCapture>[0], 'before'>,
+  seat: PartitionOf,
+  capture: Omit<Parameters<typeof afterCapture>[0], 'before'>,
 ): void {
-  const after = afterCapture({ before: journal.findings.notCarried(group), ...capture });
+  const after = afterCapture({ before: journal.findings.notCarried(seat), ...capture });
   if (after === undefined) return;
-  journal.findings.setNotCarried(group, after);
-  log.warn('some attributes reach no replica', { group, objects: after.length, attributes: countedByName(after) });
+  journal.findings.setNotCarried(seat, after);
+  log.warn('some attributes reach no replica', {
+    group: seat.group,
+    objects: after.length,
+    attributes: countedByName(after),
+  });
 }
 
 /** Before anything is changed: the generations stay as they are until an operator has decided. */
 function heldBack(
   site: Site,
-  { group, losses, limit, of }: { group: string; losses: readonly Loss[]; limit: number; of: number },
+  seat: PartitionOf,
+  { losses, limit, of }: { losses: readonly Loss[]; limit: number; of: number },
 ): AntipodeError {
-  site.deletions.hold(group, losses);
+  const { group } = seat;
+  site.deletions.hold(seat, losses);
   const reasons = [...Map.groupBy(losses, ({ reason }) => reason)].map(([reason, some]) => `${reason} ${some.length}`);
   const details = { group, objects: losses.length, of, limit };
   const replaced = losses.filter(({ reason }) => reason === 'replaced').length;

@@ -76,9 +76,9 @@ const messageOf = (error: AntipodeError | undefined): string => error?.message.r
 
 /** After a start, nothing is known of the heads but their digests. */
 export async function openHeads({ journal, store }: Site): Promise<void> {
-  for (const { group } of journal.tenure.seats()) {
+  for (const seat of journal.tenure.seats()) {
     for (const kind of HEADS) {
-      const digest = journal.heads.of(group, kind);
+      const digest = journal.heads.of(seat, kind);
       if (digest !== undefined) await store.isSound(digest);
     }
   }
@@ -88,7 +88,7 @@ export async function openHeads({ journal, store }: Site): Promise<void> {
 export function memberState(site: Site, seat: Seat) {
   const { journal, leases } = site;
   const fence = journal.tenure.fence(seat.group);
-  const [captured, applied] = [headRef(site, seat.group, 'captured'), headRef(site, seat.group, 'applied')];
+  const [captured, applied] = [headRef(site, seat, 'captured'), headRef(site, seat, 'applied')];
   const versions = journal.domainKeys.of(seat.serial).filter(({ group }) => group === seat.group);
   return {
     group: seat.group,
@@ -97,22 +97,23 @@ export function memberState(site: Site, seat: Seat) {
     epoch: fence?.epoch ?? 0n,
     epochOwner: fence?.owner ?? '',
     ...(captured.ref === undefined ? {} : { captured: captured.ref }),
-    ...(applied.ref === undefined ? {} : { applied: applied.ref }),
+    // After it has left the group and come back, it has nothing until that is proved again.
+    ...(applied.ref === undefined || journal.heads.hasLeft(seat) ? {} : { applied: applied.ref }),
     domainKeyVersion: Math.max(0, ...versions.map(({ version }) => version)),
     leaseRemainingMs: BigInt(
       Math.floor(seat.role === 'active' && fence !== undefined ? leases.remainingMs(seat.group, fence.epoch) : 0),
     ),
     unaccountedObjects: seat.unaccounted,
     divergentObjects: seat.divergent,
-    namesakeObjects: seat.role === 'standby' ? journal.findings.namesakes(seat.group) : 0,
-    heldObjects: seat.role === 'active' ? journal.decisions.held(seat.group).length : 0,
-    ...refusedObjects(site, seat.group),
-    ...(seat.role === 'active' ? notCarriedObjects(site, seat.group) : {}),
+    namesakeObjects: seat.role === 'standby' ? journal.findings.namesakes(seat) : 0,
+    heldObjects: seat.role === 'active' ? journal.decisions.held(seat).length : 0,
+    ...refusedObjects(site, seat),
+    ...(seat.role === 'active' ? notCarriedObjects(site, seat) : {}),
   };
 }
 
-function notCarriedObjects({ journal }: Site, group: string) {
-  const objects = journal.findings.notCarried(group);
+function notCarriedObjects({ journal }: Site, seat: Seat) {
+  const objects = journal.findings.notCarried(seat);
   const { first, weighty } = weightiestFirst(objects);
   return {
     notCarried: first
@@ -123,8 +124,8 @@ function notCarriedObjects({ journal }: Site, group: string) {
   };
 }
 
-function refusedObjects({ journal }: Site, group: string) {
-  const refused = journal.findings.refused(group);
+function refusedObjects({ journal }: Site, seat: Seat) {
+  const refused = journal.findings.refused(seat);
   return { refused: refused.slice(0, REFUSED_TOLD_MAX), refusedObjects: refused.length };
 }
 
@@ -138,16 +139,16 @@ const REFUSED_TOLD_MAX = 100;
 function troubleOf(site: Site, seats: readonly Seat[], serial: string | undefined): AntipodeError | undefined {
   const heads = seats
     .filter((seat) => seat.serial === serial)
-    .flatMap(({ group }) => HEADS.map((kind) => headRef(site, group, kind)));
+    .flatMap((seat) => HEADS.map((kind) => headRef(site, seat, kind)));
   return heads.find(({ error }) => error !== undefined)?.error;
 }
 
 function headRef(
   { journal, store }: Site,
-  group: string,
+  seat: Seat,
   kind: (typeof HEADS)[number],
 ): { readonly ref?: ReturnType<typeof briefRefOf>; readonly error?: AntipodeError } {
-  const digest = journal.heads.of(group, kind);
+  const digest = journal.heads.of(seat, kind);
   const known = digest === undefined ? undefined : store.knownSummary(digest);
   if (known === undefined) return {};
   return known instanceof AntipodeError ? { error: known } : { ref: briefRefOf(known) };

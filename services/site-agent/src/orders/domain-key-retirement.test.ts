@@ -163,7 +163,7 @@ describe('keeps everything', () => {
       'while an apply was cut short',
       'cut short',
       () =>
-        b.site.journal.intents.begin(GROUP, [
+        b.site.journal.intents.begin({ group: GROUP, serial: 'b-1' }, [
           {
             objectId: '00',
             objectClass: 'secret-key',
@@ -173,16 +173,23 @@ describe('keeps everything', () => {
           },
         ]),
     ],
-    ['while a generation is staged', 'not read back', () => b.site.journal.heads.set(GROUP, 'staged', old[0]!.digest)],
+    [
+      'while a generation is staged',
+      'not read back',
+      () => b.site.journal.heads.set({ group: GROUP, serial: 'b-1' }, 'staged', old[0]!.digest),
+    ],
     ['while a member is fenced', 'fenced', () => b.site.journal.tenure.setSeat(GROUP, 'b-1', 'fenced')],
     [
       'where a divergent object is of a generation that is not here',
       'not in its store',
       () =>
-        b.site.journal.findings.setUnexplained(GROUP, {
-          divergent: [{ objectId: '01', digest: old[0]!.digest }],
-          unaccounted: 0,
-        }),
+        b.site.journal.findings.setUnexplained(
+          { group: GROUP, serial: 'b-1' },
+          {
+            divergent: [{ objectId: '01', digest: old[0]!.digest }],
+            unaccounted: 0,
+          },
+        ),
     ],
     [
       'where what was set aside is not here',
@@ -192,9 +199,16 @@ describe('keeps everything', () => {
     [
       'while a capture is held',
       'held',
-      () => b.site.journal.decisions.setHeld(GROUP, [{ objectId: '02', reason: 'gone' } as never]),
+      () =>
+        b.site.journal.decisions.setHeld({ group: GROUP, serial: 'b-1' }, [
+          { objectId: '02', reason: 'gone' } as never,
+        ]),
     ],
-    ['without a generation', 'no readable generation', () => b.site.journal.heads.drop(GROUP, 'applied')],
+    [
+      'without a generation',
+      'no readable generation',
+      () => b.site.journal.heads.drop({ group: GROUP, serial: 'b-1' }, 'applied'),
+    ],
   ];
   it.each(cases)('%s', async (_what, reason, arrange) => {
     arrange();

@@ -185,21 +185,26 @@ function needs(
 /** Work that is not finished here, and may need any version. */
 function underWay({ journal }: Site, { group, serial }: { group: string; serial: string }): string | undefined {
   if (journal.tenure.quarantine(group) !== undefined) return 'this site is in quarantine';
-  if (journal.tenure.seat(group)?.role === 'fenced') return 'this member is fenced';
-  const [staged, applied] = [journal.heads.of(group, 'staged'), journal.heads.of(group, 'applied')];
-  if (staged !== undefined && staged !== applied && journal.tenure.seat(group)?.role === 'standby')
-    return 'a generation has been restored and not read back';
-  if (journal.intents.open(group).length > 0) return 'an apply was cut short';
-  if (journal.decisions.held(group).length > 0) return 'a capture is held until an operator decides';
+  const seat = journal.tenure.seat(group);
+  if (seat !== undefined) {
+    if (seat.role === 'fenced') return 'this member is fenced';
+    const [staged, applied] = [journal.heads.of(seat, 'staged'), journal.heads.of(seat, 'applied')];
+    if (staged !== undefined && staged !== applied && seat.role === 'standby')
+      return 'a generation has been restored and not read back';
+    if (journal.heads.hasLeft(seat)) return 'the partition has come back to the group, and is not proved yet';
+    if (journal.intents.open(seat).length > 0) return 'an apply was cut short';
+    if (journal.decisions.held(seat).length > 0) return 'a capture is held until an operator decides';
+  }
   return journal.drills.open(serial) === undefined ? undefined : 'a drill has not ended';
 }
 
 /** Why manifests in the store need a version. A manifest that is missing or cannot be read may name any version. */
 function inStore({ journal, store }: Site, group: string): (version: number) => string | undefined {
   const all = (why: string) => (): string => why;
+  const seat = journal.tenure.seat(group);
   const named = [
-    ...KINDS.flatMap((kind) => journal.heads.of(group, kind) ?? []),
-    ...journal.findings.divergent(group).map(({ digest }) => digest),
+    ...(seat === undefined ? [] : KINDS.flatMap((kind) => journal.heads.of(seat, kind) ?? [])),
+    ...(seat === undefined ? [] : journal.findings.divergent(seat).map(({ digest }) => digest)),
     ...journal.decisions.asides(group),
   ];
   if (named.some((digest) => !store.has(digest))) return all('a generation in use by this member is not in its store');
@@ -238,13 +243,14 @@ const nameOf = ({ epoch, number }: Pick<GenerationSummary, 'epoch' | 'number'>):
  * known to be whole.
  */
 function newestOf({ journal, store }: Site, group: string): GenerationSummary | undefined {
+  const seat = journal.tenure.seat(group);
   const digests =
-    journal.tenure.seat(group) === undefined
+    seat === undefined
       ? store
           .list(group)
           .slice(0, 1)
           .map(({ digest }) => digest)
-      : [journal.heads.of(group, 'captured'), journal.heads.of(group, 'applied')].filter(
+      : [journal.heads.of(seat, 'captured'), journal.heads.of(seat, 'applied')].filter(
           (digest) => digest !== undefined,
         );
   const summaries = digests.map((digest) => store.knownSummary(digest));

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { GROUP, TwoSites } from '../testing/two-sites.ts';
-import { canonicalJson } from './drill.ts';
+import { canonicalJson, endStrayDrills } from './drill.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
@@ -59,6 +59,22 @@ describe('a drill', () => {
     expect(secrets.length).toBeGreaterThan(0);
     expect(objects).toMatchObject({ usesNotExercised: secrets.length });
     expect(objects.notExercised).toEqual(secrets.map(({ objectId }) => ({ objectId, uses: ['derive'] })));
+  });
+
+  it('that was cut short ends with the agent where its partition is not scratch any more', () => {
+    const { journal, log } = b.site;
+    const role = { scratch: 'scratch', member: 'member' } as const;
+    for (const name of Object.keys(role)) {
+      const record = { serial: `serial of ${name}`, ckaId: new Uint8Array(1), publicHalf: new Uint8Array(1) };
+      journal.identities.add(name, record);
+      journal.drills.begin(record.serial, 'd1');
+    }
+    const settings = Object.entries(role).map(([name, role]) => ({ name, role }));
+    endStrayDrills({ settings: [...settings, { name: 'never initialised', role: 'member' }], journal, log });
+    expect([journal.drills.open('serial of scratch'), journal.drills.open('serial of member')]).toEqual([
+      'd1',
+      undefined,
+    ]);
   });
 
   it.each(['b-1', 'b-9', ''])('opens no partition that is not declared as scratch: %j', async (serial) => {

@@ -8,6 +8,7 @@ import { emptyScratch, lookIntoScratch, type Rehearsal, rehearse } from '@antipo
 import { type DrillRequest, type DrillResponseSchema, digestOf, fenceOf, proofSummary } from '@antipode/protocol';
 import { AntipodeError, hasCode, hex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { PartitionSettings } from '../config.ts';
 import type { OpenPartition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
 
@@ -33,6 +34,16 @@ export async function drill(
       { details: { serial: request.scratchSerial } },
     );
   }
+  const seat = site.journal.tenure.seats().find(({ serial }) => serial === request.scratchSerial);
+  if (seat !== undefined)
+    throw new AntipodeError(
+      'SCRATCH_REFUSED',
+      `partition ${request.scratchSerial} has the seat of this site in group ${seat.group}`,
+      {
+        details: { serial: request.scratchSerial, group: seat.group },
+        hint: `Remove this site from group ${seat.group} first, or declare the partition as a member again.`,
+      },
+    );
   const startedMs = clock.wallMs();
   const pullStartMs = clock.monotonicMs();
   const { sealed } = await transfer.pull({
@@ -165,6 +176,8 @@ async function inScratch(
       drill: drillId,
       objects: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),
     });
+  // Whatever it once held as a member is not in it any more.
+  journal.tenure.forgetPartition(serial);
   journal.drills.begin(serial, drillId, strangers);
   try {
     const rehearsal = await work();
@@ -176,6 +189,28 @@ async function inScratch(
       hasCode(thrown, 'SCRATCH_REFUSED') || (await emptyScratch({ ...open, strangers }).catch(() => false));
     if (isOver) journal.drills.end(serial);
     throw thrown;
+  }
+}
+
+/**
+ * A drill that was cut short owns everything in its partition until the next drill. It ends where the partition is not
+ * declared as scratch any more: what is made there from now on is no drill's, even if it is scratch again one day.
+ */
+export function endStrayDrills({
+  settings,
+  journal,
+  log,
+}: Pick<Site, 'journal' | 'log'> & { settings: readonly Pick<PartitionSettings, 'name' | 'role'>[] }): void {
+  for (const { name, role } of settings) {
+    const serial = journal.identities.of(name)?.serial;
+    const drill = serial === undefined || role === 'scratch' ? undefined : journal.drills.open(serial);
+    if (serial === undefined || drill === undefined) continue;
+    journal.drills.end(serial);
+    log.warn('a drill was cut short in a partition that is not scratch any more; it may have left objects', {
+      partition: name,
+      serial,
+      drill,
+    });
   }
 }
 

@@ -113,7 +113,7 @@ describe('a capture', () => {
     const { digest } = await sites.captured();
     a.stop();
     await a.start();
-    expect(a.site.journal.heads.of(GROUP, 'captured')).toBe(digest);
+    expect(a.site.journal.heads.of({ group: GROUP, serial: 'a-1' }, 'captured')).toBe(digest);
     expect((await a.site.store.open(digest)).generation.entries).toHaveLength(2);
   });
 
@@ -129,7 +129,7 @@ describe('a capture', () => {
     const under = (domainKeyVersion: number) => a.call('capture', { fence: fence(), domainKeyVersion });
     const { generation } = await under(2);
     expect(await rejection(under(1))).toMatchObject({ code: 'DOMAIN_KEY_RETIRED', details: { version: 1, newest: 2 } });
-    expect(a.site.journal.heads.of(GROUP, 'captured')).toBe(hex(generation!.manifestDigest!));
+    expect(a.site.journal.heads.of({ group: GROUP, serial: 'a-1' }, 'captured')).toBe(hex(generation!.manifestDigest!));
     expect((await under(2)).isNew).toBe(false);
   });
 
@@ -163,7 +163,10 @@ describe('a capture', () => {
     a.member.hsm.addSecret('new');
     a.member.hsm.onInventory = () => happen();
     expect((await rejection(sites.capture(a))).code).toBe(code);
-    expect([a.site.journal.heads.of(GROUP, 'captured'), a.site.store.list(GROUP).length]).toEqual([digest, 1]);
+    expect([
+      a.site.journal.heads.of({ group: GROUP, serial: 'a-1' }, 'captured'),
+      a.site.store.list(GROUP).length,
+    ]).toEqual([digest, 1]);
   });
 
   it('reports nothing, not even that nothing is new, when a higher epoch arrives before its turn', async () => {
@@ -187,7 +190,7 @@ describe('a capture', () => {
       fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     };
     expect((await rejection(sites.capture(a))).code).toBe('EPOCH_STALE');
-    expect(journal.heads.of(GROUP, 'captured')).toBe(digest);
+    expect(journal.heads.of({ group: GROUP, serial: 'a-1' }, 'captured')).toBe(digest);
   });
 });
 
@@ -195,14 +198,14 @@ describe('a standby', () => {
   it('pulls, restores, and counts a generation as applied only when it was read back', async () => {
     const ref = await sites.captured();
     expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 2, pulledBlobs: 3 });
-    expect([b.site.journal.heads.of(GROUP, 'staged'), b.site.journal.heads.of(GROUP, 'applied')]).toEqual([
-      ref.digest,
-      undefined,
-    ]);
+    expect([
+      b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'staged'),
+      b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied'),
+    ]).toEqual([ref.digest, undefined]);
     const { contentDigest, proof } = await sites.verify(b, ref);
     expect(hex(contentDigest!)).toBe((await b.site.store.open(ref.digest)).contentDigest);
     expect(proof).toMatchObject({ proved: 2, failed: 0 });
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(ref.digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(ref.digest);
     expect(b.member.hsm.contents()).toEqual(a.member.hsm.contents());
     expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 0, pulledBlobs: 0 });
   });
@@ -232,7 +235,7 @@ describe('a standby', () => {
     b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
     const { contentDigest } = await sites.verify(b, ref);
     expect(hex(contentDigest!)).not.toBe((await b.site.store.open(ref.digest)).contentDigest);
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBeUndefined();
   });
 
   it('no longer counts a proved object as applied when it reads back differently, and makes it again', async () => {
@@ -241,10 +244,10 @@ describe('a standby', () => {
     await sites.verify(b, ref);
     b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
     await b.call('verify', { fence: fence(), generation: ref, everything: true });
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBeUndefined();
     expect((await sites.apply(b, ref)).appliedObjects).toBe(1);
     await sites.verify(b, ref);
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(ref.digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(ref.digest);
     expect(b.member.hsm.labelled('secret').map(({ attributes }) => attributes.decrypt)).toContain(true);
   });
 
@@ -278,14 +281,17 @@ describe('a standby', () => {
     const ref = await sites.captured();
     b.member.hsm.onInventory = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
-    expect([b.member.hsm.contents(), b.site.journal.intents.open(GROUP)]).toEqual([[], []]);
+    expect([b.member.hsm.contents(), b.site.journal.intents.open({ group: GROUP, serial: 'b-1' })]).toEqual([[], []]);
   });
 
   it('restores nothing when a higher epoch arrives while it pulls', async () => {
     const ref = await sites.captured();
     sites.network.wire.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
-    expect([b.member.hsm.contents(), b.site.journal.heads.of(GROUP, 'staged')]).toEqual([[], undefined]);
+    expect([b.member.hsm.contents(), b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'staged')]).toEqual([
+      [],
+      undefined,
+    ]);
   });
 
   it('records nothing as restored when a higher epoch arrives, also when everything is there already', async () => {
@@ -293,7 +299,7 @@ describe('a standby', () => {
     const ref = await sites.captured();
     sites.network.wire.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
-    expect(b.site.journal.heads.of(GROUP, 'staged')).toBeUndefined();
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'staged')).toBeUndefined();
   });
 
   it('refuses a digest that is none', async () => {
@@ -357,7 +363,7 @@ describe('a promotion', () => {
   it('does not end in the role when another generation becomes the newest here while it proves', async () => {
     const prove = b.member.provider.prove.bind(b.member.provider);
     b.member.provider.prove = (...given) => {
-      b.site.journal.heads.set(GROUP, 'applied', 'ab'.repeat(32));
+      b.site.journal.heads.set({ group: GROUP, serial: 'b-1' }, 'applied', 'ab'.repeat(32));
       return prove(...given);
     };
     expect((await rejection(sites.promote(b, ref))).code).toBe('ROLE_REFUSED');
@@ -401,23 +407,26 @@ describe('a role', () => {
     const found = (by = fence(6n)) =>
       a.call('setRole', { fence: by, serial: 'a-1', role: MemberRole.ACTIVE, founding: true });
     tenure.release(GROUP, { epoch: 5n, owner: 'b' }, { deleted: false });
-    expect(heads.of(GROUP, 'captured')).toBeDefined();
+    expect(heads.of({ group: GROUP, serial: 'a-1' }, 'captured')).toBeDefined();
     expect((await rejection(found(fence(5n)))).code).toBe('EPOCH_CONFLICT');
     expect((await rejection(found(fence(4n)))).code).toBe('EPOCH_STALE');
     expect((await rejection(setRole(a, 'a-1', MemberRole.ACTIVE, fence(6n)))).code).toBe('ROLE_REFUSED');
     await found();
-    expect([tenure.seat(GROUP)?.role, heads.of(GROUP, 'captured')]).toEqual(['active', undefined]);
+    expect([tenure.seat(GROUP)?.role, heads.of({ group: GROUP, serial: 'a-1' }, 'captured')]).toEqual([
+      'active',
+      undefined,
+    ]);
   });
 
   it('forgets what it knows of a group that was deleted, and keeps its epoch', async () => {
     await sites.captured();
     const { tenure, heads } = a.site.journal;
     tenure.release(GROUP, { epoch: 5n, owner: 'b' }, { deleted: true });
-    expect([tenure.seat(GROUP), heads.of(GROUP, 'captured'), tenure.fence(GROUP)?.epoch]).toEqual([
-      undefined,
-      undefined,
-      5n,
-    ]);
+    expect([
+      tenure.seat(GROUP),
+      heads.of({ group: GROUP, serial: 'a-1' }, 'captured'),
+      tenure.fence(GROUP)?.epoch,
+    ]).toEqual([undefined, undefined, 5n]);
   });
 
   it('is given to no scratch partition, to no partition twice, and to none that is not here', async () => {

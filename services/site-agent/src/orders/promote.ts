@@ -22,11 +22,11 @@ export async function promote(
   const refuse = (why: string, details: Record<string, string> = {}): never => {
     throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
   };
-  const headsNow = (): string => HEADS.map((kind) => journal.heads.of(group, kind)).join(' ');
+  const headsNow = (): string => HEADS.map((kind) => journal.heads.of(seat, kind)).join(' ');
   /** The heads at the time when the base was found. */
   let heads: string | undefined;
   const mayAct = (): void => {
-    const { role } = site.authority.asSuccessor(fence);
+    const { role } = site.authority.asSuccessor({ ...fence, serial: seat.serial });
     if (role === 'standby' && heads !== undefined && heads !== headsNow())
       refuse('the newest generation here has changed in the meantime');
   };
@@ -35,7 +35,7 @@ export async function promote(
     heads = undefined;
     mayAct();
     const found = headsNow();
-    const newest = await newestHere(site, group);
+    const newest = await newestHere(site, seat);
     // A repeated order meets a member that is active by the first one, and may have captured since.
     const { role } = seatOf(site, group).seat;
     if (role === 'standby' && request.generation !== undefined && newest?.digest !== digestOf(request.generation))
@@ -60,11 +60,11 @@ export async function promote(
                   clock: site.clock,
                   memory: open.replica,
                   target,
-                  previous: await previousOf(site, group),
-                  journal: journal.intents.ofApply(group),
+                  previous: await previousOf(site, seat),
+                  journal: journal.intents.ofApply(seat),
                   checkFence: mayAct,
                   objectIds: 'everything',
-                  refused: refusedAt(site, group),
+                  refused: refusedAt(site, seat),
                 })
               ).proof;
         if (proof.failed > 0) {

@@ -80,7 +80,7 @@ async function newerHead(
   // A standby reads its partition under the domain key of what it holds. Without that key it begins as one that is new.
   const keys = site.journal.domainKeys.of(serial).filter((key) => key.group === group);
   if (role !== 'active' && !keys.some(({ version }) => version === generation.domainKeyVersion)) return undefined;
-  const heads = [await newestHere(site, group), await headOf(site, group, 'staged')];
+  const heads = [await newestHere(site, { group, serial }), await headOf(site, { group, serial }, 'staged')];
   if (heads.some((head) => head !== undefined && !isNewer(generation, head))) return undefined;
   return { kind: role === 'active' ? 'captured' : 'staged', digest: wanted };
 }

@@ -4,7 +4,7 @@ import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { matchFilter } from '../partition/object-filter.ts';
 import { type Site, seatOf } from '../site.ts';
-import { apply, type Touched } from './apply.ts';
+import { apply, Touched } from './apply.ts';
 import { capture } from './capture.ts';
 import { describe, memberState, openHeads } from './describe.ts';
 import { distribute } from './distribution.ts';
@@ -31,7 +31,7 @@ type StartedOrder =
 export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService> {
   const { orders, idle, loopDelay } = site;
   const exchanges = new Exchanges(site);
-  const touched: Touched = new Map();
+  const touched = new Touched();
   /** Waits while another program, such as a backup, holds a lock on the journal. It gives up when the caller does. */
   const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
@@ -131,7 +131,6 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
             details: { group, epoch },
           });
         if (now === undefined && request.founding) site.journal.tenure.found(group);
-        if (isOtherPartition(site, group, request.serial)) site.journal.tenure.found(group);
         site.journal.tenure.setSeat(group, request.serial, role);
         if (role !== 'active') site.leases.revoke(group);
         if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
@@ -186,14 +185,4 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
     pullManifest: (request, { identity }) => idle.afterAll(site.transfer.manifest(request, identity.name)),
     pullBlobs: (request, { identity }) => idle.afterAll(site.transfer.blobs(request, identity.name)),
   };
-}
-
-/**
- * Whether what the journal says of the group's objects is about another partition. This one never held the domain key, so
- * it took no part in the group. Objects of others there would be destroyed as damaged ones of ours.
- */
-function isOtherPartition({ journal }: Site, group: string, serial: string): boolean {
-  const seat = journal.tenure.seat(group);
-  if (seat !== undefined) return seat.serial !== serial;
-  return !journal.domainKeys.of(serial).some((key) => key.group === group);
 }

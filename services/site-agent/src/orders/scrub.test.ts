@@ -45,13 +45,13 @@ it('names in the journal which uses nothing could try, and forgets those that co
       items[index]!.objectClass === 'secret-key' ? { ...outcome, checks: [...outcome.checks, untried] } : outcome,
     );
   await scrub(b);
-  const [named, ...more] = b.site.journal.findings.untried(GROUP);
+  const [named, ...more] = b.site.journal.findings.untried({ group: GROUP, serial: 'b-1' });
   expect([named, more]).toMatchObject([{ use: 'derive', reason: 'no mechanism' }, []]);
   await scrub(a);
-  expect(a.site.journal.findings.untried(GROUP)).toEqual([]);
+  expect(a.site.journal.findings.untried({ group: GROUP, serial: 'a-1' })).toEqual([]);
   provider.prove = prove;
   await scrub(b);
-  expect(b.site.journal.findings.untried(GROUP)).toEqual([]);
+  expect(b.site.journal.findings.untried({ group: GROUP, serial: 'b-1' })).toEqual([]);
 });
 
 it('finds a sound member sound, at either side, and changes nothing', async () => {
@@ -65,7 +65,7 @@ it('finds a sound member sound, at either side, and changes nothing', async () =
       mendedBlobs: 0,
     });
   }
-  expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
+  expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(digest);
 });
 
 describe('a standby', () => {
@@ -82,9 +82,9 @@ describe('a standby', () => {
     async (_what, harm, found) => {
       harm(b);
       expect(await scrub(b)).toMatchObject(found);
-      expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
+      expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBeUndefined();
       await apply();
-      expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
+      expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(digest);
       expect(await scrub(b)).toMatchObject({ proof: { proved: 2, failed: 0 }, missingObjects: 0, alteredObjects: 0 });
     },
   );
@@ -118,10 +118,10 @@ describe('a standby', () => {
         proved: outcome.handle !== damaged && outcome.proved,
       }));
     expect(await sites.verify(b, later)).toMatchObject({ proof: { failed: 1 } });
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(digest);
     expect(await sites.apply(b, later)).toMatchObject({ appliedObjects: 1 });
     expect(await sites.verify(b, later)).toMatchObject({ proof: { failed: 0 } });
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(later.digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(later.digest);
     const now = await handles();
     expect([now.length, now[0] === damaged]).toEqual([1, false]);
   });
@@ -132,7 +132,7 @@ describe('a standby', () => {
     await sites.apply(b, later);
     const { generation, proof } = await scrub(b);
     expect([hex(generation!.manifestDigest!), proof?.proved]).toEqual([later.digest, 3]);
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(digest);
   });
 
   it('is left as it is when a higher epoch comes while the token works', async () => {
@@ -143,7 +143,7 @@ describe('a standby', () => {
       return prove(...asked);
     };
     expect((await rejection(scrub(b))).code).toBe('EPOCH_STALE');
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(digest);
   });
 });
 
@@ -153,7 +153,9 @@ describe('an active member', () => {
     rot(a);
     await scrub(a);
     await sites.capture(a);
-    const { generation } = await a.site.store.open(a.site.journal.heads.of(GROUP, 'captured')!);
+    const { generation } = await a.site.store.open(
+      a.site.journal.heads.of({ group: GROUP, serial: 'a-1' }, 'captured')!,
+    );
     const before = (await a.site.store.open(digest)).generation.entries;
     expect([...generation.entries]).toEqual([...before]);
     expect(generation.uncaptured.map(({ reason }) => reason)).toEqual(['value-changed']);
@@ -162,14 +164,13 @@ describe('an active member', () => {
 
   it('has failed when a value has rotted under its handle', async () => {
     await sites.capture(a);
-    a.site.journal.heads.set(GROUP, 'applied', digest);
+    a.site.journal.heads.set({ group: GROUP, serial: 'a-1' }, 'applied', digest);
     rot(a);
     expect(await scrub(a)).toMatchObject({ proof: { failed: 1 }, missingObjects: 0 });
     // The heads stay: their generation explains the objects here.
-    expect((['captured', 'applied'] as const).map((kind) => a.site.journal.heads.of(GROUP, kind))).toEqual([
-      digest,
-      digest,
-    ]);
+    expect(
+      (['captured', 'applied'] as const).map((kind) => a.site.journal.heads.of({ group: GROUP, serial: 'a-1' }, kind)),
+    ).toEqual([digest, digest]);
   });
 
   it('may have lost or changed objects since the capture: applications do that', async () => {
@@ -193,8 +194,8 @@ it('is refused where the site is fenced, or has nothing to compare with', async 
   a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
   const by = fence(2n, 'b');
   expect((await rejection(a.call('scrub', { fence: by, sources: [] }))).code).toBe('ROLE_REFUSED');
-  b.site.journal.heads.drop(GROUP, 'applied');
-  b.site.journal.heads.drop(GROUP, 'staged');
+  b.site.journal.heads.drop({ group: GROUP, serial: 'b-1' }, 'applied');
+  b.site.journal.heads.drop({ group: GROUP, serial: 'b-1' }, 'staged');
   expect((await rejection(b.call('scrub', { fence: by, sources: [] }))).code).toBe('GENERATION_UNKNOWN');
 });
 
@@ -216,7 +217,7 @@ it('makes way for a promotion, which does not wait for all of it, and says so', 
   gate.resolve();
   expect((await scrubbed).code).toBe('GROUP_BUSY');
   expect((await promoted).proof).toMatchObject({ proved: 2, failed: 0 });
-  expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
+  expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(digest);
 });
 
 it('that fails leaves a line in the log of the agent, by the id that the coordinator has', async () => {

@@ -22,14 +22,14 @@ export async function scrub(
   const fence = fenceOf(request);
   const { group, epoch, requestId } = fence;
   const { journal, store, transfer } = site;
-  const { partition } = seatOf(site, group);
-  const mayAct = (): Role => site.authority.asMember(fence).role;
+  const { seat, partition } = seatOf(site, group);
+  const mayAct = (): Role => site.authority.asMember({ ...fence, serial: seat.serial }).role;
   /** The generation that was restored last describes a standby, even if it has not been read back yet. */
   const described = async (role: Role): Promise<string> => {
     const head =
       role === 'active'
-        ? await newestHere(site, group)
-        : ((await headOf(site, group, 'staged')) ?? (await headOf(site, group, 'applied')));
+        ? await newestHere(site, seat)
+        : ((await headOf(site, seat, 'staged')) ?? (await headOf(site, seat, 'applied')));
     if (head !== undefined) return head.digest;
     throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
       details: { group },
@@ -50,16 +50,16 @@ export async function scrub(
           clock: site.clock,
           target,
           known,
-          refused: refusedAt(site, group),
+          refused: refusedAt(site, seat),
         });
-        noteUntried(site, group, { proved: 'everything', proof });
+        noteUntried(site, seat, { proved: 'everything', proof });
         const isReplica = role === 'standby';
         const isDamaged = proof.failed > 0 || (isReplica && missing.length + altered.length > 0);
         // An active member forgets nothing: by its handle a damaged key keeps the blob that was sealed of it.
         if (isDamaged && isReplica) {
           mayAct();
           open.replica.forget();
-          journal.heads.drop(group, 'applied');
+          journal.heads.drop(seat, 'applied');
         }
         site.log.at(isDamaged ? 'error' : 'info', isDamaged ? 'the partition is damaged' : 'partition scrubbed', {
           group,

@@ -4,6 +4,7 @@ import { digestOf, fenceOf, proofSummary, type VerifyRequest, type VerifyRespons
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { previousOf, refusedAt, type Site, seatOf } from '../site.ts';
+import type { PartitionOf } from '../storage/journal/line.ts';
 import type { Touched } from './apply.ts';
 
 export async function verify(
@@ -15,12 +16,12 @@ export async function verify(
   const fence = fenceOf(request);
   const { group, epoch } = fence;
   const { journal, store } = site;
-  const { partition } = seatOf(site, group);
+  const { seat, partition } = seatOf(site, group);
   const digest = digestOf(request.generation);
   const mayAct = (): void => {
-    site.authority.asStandby(fence);
-    if (journal.heads.of(group, 'staged') === digest) return;
-    if (journal.heads.of(group, 'applied') === digest) return;
+    site.authority.asStandby({ ...fence, serial: seat.serial });
+    if (journal.heads.of(seat, 'staged') === digest) return;
+    if (journal.heads.of(seat, 'applied') === digest) return;
     throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not the one restored here last', {
       details: { group, generation: digest },
     });
@@ -32,7 +33,7 @@ export async function verify(
       inSpan('verify', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         mayAct();
         const target = await store.open(digest);
-        const known = touched.get(group);
+        const known = touched.of(seat);
         const objectIds = request.everything || known?.digest !== digest ? 'everything' : known.objectIds;
         const replica = {
           provider: open.provider,
@@ -40,27 +41,27 @@ export async function verify(
           clock: site.clock,
           memory: open.replica,
           target,
-          previous: await previousOf(site, group),
-          journal: journal.intents.ofApply(group),
+          previous: await previousOf(site, seat),
+          journal: journal.intents.ofApply(seat),
           checkFence: mayAct,
         };
-        const { contentDigest, proof } = await readBack({ ...replica, objectIds, refused: refusedAt(site, group) });
-        noteUntried(site, group, { proved: objectIds, proof });
+        const { contentDigest, proof } = await readBack({ ...replica, objectIds, refused: refusedAt(site, seat) });
+        noteUntried(site, seat, { proved: objectIds, proof });
         if (contentDigest === target.contentDigest && proof.failed === 0) {
           await buryDeleted(site, replica);
-          await clearNames(site, replica);
+          await clearNames(site, seat, replica);
           // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
           mayAct();
-          if (journal.heads.of(group, 'staged') === digest) journal.heads.set(group, 'applied', digest);
-          if (known?.digest === digest) touched.delete(group);
+          if (journal.heads.of(seat, 'staged') === digest) journal.heads.setApplied(seat, digest);
+          if (known?.digest === digest) touched.delete(seat);
         } else {
           // Objects that were restored and proved before are missing or altered. The next apply looks at every object
           // and makes these again.
           mayAct();
-          touched.set(group, { digest: '', objectIds: [], ...known, failed: new Set(proof.failedObjectIds) });
-          if (journal.heads.of(group, 'applied') === digest) {
+          touched.set(seat, { digest: '', objectIds: [], ...known, failed: new Set(proof.failedObjectIds) });
+          if (journal.heads.of(seat, 'applied') === digest) {
             open.replica.forget();
-            journal.heads.drop(group, 'applied');
+            journal.heads.drop(seat, 'applied');
           }
           site.log.error('generation does not verify', {
             group,
@@ -91,12 +92,12 @@ async function buryDeleted(site: Site, replica: Replica): Promise<void> {
 }
 
 /** A name finds what the generation has under it, where this member's own past is what lies beside it (I14). */
-async function clearNames(site: Site, replica: Replica): Promise<void> {
+async function clearNames(site: Site, seat: PartitionOf, replica: Replica): Promise<void> {
   const { journal, store, log, prng } = site;
   const { group, epoch, number: generation } = replica.target.generation;
   const { setAside: objects, destroyed } = await setAside({
     ...replica,
-    wasActive: journal.heads.hasCaptured(group),
+    wasActive: journal.heads.hasCaptured(seat),
     prng,
     store: async (sealed, blobs) => {
       store.putBlobs(blobs.values());
@@ -118,25 +119,25 @@ async function clearNames(site: Site, replica: Replica): Promise<void> {
       generation,
       objects: destroyed,
     });
-  await recordNamesakes(site, replica);
+  await recordNamesakes(site, seat, replica);
 }
 
-async function recordNamesakes({ journal, log }: Site, replica: Replica): Promise<void> {
+async function recordNamesakes({ journal, log }: Site, seat: PartitionOf, replica: Replica): Promise<void> {
   const { group, epoch, number: generation } = replica.target.generation;
   const { length: objects } = await findNamesakes(replica);
-  if (objects > 0 && objects !== journal.findings.namesakes(group))
+  if (objects > 0 && objects !== journal.findings.namesakes(seat))
     log.warn('other objects have names of the group here', { group, epoch, generation, objects });
-  journal.findings.setNamesakes(group, objects);
+  journal.findings.setNamesakes(seat, objects);
 }
 
 /** For the people of the site: which keys their applications have to try by themselves. */
 export function noteUntried(
   { journal, log }: Site,
-  group: string,
+  seat: PartitionOf,
   { proved, proof }: { proved: readonly string[] | 'everything'; proof: ProofSummary },
 ): void {
   const again = new Set(proved === 'everything' ? [] : proved);
-  const before = journal.findings.untried(group);
+  const before = journal.findings.untried(seat);
   const kept = proved === 'everything' ? [] : before.filter(({ objectId }) => !again.has(objectId));
   const now = proof.notExercised.flatMap(({ objectId, uses, reasons }) =>
     uses.map((use, index) => ({ objectId, use, reason: reasons[index] ?? '' })),
@@ -144,8 +145,8 @@ export function noteUntried(
   const key = ({ objectId, use }: { objectId: string; use: string }): string => `${objectId} ${use}`;
   const after = [...kept, ...now].sort((a, b) => (key(a) < key(b) ? -1 : 1)).slice(0, UNTRIED_MAX);
   if (JSON.stringify(after) === JSON.stringify(before)) return;
-  journal.findings.setUntried(group, after);
-  log.warn('the uses of keys that no proof here can try have changed', { group, uses: after.length });
+  journal.findings.setUntried(seat, after);
+  log.warn('the uses of keys that no proof here can try have changed', { group: seat.group, uses: after.length });
 }
 
 /** A list for people; summaries count all. */

@@ -104,7 +104,9 @@ describe('a heartbeat', () => {
       dataFolder: a.folder,
       partitions: [{ name: 'main', module: 'm', tokenLabel: 't', pinFile: 'p' }],
     });
-    a.site.journal.findings.setUntried(GROUP, [{ objectId, use: 'derive', reason: 'no mechanism' }]);
+    a.site.journal.findings.setUntried({ group: GROUP, serial: 'a-1' }, [
+      { objectId, use: 'derive', reason: 'no mechanism' },
+    ]);
     const { isSource, objects } = await attributesHere(config, 'main');
     expect(objects.map(({ untried }) => untried).filter(({ length }) => length > 0)).toEqual([
       [{ use: 'derive', reason: 'no mechanism' }],

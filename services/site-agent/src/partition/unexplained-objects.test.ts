@@ -74,7 +74,7 @@ it('that was restored here from a generation that the line left out is counted t
   await applied(await next('applied at a, then left out'));
   // In the next tenure a member carries on that never got that generation; b plays it, put back to the one before.
   const [, before] = b.site.store.list(GROUP);
-  b.site.journal.heads.set(GROUP, 'captured', before!.digest);
+  b.site.journal.heads.set({ group: GROUP, serial: 'b-1' }, 'captured', before!.digest);
   b.member.hsm.remove(b.member.hsm.labelled('applied at a, then left out')[0]!);
   await b.member.reopen();
   const by = fence(3n, 'b');
@@ -128,15 +128,19 @@ it('of a member that was never active is reported, and left alone', async () => 
   await sites.promote(a, ref, again);
   sites.renew(a, 3n);
   b.member.hsm.remove(own);
-  b.site.journal.heads.set(GROUP, 'applied', b.site.journal.heads.of(GROUP, 'captured')!);
-  b.site.journal.heads.drop(GROUP, 'captured');
+  b.site.journal.heads.set(
+    { group: GROUP, serial: 'b-1' },
+    'applied',
+    b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'captured')!,
+  );
+  b.site.journal.heads.drop({ group: GROUP, serial: 'b-1' }, 'captured');
   b.member.hsm.addSecret('shared name');
   a.member.hsm.addSecret('shared name');
   const generation = await sites.captured(a, again);
   await b.call('apply', { fence: again, generation, sources: [address('a')] });
   await sites.verify(b, generation, again);
   expect(b.member.hsm.labelled('shared name')).toHaveLength(2);
-  expect(b.site.journal.findings.namesakes(GROUP)).toBe(1);
+  expect(b.site.journal.findings.namesakes({ group: GROUP, serial: 'b-1' })).toBe(1);
 });
 
 /** More generations than are kept for their place, and passes over more than a year. */
@@ -159,7 +163,7 @@ it('stays sealed here for as long as it is divergent, whatever is erased', async
   const lost = await a.site.store.open(a.site.store.list(GROUP)[0]!.digest);
   await applied(await next('one'));
   await collectAtA();
-  const [{ digest } = { digest: '' }] = a.site.journal.findings.divergent(GROUP);
+  const [{ digest } = { digest: '' }] = a.site.journal.findings.divergent({ group: GROUP, serial: 'a-1' });
   expect(digest).toBe(lost.digest);
   for (const { blobSha256 } of lost.generation.entries) expect(a.site.store.hasSoundBlob(blobSha256!)).toBe(true);
 });

@@ -6,6 +6,7 @@
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { previousOf, type Site } from '../site.ts';
 import type { DivergentObject } from '../storage/journal/findings.ts';
+import type { PartitionOf } from '../storage/journal/line.ts';
 import type { OpenPartition } from './partition.ts';
 
 /** Looks before an apply and after it, both times in the turn of that apply. */
@@ -14,31 +15,31 @@ export class UnexplainedObjects {
   readonly previous: readonly SealedGeneration[];
   readonly #site: Site;
   readonly #open: OpenPartition;
-  readonly #group: string;
+  readonly #seat: PartitionOf;
   /** Objects that may stay, each with the generation that has its entry. */
   readonly #candidates: readonly DivergentObject[];
 
   private constructor(options: {
     site: Site;
     open: OpenPartition;
-    group: string;
+    seat: PartitionOf;
     previous: readonly SealedGeneration[];
     candidates: readonly DivergentObject[];
   }) {
     this.#site = options.site;
     this.#open = options.open;
-    this.#group = options.group;
+    this.#seat = options.seat;
     this.previous = options.previous;
     this.#candidates = options.candidates;
   }
 
-  static async before(site: Site, open: OpenPartition, group: string): Promise<UnexplainedObjects> {
-    const whole = await previousOf(site, group);
+  static async before(site: Site, open: OpenPartition, seat: PartitionOf): Promise<UnexplainedObjects> {
+    const whole = await previousOf(site, seat);
     const candidates = new Map<string, DivergentObject>();
     for (const { generation, digest } of whole)
       for (const { objectId } of generation.entries)
         if (!candidates.has(objectId)) candidates.set(objectId, { objectId, digest });
-    const others = site.journal.findings.divergent(group).filter(({ objectId }) => !candidates.has(objectId));
+    const others = site.journal.findings.divergent(seat).filter(({ objectId }) => !candidates.has(objectId));
     for (const one of others) candidates.set(one.objectId, one);
     const previous = [...whole];
     for (const one of others) previous.push(...(await onlyEntryOf(site, one)));
@@ -47,7 +48,7 @@ export class UnexplainedObjects {
     const { replica } = open;
     const known = previous.flatMap(({ generation }) => generation.entries);
     if (known.some(({ objectId }) => !replica.known.has(objectId))) replica.forget();
-    return new UnexplainedObjects({ site, open, group, previous, candidates: [...candidates.values()] });
+    return new UnexplainedObjects({ site, open, seat, previous, candidates: [...candidates.values()] });
   }
 
   /** Counts what the generation applied leaves, and remembers it. */
@@ -65,7 +66,7 @@ export class UnexplainedObjects {
     const divergent = here.filter((_, index) => read[index] !== undefined).map(({ one }) => one);
     const foreign = await provider.read(replica.unaccounted);
     const unaccounted = foreign.filter((object) => object !== undefined).length;
-    this.#site.journal.findings.setUnexplained(this.#group, { divergent, unaccounted });
+    this.#site.journal.findings.setUnexplained(this.#seat, { divergent, unaccounted });
     return { divergent: divergent.length, unaccounted };
   }
 }

@@ -2,6 +2,7 @@ import { type AntipodeError, hasCode, type Log } from '@antipode/runtime';
 import type { GenerationStore } from '../storage/generation-store.ts';
 import type { HeadKind } from '../storage/journal/heads.ts';
 import type { Journal } from '../storage/journal/journal.ts';
+import type { Seat } from '../storage/journal/tenure.ts';
 import type { PeerAddress } from './peers.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -56,20 +57,22 @@ export class Mender {
    */
   async mend(group: string, request: Request = {}): Promise<void> {
     const { journal, store } = this.#ports;
-    for (const kind of KINDS) {
-      const digest = journal.heads.of(group, kind);
+    const seat = journal.tenure.seat(group);
+    for (const kind of seat === undefined ? [] : KINDS) {
+      const digest = journal.heads.of(seat!, kind);
       if (digest !== undefined && !(await store.isSound(digest)))
-        await this.#mendHead(group, { kind, digest, request });
+        await this.#mendHead(seat!, { kind, digest, request });
     }
-    for (const digest of new Set(journal.findings.divergent(group).map((object) => object.digest)))
+    for (const digest of journal.findings.divergentDigests(group))
       if (!(await store.isSound(digest))) await this.#fetch(group, digest, request).catch(ignoreAbsent);
     await this.#mendBlobs(group, request);
   }
 
   async #mendHead(
-    group: string,
+    seat: Seat,
     { kind, digest, request }: { kind: HeadKind; digest: string; request: Request },
   ): Promise<void> {
+    const { group } = seat;
     const { journal, log } = this.#ports;
     try {
       await this.#fetch(group, digest, request);
@@ -78,10 +81,10 @@ export class Mender {
       if (!isGoneEverywhere(thrown) || !this.#knowsAll(group, request)) throw thrown;
       const isActive = journal.tenure.seat(group)?.role === 'active';
       const older = isActive && kind === 'captured' ? await this.#newestSound(group) : undefined;
-      if (journal.heads.of(group, kind) !== digest) return;
-      if (older !== undefined) journal.heads.set(group, kind, older);
+      if (journal.heads.of(seat, kind) !== digest) return;
+      if (older !== undefined) journal.heads.set(seat, kind, older);
       // A standby without this head counts as one that has not applied it, and gets the newest generation again.
-      else if (!isActive && kind !== 'captured') journal.heads.drop(group, kind);
+      else if (!isActive && kind !== 'captured') journal.heads.drop(seat, kind);
       else throw thrown;
       const goesOnFrom = older ?? 'the next one that is applied';
       log.error('no member has this generation', { group, head: kind, lost: digest, goesOnFrom });
@@ -92,7 +95,8 @@ export class Mender {
   async #mendBlobs(group: string, request: Request): Promise<void> {
     const { journal, store } = this.#ports;
     if (store.damaged.size === 0) return;
-    for (const digest of new Set(KINDS.map((kind) => journal.heads.of(group, kind)))) {
+    const seat = journal.tenure.seat(group);
+    for (const digest of new Set(seat === undefined ? [] : KINDS.map((kind) => journal.heads.of(seat, kind)))) {
       if (digest === undefined) continue;
       const blobs = await store.blobsOf(digest, { group });
       if (![...store.damaged].some((blob) => blobs.has(blob))) continue;

@@ -38,7 +38,7 @@ function backUp(dataFolder = sites.a.folder) {
 it('holds one moment of the journal, and every generation that it names, while the agent writes', async () => {
   const ref = await sites.captured();
   const writer = new DatabaseSync(join(sites.a.folder, 'journal.db'));
-  writer.exec("BEGIN IMMEDIATE; INSERT INTO head VALUES ('other', 'captured', 'half')");
+  writer.exec("BEGIN IMMEDIATE; INSERT INTO head VALUES ('other', 's1', 'captured', 'half')");
   const { files } = backUp();
   writer.exec('ROLLBACK');
   writer.close();
@@ -47,7 +47,10 @@ it('holds one moment of the journal, and every generation that it names, while t
   const restored = join(folder, 'restored');
   cpSync(to, restored, { recursive: true });
   const [journal, store] = [Journal.open(restored), GenerationStore.open(restored, { clock: systemClock })];
-  expect([journal.heads.of(GROUP, 'captured'), journal.heads.of('other', 'captured')]).toEqual([ref.digest, undefined]);
+  expect([
+    journal.heads.of({ group: GROUP, serial: 'a-1' }, 'captured'),
+    journal.heads.of({ group: 'other', serial: 's1' }, 'captured'),
+  ]).toEqual([ref.digest, undefined]);
   expect(journal.tenure.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
   const { generation } = await store.open(ref.digest);
   expect(await store.unsound(blobDigests(generation))).toEqual([]);

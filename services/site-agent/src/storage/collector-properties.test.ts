@@ -291,7 +291,9 @@ class History {
     expect(newest.generation.tombstones).toEqual([]);
     for (const name of NAMES) {
       const { store, journal } = this.at(name).site;
-      const divergent = new Set(journal.findings.divergent(GROUP).map(({ digest }) => digest));
+      const divergent = new Set(
+        journal.findings.divergent({ group: GROUP, serial: `${name}-1` }).map(({ digest }) => digest),
+      );
       const kept = new Set(live);
       for (const { digest, epoch } of store.manifests())
         if (epoch === 0n || divergent.has(digest))
@@ -299,7 +301,10 @@ class History {
       const counted = journal.collection.buried(GROUP).filter(({ blobs }) => !blobs.some((blob) => kept.has(blob)));
       expect(counted, `${name} counts what is gone`).toEqual([]);
       // A site that was away for long still receives the deletions of that time.
-      expect(journal.findings.divergent(GROUP), `${name} keeps nothing alive that was deleted`).toEqual([]);
+      expect(
+        journal.findings.divergent({ group: GROUP, serial: `${name}-1` }),
+        `${name} keeps nothing alive that was deleted`,
+      ).toEqual([]);
       const deleted = this.deletions().flatMap(({ entry }) => entry.blobSha256 ?? []);
       const left = deleted.filter((blob) => !kept.has(blob) && store.hasBlob(blob));
       expect(left, `${name} holds what has expired`).toEqual([]);

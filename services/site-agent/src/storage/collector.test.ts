@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { sha256Hex } from '@antipode/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { heldDomainKeys } from '../orders/domain-key-retirement.ts';
+import { writeJournal19 } from '../testing/older-journals.ts';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { address, fence, GROUP, type Ref, TwoSites } from '../testing/two-sites.ts';
@@ -168,11 +169,12 @@ describe('keeps', () => {
     const { journal } = a.site;
     const [burial] = journal.collection.buried(GROUP);
     const { objectId } = burial!;
-    if (state === 'held') journal.decisions.setHeld(GROUP, [{ objectId, reason: 'deleted' }]);
-    if (state === 'accepted') journal.decisions.accept(GROUP, [objectId]);
-    if (state === 'restored') journal.decisions.setRestored(GROUP, [objectId]);
+    if (state === 'held') journal.decisions.setHeld({ group: GROUP, serial: 'a-1' }, [{ objectId, reason: 'deleted' }]);
+    if (state === 'accepted') journal.decisions.accept({ group: GROUP, serial: 'a-1' }, [objectId]);
+    if (state === 'restored') journal.decisions.setRestored({ group: GROUP, serial: 'a-1' }, [objectId]);
     const intent = { objectId, objectClass: 'secret-key', id: new Uint8Array(), label: new Uint8Array() } as const;
-    if (state === 'being restored') journal.intents.begin(GROUP, [{ ...intent, attributesDigest: new Uint8Array(1) }]);
+    if (state === 'being restored')
+      journal.intents.begin({ group: GROUP, serial: 'a-1' }, [{ ...intent, attributesDigest: new Uint8Array(1) }]);
     await collectForDays(a);
     expect(has(a)).toBe(true);
   });
@@ -245,7 +247,7 @@ it('tells a member that was away for long of what was deleted meanwhile, and onl
   const later = await replicated();
   expect((await b.site.store.open(later.digest)).generation.tombstones).toHaveLength(1);
   expect(b.member.hsm.labelled('deleted meanwhile')).toEqual([]);
-  expect(b.site.journal.findings.divergent(GROUP)).toEqual([]);
+  expect(b.site.journal.findings.divergent({ group: GROUP, serial: 'b-1' })).toEqual([]);
   await collect(a);
   const last = await replicated();
   expect((await b.site.store.open(last.digest)).generation.tombstones).toEqual([]);
@@ -320,12 +322,10 @@ it('counts a second deletion of the same object from zero', () => {
 
 it('opens a journal of before, and counts what is deleted from then on', () => {
   const folder = temporaryFolder();
-  Journal.open(folder).close();
-  const old = new DatabaseSync(`${folder}/journal.db`);
-  old.exec(
+  writeJournal19(
+    `${folder}/journal.db`,
     "DROP TABLE filter; DROP TABLE known_place; DROP TABLE untried; DROP TABLE trusted_key; DROP TABLE moved_identity; DROP TABLE stranger; DROP TABLE watch; DROP TABLE buried; DROP TABLE unneeded; DROP TABLE erasure; DROP TABLE had_captured; CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT; INSERT INTO kept VALUES ('g', '01', 99); PRAGMA user_version = 12",
   );
-  old.close();
   const journal = Journal.open(folder);
   expect([journal.collection.runningMs, journal.collection.buried('g')]).toEqual([0, []]);
   journal.close();
@@ -333,12 +333,18 @@ it('opens a journal of before, and counts what is deleted from then on', () => {
 
 it('remembers that a member was active when the head of that time goes', async () => {
   const { journal } = a.site;
-  expect(journal.heads.hasCaptured(GROUP)).toBe(true);
-  journal.heads.dropOvertaken(GROUP, 'captured');
-  expect([journal.heads.of(GROUP, 'captured'), journal.heads.hasCaptured(GROUP)]).toEqual([undefined, true]);
+  expect(journal.heads.hasCaptured({ group: GROUP, serial: 'a-1' })).toBe(true);
+  journal.heads.dropOvertaken({ group: GROUP, serial: 'a-1' }, 'captured');
+  expect([
+    journal.heads.of({ group: GROUP, serial: 'a-1' }, 'captured'),
+    journal.heads.hasCaptured({ group: GROUP, serial: 'a-1' }),
+  ]).toEqual([undefined, true]);
   const { journal: ofStandby } = b.site;
-  ofStandby.heads.dropOvertaken(GROUP, 'applied');
-  expect([ofStandby.heads.of(GROUP, 'applied'), ofStandby.decisions.hasRestored(GROUP)]).toEqual([undefined, true]);
+  ofStandby.heads.dropOvertaken({ group: GROUP, serial: 'b-1' }, 'applied');
+  expect([
+    ofStandby.heads.of({ group: GROUP, serial: 'b-1' }, 'applied'),
+    ofStandby.decisions.hasRestored({ group: GROUP, serial: 'b-1' }),
+  ]).toEqual([undefined, true]);
 });
 
 it('keeps the domain key version that opens what is still sealed', async () => {

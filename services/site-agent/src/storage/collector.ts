@@ -183,14 +183,7 @@ export class Collector {
 
   /** Objects about which a person has to decide, has decided, or which are on their way back into a token. */
   #held(group: string): (objectId: string) => boolean {
-    const { journal } = this.#ports;
-    const held = new Set([
-      ...journal.decisions.held(group).map(({ objectId }) => objectId),
-      ...journal.decisions.accepted(group),
-      ...journal.decisions.restored(group),
-      ...journal.intents.open(group).map(({ objectId }) => objectId),
-      ...journal.findings.divergent(group).map(({ objectId }) => objectId),
-    ]);
+    const held = this.#ports.journal.decisions.wanted(group);
     return (objectId) => held.has(objectId);
   }
 

@@ -36,19 +36,20 @@ const tombstone = (objectId: string, days: number): Tombstone => ({
 /** As captures do: the rules are asked for again and again while time passes. */
 async function isExpiredAfter(deletions: Deletions, one: Tombstone, hours: number): Promise<boolean> {
   for (let hour = 0; hour < hours; hour += 1) {
-    deletions.rules('payments', ordered(), [one]);
+    deletions.rules({ group: 'payments', serial: 's1' }, ordered(), [one]);
     await clock.advance(HOUR_MS);
   }
-  return deletions.rules('payments', ordered(), [one]).isExpired(one);
+  return deletions.rules({ group: 'payments', serial: 's1' }, ordered(), [one]).isExpired(one);
 }
 
 describe('the retention of deleted objects', () => {
   it('is what the group says, never less than what this site says', () => {
     const deletions = atFloor(7);
-    const of = (days: number) => deletions.rules('g', ordered({ retentionMs: BigInt(days * DAY_MS) }), []).retentionMs;
+    const of = (days: number) =>
+      deletions.rules({ group: 'g', serial: 's1' }, ordered({ retentionMs: BigInt(days * DAY_MS) }), []).retentionMs;
     expect([of(1), of(7), of(60)]).toEqual([7 * DAY_MS, 7 * DAY_MS, 60 * DAY_MS]);
-    expect(deletions.rules('g', ordered(), []).retentionMs).toBe(30 * DAY_MS);
-    expect(atFloor(90).rules('g', ordered(), []).retentionMs).toBe(90 * DAY_MS);
+    expect(deletions.rules({ group: 'g', serial: 's1' }, ordered(), []).retentionMs).toBe(30 * DAY_MS);
+    expect(atFloor(90).rules({ group: 'g', serial: 's1' }, ordered(), []).retentionMs).toBe(90 * DAY_MS);
   });
 
   it('ends when the promise of the tombstone and the floor of this site have both passed', async () => {
@@ -81,7 +82,7 @@ describe('the retention of deleted objects', () => {
 describe('the limit of losses', () => {
   it('is what the group says, and the larger of 5 objects and 10 percent where it says nothing', () => {
     const limitOf = (policy?: { lossObjects?: number; lossPercent?: number }) =>
-      atFloor(1).rules('g', ordered(policy), []).lossLimit;
+      atFloor(1).rules({ group: 'g', serial: 's1' }, ordered(policy), []).lossLimit;
     expect(limitOf()).toEqual({ objects: 5, percent: 10 });
     expect(limitOf({ lossObjects: 0, lossPercent: 0 })).toEqual({ objects: 0, percent: 0 });
     expect(limitOf({ lossObjects: 40 })).toEqual({ objects: 40, percent: 10 });

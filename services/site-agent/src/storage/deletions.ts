@@ -17,6 +17,7 @@ import type { DeletionPolicy } from '@antipode/protocol';
 import type { Clock } from '@antipode/runtime';
 import { type Burial, burialKey, type KeptBurial } from './journal/collection.ts';
 import type { Journal } from './journal/journal.ts';
+import type { PartitionOf } from './journal/line.ts';
 import { RunningTime } from './running-time.ts';
 
 export interface DeletionRules {
@@ -45,17 +46,18 @@ export class Deletions {
 
   /** For a capture upon a generation with these tombstones. @param options.isAcknowledged whether every member knows of one */
   rules(
-    group: string,
+    seat: PartitionOf,
     { policy }: DeletionOrder,
     tombstones: readonly Tombstone[],
     { isAcknowledged = () => true }: { isAcknowledged?: (tombstone: Tombstone) => boolean } = {},
   ): DeletionRules {
     const retentionMs = Math.max(this.#retentionMsMin, Number(policy?.retentionMs || RETENTION_MS));
+    const { group } = seat;
     const nowMs = this.note(group, tombstones);
     const kept = new Map(this.#journal.collection.buried(group).map((one) => [burialKey(one), one]));
     return {
-      accepted: this.#journal.decisions.accepted(group),
-      restored: this.#journal.decisions.restored(group),
+      accepted: this.#journal.decisions.accepted(seat),
+      restored: this.#journal.decisions.restored(seat),
       lossLimit: {
         objects: policy?.lossObjects ?? LOSS_LIMIT.objects,
         percent: policy?.lossPercent ?? LOSS_LIMIT.percent,
@@ -68,18 +70,18 @@ export class Deletions {
     };
   }
 
-  hasRestored(group: string): boolean {
-    return hasRestored(this.#journal, group);
+  hasRestored(seat: PartitionOf): boolean {
+    return hasRestored(this.#journal, seat);
   }
 
-  hold(group: string, losses: readonly Loss[]): void {
-    this.#journal.decisions.setHeld(group, losses);
+  hold(seat: PartitionOf, losses: readonly Loss[]): void {
+    this.#journal.decisions.setHeld(seat, losses);
   }
 
   /** After a capture that went on, by these rules. */
-  release(group: string, decided: Pick<DeletionRules, 'accepted' | 'restored'>): void {
-    if (this.#journal.decisions.held(group).length > 0) this.#journal.decisions.setHeld(group, []);
-    if (decided.accepted.size + decided.restored.size > 0) this.#journal.decisions.end(group, decided);
+  release(seat: PartitionOf, decided: Pick<DeletionRules, 'accepted' | 'restored'>): void {
+    if (this.#journal.decisions.held(seat).length > 0) this.#journal.decisions.setHeld(seat, []);
+    if (decided.accepted.size + decided.restored.size > 0) this.#journal.decisions.end(seat, decided);
   }
 
   /** Deleted objects that this agent sees for the first time count from now. @returns the running time */
@@ -100,9 +102,9 @@ export class Deletions {
 }
 
 /** Whether objects were ever restored into the partition: as a standby, or by hand. */
-export function hasRestored({ heads, decisions }: Pick<Journal, 'heads' | 'decisions'>, group: string): boolean {
-  const isReplica = (['staged', 'applied'] as const).some((kind) => heads.of(group, kind) !== undefined);
-  return isReplica || decisions.hasRestored(group);
+export function hasRestored({ heads, decisions }: Pick<Journal, 'heads' | 'decisions'>, seat: PartitionOf): boolean {
+  const isReplica = (['staged', 'applied'] as const).some((kind) => heads.of(seat, kind) !== undefined);
+  return isReplica || decisions.hasRestored(seat);
 }
 
 function burialOf(tombstone: Tombstone): Burial {

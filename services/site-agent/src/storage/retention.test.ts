@@ -38,11 +38,11 @@ beforeEach(async () => {
   asides = [];
   const journal = {
     heads: {
-      of: (_group: string, kind: HeadKind) => heads[kind],
+      all: () => Object.entries(heads).map(([kind, digest]) => ({ serial: 's1', kind: kind as HeadKind, digest })),
       dropOvertaken: () => expect.unreachable('without a seat, no head is overtaken'),
     },
     tenure: { seat: () => undefined },
-    findings: { divergent: () => divergent },
+    findings: { divergentDigests: () => divergent.map(({ digest }) => digest) },
     decisions: { asides: () => asides },
   };
   retention = new Retention({ journal, store, log: silentLog, clock: new FakeClock() });

@@ -8,10 +8,9 @@ import { type Clock, type Log, runInSlices } from '@antipode/runtime';
 import type { GenerationStore } from './generation-store.ts';
 import type { DecisionRecords } from './journal/decisions.ts';
 import type { FindingRecords } from './journal/findings.ts';
-import type { HeadKind, HeadRecords } from './journal/heads.ts';
+import type { Head, HeadKind, HeadRecords } from './journal/heads.ts';
 import type { TenureRecords } from './journal/tenure.ts';
 
-const KINDS = ['captured', 'applied', 'staged'] as const satisfies readonly HeadKind[];
 /** More than any member is behind while it still catches up, and what a rehearsal under way may be reading. */
 const NEWEST_KEPT = 16;
 /** A pass of an agent that has kept everything for a year ends in time all the same. */
@@ -19,9 +18,9 @@ const RETIRED_MAX = 200;
 
 export interface RetentionPorts {
   readonly journal: {
-    readonly heads: Pick<HeadRecords, 'of' | 'dropOvertaken'>;
+    readonly heads: Pick<HeadRecords, 'all' | 'dropOvertaken'>;
     readonly tenure: Pick<TenureRecords, 'seat'>;
-    readonly findings: Pick<FindingRecords, 'divergent'>;
+    readonly findings: Pick<FindingRecords, 'divergentDigests'>;
     readonly decisions: Pick<DecisionRecords, 'asides'>;
   };
   readonly store: GenerationStore;
@@ -100,8 +99,8 @@ export class Retention {
   retire(group: string, { stored, digest }: { stored: readonly Stored[]; digest: string }): boolean {
     const { journal, store } = this.#ports;
     if (!this.#needed.has(group) || this.isKept(group, { stored, digest })) return false;
-    for (const kind of this.#overtaken(group, stored))
-      if (journal.heads.of(group, kind) === digest) journal.heads.dropOvertaken(group, kind);
+    for (const { serial, kind } of this.#overtaken(group, stored).filter((head) => head.digest === digest))
+      journal.heads.dropOvertaken({ group, serial }, kind);
     store.retire(digest);
     return true;
   }
@@ -113,8 +112,8 @@ export class Retention {
     return (
       stored[0]?.digest === digest ||
       this.#needed.get(group)?.has(digest) === true ||
-      KINDS.some((kind) => journal.heads.of(group, kind) === digest && !overtaken.includes(kind)) ||
-      journal.findings.divergent(group).some((object) => object.digest === digest) ||
+      journal.heads.all(group).some((head) => head.digest === digest && !overtaken.some(isSame(head))) ||
+      journal.findings.divergentDigests(group).includes(digest) ||
       // Only this list names objects that were set aside. Their generation has epoch and number 0 (set-aside.ts).
       journal.decisions.asides(group).includes(digest) ||
       stored.some((one) => one.digest === digest && one.epoch === 0n) ||
@@ -123,23 +122,29 @@ export class Retention {
   }
 
   /**
-   * Heads that say nothing of the partition any more. A standby that has applied a newer generation does not need what
-   * it once captured as the active member. An active member that has captured a newer one does not need what it once
-   * applied.
+   * Heads that say nothing of a partition any more. A standby that has applied a newer generation does not need what it
+   * once captured as the active member. An active member that has captured a newer one does not need what it once
+   * applied. Of a partition that has left the group, nothing is needed that the seat's partition is past.
    */
-  #overtaken(group: string, stored: readonly Stored[]): HeadKind[] {
+  #overtaken(group: string, stored: readonly Stored[]): Head[] {
     const { journal } = this.#ports;
-    const find = (kind: HeadKind): Stored | undefined => {
-      const digest = journal.heads.of(group, kind);
-      return stored.find((one) => one.digest === digest);
-    };
-    const role = journal.tenure.seat(group)?.role;
-    const newest = role === 'active' ? find('captured') : role === 'standby' ? find('applied') : undefined;
+    const seat = journal.tenure.seat(group);
+    if (seat === undefined || seat.role === 'fenced') return [];
+    const find = (head: Head | undefined): Stored | undefined => stored.find(({ digest }) => digest === head?.digest);
+    const heads = journal.heads.all(group);
+    const goesBy: HeadKind = seat.role === 'active' ? 'captured' : 'applied';
+    const newest = find(heads.find(({ serial, kind }) => serial === seat.serial && kind === goesBy));
     if (newest === undefined) return [];
-    const others: readonly HeadKind[] = role === 'active' ? ['applied', 'staged'] : ['captured'];
-    return others.filter((kind) => {
-      const other = find(kind);
+    return heads.filter((head) => {
+      const isOfSeat = head.serial === seat.serial;
+      if (isOfSeat && (seat.role === 'active' ? head.kind === 'captured' : head.kind !== 'captured')) return false;
+      const other = find(head);
       return other !== undefined && isNewer(newest, other);
     });
   }
 }
+
+const isSame =
+  (one: Head) =>
+  (other: Head): boolean =>
+    other.serial === one.serial && other.kind === one.kind;

@@ -80,7 +80,9 @@ describe('a capture', () => {
     const first = await b.call('capture', { fence: OF_B, domainKeyVersion: 1, aboveGeneration: 4n });
     expect(first).toMatchObject({ isNew: true, generation: { epoch: 2n, generation: 5n, objectCount: 2 } });
     expect(b.site.store.list(GROUP)[0]).toMatchObject({ epoch: 2n, number: 5n });
-    expect(await b.site.store.open(b.site.journal.heads.of(GROUP, 'captured')!)).toMatchObject({
+    expect(
+      await b.site.store.open(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'captured')!),
+    ).toMatchObject({
       signerSha256: b.member.keyring.identity.sha256,
       generation: { previousDigest: ref.digest },
     });
@@ -168,10 +170,10 @@ describe('an order that waits for its turn while a higher epoch arrives is not c
     const ref = await sites.captured();
     await sites.apply(b, ref);
     expect(await refusalAfter(b, { order: () => order(ref), meanwhile: raise })).toBe('EPOCH_STALE');
-    expect([b.site.journal.heads.of(GROUP, 'applied'), b.site.journal.tenure.seat(GROUP)?.role]).toEqual([
-      undefined,
-      'standby',
-    ]);
+    expect([
+      b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied'),
+      b.site.journal.tenure.seat(GROUP)?.role,
+    ]).toEqual([undefined, 'standby']);
   });
 
   it('drill', async () => {
@@ -199,14 +201,14 @@ describe('a late order', () => {
     await sites.apply(b, newer);
     expect((await rejection(sites.verify(b, older))).code).toBe('GENERATION_UNKNOWN');
     await sites.verify(b, newer);
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(newer.digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(newer.digest);
   });
 
   it('does not put an older generation in the place of one that is staged and not read back yet', async () => {
     const [older, newer] = [await sites.captured(), await next()];
     await sites.apply(b, newer);
     expect((await rejection(sites.apply(b, older))).code).toBe('GENERATION_NOT_NEWER');
-    expect(b.site.journal.heads.of(GROUP, 'staged')).toBe(newer.digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'staged')).toBe(newer.digest);
   });
 
   it('verifies nothing at a member that has become active, and nothing when the epoch ends while the token reads', async () => {
@@ -215,7 +217,7 @@ describe('a late order', () => {
     await sites.apply(b, newer);
     await failOver(b, OF_B, older);
     expect((await rejection(sites.verify(b, newer, OF_B))).code).toBe('ROLE_REFUSED');
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(older.digest);
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(older.digest);
   });
 
   it('does not count as applied what was read back under a tenure that ended meanwhile', async () => {
@@ -227,6 +229,6 @@ describe('a late order', () => {
       return prove(...given);
     };
     expect((await rejection(sites.verify(b, ref))).code).toBe('EPOCH_STALE');
-    expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
+    expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBeUndefined();
   });
 });

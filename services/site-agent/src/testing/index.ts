@@ -1,7 +1,7 @@
 /** Insides of the agent, for tests outside of it. No program imports them. */
 export type { PartitionSettings } from '../config.ts';
 export { type CheckedPartition, checkOf } from '../objects/partition-check.ts';
-export { apply, type Touched } from '../orders/apply.ts';
+export { apply, Touched } from '../orders/apply.ts';
 export { OrderBook } from '../orders/order-book.ts';
 export { verify } from '../orders/verify.ts';
 export { type OpenPartition, type Partition, Partitions } from '../partition/partition.ts';

@@ -13,7 +13,7 @@ import {
   type OpenPartition,
   type Partition,
   Partitions,
-  type Touched,
+  Touched,
   verify,
   workerPartitions,
 } from '@antipode/site-agent/testing';
@@ -104,14 +104,14 @@ async function replicate(touched: Touched): Promise<void> {
   const generation = { manifestDigest: Buffer.from(order.digest, 'hex') };
   await apply(site, touched, create(ApplyRequestSchema, { fence, generation }));
   const { proof } = await verify(site, touched, create(VerifyRequestSchema, { fence, generation }));
-  if (journal.heads.of(order.group, 'applied') === order.digest) return;
+  if (journal.heads.of({ group: order.group, serial: partition.serial! }, 'applied') === order.digest) return;
   throw new AntipodeError('OBJECT_UNPROVEN', `it does not verify: ${JSON.stringify(proof)}`);
 }
 
 async function run(): Promise<FromStandby> {
   await partition.warmUp();
   await say({ kind: 'applying' });
-  const touched: Touched = new Map();
+  const touched = new Touched();
   const failures: string[] = [];
   for (let tries = 0; tries < TRIES_MAX; tries += 1) {
     try {

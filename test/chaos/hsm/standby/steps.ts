@@ -72,7 +72,8 @@ export function steppedJournal(folder: string, steps: Steps): Journal {
 
 function steppedIntents({ intents }: Journal, steps: Steps): Journal['intents'] {
   const each = stepped(intents, 'journal.intents', steps);
-  const ofApply = (group: string) => stepped(intents.ofApply(group), 'journal', steps);
+  const ofApply = (seat: Parameters<Journal['intents']['ofApply']>[0]) =>
+    stepped(intents.ofApply(seat), 'journal', steps);
   return new Proxy(each, { get: (target, name) => (name === 'ofApply' ? ofApply : Reflect.get(target, name)) });
 }
 

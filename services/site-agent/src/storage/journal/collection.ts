@@ -11,8 +11,7 @@ export const COLLECTION = `
   CREATE TABLE watch (one INTEGER PRIMARY KEY CHECK (one = 1), ms INTEGER NOT NULL) STRICT;
   CREATE TABLE buried (grp TEXT, object_id TEXT, epoch INTEGER, generation INTEGER, version INTEGER, blobs TEXT NOT NULL, retention_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id, epoch, generation)) STRICT;
   CREATE TABLE unneeded (digest TEXT PRIMARY KEY, since_ms INTEGER NOT NULL) STRICT;
-  CREATE TABLE erasure (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, blobs INTEGER NOT NULL, bytes INTEGER NOT NULL, object_ids TEXT NOT NULL, is_done INTEGER NOT NULL) STRICT;
-  CREATE TABLE had_captured (grp TEXT PRIMARY KEY) STRICT`;
+  CREATE TABLE erasure (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, blobs INTEGER NOT NULL, bytes INTEGER NOT NULL, object_ids TEXT NOT NULL, is_done INTEGER NOT NULL) STRICT`;
 
 /** Deletions count by the running time from this version on. An earlier count began at the active member only. */
 export const COLLECTION_UPGRADE = `DROP TABLE kept; ${COLLECTION}`;

@@ -1,5 +1,6 @@
 /** Deleted and changed objects that an operator has to decide about, the decisions, and objects that were set aside. */
 import type { Loss, ObjectFilter } from '@antipode/hsm-core';
+import type { PartitionOf } from './line.ts';
 import type { Statements } from './statements.ts';
 
 export class DecisionRecords {
@@ -10,20 +11,20 @@ export class DecisionRecords {
   }
 
   /** The losses for which the last capture was held. */
-  held(group: string): Loss[] {
+  held({ group, serial }: PartitionOf): Loss[] {
     return this.#statements
-      .all('SELECT object_id, reason FROM held WHERE grp = ? ORDER BY object_id', group)
+      .all('SELECT object_id, reason FROM held WHERE grp = ? AND serial = ? ORDER BY object_id', group, serial)
       .map((row) => ({
         objectId: String(row['object_id']),
         reason: String(row['reason']) as Loss['reason'],
       }));
   }
 
-  setHeld(group: string, losses: readonly Loss[]): void {
+  setHeld({ group, serial }: PartitionOf, losses: readonly Loss[]): void {
     this.#statements.transaction(() => {
-      this.#statements.run('DELETE FROM held WHERE grp = ?', group);
-      const statement = this.#statements.prepare('INSERT INTO held VALUES (?, ?, ?)');
-      for (const { objectId, reason } of losses) statement.run(group, objectId, reason);
+      this.#statements.run('DELETE FROM held WHERE grp = ? AND serial = ?', group, serial);
+      const statement = this.#statements.prepare('INSERT INTO held VALUES (?, ?, ?, ?)');
+      for (const { objectId, reason } of losses) statement.run(group, serial, objectId, reason);
     });
   }
 
@@ -43,49 +44,70 @@ export class DecisionRecords {
     );
   }
 
+  /**
+   * Objects of every partition that must stay sealed: a person has to decide about them or has decided, they are on
+   * their way into a token, or they are in one and in no generation of the line.
+   */
+  wanted(group: string): ReadonlySet<string> {
+    const tables = ['held', 'accepted', 'restored_object', 'apply_intent', 'divergent'];
+    const each = tables.map((table) => `SELECT object_id FROM ${table} WHERE grp = ?1`).join(' UNION ');
+    return new Set(this.#statements.all(each, group).map((row) => String(row['object_id'])));
+  }
+
   /** Objects of which an operator accepts that they are gone, or have another value. */
-  accepted(group: string): ReadonlySet<string> {
-    const rows = this.#statements.all('SELECT object_id FROM accepted WHERE grp = ?', group);
+  accepted({ group, serial }: PartitionOf): ReadonlySet<string> {
+    const rows = this.#statements.all('SELECT object_id FROM accepted WHERE grp = ? AND serial = ?', group, serial);
     return new Set(rows.map((row) => String(row['object_id'])));
   }
 
-  accept(group: string, objectIds: readonly string[]): void {
+  accept({ group, serial }: PartitionOf, objectIds: readonly string[]): void {
     this.#statements.transaction(() => {
-      const statement = this.#statements.prepare('INSERT OR IGNORE INTO accepted VALUES (?, ?)');
-      for (const objectId of objectIds) statement.run(group, objectId);
+      const statement = this.#statements.prepare('INSERT OR IGNORE INTO accepted VALUES (?, ?, ?)');
+      for (const objectId of objectIds) statement.run(group, serial, objectId);
     });
   }
 
-  hasRestored(group: string): boolean {
-    return this.#statements.get('SELECT 1 FROM restored WHERE grp = ?', group) !== undefined;
+  hasRestored({ group, serial }: PartitionOf): boolean {
+    return this.#statements.get('SELECT 1 FROM restored WHERE grp = ? AND serial = ?', group, serial) !== undefined;
   }
 
   /** They are back by hand: what an operator has accepted of them counts no more. */
-  setRestored(group: string, objectIds: readonly string[]): void {
+  setRestored({ group, serial }: PartitionOf, objectIds: readonly string[]): void {
     this.#statements.transaction(() => {
-      this.#statements.run('INSERT OR IGNORE INTO restored VALUES (?)', group);
-      const forget = this.#statements.prepare('DELETE FROM accepted WHERE grp = ? AND object_id = ?');
-      const remember = this.#statements.prepare('INSERT OR IGNORE INTO restored_object VALUES (?, ?)');
+      this.#statements.run('INSERT OR IGNORE INTO restored VALUES (?, ?)', group, serial);
+      const forget = this.#statements.prepare('DELETE FROM accepted WHERE grp = ? AND serial = ? AND object_id = ?');
+      const remember = this.#statements.prepare('INSERT OR IGNORE INTO restored_object VALUES (?, ?, ?)');
       for (const objectId of objectIds) {
-        forget.run(group, objectId);
-        remember.run(group, objectId);
+        forget.run(group, serial, objectId);
+        remember.run(group, serial, objectId);
       }
     });
   }
 
   /** Brought back by hand since the last capture. */
-  restored(group: string): ReadonlySet<string> {
-    const rows = this.#statements.all('SELECT object_id FROM restored_object WHERE grp = ?', group);
+  restored({ group, serial }: PartitionOf): ReadonlySet<string> {
+    const rows = this.#statements.all(
+      'SELECT object_id FROM restored_object WHERE grp = ? AND serial = ?',
+      group,
+      serial,
+    );
     return new Set(rows.map((row) => String(row['object_id'])));
   }
 
   /** A capture has gone on by these: what it did not need of them counts for no later one. */
-  end(group: string, { accepted, restored }: { accepted: Iterable<string>; restored: Iterable<string> }): void {
+  end(
+    { group, serial }: PartitionOf,
+    { accepted, restored }: { accepted: Iterable<string>; restored: Iterable<string> },
+  ): void {
     this.#statements.transaction(() => {
-      const ofAccepted = this.#statements.prepare('DELETE FROM accepted WHERE grp = ? AND object_id = ?');
-      for (const objectId of accepted) ofAccepted.run(group, objectId);
-      const ofRestored = this.#statements.prepare('DELETE FROM restored_object WHERE grp = ? AND object_id = ?');
-      for (const objectId of restored) ofRestored.run(group, objectId);
+      const ofAccepted = this.#statements.prepare(
+        'DELETE FROM accepted WHERE grp = ? AND serial = ? AND object_id = ?',
+      );
+      for (const objectId of accepted) ofAccepted.run(group, serial, objectId);
+      const ofRestored = this.#statements.prepare(
+        'DELETE FROM restored_object WHERE grp = ? AND serial = ? AND object_id = ?',
+      );
+      for (const objectId of restored) ofRestored.run(group, serial, objectId);
     });
   }
 

@@ -1,4 +1,5 @@
 /** Findings of captures, applies and proofs at this site. Each one replaces the findings of the one before. */
+import type { PartitionOf } from './line.ts';
 import type { Statements } from './statements.ts';
 
 /** An object that stays in the partition although no generation of the group's line names it. */
@@ -37,84 +38,107 @@ export class FindingRecords {
     this.#statements = statements;
   }
 
-  divergent(group: string): DivergentObject[] {
+  divergent({ group, serial }: PartitionOf): DivergentObject[] {
     return this.#statements
-      .all('SELECT object_id, digest FROM divergent WHERE grp = ? ORDER BY object_id', group)
+      .all('SELECT object_id, digest FROM divergent WHERE grp = ? AND serial = ? ORDER BY object_id', group, serial)
       .map((row) => ({
         objectId: String(row['object_id']),
         digest: String(row['digest']),
       }));
   }
 
+  /** Generations with the entries of divergent objects in any partition, also in one that has left the group. */
+  divergentDigests(group: string): string[] {
+    return this.#statements
+      .all('SELECT DISTINCT digest FROM divergent WHERE grp = ?', group)
+      .map((row) => String(row['digest']));
+  }
+
   /** Objects in the partition that are in no generation of the line. The seat has their number. */
   setUnexplained(
-    group: string,
+    { group, serial }: PartitionOf,
     { divergent, unaccounted }: { divergent: readonly DivergentObject[]; unaccounted: number },
   ): void {
     this.#statements.transaction(() => {
-      this.#statements.run('DELETE FROM divergent WHERE grp = ?', group);
+      this.#statements.run('DELETE FROM divergent WHERE grp = ? AND serial = ?', group, serial);
       for (const { objectId, digest } of divergent)
-        this.#statements.run('INSERT INTO divergent VALUES (?, ?, ?)', group, objectId, digest);
+        this.#statements.run('INSERT INTO divergent VALUES (?, ?, ?, ?)', group, serial, objectId, digest);
       this.#statements.run(
-        'UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ?',
+        'UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ? AND serial = ?',
         divergent.length,
         unaccounted,
         group,
+        serial,
       );
     });
   }
 
   /** Objects that the newest apply could not restore here: exceptions of what this member acknowledges. */
-  refused(group: string): RefusedHere[] {
-    return this.#statements.all('SELECT * FROM refused WHERE grp = ? ORDER BY object_id', group).map((row) => ({
-      objectId: String(row['object_id']),
-      kind: String(row['kind']),
-      code: String(row['code']),
-      returnValue: String(row['return_value']),
-    }));
+  refused({ group, serial }: PartitionOf): RefusedHere[] {
+    return this.#statements
+      .all('SELECT * FROM refused WHERE grp = ? AND serial = ? ORDER BY object_id', group, serial)
+      .map((row) => ({
+        objectId: String(row['object_id']),
+        kind: String(row['kind']),
+        code: String(row['code']),
+        returnValue: String(row['return_value']),
+      }));
   }
 
-  setRefused(group: string, refused: readonly RefusedHere[]): void {
+  setRefused({ group, serial }: PartitionOf, refused: readonly RefusedHere[]): void {
     this.#statements.transaction(() => {
-      this.#statements.run('DELETE FROM refused WHERE grp = ?', group);
+      this.#statements.run('DELETE FROM refused WHERE grp = ? AND serial = ?', group, serial);
       for (const { objectId, kind, code, returnValue } of refused)
-        this.#statements.run('INSERT INTO refused VALUES (?, ?, ?, ?, ?)', group, objectId, kind, code, returnValue);
+        this.#statements.run(
+          'INSERT INTO refused VALUES (?, ?, ?, ?, ?, ?)',
+          group,
+          serial,
+          objectId,
+          kind,
+          code,
+          returnValue,
+        );
     });
   }
 
   /** Uses that the newest proofs here could not try. */
-  untried(group: string): UntriedUse[] {
-    return this.#statements.all('SELECT * FROM untried WHERE grp = ? ORDER BY object_id, use', group).map((row) => ({
-      objectId: String(row['object_id']),
-      use: String(row['use']),
-      reason: String(row['reason']),
-    }));
+  untried({ group, serial }: PartitionOf): UntriedUse[] {
+    return this.#statements
+      .all('SELECT * FROM untried WHERE grp = ? AND serial = ? ORDER BY object_id, use', group, serial)
+      .map((row) => ({
+        objectId: String(row['object_id']),
+        use: String(row['use']),
+        reason: String(row['reason']),
+      }));
   }
 
-  setUntried(group: string, untried: readonly UntriedUse[]): void {
+  setUntried({ group, serial }: PartitionOf, untried: readonly UntriedUse[]): void {
     this.#statements.transaction(() => {
-      this.#statements.run('DELETE FROM untried WHERE grp = ?', group);
+      this.#statements.run('DELETE FROM untried WHERE grp = ? AND serial = ?', group, serial);
       for (const { objectId, use, reason } of untried)
-        this.#statements.run('INSERT INTO untried VALUES (?, ?, ?, ?)', group, objectId, use, reason);
+        this.#statements.run('INSERT INTO untried VALUES (?, ?, ?, ?, ?)', group, serial, objectId, use, reason);
     });
   }
 
   /** Attributes that captures here have found and no replica gets. */
-  notCarried(group: string): NotCarriedHere[] {
-    return this.#statements.all('SELECT * FROM not_carried WHERE grp = ? ORDER BY object_id', group).map((row) => ({
-      objectId: String(row['object_id']),
-      kind: String(row['kind']),
-      attributes: String(row['attributes']).split(' '),
-    }));
+  notCarried({ group, serial }: PartitionOf): NotCarriedHere[] {
+    return this.#statements
+      .all('SELECT * FROM not_carried WHERE grp = ? AND serial = ? ORDER BY object_id', group, serial)
+      .map((row) => ({
+        objectId: String(row['object_id']),
+        kind: String(row['kind']),
+        attributes: String(row['attributes']).split(' '),
+      }));
   }
 
-  setNotCarried(group: string, objects: readonly NotCarriedHere[]): void {
+  setNotCarried({ group, serial }: PartitionOf, objects: readonly NotCarriedHere[]): void {
     this.#statements.transaction(() => {
-      this.#statements.run('DELETE FROM not_carried WHERE grp = ?', group);
+      this.#statements.run('DELETE FROM not_carried WHERE grp = ? AND serial = ?', group, serial);
       for (const { objectId, kind, attributes } of objects)
         this.#statements.run(
-          'INSERT INTO not_carried VALUES (?, ?, ?, ?)',
+          'INSERT INTO not_carried VALUES (?, ?, ?, ?, ?)',
           group,
+          serial,
           objectId,
           kind,
           attributes.join(' '),
@@ -123,15 +147,19 @@ export class FindingRecords {
   }
 
   /** How many objects of others bear names of the generation's objects here. */
-  namesakes(group: string): number {
-    return Number(this.#statements.get('SELECT objects FROM namesake WHERE grp = ?', group)?.['objects'] ?? 0);
+  namesakes({ group, serial }: PartitionOf): number {
+    return Number(
+      this.#statements.get('SELECT objects FROM namesake WHERE grp = ? AND serial = ?', group, serial)?.['objects'] ??
+        0,
+    );
   }
 
-  setNamesakes(group: string, objects: number): void {
-    if (objects === this.namesakes(group)) return;
+  setNamesakes({ group, serial }: PartitionOf, objects: number): void {
+    if (objects === this.namesakes({ group, serial })) return;
     this.#statements.run(
-      'INSERT INTO namesake VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET objects = excluded.objects',
+      'INSERT INTO namesake VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET objects = excluded.objects',
       group,
+      serial,
       objects,
     );
   }

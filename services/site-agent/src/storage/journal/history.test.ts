@@ -24,8 +24,8 @@ it('keeps its id, and tells every run with how many writes it had', () => {
   const { id, runs } = journal.account;
   expect(id).toMatch(/^[0-9a-f]{32}$/);
   expect(runs).toEqual([{ token: expect.stringMatching(/^[0-9a-f]{16}$/), writes: 1n }]);
-  journal.tenure.setSeat('g', 's', 'active');
-  journal.intents.stage('g', { digest: 'aa', objectIds: ['01'] });
+  journal.tenure.setSeat('g', 's1', 'active');
+  journal.intents.stage({ group: 'g', serial: 's1' }, { digest: 'aa', objectIds: ['01'] });
   restart();
   expect(journal.account).toEqual({
     id,
@@ -45,10 +45,10 @@ it('of a folder that was only read has begun no run', () => {
 });
 
 it('an older copy lacks the run, or the writes, that were heard of the real one', () => {
-  journal.tenure.setSeat('g', 's', 'active');
+  journal.tenure.setSeat('g', 's1', 'active');
   const copy = `${folder}-copy`;
   cpSync(folder, copy, { recursive: true });
-  journal.heads.set('g', 'captured', 'aa');
+  journal.heads.set({ group: 'g', serial: 's1' }, 'captured', 'aa');
   const heard = journal.account.runs.at(-1)!;
   const older = Journal.open(copy);
   older.beginRun();
@@ -67,7 +67,7 @@ it('tells no more runs than a heartbeat should carry, the one under way last', (
   for (let run = 0; run < 70; run += 1) restart();
   const { runs } = journal.account;
   expect(runs).toHaveLength(64);
-  journal.tenure.setSeat('g', 's', 'active');
+  journal.tenure.setSeat('g', 's1', 'active');
   expect(journal.account.runs.at(-1)?.writes).toBe(2n);
 });
 
@@ -78,11 +78,11 @@ it('remembers a quarantine with its first reason, until the group is reseated', 
   expect([journal.tenure.quarantine('g'), journal.tenure.quarantine('other')]).toEqual(['first', undefined]);
   expect(journal.tenure.quarantined()).toEqual([{ group: 'g', reason: 'first' }]);
   const fence = { epoch: 3n, owner: 'a' };
-  journal.tenure.reseat({ group: 'g', fence, serial: 's', role: 'active', head: { kind: 'captured', digest: 'bb' } });
+  journal.tenure.reseat({ group: 'g', fence, serial: 's1', role: 'active', head: { kind: 'captured', digest: 'bb' } });
   expect([
     journal.tenure.quarantine('g'),
     journal.tenure.fence('g'),
     journal.tenure.seat('g')?.role,
-    journal.heads.of('g', 'captured'),
+    journal.heads.of({ group: 'g', serial: 's1' }, 'captured'),
   ]).toEqual([undefined, fence, 'active', 'bb']);
 });

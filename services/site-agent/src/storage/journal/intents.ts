@@ -1,6 +1,7 @@
 /** Objects that an apply has begun to make, until the generation is staged. */
 import type { ApplyIntent, ApplyJournal, KeyType } from '@antipode/hsm-core';
 import type { HeadRecords } from './heads.ts';
+import type { PartitionOf } from './line.ts';
 import { bytes, type Statements } from './statements.ts';
 
 export class IntentRecords {
@@ -12,9 +13,12 @@ export class IntentRecords {
     this.#heads = heads;
   }
 
-  open(group: string): ApplyIntent[] {
+  open({ group, serial }: PartitionOf): ApplyIntent[] {
     return this.#statements
-      .all('SELECT * FROM apply_intent WHERE grp = ? ORDER BY object_id, attributes_digest', group)
+      .all(
+        'SELECT * FROM apply_intent WHERE grp = ? AND serial = ? ORDER BY object_id, attributes_digest',
+        ...[group, serial],
+      )
       .map((row) => ({
         objectId: String(row['object_id']),
         objectClass: String(row['object_class']) as ApplyIntent['objectClass'],
@@ -25,42 +29,44 @@ export class IntentRecords {
       }));
   }
 
-  begin(group: string, intents: readonly ApplyIntent[]): void {
+  begin({ group, serial }: PartitionOf, intents: readonly ApplyIntent[]): void {
     this.#statements.transaction(() => {
       const statement = this.#statements.prepare(
-        'INSERT OR IGNORE INTO apply_intent (grp, object_id, object_class, key_type, id, label, attributes_digest) VALUES (?, ?, ?, ?, ?, ?, ?)',
+        'INSERT OR IGNORE INTO apply_intent (grp, serial, object_id, object_class, key_type, id, label, attributes_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const { objectId, objectClass, keyType = null, id, label, attributesDigest } of intents)
-        statement.run(group, objectId, objectClass, keyType, id, label, attributesDigest);
+        statement.run(group, serial, objectId, objectClass, keyType, id, label, attributesDigest);
     });
   }
 
   /** As hsm-core needs it. */
-  ofApply(group: string): ApplyJournal {
+  ofApply(of: PartitionOf): ApplyJournal {
     return {
-      openIntents: () => this.open(group),
-      begin: (intents) => this.begin(group, intents),
-      commit: (digest, objectIds) => this.stage(group, { digest, objectIds }),
+      openIntents: () => this.open(of),
+      begin: (intents) => this.begin(of, intents),
+      commit: (digest, objectIds) => this.stage(of, { digest, objectIds }),
     };
   }
 
   /** A generation is here and not read back yet; what was begun for these objects has ended. */
-  stage(group: string, { digest, objectIds }: { digest: string; objectIds: readonly string[] }): void {
+  stage(of: PartitionOf, { digest, objectIds }: { digest: string; objectIds: readonly string[] }): void {
     this.#statements.transaction(() => {
-      this.#heads.set(group, 'staged', digest);
-      this.#drop(group, objectIds);
+      this.#heads.set(of, 'staged', digest);
+      this.#drop(of, objectIds);
     });
   }
 
   /** Ends what was begun for these objects, and records no generation: they were restored by hand. */
-  end(group: string, objectIds: readonly string[]): void {
-    this.#statements.transaction(() => this.#drop(group, objectIds));
+  end(of: PartitionOf, objectIds: readonly string[]): void {
+    this.#statements.transaction(() => this.#drop(of, objectIds));
   }
 
   /** One statement removes all: a statement for each of 100,000 objects would hold up the lease for a second. */
-  #drop(group: string, objectIds: readonly string[]): void {
+  #drop({ group, serial }: PartitionOf, objectIds: readonly string[]): void {
     this.#statements
-      .prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id IN (SELECT value FROM json_each(?))')
-      .run(group, JSON.stringify(objectIds));
+      .prepare(
+        'DELETE FROM apply_intent WHERE grp = ? AND serial = ? AND object_id IN (SELECT value FROM json_each(?))',
+      )
+      .run(group, serial, JSON.stringify(objectIds));
   }
 }

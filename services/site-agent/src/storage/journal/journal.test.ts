@@ -5,11 +5,15 @@ import type { ApplyIntent } from '@antipode/hsm-core';
 import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { writeJournal19 } from '../../testing/older-journals.ts';
 import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { openDatabase, transaction } from '../database.ts';
 import { Journal } from './journal.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+/** A partition, and another one of another group. */
+const G = { group: 'g', serial: 's1' };
+const OTHER = { group: 'other', serial: 's1' };
 let folder: string;
 let journal: Journal;
 
@@ -73,27 +77,27 @@ describe('what is remembered through a restart', () => {
   it('is a seat with its counts, which a change of role does not touch', () => {
     journal.tenure.setSeat('g', 's1', 'standby');
     const divergent = ['01', '02'].map((objectId) => ({ objectId, digest: 'aa' }));
-    journal.findings.setUnexplained('g', { divergent, unaccounted: 3 });
-    journal.tenure.setSeat('g', 's2', 'active');
+    journal.findings.setUnexplained(G, { divergent, unaccounted: 3 });
+    journal.tenure.setSeat('g', 's1', 'active');
     expect(reopen().tenure.seat('g')).toEqual({
       group: 'g',
-      serial: 's2',
+      serial: 's1',
       role: 'active',
       divergent: 2,
       unaccounted: 3,
     });
     expect([journal.tenure.seats().length, journal.tenure.seat('other')]).toEqual([1, undefined]);
-    expect([journal.findings.divergent('g'), journal.findings.divergent('other')]).toEqual([divergent, []]);
-    journal.findings.setUnexplained('g', { divergent: divergent.slice(1), unaccounted: 0 });
-    expect([journal.tenure.seat('g')?.divergent, journal.findings.divergent('g')]).toEqual([1, divergent.slice(1)]);
+    expect([journal.findings.divergent(G), journal.findings.divergent(OTHER)]).toEqual([divergent, []]);
+    journal.findings.setUnexplained(G, { divergent: divergent.slice(1), unaccounted: 0 });
+    expect([journal.tenure.seat('g')?.divergent, journal.findings.divergent(G)]).toEqual([1, divergent.slice(1)]);
   });
 
   it('is the newest head of each kind', () => {
-    journal.heads.set('g', 'staged', '01');
-    journal.heads.set('g', 'staged', '02');
-    journal.heads.set('g', 'applied', '01');
+    journal.heads.set(G, 'staged', '01');
+    journal.heads.set(G, 'staged', '02');
+    journal.heads.set(G, 'applied', '01');
     reopen();
-    expect((['captured', 'staged', 'applied'] as const).map((kind) => journal.heads.of('g', kind))).toEqual([
+    expect((['captured', 'staged', 'applied'] as const).map((kind) => journal.heads.of(G, kind))).toEqual([
       undefined,
       '02',
       '01',
@@ -116,21 +120,21 @@ describe('what is remembered through a restart', () => {
       ...names,
       attributesDigest: bytes('c'),
     };
-    journal.intents.begin('g', [intent('01'), intent('02'), certificate]);
-    journal.intents.begin('g', [intent('02'), intent('02', 'e')]);
-    journal.intents.begin('other', [intent('01')]);
-    journal.intents.stage('g', { digest: 'ab', objectIds: ['01', '09'] });
-    expect(reopen().intents.open('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
-    expect([journal.intents.open('other'), journal.heads.of('g', 'staged')]).toEqual([[intent('01')], 'ab']);
+    journal.intents.begin(G, [intent('01'), intent('02'), certificate]);
+    journal.intents.begin(G, [intent('02'), intent('02', 'e')]);
+    journal.intents.begin(OTHER, [intent('01')]);
+    journal.intents.stage(G, { digest: 'ab', objectIds: ['01', '09'] });
+    expect(reopen().intents.open(G)).toEqual([intent('02'), intent('02', 'e'), certificate]);
+    expect([journal.intents.open(OTHER), journal.heads.of(G, 'staged')]).toEqual([[intent('01')], 'ab']);
     // Both or neither.
     const failing = Object.assign(['02'], {
       toJSON: () => {
         throw new RangeError('no room');
       },
     });
-    expect(() => journal.intents.stage('g', { digest: 'cd', objectIds: failing })).toThrow();
-    expect(reopen().intents.open('g')).toHaveLength(3);
-    expect(journal.heads.of('g', 'staged')).toBe('ab');
+    expect(() => journal.intents.stage(G, { digest: 'cd', objectIds: failing })).toThrow();
+    expect(reopen().intents.open(G)).toHaveLength(3);
+    expect(journal.heads.of(G, 'staged')).toBe('ab');
   });
 
   it('are the keys that were announced and not recorded, of each partition its own', () => {
@@ -218,12 +222,16 @@ it('of an older program gets what it lacks, and keeps what it has', () => {
 it('of an older program keeps the applies that were cut short', () => {
   const old = openDatabase(join(folder, 'three', 'journal.db'), {
     schema: `CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, digest BLOB, PRIMARY KEY (grp, object_id, digest)) STRICT;
+      CREATE TABLE divergent (grp TEXT, object_id TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT;
+      CREATE TABLE head (grp TEXT, kind TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, kind)) STRICT;
+      CREATE TABLE member (grp TEXT PRIMARY KEY, serial TEXT NOT NULL, role TEXT NOT NULL, divergent INTEGER NOT NULL DEFAULT 0, unaccounted INTEGER NOT NULL DEFAULT 0) STRICT;
+      INSERT INTO member VALUES ('g', 's1', 'standby', 0, 0);
       INSERT INTO apply_intent VALUES ('g', '01', 'secret-key', 'aes', x'0102')`,
     version: 3,
   });
   old.close();
   const upgraded = Journal.open(join(folder, 'three'));
-  expect(upgraded.intents.open('g')).toEqual([
+  expect(upgraded.intents.open(G)).toEqual([
     {
       objectId: '01',
       objectClass: 'secret-key',
@@ -234,6 +242,70 @@ it('of an older program keeps the applies that were cut short', () => {
     },
   ]);
   upgraded.close();
+});
+
+describe('of an agent that told the partitions of a site not apart', () => {
+  const rows = (group: string): string => `
+    INSERT INTO head VALUES ('${group}', 'applied', 'aa');
+    INSERT INTO apply_intent VALUES ('${group}', '01', 'secret-key', 'aes', x'01', x'02', x'03');
+    INSERT INTO divergent VALUES ('${group}', '02', 'bb');
+    INSERT INTO held VALUES ('${group}', '03', 'deleted');
+    INSERT INTO accepted VALUES ('${group}', '04');
+    INSERT INTO restored VALUES ('${group}');
+    INSERT INTO restored_object VALUES ('${group}', '05');
+    INSERT INTO namesake VALUES ('${group}', 7);
+    INSERT INTO refused VALUES ('${group}', '06', 'kind', 'CODE', 'CKR');
+    INSERT INTO not_carried VALUES ('${group}', '07', 'kind', 'A B');
+    INSERT INTO untried VALUES ('${group}', '08', 'sign', 'reason');
+    INSERT INTO had_captured VALUES ('${group}');`;
+  const upgraded = (): Journal => {
+    const older = join(folder, 'nineteen');
+    writeJournal19(
+      join(older, 'journal.db'),
+      `INSERT INTO member VALUES ('g', 's1', 'standby', 1, 2); ${rows('g')} ${rows('other')}`,
+    );
+    return Journal.open(older);
+  };
+  const recorded = ({ heads, intents, findings, decisions }: Journal, of: typeof G) => [
+    heads.of(of, 'applied'),
+    intents.open(of).map(({ objectId }) => objectId),
+    findings.divergent(of),
+    decisions.held(of).map(({ objectId }) => objectId),
+    [...decisions.accepted(of), ...decisions.restored(of), decisions.hasRestored(of), heads.hasCaptured(of)],
+    findings.namesakes(of),
+    findings.refused(of).map(({ objectId }) => objectId),
+    findings.notCarried(of),
+    findings.untried(of),
+  ];
+  const nothing = [undefined, [], [], [], [false, false], 0, [], [], []];
+
+  it('everything is about the partition that has the seat, and nothing about another one', () => {
+    const journal = upgraded();
+    expect(recorded(journal, G)).toEqual([
+      'aa',
+      ['01'],
+      [{ objectId: '02', digest: 'bb' }],
+      ['03'],
+      ['04', '05', true, true],
+      7,
+      ['06'],
+      [{ objectId: '07', kind: 'kind', attributes: ['A', 'B'] }],
+      [{ objectId: '08', use: 'sign', reason: 'reason' }],
+    ]);
+    expect(recorded(journal, { ...G, serial: 's2' })).toEqual(nothing);
+    journal.close();
+  });
+
+  it('what is about no partition that has a seat decides nothing, and its generations stay', () => {
+    const journal = upgraded();
+    expect(recorded(journal, OTHER)).toEqual(nothing);
+    expect([
+      journal.heads.all('other').map(({ digest }) => digest),
+      journal.findings.divergentDigests('other'),
+      [...journal.decisions.wanted('other')],
+    ]).toEqual([['aa'], ['bb'], ['01', '02', '03', '04', '05']]);
+    journal.close();
+  });
 });
 
 describe('a file is refused', () => {

@@ -1,31 +1,12 @@
 /** The tables of the journal, and what brings the file of an older agent to them. */
 import { COLLECTION, COLLECTION_UPGRADE } from './collection.ts';
 import { JOURNAL_HISTORY } from './history.ts';
+import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
 
-export const SCHEMA_VERSION = 19;
-
-/** Where the entry of an object stands that is in no generation of the group's line. */
-const DIVERGENT =
-  'CREATE TABLE divergent (grp TEXT, object_id TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
-
-/** Objects of the generation that was applied last which this token does not take, each with its reason. */
-const REFUSED =
-  'CREATE TABLE refused (grp TEXT, object_id TEXT, kind TEXT NOT NULL, code TEXT NOT NULL, return_value TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
-
-/** Attributes of captured objects that no replica gets; names with blanks between them. */
-const NOT_CARRIED =
-  'CREATE TABLE not_carried (grp TEXT, object_id TEXT, kind TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
-
-/** Uses that a key allows and that no proof here has tried, each with its reason. */
-const UNTRIED =
-  'CREATE TABLE untried (grp TEXT, object_id TEXT, use TEXT, reason TEXT NOT NULL, PRIMARY KEY (grp, object_id, use)) STRICT';
+export const SCHEMA_VERSION = 20;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
-
-/** Objects that an apply began to make, as they were to be. */
-const APPLY_INTENT =
-  'CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, id BLOB NOT NULL, label BLOB NOT NULL, attributes_digest BLOB, PRIMARY KEY (grp, object_id, attributes_digest)) STRICT';
 
 const APPLY_INTENT_3 =
   'CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, digest BLOB, PRIMARY KEY (grp, object_id, digest)) STRICT';
@@ -42,23 +23,15 @@ const APPLY_INTENT_4 = `
 /** CKA_IDs of own keys that were about to be made: without a record of the key, a crash lies between. */
 const OWN_KEY_INTENT = 'CREATE TABLE own_key_intent (serial TEXT, cka_id BLOB, PRIMARY KEY (serial, cka_id)) STRICT';
 
-/** Objects that a capture would have lost, and those whose loss an operator has accepted. */
-const DELETIONS = `
-  CREATE TABLE held (grp TEXT, object_id TEXT, reason TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT;
-  CREATE TABLE accepted (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT;
-  CREATE TABLE restored (grp TEXT PRIMARY KEY) STRICT`;
-
-/** Up to version 11 deleted objects were counted here. */
-const DELETIONS_5 = `${DELETIONS};
+/** Up to version 11 deleted objects were counted in `kept`. */
+const DELETIONS_5 = `
+  ${beforeSerials('held')};
+  ${beforeSerials('accepted')};
+  ${beforeSerials('restored')};
   CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT`;
 
-/** Generations of what was set aside here, and how many objects of others bear names of the group's. */
-const NAMES = `
-  CREATE TABLE aside (grp TEXT, digest TEXT, PRIMARY KEY (grp, digest)) STRICT;
-  CREATE TABLE namesake (grp TEXT PRIMARY KEY, objects INTEGER NOT NULL) STRICT`;
-
-/** Deleted objects that were brought back by hand, until a capture has seen them. */
-const RESTORED_OBJECT = 'CREATE TABLE restored_object (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT';
+/** Generations of what was set aside here, from whichever partition. */
+const ASIDE = 'CREATE TABLE aside (grp TEXT, digest TEXT, PRIMARY KEY (grp, digest)) STRICT';
 
 /**
  * Domain keys that are being destroyed, or were. The record stays for ever: no version is ever installed twice, and a
@@ -99,47 +72,41 @@ export const SCHEMA = `
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
   CREATE TABLE fence (grp TEXT PRIMARY KEY, epoch INTEGER NOT NULL, owner TEXT NOT NULL) STRICT;
   CREATE TABLE member (grp TEXT PRIMARY KEY, serial TEXT NOT NULL, role TEXT NOT NULL, divergent INTEGER NOT NULL DEFAULT 0, unaccounted INTEGER NOT NULL DEFAULT 0) STRICT;
-  CREATE TABLE head (grp TEXT, kind TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, kind)) STRICT;
-  ${APPLY_INTENT};
+  ${LINE};
   ${OWN_KEY_INTENT};
   CREATE TABLE distribution (grp TEXT, version INTEGER, result TEXT NOT NULL, PRIMARY KEY (grp, version)) STRICT;
   CREATE TABLE open_drill (serial TEXT PRIMARY KEY, drill_id TEXT NOT NULL) STRICT;
-  ${DIVERGENT};
   ${JOURNAL_HISTORY};
-  ${DELETIONS};
-  ${NAMES};
-  ${REFUSED};
-  ${RESTORED_OBJECT};
-  ${NOT_CARRIED};
+  ${ASIDE};
   ${PRINT};
   ${RETIRED_DOMAIN_KEY};
   ${COLLECTION};
   ${TRUSTED_KEY};
   ${MOVED_IDENTITY};
   ${STRANGER};
-  ${UNTRIED};
   ${KNOWN_PLACE};
   ${FILTER};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
 export const UPGRADES = {
-  1: DIVERGENT,
+  1: beforeSerials('divergent'),
   2: `DROP TABLE apply_intent; ${APPLY_INTENT_3}; ${OWN_KEY_INTENT}`,
   3: APPLY_INTENT_4,
   4: JOURNAL_HISTORY,
   5: DELETIONS_5,
-  6: NAMES,
-  7: REFUSED,
-  8: RESTORED_OBJECT,
-  9: NOT_CARRIED,
+  6: `${ASIDE}; ${beforeSerials('namesake')}`,
+  7: beforeSerials('refused'),
+  8: beforeSerials('restored_object'),
+  9: beforeSerials('not_carried'),
   10: PRINT,
   11: RETIRED_DOMAIN_KEY,
-  12: COLLECTION_UPGRADE,
+  12: `${COLLECTION_UPGRADE}; ${beforeSerials('had_captured')}`,
   13: TRUSTED_KEY,
   14: MOVED_IDENTITY,
   15: STRANGER,
-  16: UNTRIED,
+  16: beforeSerials('untried'),
   17: KNOWN_PLACE,
   18: FILTER,
+  19: LINE_UPGRADE,
 };

@@ -3,6 +3,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import type { RoleName } from '@antipode/protocol';
 import type { HeadKind, HeadRecords } from './heads.ts';
+import { LINE_TABLES, type PartitionOf } from './line.ts';
 import type { Statements } from './statements.ts';
 
 export type Role = RoleName;
@@ -19,20 +20,6 @@ export interface Seat {
   readonly divergent: number;
   readonly unaccounted: number;
 }
-
-/** Tables that describe a partition by the generations of a group. Sealed generations and own keys stay. */
-const OF_A_LINE = [
-  'head',
-  'divergent',
-  'held',
-  'accepted',
-  'restored',
-  'restored_object',
-  'namesake',
-  'refused',
-  'not_carried',
-  'untried',
-] as const;
 
 export class TenureRecords {
   readonly #statements: Statements;
@@ -88,13 +75,29 @@ export class TenureRecords {
     return this.#statements.all('SELECT * FROM member ORDER BY grp').map(seatFrom);
   }
 
+  /** A partition that takes the place of another one begins with its own past. The other one has left the group. */
   setSeat(group: string, serial: string, role: Role): void {
-    this.#statements.run(
-      'INSERT INTO member (grp, serial, role) VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET serial = excluded.serial, role = excluded.role',
-      group,
-      serial,
-      role,
-    );
+    const work = (): void => this.#setSeat({ group, serial }, role);
+    this.#statements.transaction(work);
+  }
+
+  #setSeat({ group, serial }: PartitionOf, role: Role): void {
+    const before = this.seat(group);
+    if (before?.serial === serial) {
+      this.#statements.run('UPDATE member SET role = ? WHERE grp = ?', role, group);
+      return;
+    }
+    if (before !== undefined) this.#leave(before);
+    this.#statements.run('INSERT INTO member (grp, serial, role) VALUES (?, ?, ?)', group, serial, role);
+    // Objects in the partition are the group's now, even if a drill has left some.
+    this.#statements.run('DELETE FROM open_drill WHERE serial = ?', serial);
+  }
+
+  /** What an operator has decided was about the applications of that tenure. */
+  #leave({ group, serial }: PartitionOf): void {
+    this.#statements.run('INSERT OR IGNORE INTO left_seat VALUES (?, ?)', group, serial);
+    for (const table of ['member', 'held', 'accepted'])
+      this.#statements.run(`DELETE FROM ${table} WHERE grp = ? AND serial = ?`, group, serial);
   }
 
   /** Why this site does nothing in the group until an operator seats it again; undefined for nothing. */
@@ -116,12 +119,13 @@ export class TenureRecords {
 
   /**
    * This site is not a member of the group any more. Its epoch stays: no order of an earlier tenure is ever taken. What
-   * describes the partition stays too, for the day on which the site is a member again.
+   * describes the partition stays too, for the day on which it is a member again.
    */
   release(group: string, fence: PersistedFence, { deleted }: { deleted: boolean }): void {
     this.#statements.transaction(() => {
       this.#raise(group, fence);
-      this.#statements.run('DELETE FROM member WHERE grp = ?', group);
+      const seat = this.seat(group);
+      if (seat !== undefined) this.#leave(seat);
       this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
       if (deleted) this.#forgetLine(group);
     });
@@ -132,8 +136,26 @@ export class TenureRecords {
     this.#statements.transaction(() => this.#forgetLine(group));
   }
 
+  /** The token of the partition was made anew under the same serial number: what is known of its objects is of before. */
+  beginAnew(serial: string): void {
+    const tables = ['member', ...LINE_TABLES].map((table) => `SELECT grp, serial FROM ${table}`).join(' UNION ');
+    this.#statements.run(
+      `INSERT OR IGNORE INTO left_seat SELECT grp, serial FROM (${tables}) WHERE serial = ?`,
+      serial,
+    );
+  }
+
+  /** What is in the partition now belongs to drills. */
+  forgetPartition(serial: string): void {
+    this.#statements.transaction(() => {
+      for (const table of [...LINE_TABLES, 'left_seat'])
+        this.#statements.run(`DELETE FROM ${table} WHERE serial = ?`, serial);
+    });
+  }
+
   #forgetLine(group: string): void {
-    for (const table of OF_A_LINE) this.#statements.run(`DELETE FROM ${table} WHERE grp = ?`, group);
+    for (const table of [...LINE_TABLES, 'left_seat'])
+      this.#statements.run(`DELETE FROM ${table} WHERE grp = ?`, group);
   }
 
   /** A seat as an operator wants it, under a tenure of its own, which also ends a quarantine: all of it or nothing. */
@@ -152,8 +174,8 @@ export class TenureRecords {
   }): void {
     this.#statements.transaction(() => {
       this.#raise(group, fence);
-      this.setSeat(group, serial, role);
-      if (head !== undefined) this.#heads.set(group, head.kind, head.digest);
+      this.#setSeat({ group, serial }, role);
+      if (head !== undefined) this.#heads.set({ group, serial }, head.kind, head.digest);
       this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
     });
   }
