@@ -111,7 +111,7 @@ export function restoreDeleted({
       });
       const targets = [newest, ...open.asides].flatMap((one) => targetsOf(one, { wanted, keyring, group }));
       const changed = changedOf(newest.generation);
-      const replicas = targets.map((target) => replicaOf({ provider, keyring, open, target, group }));
+      const replicas = targets.map((target) => replicaOf({ provider, keyring, open, target }));
       // All of them before any is brought back.
       for (const replica of replicas) await requireNoNamesakes(replica, changed);
       for (const replica of replicas) await restore(replica, { store: open.store, changed });
@@ -192,13 +192,11 @@ function replicaOf({
   keyring,
   open,
   target,
-  group,
 }: {
   provider: HsmProvider;
   keyring: Keyring;
   open: GroupHere;
   target: SealedGeneration;
-  group: string;
 }): Replica {
   return {
     provider,
