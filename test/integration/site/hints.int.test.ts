@@ -56,7 +56,7 @@ describe('an identity key', () => {
     journal.tenure.setSeat(seat.group, seat.serial, 'standby');
     journal.heads.set(seat, 'applied', 'aa');
     const second = await initialise(true);
-    // The token may have been made anew: what is known of its objects counts when it is proved again.
+    // The token may have been initialised again: the records of its objects count when they are proved again.
     expect([journal.heads.of(seat, 'applied'), journal.heads.hasLeft(seat)]).toEqual(['aa', true]);
     journal.close();
     expect(second).toMatchObject({ isNew: true, serial: first.serial });

@@ -25,7 +25,7 @@ export interface ApplyOptions extends Replica {
    */
   readonly doubted?: ReadonlySet<ObjectId> | 'everything';
   /**
-   * The partition was out of the group for a while, or its token was made anew. An object that looks like a missing one
+   * The partition was out of the group for a while, or its token may be another one. An object that looks like a missing one
    * of the group may then be anybody's.
    */
   readonly isReturned?: boolean;

@@ -1,7 +1,7 @@
 /**
- * A site that is removed from a group and comes back, with the partition that it had or with another one. What is known
- * of one partition decides nothing about another one, and what was made in a partition while it was out of the group is
- * somebody's: an object there with a name of the group stays.
+ * A site that is removed from a group and comes back, with the partition that it had or with another one. The records of
+ * one partition decide nothing about another one. An object that was made in a partition while it was out of the group is
+ * somebody's, even if it has a name of the group.
  */
 import type { SimulatedMember } from '@antipode/hsm-core/testing';
 import { MemberRole } from '@antipode/protocol';
@@ -171,7 +171,7 @@ describe('an object of others with a name of the group stays', () => {
     expect(b.site.journal.decisions.asides(GROUP)).toEqual([]);
   });
 
-  it('in a partition whose token was made anew under the same serial number', async () => {
+  it('in a partition whose token was initialised again under the same serial number', async () => {
     await enrolled('b-1');
     const generation = await captured();
     await brought(generation);
@@ -256,7 +256,7 @@ describe('what is known of a partition', () => {
     }
     expect(isKept(first)).toBe(false);
     expect(isKept(journal.heads.of(S2, 'applied')!)).toBe(true);
-    // What only that partition had is nowhere else.
+    // Divergent objects of that partition are nowhere else.
     journal.findings.setUnexplained(S1, { divergent, unaccounted: 0 });
     expect(isKept(first)).toBe(true);
   });

@@ -97,7 +97,7 @@ export async function initialisePartition({
         withReceivingKey: receivesDomainKeys(settings),
         withOfficerKey: settings.officerKey ?? false,
       });
-      // The token may have been made anew under its serial number, or restored from an older copy.
+      // The token may have been initialised again under its serial number, or restored from an older copy.
       if (isLost) journal.tenure.beginAnew(found);
       journal.identities.add(name, record);
       if (known !== undefined) await forgetReceivingKeys(provider, known);

@@ -45,8 +45,8 @@ export class DecisionRecords {
   }
 
   /**
-   * Objects of every partition that must stay sealed: a person has to decide about them or has decided, they are on
-   * their way into a token, or they are in one and in no generation of the line.
+   * Objects of every partition that must stay sealed. A person has to decide about them or has decided, or they are on
+   * their way into a token. Or they are in a token and in no generation of the line.
    */
   wanted(group: string): ReadonlySet<string> {
     const tables = ['held', 'accepted', 'restored_object', 'apply_intent', 'divergent'];

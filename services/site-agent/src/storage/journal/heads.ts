@@ -85,7 +85,7 @@ export class HeadRecords {
     this.#statements.transaction(() => {
       this.set(of, 'applied', digest);
       if (!this.hasLeft(of)) return;
-      // What it captured before it left is explained by the applies since. It must not make others' objects ours.
+      // The applies since explain the objects that it captured before it left. That head must not make others' objects ours.
       this.drop(of, 'captured');
       this.#statements.run('DELETE FROM had_captured WHERE grp = ? AND serial = ?', of.group, of.serial);
       this.#watch(of);

@@ -93,7 +93,7 @@ export class TenureRecords {
     this.#statements.run('DELETE FROM open_drill WHERE serial = ?', serial);
   }
 
-  /** What an operator has decided was about the applications of that tenure. */
+  /** Decisions of operators were about the applications of that tenure. */
   #leave({ group, serial }: PartitionOf): void {
     this.#statements.run('INSERT OR IGNORE INTO left_seat VALUES (?, ?)', group, serial);
     for (const table of ['member', 'held', 'accepted'])
@@ -136,7 +136,7 @@ export class TenureRecords {
     this.#statements.transaction(() => this.#forgetLine(group));
   }
 
-  /** The token of the partition was made anew under the same serial number: what is known of its objects is of before. */
+  /** The token of the partition may be another one under the same serial number: all records of its objects are old. */
   beginAnew(serial: string): void {
     const tables = ['member', ...LINE_TABLES].map((table) => `SELECT grp, serial FROM ${table}`).join(' UNION ');
     this.#statements.run(
@@ -145,7 +145,7 @@ export class TenureRecords {
     );
   }
 
-  /** What is in the partition now belongs to drills. */
+  /** The objects in the partition belong to drills now. */
   forgetPartition(serial: string): void {
     this.#statements.transaction(() => {
       for (const table of [...LINE_TABLES, 'left_seat'])
