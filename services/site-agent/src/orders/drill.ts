@@ -194,7 +194,8 @@ async function inScratch(
 
 /**
  * A drill that was cut short owns everything in its partition until the next drill. It ends where the partition is not
- * declared as scratch any more: objects that are made there from now on belong to no drill, even if it is scratch again one day.
+ * declared as scratch any more: objects that are made there from now on belong to no drill, even if it is scratch again
+ * one day.
  */
 export function endStrayDrills({
   settings,

@@ -85,7 +85,7 @@ export class HeadRecords {
     this.#statements.transaction(() => {
       this.set(of, 'applied', digest);
       if (!this.hasLeft(of)) return;
-      // The applies since explain the objects that it captured before it left. That head must not make others' objects ours.
+      // The applies since explain the objects that it captured before it left. Nobody may take others' objects for ours.
       this.drop(of, 'captured');
       this.#statements.run('DELETE FROM had_captured WHERE grp = ? AND serial = ?', of.group, of.serial);
       this.#watch(of);

@@ -1,8 +1,8 @@
 /**
- * Tables that describe a partition by the generations of a group: what was captured there and restored there, and what
- * was found there. Each row names the partition by its serial number, since a site may change the partition that has
- * its seat. A row of one partition says nothing of another. Otherwise an object of somebody else in it would be taken for a
- * damaged one of the group. Sealed generations, deletions and own keys are not here.
+ * Tables that describe a partition by the generations of a group. They say what was captured there and restored there,
+ * and what was found there. Each row names the partition by its serial number, since a site may change the partition
+ * that has its seat. A row of one partition says nothing of another. Otherwise an object of somebody else in it would be
+ * taken for a damaged one of the group. Sealed generations, deletions and own keys are not here.
  */
 
 /** A partition in the life of a group, whether it has the seat of its site or not. */
