@@ -26,6 +26,8 @@ const PARTS: Readonly<Record<string, readonly string[]>> = {
   'apps/demo': ['packages/runtime', 'packages/protocol', 'packages/setup', 'services/site-agent'],
   'apps/cli': [
     'packages/runtime',
+    // For the processes that it starts. It makes no PKCS#11 call.
+    'packages/cryptoki',
     'packages/hsm-core',
     'packages/protocol',
     'packages/setup',

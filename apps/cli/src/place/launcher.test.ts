@@ -65,6 +65,8 @@ function launch(script: string, options: Partial<LauncherOptions> = {}): Promise
     everyMs: 10,
     graceMs: 5_000,
     stop: stop.signal,
+    isAlone: false,
+    stdio: 'ignore',
     note: (line) => notes.push(line),
     ...options,
   });
@@ -201,6 +203,42 @@ it('runs only while its site is the active one', async () => {
   answer = place('a', 4n);
   await until(() => lines().length === 3);
   expect(withoutPids()).toEqual(['start a 2', 'end a', 'start a 4']);
+});
+
+/** Writes its name and its process number, and ends only by SIGKILL. */
+const STUBBORN = `/bin/sh -c 'trap "" TERM HUP; echo "$0 $$" >> "$FILE"; while :; do sleep 0.02; done'`;
+const isGone = (pid: number): boolean => !existsSync(`/proc/${pid}`);
+const pidsOf = (name: string): number[] =>
+  lines().flatMap((line) => (line.startsWith(`${name} `) ? [Number(line.split(' ')[1])] : []));
+
+it('ends everything that the program has started before it starts it elsewhere, in whatever session it is', async () => {
+  answer = place('a', 1n);
+  // A wrapper that ends at once; a child; one in a session of its own; one that has left its parent.
+  const gone: boolean[] = [];
+  void launch(
+    `${STUBBORN} child & setsid ${STUBBORN} session & (setsid ${STUBBORN} orphan &); echo "start $$" >> "$FILE"; wait`,
+    {
+      graceMs: 50,
+      note: (line) => {
+        notes.push(line);
+        if (line.startsWith('started at site b'))
+          gone.push(...pidsOf('child').concat(pidsOf('session'), pidsOf('orphan')).map(isGone));
+      },
+    },
+  );
+  await until(() => lines().length === 4);
+  answer = place('b', 2n);
+  await until(() => lines().length === 8);
+  expect(gone).toEqual([true, true, true]);
+});
+
+it('ends what a program leaves behind, and then ends with the status of the program', async () => {
+  answer = place('a', 1n);
+  const status = await launch(`(setsid ${STUBBORN} orphan &); while [ ! -s "$FILE" ]; do sleep 0.02; done; exit 6`, {
+    graceMs: 50,
+  });
+  expect([status, pidsOf('orphan').map(isGone)]).toEqual([6, [true]]);
+  expect(notes.at(-1)).toContain('Ending the other processes');
 });
 
 it('passes a signal on, and ends as the program does', async () => {

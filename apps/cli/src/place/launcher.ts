@@ -2,9 +2,10 @@
  * Runs a program with the token of a group in its environment, and runs it again with another when the group moves. What
  * is not known for sure moves nothing: a program that runs goes on while nobody answers.
  */
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { AntipodeError, type Clock } from '@antipode/runtime';
+import { type PassedOn, REQUESTS } from '../supervisor/passed-on.ts';
+import { type Program, startProgram } from '../supervisor/supervised-program.ts';
 import { environmentOf, type Place } from './place.ts';
 
 export interface LauncherOptions {
@@ -21,20 +22,17 @@ export interface LauncherOptions {
   readonly graceMs: number;
   /** Aborted with the name of a signal, which the program then receives, and nothing is started any more. */
   readonly stop: AbortSignal;
-  /** Those of this process by default. */
-  readonly stdio?: StdioOptions;
+  /** By default the program has the input and output of this process. */
+  readonly stdio?: 'inherit' | 'ignore';
+  /** Whether this process adopts orphans, and starts nothing else. */
+  readonly isAlone: boolean;
   /** One line for people. */
   readonly note: (line: string) => void;
 }
 
-/** Signals that are passed on to the program. */
-export const PASSED_ON = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
-
 interface Running {
-  readonly child: ChildProcess;
+  readonly program: Program;
   readonly place: Place;
-  /** The exit status, as a shell gives it. */
-  readonly ended: Promise<number>;
 }
 
 const isSame = (one: Place, other: Place): boolean =>
@@ -59,12 +57,12 @@ export class Launcher {
   /** Resolves with the exit status of the program. @throws what a person must see to, while no program runs */
   async run(): Promise<number> {
     const { clock, everyMs, stop } = this.#options;
-    const passOn = (): void => void this.#running?.child.kill(signalOf(stop));
+    const passOn = (): void => void this.#running?.program.signal(signalOf(stop));
     stop.addEventListener('abort', passOn);
     try {
       while (!stop.aborted) {
         await this.#look();
-        const ended = this.#running?.ended;
+        const ended = this.#running?.program.ended;
         const pause = new AbortController();
         const status = await Promise.race([
           clock.sleep(everyMs, AbortSignal.any([pause.signal, stop])).then(() => undefined),
@@ -73,19 +71,17 @@ export class Launcher {
         pause.abort();
         if (status !== undefined) return status;
       }
-      return (await this.#running?.ended) ?? statusOf(signalOf(stop));
+      return (await this.#running?.program.ended) ?? statusOf(signalOf(stop));
     } finally {
       stop.removeEventListener('abort', passOn);
     }
   }
 
-  /**
-   * For a signal that this process has received. SIGHUP tells many programs to read their configuration again, so it ends
-   * nothing here. Where no program runs, every signal ends the wait for one.
-   */
-  receive(signal: (typeof PASSED_ON)[number], stop: AbortController): void {
-    const isOnlyPassedOn = signal === 'SIGHUP' || stop.signal.aborted;
-    if (isOnlyPassedOn && this.#running?.child.kill(signal) === true) return;
+  /** For a signal that this process has received. Where no program runs, SIGHUP and every order to end end the wait. */
+  receive(signal: PassedOn, stop: AbortController): void {
+    const isOnlyPassedOn = REQUESTS.has(signal) || stop.signal.aborted;
+    if (isOnlyPassedOn && this.#running?.program.signal(signal) === true) return;
+    if (signal === 'SIGUSR1' || signal === 'SIGUSR2') return;
     stop.abort(signal);
   }
 
@@ -108,13 +104,13 @@ export class Launcher {
     this.#epoch = place.epoch;
     const isWanted = atSite === undefined || place.site === atSite;
     if (this.#running !== undefined) {
-      // It has ended by itself while the answer was awaited. A program that has done its work is not run once more.
-      const { exitCode, signalCode } = this.#running.child;
-      if (exitCode !== null || signalCode !== null) return;
-      if (isWanted && isSame(this.#running.place, place)) {
+      const { program, place: before } = this.#running;
+      if (isWanted && isSame(before, place)) {
         this.#noted = '';
         return;
       }
+      // It has ended by itself while the answer was awaited. A program that has done its work is not run once more.
+      if (await program.hasEnded()) return;
       await this.#end(place);
       if (stop.aborted) return;
     }
@@ -127,40 +123,17 @@ export class Launcher {
   }
 
   #start(place: Place): void {
-    const [program, ...args] = this.#options.command;
+    const { command, graceMs, stdio = 'inherit', isAlone, clock, note } = this.#options;
     this.#note(`started at site ${place.site}: token ${JSON.stringify(place.tokenLabel)}, serial ${place.serial}`);
-    // The kernel ends the program when this process is killed: a second one, started later, must not run beside it.
-    const child = spawn('setpriv', ['--pdeathsig', 'SIGTERM', '--', program, ...args], {
-      stdio: this.#options.stdio ?? 'inherit',
-      env: { ...process.env, ...environmentOf(place) },
-    });
-    const ended = new Promise<number>((resolve, reject) => {
-      child.once('exit', (code, signal) => resolve(code ?? statusOf(signal!)));
-      child.once('error', (cause) =>
-        reject(
-          new AntipodeError('PROGRAM_MISSING', `cannot start ${program}: ${cause.message}`, {
-            details: { program: 'setpriv' },
-            cause,
-          }),
-        ),
-      );
-    });
-    // Where nobody waits for it at the moment, it is waited for in the next round.
-    ended.catch(() => {});
-    this.#running = { child, place, ended };
+    const env = { ...process.env, ...environmentOf(place) };
+    this.#running = { program: startProgram({ command, env, graceMs, stdio, isAlone, clock, note }), place };
   }
 
-  /** Ends the program, because the group has moved. */
+  /** Ends the program with everything that it has started, because the group has moved. */
   async #end(to: Place): Promise<void> {
-    const { clock, graceMs } = this.#options;
-    const { child, place, ended } = this.#running!;
+    const { program, place } = this.#running!;
     this.#note(`group ${to.group} has moved from site ${place.site} to site ${to.site}: ending the program`);
-    child.kill('SIGTERM');
-    const over = new AbortController();
-    await Promise.race([ended, clock.sleep(graceMs, over.signal)]);
-    over.abort();
-    child.kill('SIGKILL');
-    await ended;
+    await program.end();
     this.#running = undefined;
   }
 
