@@ -32,6 +32,7 @@ export {
   blobsNamed,
   blobsOfTombstone,
   type Entry,
+  entryDigest,
   type Generation,
   hasUnknownVersions,
   type SealedGeneration,

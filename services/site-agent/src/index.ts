@@ -15,6 +15,7 @@ export {
   type PartitionObjects,
 } from './objects/partition-objects.ts';
 export { PROGRAMS, type Program } from './objects/programs.ts';
+export type { Replica } from './objects/replicas.ts';
 export type { DeletedObject } from './objects/sealed-objects.ts';
 export type { SiteObject } from './objects/site-object.ts';
 export {

@@ -18,6 +18,7 @@ import type { Journal } from './storage/journal/journal.ts';
 import type { PartitionOf } from './storage/journal/line.ts';
 import type { Seat } from './storage/journal/tenure.ts';
 import { Retention } from './storage/retention.ts';
+import { Acknowledgements } from './tenure/acknowledgements.ts';
 import { FenceKeeper } from './tenure/fence.ts';
 import { KnownPlaces } from './tenure/known-places.ts';
 import { LeaseKeeper } from './tenure/lease.ts';
@@ -53,6 +54,7 @@ export interface Site extends SitePorts {
   readonly leases: LeaseKeeper;
   readonly authority: Authority;
   readonly places: KnownPlaces;
+  readonly acknowledgements: Acknowledgements;
   readonly deletions: Deletions;
   readonly trust: Trust;
   readonly transfer: Transfer;
@@ -78,6 +80,7 @@ export function buildSite(ports: SitePorts): Site {
     leases,
     authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
     places: new KnownPlaces({ journal }),
+    acknowledgements: new Acknowledgements({ journal, name, clock }),
     deletions,
     trust,
     transfer,

@@ -46,6 +46,24 @@ describe('the list of a partition', () => {
     expect(text).toContain('sealed here in generation 7');
   });
 
+  it('shows who has acknowledged an object, and marks what was heard long ago', () => {
+    const [, , captured] = LIST.objects;
+    const objects = [captured!, { ...captured!, state: 'replicated', acknowledgedBy: ['b', 'c'] } as const];
+    const replicas = [
+      { site: 'b', epoch: 1n, generation: 6n, ageMs: 1_200, isOld: false },
+      { site: 'c', epoch: 1n, generation: 5n, ageMs: 8_000_000, isOld: true },
+      { site: 'd', isOld: true },
+    ];
+    const lines = objectsText({ ...LIST, objects, replicas }).split('\n');
+    expect([cells(lines[0])[3], cells(lines[1])[3], cells(lines[2])[3]]).toEqual(['AT', '-', 'b, c']);
+    expect(lines.filter((line) => line.startsWith('Member'))).toEqual([
+      'Member b has acknowledged generation 6, as heard 1.2 s ago.',
+      'Member c has acknowledged generation 5, as heard 2 h ago. OLD: much can have changed since.',
+      'Member d has acknowledged nothing that counts, as heard at an unknown time. OLD: much can have changed since.',
+    ]);
+    expect(objectsText({ ...LIST, replicas: [] })).toContain('No coordinator has told this site yet');
+  });
+
   it('cuts a long list, with whole counts', () => {
     const objects = Array.from({ length: 10_000 }, (_, index) => ({ ...LIST.objects[2]!, objectId: `id ${index}` }));
     const text = objectsText({ ...LIST, objects });

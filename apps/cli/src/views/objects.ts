@@ -7,10 +7,11 @@ import {
   type PartitionCheck,
   type PartitionObjects,
   PROGRAMS,
+  type Replica,
   type SiteObject,
 } from '@antipode/site-agent';
 import { CLIENT_SETTINGS } from '../client-settings.ts';
-import { table } from '../output.ts';
+import { duration, table } from '../output.ts';
 import { WAYS_OUT, wayOutOf } from '../ways-out.ts';
 
 /** Rows of a table by default. A terminal shows no more at once, and most partitions have fewer objects. */
@@ -48,7 +49,13 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
   });
   const rows = objects
     .slice(0, limit)
-    .map((one) => [one.objectId ?? '-', one.state, reasonText(one), ...nameCells(one)]);
+    .map((one) => [
+      one.objectId ?? '-',
+      one.state,
+      reasonText(one),
+      ...(list.replicas === undefined ? [] : [one.acknowledgedBy?.join(', ') || '-']),
+      ...nameCells(one),
+    ]);
   const ways = new Map(
     objects.flatMap((one) => {
       const way = wayOutOf(one);
@@ -56,16 +63,39 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
     }),
   );
   return [
-    table(['OBJECT', 'STATE', 'REASON', ...NAME_COLUMNS], rows),
+    table(['OBJECT', 'STATE', 'REASON', ...(list.replicas === undefined ? [] : ['AT']), ...NAME_COLUMNS], rows),
     ...cutText(objects.length, limit),
     `\n${countText(objects.length)} of ${where}: ${counts.join(', ')}.`,
-    ...(generation !== undefined && objects.some(({ state }) => state === 'captured')
-      ? [
-          `captured: sealed here in generation ${generation}. \`antipode group show ${group}\` shows which sites acknowledged it.`,
-        ]
-      : []),
+    ...(generation === undefined ? [] : replicaLines({ ...list, generation })),
     ...(ways.size === 0 ? [] : ['', ...[...ways].map(([what, way]) => `${what}: ${way}.`)]),
   ].join('\n');
+}
+
+/** The meaning of the states at the active member, and how old the word on the other members is. */
+function replicaLines({
+  group,
+  generation,
+  objects,
+  replicas,
+}: PartitionObjects & { readonly generation: bigint }): string[] {
+  const has = (state: string): boolean => objects.some((one) => one.state === state);
+  return [
+    ...(has('captured')
+      ? [`captured: sealed here in generation ${generation}, and no other member is known to have acknowledged it.`]
+      : []),
+    ...(has('replicated') ? ['replicated: acknowledged as it is here by the members under AT.'] : []),
+    ...(replicas?.length === 0
+      ? [
+          `No coordinator has told this site yet which members acknowledged what. \`antipode group show ${group}\` shows it.`,
+        ]
+      : (replicas ?? []).map(replicaLine)),
+  ];
+}
+
+function replicaLine({ site, generation, ageMs, isOld }: Replica): string {
+  const what = generation === undefined ? 'nothing that counts' : `generation ${generation}`;
+  const age = ageMs === undefined ? 'at an unknown time' : `${duration(ageMs)} ago`;
+  return `Member ${site} has acknowledged ${what}, as heard ${age}.${isOld ? ' OLD: much can have changed since.' : ''}`;
 }
 
 const countText = (count: number): string => (count === 1 ? '1 object' : `${count} objects`);

@@ -2,8 +2,9 @@
 import { SerialQueue } from '@antipode/runtime';
 import type { Group } from '../model.ts';
 import type { Store } from '../store/store.ts';
+import type { Acknowledged } from '../store/tables/generations.ts';
 import { readGroups } from '../store/tables/groups.ts';
-import { type FormerSeat, readFormerSeats } from '../store/tables/membership.ts';
+import { type FormerSeat, readDeletedGroups, readFormerSeats } from '../store/tables/membership.ts';
 
 export class GroupCache {
   readonly #store: Pick<Store, 'snapshot'>;
@@ -11,7 +12,9 @@ export class GroupCache {
   #groups: readonly Group[] = [];
   #former: readonly FormerSeat[] = [];
   #unreadable: readonly string[] = [];
+  #deleted: readonly string[] = [];
   readonly #needed = new Map<string, readonly string[]>();
+  readonly #acknowledged = new Map<string, readonly Acknowledged[]>();
 
   constructor({ store }: { store: Pick<Store, 'snapshot'> }) {
     this.#store = store;
@@ -24,6 +27,11 @@ export class GroupCache {
   /** Members that were removed. */
   get former(): readonly FormerSeat[] {
     return this.#former;
+  }
+
+  /** Names of groups that were deleted. A group of today can have one of them. */
+  get deleted(): readonly string[] {
+    return this.#deleted;
   }
 
   /** Groups whose rows cannot be made sense of. */
@@ -40,18 +48,29 @@ export class GroupCache {
     this.#needed.set(group, digests);
   }
 
+  /** The newest that each member has acknowledged; undefined before the group was looked at under this leadership. */
+  acknowledged(group: string): readonly Acknowledged[] | undefined {
+    return this.#acknowledged.get(group);
+  }
+
+  learnAcknowledged(group: string, acknowledged: readonly Acknowledged[]): void {
+    this.#acknowledged.set(group, acknowledged);
+  }
+
   /** At the start of a leadership: what another leader has recorded since is not known. */
   forgetNeeded(): void {
     this.#needed.clear();
+    this.#acknowledged.clear();
   }
 
   /** One after another, each of one moment: an older reading never takes the place of a newer one. */
   refresh(): Promise<void> {
     return this.#refreshes.run(async () => {
       const unreadable: string[] = [];
-      [this.#groups, this.#former] = await this.#store.snapshot(async (db) => [
+      [this.#groups, this.#former, this.#deleted] = await this.#store.snapshot(async (db) => [
         await readGroups(db, (group) => unreadable.push(group)),
         await readFormerSeats(db),
+        await readDeletedGroups(db),
       ]);
       this.#unreadable = unreadable;
     });

@@ -68,6 +68,7 @@ class Bench {
         unreadable: [],
         refresh: async () => {},
         learnNeeded: (name, digests) => void this.needed.push([name, digests]),
+        learnAcknowledged: () => {},
       },
       detector: {
         snapshot: () => (site) => this.views.get(site) ?? siteView(site, undefined, { status: this.status }),

@@ -37,7 +37,7 @@ import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
 export interface ReconcilerPorts {
   readonly store: Store;
   readonly election: Leadership;
-  readonly cache: Pick<GroupCache, 'all' | 'unreadable' | 'refresh' | 'learnNeeded'>;
+  readonly cache: Pick<GroupCache, 'all' | 'unreadable' | 'refresh' | 'learnNeeded' | 'learnAcknowledged'>;
   readonly detector: Pick<Detector, 'snapshot'>;
   readonly journals: Pick<JournalBook, 'flush'>;
   readonly runner: Pick<Runner, 'run' | 'isRunning'>;
@@ -269,6 +269,7 @@ export class Reconciler implements Closeable {
       ({ manifestDigest }) => manifestDigest,
     );
     this.#ports.cache.learnNeeded(name, [...new Set(needed)]);
+    this.#ports.cache.learnAcknowledged(name, acknowledged);
     const contradiction = contradictionOf({ ...facts, view });
     await this.#tell(name, contradiction?.message);
     const due = plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings });

@@ -13,6 +13,7 @@ import type { Group } from '../model.ts';
 import { Detector } from '../sites/detector.ts';
 import { JournalBook } from '../sites/journals.ts';
 import { LeaseBook } from '../sites/leases.ts';
+import type { Acknowledged } from '../store/tables/generations.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
 import { type RefusedRecord, readRefused } from '../store/tables/refused.ts';
 import { readPlace, readSites } from '../store/tables/sites.ts';
@@ -37,6 +38,7 @@ class Bench {
   /** The changes of state that were made. */
   writes = 0;
   needed: string[] | undefined;
+  acknowledged: Acknowledged[] | undefined;
   readonly leases = new LeaseBook({ clock: this.clock, leaseMs: TIMINGS.leaseMs });
   readonly detector = new Detector({
     clock: this.clock,
@@ -55,7 +57,14 @@ class Bench {
       detector: this.detector,
       journals: new JournalBook(database),
       leases: this.leases,
-      cache: { all: [{ ...groupOf(SPEC), ...change }], former: this.former, needed: () => this.needed },
+      cache: {
+        all: [{ ...groupOf(SPEC), ...change }],
+        former: this.former,
+        needed: () => this.needed,
+        acknowledged: () => this.acknowledged,
+        deleted: ['of yesterday', 'payments', 'odd'],
+        unreadable: ['odd'],
+      },
       store: {
         write: async (epoch, work) => {
           if (!this.isDatabaseUp) throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
@@ -88,9 +97,11 @@ class Bench {
       instance = site,
       run = journal,
       refusals = [],
+      groupsWithoutSeat = [],
     }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run', string>> & {
       epoch?: bigint;
       refusals?: readonly string[];
+      groupsWithoutSeat?: string[];
     } = {},
   ) {
     const members = [
@@ -122,6 +133,7 @@ class Bench {
           ...(journal === '' ? {} : { journal: { id: journal, runs } }),
         },
         address,
+        groupsWithoutSeat,
       }),
       context,
     );
@@ -219,6 +231,23 @@ describe('a heartbeat', () => {
       },
     ]);
     expect((await bench.heartbeat('elsewhere')).needed).toEqual([]);
+  });
+
+  it('says what the members have acknowledged, once the group was looked at', async () => {
+    const bench = withGroup();
+    expect((await bench.heartbeat('a')).acknowledged).toEqual([]);
+    bench.acknowledged = [];
+    expect((await bench.heartbeat('a')).acknowledged).toMatchObject([
+      { group: 'payments', members: [{ site: 'a', isKnown: true }, { site: 'b' }, { site: 'c' }] },
+    ]);
+    expect((await bench.heartbeat('elsewhere')).acknowledged).toEqual([]);
+  });
+
+  it('says which groups were deleted or left the site, and nothing of those that it does not know or cannot read', async () => {
+    const bench = new Bench({ spec: { ...SPEC, scratch: [{ site: 'd', serial: 'scratch-d' }] } });
+    const groupsWithoutSeat = ['payments', 'of yesterday', 'odd', 'unheard of'];
+    expect((await bench.heartbeat('d', { groupsWithoutSeat })).forgotten).toEqual(['of yesterday']);
+    expect((await bench.heartbeat('e', { groupsWithoutSeat })).forgotten).toEqual(['payments', 'of yesterday']);
   });
 
   it('says so too to a site that has only a scratch partition of the group', async () => {

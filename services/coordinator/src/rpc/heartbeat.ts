@@ -1,6 +1,7 @@
 /** The heartbeats of agents: they say that they are there, and what they hold. The answer renews leases. */
 import type { CoordinatorService, DescribeResponse, Handlers } from '@antipode/protocol';
 import { AntipodeError, fromHex, isAddress } from '@antipode/runtime';
+import { acknowledgementsOf } from '../groups/acknowledgements.ts';
 import { quarantineOf } from '../groups/contradiction.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
 import { activeOf, type Group, isSettled, witnessesOf } from '../model.ts';
@@ -50,7 +51,7 @@ export function coordinatorHandlers({
       });
   };
   return {
-    heartbeat: async ({ state, address }, { identity, peer = '' }) => {
+    heartbeat: async ({ state, address, groupsWithoutSeat }, { identity, peer = '' }) => {
       if (state === undefined || state.site !== identity.name) {
         throw new AntipodeError('PEER_REFUSED', `site ${identity.name} must not speak for ${state?.site ?? 'nobody'}`, {
           details: { site: identity.name },
@@ -115,6 +116,17 @@ export function coordinatorHandlers({
           const digests = cache.needed(spec.name);
           return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
         }),
+        acknowledged: seats.flatMap((group) => {
+          const read = cache.acknowledged(group.spec.name);
+          return read === undefined ? [] : [acknowledgementsOf(group, read, (site) => detector.view(site))];
+        }),
+        // Only what is on record: a database that was rolled back takes nothing from anybody.
+        forgotten: groupsWithoutSeat.filter(
+          (name) =>
+            !present.some(({ spec }) => spec.name === name) &&
+            !cache.unreadable.includes(name) &&
+            (cache.deleted.includes(name) || cache.all.some(({ spec }) => spec.name === name)),
+        ),
         places: present.flatMap((group) => knownPlaceOf(group, (site) => detector.view(site)) ?? []),
         peers: voting.map((group) => ({
           group: group.spec.name,

@@ -21,7 +21,7 @@ import type { Timings } from '../timings.ts';
 export interface HeartbeatPorts {
   readonly store: Pick<Store, 'write'>;
   readonly election: Pick<Leadership, 'require'>;
-  readonly cache: Pick<GroupCache, 'all' | 'former' | 'needed'>;
+  readonly cache: Pick<GroupCache, 'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable'>;
   readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
   readonly journals: Pick<JournalBook, 'hear'>;
   readonly leases: Pick<LeaseBook, 'granted'>;

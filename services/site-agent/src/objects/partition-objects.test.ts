@@ -1,5 +1,7 @@
 /** The states of objects at the active member and at a standby, and the check before there is a group. */
-import { MemberRole } from '@antipode/protocol';
+import { type MemberAcknowledgement, MemberAcknowledgementSchema, MemberRole } from '@antipode/protocol';
+import { fromHex } from '@antipode/runtime';
+import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { address, fence, GROUP, TwoSites } from '../testing/two-sites.ts';
@@ -87,6 +89,63 @@ describe('the list of the active member', () => {
   it('escapes what a label could do to a terminal', async () => {
     a.member.hsm.addSecret('\u001b[2J\u202ekey');
     expect(Object.keys(await statesOf(a))).toContain('\\u001b[2J\\u202ekey');
+  });
+});
+
+describe('what other members have acknowledged', () => {
+  const said = (site: string, ref: Partial<{ digest: string }> = {}, refused: readonly string[] = []) =>
+    create(MemberAcknowledgementSchema, {
+      site,
+      isKnown: true,
+      ...(ref.digest === undefined ? {} : { epoch: 1n, number: 1n, manifestDigest: fromHex(ref.digest) }),
+      refusedObjectIds: [...refused],
+    });
+  const hears = (...members: MemberAcknowledgement[]): void => a.site.acknowledgements.learn(GROUP, members);
+
+  it('is shown for each object that has not changed since', async () => {
+    a.member.hsm.addSecret('to be renamed');
+    const first = await sites.captured();
+    hears(said('a'), said('b', first), said('c'));
+    expect(await statesOf(a)).toEqual({ secret: 'replicated', data: 'replicated', 'to be renamed': 'replicated' });
+    a.member.hsm.labelled('to be renamed')[0]!.attributes.label = Buffer.from('renamed');
+    a.member.hsm.addSecret('later');
+    const second = await sites.captured();
+    const states = { secret: 'replicated', data: 'replicated' };
+    expect(await statesOf(a)).toEqual({ ...states, renamed: 'captured', later: 'captured' });
+    hears(said('b', first), said('c', second));
+    const { objects, replicas } = await objectsOf(partitionOf(a));
+    expect(Object.fromEntries(objects.map(({ label, acknowledgedBy }) => [label, acknowledgedBy]))).toEqual({
+      ...{ secret: ['b', 'c'], data: ['b', 'c'] },
+      ...{ renamed: ['c'], later: ['c'] },
+    });
+    expect(replicas?.map(({ site, ageMs, isOld }) => [site, ageMs, isOld])).toEqual([
+      ['b', 0, false],
+      ['c', 0, false],
+    ]);
+  });
+
+  it('is nothing for an object that the member refused, or where the manifest is not here', async () => {
+    const first = await sites.captured();
+    const { entries } = (await a.site.store.open(first.digest)).generation;
+    const secret = entries.find(({ objectClass }) => objectClass === 'secret-key')!;
+    hears(said('b', first, [secret.objectId]), said('c', { digest: 'ab'.repeat(32) }));
+    expect(await statesOf(a)).toEqual({ secret: 'captured', data: 'replicated' });
+  });
+
+  it('is kept with its age while nobody says otherwise, and then marked as old', async () => {
+    const first = await sites.captured();
+    hears(said('b', first));
+    const ages = async () => (await objectsOf(partitionOf(a))).replicas?.map(({ ageMs, isOld }) => [ageMs, isOld]);
+    await sites.network.clock.advance(200_000);
+    hears(create(MemberAcknowledgementSchema, { site: 'b' }));
+    expect(await ages()).toEqual([[200_000, false]]);
+    await sites.network.clock.advance(200_000);
+    expect([await ages(), await statesOf(a)]).toEqual([
+      [[400_000, true]],
+      { secret: 'replicated', data: 'replicated' },
+    ]);
+    hears(said('b'));
+    expect(await statesOf(a)).toEqual({ secret: 'captured', data: 'captured' });
   });
 });
 

@@ -23,6 +23,7 @@ import type { Journal } from '../storage/journal/journal.ts';
 import type { Seat } from '../storage/journal/tenure.ts';
 import { chooseObjects } from './choose.ts';
 import { type CommandPlace, usePartition } from './open-partition.ts';
+import { type Replica, type Replicas, replicasOf } from './replicas.ts';
 import { asidesOf, deletedIn, newestSealed } from './sealed-objects.ts';
 import { type SiteObject, siteObject } from './site-object.ts';
 
@@ -33,8 +34,9 @@ import { type SiteObject, siteObject } from './site-object.ts';
  * - `deleted`: sealed, and not in use. The reason says more.
  * - `divergent`: captured or restored here under a tenure that the group did not take up.
  * - `unaccounted`: in the token, and in no generation that is known here.
- * - `captured`: in the token of the active member, and sealed as it is now.
- * - `replicated`: in the token of this other member, as the generation has it.
+ * - `captured`: in the token of the active member, and sealed as it is now. Nobody is known to have acknowledged that.
+ * - `replicated`: at the active member, captured and acknowledged by another member as it is now. At another member, in
+ *   its token as the generation has it.
  */
 export const OBJECT_STATES = [
   'uncaptured',
@@ -55,6 +57,8 @@ export interface ListedObject extends SiteObject {
   readonly reason?: string;
   /** The rules of a filter that keep it at its site. */
   readonly rules?: readonly string[];
+  /** At the active member: the members that have acknowledged it, as far as this site has heard. */
+  readonly acknowledgedBy?: readonly string[];
 }
 
 export interface PartitionObjects {
@@ -63,6 +67,8 @@ export interface PartitionObjects {
   readonly role: string;
   /** The newest generation that was captured or applied here. */
   readonly generation?: bigint;
+  /** At the active member: the last word of the coordinator on the other members. Empty if there was none. */
+  readonly replicas?: readonly Replica[];
   readonly objects: readonly ListedObject[];
 }
 
@@ -102,7 +108,8 @@ export function listObjects(
 export async function objectsOf(listed: ListedPartition): Promise<PartitionObjects> {
   const { settings, seat, journal, store } = listed;
   const newest = await newestSealed(listed, seat);
-  const inToken = seat.role === 'active' ? await ofActive(listed, newest) : await ofOther(listed, newest);
+  const replicas = seat.role === 'active' ? await replicasOf(listed, seat.group, newest) : undefined;
+  const inToken = replicas === undefined ? await ofOther(listed, newest) : await ofActive(listed, newest, replicas);
   const shown = new Map(inToken.map((one) => [one.objectId, one]));
   const sealed =
     newest === undefined
@@ -121,6 +128,7 @@ export async function objectsOf(listed: ListedPartition): Promise<PartitionObjec
     group: seat.group,
     role: seat.role,
     ...(newest === undefined ? {} : { generation: newest.generation.number }),
+    ...(replicas === undefined ? {} : { replicas: replicas.members }),
     objects: [...inToken, ...deleted].sort((a, b) => order(a.state) - order(b.state)),
   };
 }
@@ -128,7 +136,11 @@ export async function objectsOf(listed: ListedPartition): Promise<PartitionObjec
 /** Rules that keep nothing. */
 export const NO_FILTER: ObjectFilter = { excludeIds: [], excludeLabels: [], excludeClasses: [] };
 
-async function ofActive(listed: ListedPartition, newest: SealedGeneration | undefined): Promise<ListedObject[]> {
+async function ofActive(
+  listed: ListedPartition,
+  newest: SealedGeneration | undefined,
+  replicas: Replicas,
+): Promise<ListedObject[]> {
   const { settings, journal, seat } = listed;
   const { group } = seat;
   const { decisions, findings } = journal;
@@ -144,7 +156,7 @@ async function ofActive(listed: ListedPartition, newest: SealedGeneration | unde
   });
   const held = new Map(decisions.held(seat).map(({ objectId, reason }) => [objectId, reason]));
   return [
-    ...withRules(preview, filter),
+    ...withRules(preview, filter).map((one) => withHolders(one, replicas)),
     ...preview.gone.map((entry): ListedObject => {
       const loss = held.get(entry.objectId);
       const reason = loss === undefined ? 'gone' : loss === 'replaced' ? 'replaced' : 'held';
@@ -159,6 +171,13 @@ function withoutObject(entry: Entry, refused: ReadonlyMap<string, string>): List
   const object = siteObject(entry, entry.objectId);
   const reason = refused.get(entry.objectId);
   return reason === undefined ? { ...object, state: 'missing' } : { ...object, state: 'refused', reason };
+}
+
+/** An object that others have acknowledged as it is sealed here. */
+function withHolders(one: ListedObject, replicas: Replicas): ListedObject {
+  if (one.state !== 'captured') return one;
+  const acknowledgedBy = replicas.holdersOf(one.objectId ?? '');
+  return { ...one, state: acknowledgedBy.length === 0 ? 'captured' : 'replicated', acknowledgedBy };
 }
 
 /** Objects of the preview as a list, each excluded one with the rules that match it. */

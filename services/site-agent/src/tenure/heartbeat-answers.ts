@@ -7,14 +7,17 @@ import { AntipodeError, hex } from '@antipode/runtime';
 import type { Site } from '../site.ts';
 
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
-  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'released' | 'needed' | 'places'>>;
+  Partial<
+    Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'released' | 'needed' | 'places' | 'acknowledged' | 'forgotten'>
+  >;
 
 /** The parts of the site that an answer changes. */
 export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'log'> & {
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;
   readonly peers: Pick<Site['peers'], 'learn'>;
-  readonly places: Pick<Site['places'], 'learn' | 'forget'>;
+  readonly places: Pick<Site['places'], 'learn' | 'forget' | 'of'>;
+  readonly acknowledgements: Pick<Site['acknowledgements'], 'learn' | 'forget'>;
 };
 
 export class HeartbeatAnswers {
@@ -27,11 +30,10 @@ export class HeartbeatAnswers {
   }
 
   /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
-  take(
-    { leases: grants, epochs, peers = [], quarantined = [], released = [], needed = [], places = [] }: HeartbeatAnswer,
-    { sentAtMs }: { sentAtMs: number },
-  ): void {
-    const { journal, leases, name } = this.#site;
+  take(answer: HeartbeatAnswer, { sentAtMs }: { sentAtMs: number }): void {
+    const { journal, leases, name, acknowledgements } = this.#site;
+    const { leases: grants, epochs, peers = [], quarantined = [], released = [], needed = [], places = [] } = answer;
+    const { acknowledged = [], forgotten = [] } = answer;
     let defect: AntipodeError | undefined;
     const each = (group: string, work: () => void): void => {
       try {
@@ -57,6 +59,8 @@ export class HeartbeatAnswers {
         this.#troubles.delete(group);
       });
     for (const place of places) each(place.group, () => this.#site.places.learn(place, { sentAtMs }));
+    for (const { group, members } of acknowledged) each(group, () => acknowledgements.learn(group, members));
+    for (const group of forgotten) each(group, () => this.#forget(group));
     for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
     for (const { group, manifestDigests } of needed) this.#site.retention.learn(group, manifestDigests.map(hex));
     this.#site.peers.learn(peers.flatMap(({ sites, witnesses }) => [...sites, ...witnesses]));
@@ -80,6 +84,7 @@ export class HeartbeatAnswers {
     if (persisted !== undefined && persisted.epoch > epoch) return;
     fences.examine({ group, epoch, owner });
     this.#site.places.forget(group);
+    this.#site.acknowledgements.forget(group);
     journal.tenure.release(group, { epoch, owner }, { deleted });
     leases.revoke(group);
     log.warn('this site is not a member of the group any more: an operator has removed it', {
@@ -88,6 +93,14 @@ export class HeartbeatAnswers {
       epoch,
       deleted,
     });
+  }
+
+  /** The group was deleted, or has no partition at this site any more. */
+  #forget(group: string): void {
+    const { journal, log, places } = this.#site;
+    if (journal.tenure.seat(group) !== undefined || places.of(group) === undefined) return;
+    places.forget(group);
+    log.info('this site has no part in the group any more, and has forgotten where it is served', { group });
   }
 
   #learn({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {

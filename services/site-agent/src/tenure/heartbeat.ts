@@ -57,10 +57,16 @@ export class Heartbeat implements Closeable {
   }
 
   async #beat(): Promise<void> {
-    const { clock, loopDelay } = this.#site;
+    const { clock, loopDelay, journal, places } = this.#site;
+    const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
     const sentAtMs = clock.monotonicMs();
     const answer = await this.#coordinator.heartbeat(
-      { state: await describe(this.#site), address: this.#advertise(), loopDelayMs: loopDelay.maxMs() },
+      {
+        state: await describe(this.#site),
+        address: this.#advertise(),
+        loopDelayMs: loopDelay.maxMs(),
+        groupsWithoutSeat,
+      },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );
     this.#link.learn(answer.roundTripMsMax);

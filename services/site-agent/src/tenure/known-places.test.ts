@@ -43,6 +43,19 @@ const context = {
 } as const;
 const ask = () => resolverHandlers(a.site).lastKnown(create(LastKnownRequestSchema, { group: GROUP }), context);
 
+it('is forgotten where the coordinator says that this site has no part in the group, and not while it has a seat', () => {
+  const forget = (): void =>
+    new HeartbeatAnswers(a.site).take({ leases: [], epochs: [], forgotten: [GROUP] } as never, { sentAtMs: 0 });
+  a.site.fences.admit({ group: GROUP, epoch: 1n, owner: 'b' });
+  a.site.journal.tenure.setSeat(GROUP, 'a-1', 'standby');
+  told(place('b', 1n));
+  forget();
+  expect(a.site.places.groups).toEqual([GROUP]);
+  a.site.journal.tenure.release(GROUP, { epoch: 1n, owner: 'b' }, { deleted: false });
+  forget();
+  expect([a.site.places.groups, a.site.journal.places.all()]).toEqual([[], []]);
+});
+
 it('is the place that the coordinator said last, with its age', async () => {
   told(place('b'));
   await network.clock.advance(12_000);

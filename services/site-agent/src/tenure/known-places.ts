@@ -46,6 +46,10 @@ export class KnownPlaces {
     this.#places.delete(group);
   }
 
+  get groups(): string[] {
+    return [...this.#places.keys()];
+  }
+
   of(group: string): Known | undefined {
     return this.#places.get(group);
   }

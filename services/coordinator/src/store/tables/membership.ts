@@ -155,6 +155,11 @@ export async function deleteGroup(trx: Write, group: Group, { nowMs }: { nowMs: 
   await trx.deleteFrom('replication_group').where('name', '=', name).execute();
 }
 
+export async function readDeletedGroups(db: Read): Promise<string[]> {
+  const rows = await db.selectFrom('former_group').select('name').orderBy('name').execute();
+  return rows.map(({ name }) => name);
+}
+
 /** The highest epoch of a group of this name that was deleted; undefined where none was. */
 export async function readFormerEpoch(db: Read, name: string): Promise<bigint | undefined> {
   const row = await db.selectFrom('former_group').select('highest_epoch').where('name', '=', name).executeTakeFirst();

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { type AntipodeError, type Clock, type Prng, systemPrng } from '@antipode/runtime';
 import { IN_MEMORY, openDatabase, untilWritable, writeFault } from '../database.ts';
+import { AcknowledgementRecords } from './acknowledgements.ts';
 import { CollectionRecords } from './collection.ts';
 import { DecisionRecords } from './decisions.ts';
 import { DomainKeyRecords } from './domain-keys.ts';
@@ -35,6 +36,7 @@ export class Journal {
   readonly decisions: DecisionRecords;
   readonly drills: DrillRecords;
   readonly places: PlaceRecords;
+  readonly acknowledgements: AcknowledgementRecords;
   /** The records of the collector. */
   readonly collection: CollectionRecords;
 
@@ -52,6 +54,7 @@ export class Journal {
     this.decisions = new DecisionRecords(statements);
     this.drills = new DrillRecords(statements);
     this.places = new PlaceRecords(statements);
+    this.acknowledgements = new AcknowledgementRecords(statements);
     this.collection = new CollectionRecords({ database, path, write: (work) => statements.transaction(work) });
   }
 

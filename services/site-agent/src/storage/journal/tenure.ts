@@ -154,7 +154,7 @@ export class TenureRecords {
   }
 
   #forgetLine(group: string): void {
-    for (const table of [...LINE_TABLES, 'left_seat'])
+    for (const table of [...LINE_TABLES, 'left_seat', 'filter'])
       this.#statements.run(`DELETE FROM ${table} WHERE grp = ?`, group);
   }
 

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiaAoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNIvECChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0IlwKDFJlbGVhc2VkU2VhdBINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSDQoFZXBvY2gYAyABKAQSDQoFb3duZXIYBCABKAkSDwoHZGVsZXRlZBgFIAEoCCI8ChFOZWVkZWRHZW5lcmF0aW9ucxINCgVncm91cBgBIAEoCRIYChBtYW5pZmVzdF9kaWdlc3RzGAIgAygMInEKCkdyb3VwUGVlcnMSDQoFZ3JvdXAYASABKAkSJwoFc2l0ZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIrCgl3aXRuZXNzZXMYHiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyJSCgpMZWFzZUdyYW50Eg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEhAKCGxlYXNlX21zGAMgASgEEhQKDHNlbGZfc3RvcF9tcxgEIAEoBDJgChJDb29yZGluYXRvclNlcnZpY2USSgoJSGVhcnRiZWF0Eh0uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVxdWVzdBoeLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEihQEKEEhlYXJ0YmVhdFJlcXVlc3QSLAoFc3RhdGUYASABKAsyHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEg8KB2FkZHJlc3MYAiABKAkSFQoNbG9vcF9kZWxheV9tcxgDIAEoDRIbChNncm91cHNfd2l0aG91dF9zZWF0GAQgAygJIr4DChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0EjgKDGFja25vd2xlZGdlZBgMIAMoCzIiLmFudGlwb2RlLnYxLkdyb3VwQWNrbm93bGVkZ2VtZW50cxIRCglmb3Jnb3R0ZW4YDSADKAkiWwoVR3JvdXBBY2tub3dsZWRnZW1lbnRzEg0KBWdyb3VwGAEgASgJEjMKB21lbWJlcnMYAiADKAsyIi5hbnRpcG9kZS52MS5NZW1iZXJBY2tub3dsZWRnZW1lbnQiiwEKFU1lbWJlckFja25vd2xlZGdlbWVudBIMCgRzaXRlGAEgASgJEhAKCGlzX2tub3duGAIgASgIEg0KBWVwb2NoGAMgASgEEg4KBm51bWJlchgEIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYBSABKAwSGgoScmVmdXNlZF9vYmplY3RfaWRzGAYgAygJIlwKDFJlbGVhc2VkU2VhdBINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSDQoFZXBvY2gYAyABKAQSDQoFb3duZXIYBCABKAkSDwoHZGVsZXRlZBgFIAEoCCI8ChFOZWVkZWRHZW5lcmF0aW9ucxINCgVncm91cBgBIAEoCRIYChBtYW5pZmVzdF9kaWdlc3RzGAIgAygMInEKCkdyb3VwUGVlcnMSDQoFZ3JvdXAYASABKAkSJwoFc2l0ZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIrCgl3aXRuZXNzZXMYHiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyJSCgpMZWFzZUdyYW50Eg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEhAKCGxlYXNlX21zGAMgASgEEhQKDHNlbGZfc3RvcF9tcxgEIAEoBDJgChJDb29yZGluYXRvclNlcnZpY2USSgoJSGVhcnRiZWF0Eh0uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVxdWVzdBoeLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * An agent's sign of life, with what it has.
@@ -46,6 +46,13 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
    * @generated from field: uint32 loop_delay_ms = 3;
    */
   loopDelayMs: number;
+
+  /**
+   * Groups that this site knows, and in which it has no seat. The answer says which of them it must forget.
+   *
+   * @generated from field: repeated string groups_without_seat = 4;
+   */
+  groupsWithoutSeat: string[];
 };
 
 /**
@@ -127,6 +134,21 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
    * @generated from field: repeated antipode.v1.ReleasedSeat released = 9;
    */
   released: ReleasedSeat[];
+
+  /**
+   * What the members of each group have acknowledged, for each group with a seat of this site. A group that the
+   * coordinator has not read is not among them, and what was said of it before still stands.
+   *
+   * @generated from field: repeated antipode.v1.GroupAcknowledgements acknowledged = 12;
+   */
+  acknowledged: GroupAcknowledgements[];
+
+  /**
+   * Groups that this site knows, and that were deleted or have no partition here any more.
+   *
+   * @generated from field: repeated string forgotten = 13;
+   */
+  forgotten: string[];
 };
 
 /**
@@ -135,6 +157,90 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_coordinator, 1);
+
+/**
+ * What the members of a group have acknowledged. It names objects by their random ids only.
+ *
+ * @generated from message antipode.v1.GroupAcknowledgements
+ */
+export type GroupAcknowledgements = Message<"antipode.v1.GroupAcknowledgements"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * All members. Whoever is not among them is not a member any more.
+   *
+   * @generated from field: repeated antipode.v1.MemberAcknowledgement members = 2;
+   */
+  members: MemberAcknowledgement[];
+};
+
+/**
+ * Describes the message antipode.v1.GroupAcknowledgements.
+ * Use `create(GroupAcknowledgementsSchema)` to create a new message.
+ */
+export const GroupAcknowledgementsSchema: GenMessage<GroupAcknowledgements> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 2);
+
+/**
+ * The newest generation that a member has acknowledged and can serve.
+ *
+ * @generated from message antipode.v1.MemberAcknowledgement
+ */
+export type MemberAcknowledgement = Message<"antipode.v1.MemberAcknowledgement"> & {
+  /**
+   * The site.
+   *
+   * @generated from field: string site = 1;
+   */
+  site: string;
+
+  /**
+   * Whether the coordinator knows it at the moment. Otherwise, what was said of this member before still stands.
+   *
+   * @generated from field: bool is_known = 2;
+   */
+  isKnown: boolean;
+
+  /**
+   * Epoch of the generation; 0 if the member has acknowledged none, or cannot serve.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * Number of the generation.
+   *
+   * @generated from field: uint64 number = 4;
+   */
+  number: bigint;
+
+  /**
+   * Digest of its manifest.
+   *
+   * @generated from field: bytes manifest_digest = 5;
+   */
+  manifestDigest: Uint8Array;
+
+  /**
+   * Ids of the objects that the member could not restore: it has not acknowledged them.
+   *
+   * @generated from field: repeated string refused_object_ids = 6;
+   */
+  refusedObjectIds: string[];
+};
+
+/**
+ * Describes the message antipode.v1.MemberAcknowledgement.
+ * Use `create(MemberAcknowledgementSchema)` to create a new message.
+ */
+export const MemberAcknowledgementSchema: GenMessage<MemberAcknowledgement> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 3);
 
 /**
  * A seat that was removed from its group.
@@ -183,7 +289,7 @@ export type ReleasedSeat = Message<"antipode.v1.ReleasedSeat"> & {
  * Use `create(ReleasedSeatSchema)` to create a new message.
  */
 export const ReleasedSeatSchema: GenMessage<ReleasedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 2);
+  messageDesc(file_antipode_v1_coordinator, 4);
 
 /**
  * Generations of a group that somebody may still ask for.
@@ -211,7 +317,7 @@ export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
  * Use `create(NeededGenerationsSchema)` to create a new message.
  */
 export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 3);
+  messageDesc(file_antipode_v1_coordinator, 5);
 
 /**
  * The other members of a group, all of them.
@@ -246,7 +352,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 4);
+  messageDesc(file_antipode_v1_coordinator, 6);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -288,7 +394,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 5);
+  messageDesc(file_antipode_v1_coordinator, 7);
 
 /**
  * The coordinator, as agents see it.

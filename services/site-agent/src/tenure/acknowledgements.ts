@@ -1,0 +1,64 @@
+/**
+ * What the other members of each group have acknowledged, as the coordinator says with its heartbeats. The commands of
+ * this site read it from the journal. It has the time at which it was last heard, and a member that the coordinator says
+ * nothing of keeps what was said before, with that time.
+ */
+import type { MemberAcknowledgement } from '@antipode/protocol';
+import { type Clock, hex } from '@antipode/runtime';
+import type { AcknowledgedThere } from '../storage/journal/acknowledgements.ts';
+import type { Journal } from '../storage/journal/journal.ts';
+
+/** Heartbeats come each second, and a journal is not written to each second. What was heard is shown up to this much older. */
+const WRITE_AGAIN_MS = 60_000;
+
+interface Written {
+  readonly members: readonly AcknowledgedThere[];
+  /** Monotonic. */
+  readonly atMs: number;
+}
+
+export class Acknowledgements {
+  readonly #journal: Pick<Journal, 'acknowledgements'>;
+  readonly #name: string;
+  readonly #clock: Clock;
+  readonly #written = new Map<string, Written>();
+
+  constructor({ journal, name, clock }: { journal: Pick<Journal, 'acknowledgements'>; name: string; clock: Clock }) {
+    this.#journal = journal;
+    this.#name = name;
+    this.#clock = clock;
+  }
+
+  /** @throws FILE_BUSY, FILE_UNWRITABLE */
+  learn(group: string, said: readonly MemberAcknowledgement[]): void {
+    const written = this.#written.get(group);
+    const before = written?.members ?? this.#journal.acknowledgements.of(group);
+    const heardMs = this.#clock.wallMs();
+    const members = said
+      .filter(({ site }) => site !== this.#name)
+      .flatMap(({ site, isKnown, epoch, number, manifestDigest, refusedObjectIds }): AcknowledgedThere[] => {
+        if (isKnown)
+          return [{ site, epoch, number, digest: hex(manifestDigest), refused: [...refusedObjectIds].sort(), heardMs }];
+        const known = before.find((one) => one.site === site);
+        return known === undefined ? [] : [known];
+      })
+      .sort((one, other) => (one.site < other.site ? -1 : 1));
+    const nowMs = this.#clock.monotonicMs();
+    const isDue = written === undefined || nowMs - written.atMs >= WRITE_AGAIN_MS;
+    if (!isDue && saidBy(members) === saidBy(before)) return;
+    this.#journal.acknowledgements.replace(group, members);
+    this.#written.set(group, { members, atMs: nowMs });
+  }
+
+  /** @throws FILE_BUSY, FILE_UNWRITABLE */
+  forget(group: string): void {
+    this.#journal.acknowledgements.remove(group);
+    this.#written.delete(group);
+  }
+}
+
+/** Without the times. */
+const saidBy = (members: readonly AcknowledgedThere[]): string =>
+  JSON.stringify(
+    members.map(({ site, epoch, number, digest, refused }) => [site, String(epoch), String(number), digest, refused]),
+  );
