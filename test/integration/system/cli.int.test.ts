@@ -357,6 +357,11 @@ describe('with a running system', () => {
 
   it('lists the objects of a partition at its site while the agent runs', async () => {
     const config = join(system.site('a').folder, 'agent.yaml');
+    await system.until('site a has heard who acknowledged key 01', async () => {
+      const { stdout } = await askAt(config, 'partition', 'objects', 'main', '--state', 'replicated', '--json');
+      const { objects } = JSON.parse(stdout) as { objects: { label: string; acknowledgedBy: string[] }[] };
+      return objects.find(({ label }) => label === 'key 01')?.acknowledgedBy.join() === 'b,c';
+    });
     const listed = await askAt(config, 'partition', 'objects', 'main', '--json');
     expect(listed.status).toBe(0);
     const { group, role, objects } = JSON.parse(listed.stdout) as { [key: string]: unknown; objects: object[] };
@@ -367,7 +372,7 @@ describe('with a running system', () => {
           ...{ objectClass: 'private-key', label: 'stays', state: 'uncaptured', reason: 'unextractable' },
           ...{ uses: expect.arrayContaining(['sign']), wayOut: expect.stringContaining('CKA_EXTRACTABLE') },
         }),
-        expect.objectContaining({ objectClass: 'secret-key', keyType: 'AES', label: 'key 01', state: 'captured' }),
+        expect.objectContaining({ objectClass: 'secret-key', keyType: 'AES', label: 'key 01', state: 'replicated' }),
       ]),
     );
     const only = await askAt(config, 'partition', 'objects', 'main', '--state', 'uncaptured', '--group', 'payments');

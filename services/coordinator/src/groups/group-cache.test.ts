@@ -79,6 +79,8 @@ it('knows what members may still ask for only under the leadership that has look
   expect(cache.needed('payments')).toBeUndefined();
   cache.learnNeeded('payments', ['aa']);
   expect([cache.needed('payments'), cache.needed('cards')]).toEqual([['aa'], undefined]);
+  cache.learnAcknowledged('payments', []);
+  expect([cache.acknowledged('payments'), cache.acknowledged('cards')]).toEqual([[], undefined]);
   cache.forgetNeeded();
-  expect(cache.needed('payments')).toBeUndefined();
+  expect([cache.needed('payments'), cache.acknowledged('payments')]).toEqual([undefined, undefined]);
 });
