@@ -58,6 +58,21 @@ it('tells what will be different and what follows, and orders it for the declara
   expect(orders).toMatchObject([{ group: 'payments', revision: 4 }]);
 });
 
+it('tells how long each step is expected to take, and where the time is from', async () => {
+  const durations = [
+    { step: 'it is in force', ms: 0n, source: 'written by this order' },
+    { step: 'a capture', ms: 61_000n, source: 'measured: operation 4f' },
+    { step: 'the rest', source: 'never done' },
+  ];
+  await run({ ...PLAN, durations }, { dryRun: true });
+  expect(notes.slice(-4)).toEqual([
+    'Expected duration:',
+    '  it is in force: at once (written by this order)',
+    '  a capture: 61.0 s (measured: operation 4f)',
+    '  the rest: not known (never done)',
+  ]);
+});
+
 it('orders nothing in a dry run, where nothing is to change, and without a confirmation', async () => {
   await run(PLAN, { dryRun: true });
   await run({ ...PLAN, changes: [] });

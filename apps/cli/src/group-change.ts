@@ -4,7 +4,7 @@ import { AntipodeError, isErrorCode, systemClock } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { confirm } from './confirm.ts';
 import { follow, type Operator } from './operator-connection.ts';
-import type { Output } from './output.ts';
+import { duration, type Output } from './output.ts';
 
 export type Change = NonNullable<MessageInitShape<typeof GroupChangeSchema>['kind']>;
 
@@ -73,8 +73,11 @@ async function untilKeyed(
   }
 }
 
-function tell({ changes, consequences, obstacle }: PlanGroupChangeResponse, output: Output): void {
+function tell({ changes, consequences, durations, obstacle }: PlanGroupChangeResponse, output: Output): void {
   for (const line of changes) output.note(line);
   for (const line of consequences) output.note(line);
+  if (durations.length > 0) output.note('Expected duration:');
+  for (const { step, ms, source } of durations)
+    output.note(`  ${step}: ${ms === undefined ? 'not known' : ms === 0n ? 'at once' : duration(ms)} (${source})`);
   if (obstacle !== '') output.note(`Refused: ${obstacle}.`);
 }

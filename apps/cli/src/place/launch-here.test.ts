@@ -35,8 +35,9 @@ afterEach(() => {
         // It has ended.
       }
     }
-  for (const pid of pids()) expect(isGone(pid)).toBe(true);
+  const left = pids().filter((pid) => !isGone(pid));
   rmSync(folder, { recursive: true });
+  expect(left).toEqual([]);
 });
 
 const lines = (): string[] => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []);
@@ -47,9 +48,12 @@ async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await systemClock.sleep(5);
 }
 
-/** Each writes its name and its process number. The orphan is in a session of its own, and ends only by SIGKILL. */
-const WITH_ORPHAN = `(setsid /bin/sh -c 'trap "" TERM; echo "orphan $$" >> "$FILE"; while :; do sleep 0.02; done' &)
-echo "program $$" >> "$FILE"; while :; do sleep 0.02; done`;
+/**
+ * Each writes its name and its process number, and ends with the folder of the test at the latest. The orphan is in a
+ * session of its own, and ends only by SIGKILL.
+ */
+const WITH_ORPHAN = `(setsid /bin/sh -c 'trap "" TERM; echo "orphan $$" >> "$FILE"; while [ -e "$FILE" ]; do sleep 0.1; done' &)
+echo "program $$" >> "$FILE"; while [ -e "$FILE" ]; do sleep 0.1; done`;
 
 function launch(script: string): ChildProcess {
   const env = { ...process.env, FILE: file };
@@ -121,7 +125,7 @@ describe('at a terminal', () => {
     const { type, screen } = terminal();
     type(
       run(`trap 'echo interrupted >> "$FILE"' INT; trap 'exit 4' HUP
-read line; echo "read $line" >> "$FILE"; while :; do :; done`),
+read line; echo "read $line" >> "$FILE"; while [ -e "$FILE" ]; do :; done`),
     );
     await until(() => screen().includes('started at site a'));
     type('hello\n');

@@ -50,7 +50,7 @@ afterEach(async () => {
 });
 
 /** Writes a line with its site as it starts, and one as it is asked to end. */
-const LIVING = `echo "start $ANTIPODE_SITE $ANTIPODE_EPOCH $$" >> "$FILE"; trap 'echo "end $ANTIPODE_SITE" >> "$FILE"; exit 9' TERM; while :; do sleep 0.02; done`;
+const LIVING = `echo "start $ANTIPODE_SITE $ANTIPODE_EPOCH $$" >> "$FILE"; trap 'echo "end $ANTIPODE_SITE" >> "$FILE"; exit 9' TERM; while [ -e "$FILE" ]; do sleep 0.05; done`;
 
 function launch(script: string, options: Partial<LauncherOptions> = {}): Promise<number> {
   launcher = new Launcher({
@@ -112,7 +112,7 @@ it('does not run a program again that had ended by itself before the group was s
       return true;
     }
   };
-  const script = 'echo $$ >> "$FILE"; while [ ! -e "$FILE.go" ]; do sleep 0.02; done; exit 5';
+  const script = 'echo $$ >> "$FILE"; while [ ! -e "$FILE.go" ]; do sleep 0.05; done; exit 5';
   const status = await launch(script, {
     find: async () => {
       if (lines().length === 0) return place('a', 1n);
@@ -127,7 +127,7 @@ it('does not run a program again that had ended by itself before the group was s
 it('follows the group after a program has read its configuration again, and passes on each later signal', async () => {
   answer = place('a', 1n);
   const done = launch(
-    `trap 'echo reload >> "$FILE"' HUP; trap 'echo interrupted >> "$FILE"' INT; trap 'exit 9' TERM; echo "start $ANTIPODE_SITE" >> "$FILE"; while :; do sleep 0.02; done`,
+    `trap 'echo reload >> "$FILE"' HUP; trap 'echo interrupted >> "$FILE"' INT; trap 'exit 9' TERM; echo "start $ANTIPODE_SITE" >> "$FILE"; while [ -e "$FILE" ]; do sleep 0.05; done`,
   );
   await until(() => lines().length === 1);
   launcher.receive('SIGHUP', stop);
@@ -150,7 +150,9 @@ it('a signal ends the wait where no program runs', async () => {
 
 it('kills a program that does not end', async () => {
   answer = place('a', 1n);
-  void launch(`trap '' TERM; echo "start $ANTIPODE_SITE" >> "$FILE"; while :; do sleep 0.02; done`, { graceMs: 50 });
+  void launch(`trap '' TERM; echo "start $ANTIPODE_SITE" >> "$FILE"; while [ -e "$FILE" ]; do sleep 0.05; done`, {
+    graceMs: 50,
+  });
   await until(() => lines().length === 1);
   answer = place('b', 2n);
   await until(() => lines().length === 2);
@@ -205,8 +207,8 @@ it('runs only while its site is the active one', async () => {
   expect(withoutPids()).toEqual(['start a 2', 'end a', 'start a 4']);
 });
 
-/** Writes its name and its process number, and ends only by SIGKILL. */
-const STUBBORN = `/bin/sh -c 'trap "" TERM HUP; echo "$0 $$" >> "$FILE"; while :; do sleep 0.02; done'`;
+/** Writes its name and its process number, and ends only by SIGKILL or with the folder of the tests. */
+const STUBBORN = `/bin/sh -c 'trap "" TERM HUP; echo "$0 $$" >> "$FILE"; while [ -e "$FILE" ]; do sleep 0.1; done'`;
 const isGone = (pid: number): boolean => !existsSync(`/proc/${pid}`);
 const pidsOf = (name: string): number[] =>
   lines().flatMap((line) => (line.startsWith(`${name} `) ? [Number(line.split(' ')[1])] : []));
@@ -234,7 +236,7 @@ it('ends everything that the program has started before it starts it elsewhere, 
 
 it('ends what a program leaves behind, and then ends with the status of the program', async () => {
   answer = place('a', 1n);
-  const status = await launch(`(setsid ${STUBBORN} orphan &); while [ ! -s "$FILE" ]; do sleep 0.02; done; exit 6`, {
+  const status = await launch(`(setsid ${STUBBORN} orphan &); while [ ! -s "$FILE" ]; do sleep 0.05; done; exit 6`, {
     graceMs: 50,
   });
   expect([status, pidsOf('orphan').map(isGone)]).toEqual([6, [true]]);

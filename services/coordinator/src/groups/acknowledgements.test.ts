@@ -1,9 +1,7 @@
-import { MemberStateSchema } from '@antipode/protocol';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import type { SiteView } from '../sites/detector.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
+import { type SaidOfMember, siteView } from '../testing/site-views.ts';
 import { acknowledgementsOf } from './acknowledgements.ts';
 
 const GROUP = groupOf(SPEC);
@@ -11,14 +9,14 @@ const HELD = { site: 'b', epoch: 2n, number: 7n, manifestDigest: 'ab' } as Ackno
 const applied = (generation: bigint, epoch = 2n) => ({ epoch, generation });
 
 function saidOfB(
-  member: MessageInitShape<typeof MemberStateSchema> | undefined,
+  member: SaidOfMember | undefined,
   { acknowledged = [HELD], errorCode = '' }: { acknowledged?: Acknowledged[]; errorCode?: string } = {},
 ) {
-  const state = member && {
+  const said = member && {
     partitions: [{ serial: 'serial-b', errorCode }],
-    members: [create(MemberStateSchema, { group: 'payments', ...member })],
+    members: [{ group: 'payments', ...member }],
   };
-  const view = (site: string) => (site === 'b' && state !== undefined ? ({ state } as unknown as SiteView) : undefined);
+  const view = (site: string) => (site === 'b' ? siteView(site, said) : undefined);
   return acknowledgementsOf(GROUP, acknowledged, view).members?.find(({ site }) => site === 'b');
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the members of a group have acknowledged, for the answer to a heartbeat. The commands of a site show it with its
- * objects. It must never claim more than is so (I13). Pure.
+ * The generation that each member of a group has acknowledged, for the answer to a heartbeat. The commands of a site
+ * show it with its objects. It must never claim more than is so (I13). Pure.
  */
 import { type GroupAcknowledgementsSchema, isNewer, type MemberState } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';

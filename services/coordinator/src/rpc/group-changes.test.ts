@@ -50,6 +50,7 @@ describe('a change of the settings', () => {
       revision: 1,
       changes: ['rpo_seconds: 300 -> 60'],
       obstacle: '',
+      durations: [{ ms: 0n }],
     });
     expect(await inForce()).toMatchObject({ revision: 1, spec: { rpoMs: 300_000 } });
   });

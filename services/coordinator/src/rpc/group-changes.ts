@@ -6,6 +6,7 @@ import { filterMessage, type Handlers, type OperatorService } from '@antipode/pr
 import { AntipodeError } from '@antipode/runtime';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
 import { planDeletion } from '../groups/changes/deletion.ts';
+import { durationsOf, type PastOperations } from '../groups/changes/durations.ts';
 import type { ChangeFacts } from '../groups/changes/facts.ts';
 import { planAddition, planRemoval } from '../groups/changes/members.ts';
 import { planScratch } from '../groups/changes/scratch.ts';
@@ -15,7 +16,7 @@ import { activeOf, type Group, type IntentKind } from '../model.ts';
 import type { EventRecord, Read, Write } from '../store/store.ts';
 import { readAcknowledged, readNewest } from '../store/tables/generations.ts';
 import { lockGroup, readGroup, readGroups, setSpec } from '../store/tables/groups.ts';
-import { endIntent, readOpenIntents } from '../store/tables/intents.ts';
+import { endIntent, readNewestDone, readOpenIntents } from '../store/tables/intents.ts';
 import {
   deleteGroup,
   insertJoining,
@@ -27,6 +28,8 @@ import {
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
+/** A change of the partitions that is older than so many operations of its kind gives no times any more. */
+const PAST_MAX = 500;
 /** The partition may be busy with a capture. */
 const MATCH_TIMEOUT_MS = 10_000;
 
@@ -52,7 +55,10 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
       const change = changeFrom(message);
       if (await isGone(ports, name, change)) return {};
       await groups.agreed(name);
-      const facts = await store.snapshot(async (db) => factsOf(db, await readGroup(db, name)));
+      const { facts, past } = await store.snapshot(async (db) => ({
+        facts: await factsOf(db, await readGroup(db, name)),
+        past: await pastOf(db, name),
+      }));
       const filterEffect = await filterEffectOf(ports, facts, change, signal);
       const { revision, changes, consequences, needsConfirmation, obstacle } = plan(facts, change, filterEffect);
       return {
@@ -64,6 +70,15 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
         obstacleCode: obstacle?.code ?? '',
         obstacleHint: obstacle?.hint ?? '',
         ...(filterEffect === undefined || 'unknown' in filterEffect ? {} : { filter: filterEffect }),
+        durations:
+          changes.length === 0
+            ? []
+            : durationsOf(change, {
+                past,
+                newest: facts.newest,
+                heartbeatMs: ports.timings.heartbeatMs,
+                toWallMs: (ms) => ports.timeline.toWallMs(ms),
+              }),
       };
     },
 
@@ -103,6 +118,15 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
       }
       return change.kind === 'delete' ? {} : { group: await groups.shown(name), operationId };
     },
+  };
+}
+
+async function pastOf(db: Read, group: string): Promise<PastOperations> {
+  const newest = (kind: IntentKind) => readNewestDone(db, { group, kind, limit: PAST_MAX });
+  return {
+    domainKeys: await newest('domain-key'),
+    captures: await newest('capture'),
+    replications: await newest('replication'),
   };
 }
 

@@ -1,14 +1,14 @@
 /**
- * What the other members of each group have acknowledged, as the coordinator says with its heartbeats. The commands of
- * this site read it from the journal. It has the time at which it was last heard, and a member that the coordinator says
- * nothing of keeps what was said before, with that time.
+ * The generations that the other members of each group have acknowledged, as the coordinator says with its heartbeats.
+ * The commands of this site read them from the journal, with the time at which each was last heard. If the coordinator
+ * says nothing of a member, the record of before stays, with its time.
  */
 import type { MemberAcknowledgement } from '@antipode/protocol';
 import { type Clock, hex } from '@antipode/runtime';
 import type { AcknowledgedThere } from '../storage/journal/acknowledgements.ts';
 import type { Journal } from '../storage/journal/journal.ts';
 
-/** Heartbeats come each second, and a journal is not written to each second. What was heard is shown up to this much older. */
+/** Heartbeats come each second, and a journal is not written to each second. So each age is shown up to this much too long. */
 const WRITE_AGAIN_MS = 60_000;
 
 interface Written {

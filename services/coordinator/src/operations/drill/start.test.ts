@@ -1,9 +1,11 @@
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Generation } from '../../model.ts';
+import type { SiteView } from '../../sites/detector.ts';
 import type { Write } from '../../store/store.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { SPEC } from '../../testing/group.ts';
+import { siteView } from '../../testing/site-views.ts';
 import { generation } from '../../testing/situation.ts';
 import type { Planned } from '../planner.ts';
 import { startDrill } from './start.ts';
@@ -14,11 +16,18 @@ const SCRATCH = ['c', 'd'].map((site) => ({ site, serial: `scratch-${site}` }));
 let intended: Planned[];
 let wanted: unknown[];
 let up: string[];
+let views: Map<string, SiteView>;
+/** The last report of a site with a scratch partition that holds these versions. */
+const reports = (site: string, versions: readonly number[], errorCode = ''): void => {
+  const domainKeys = [...versions.map((version) => ({ group: 'payments', version })), { group: 'cards', version: 1 }];
+  const partitions = [{ serial: `scratch-${site}`, errorCode, domainKeys }];
+  views.set(site, siteView(site, { partitions }));
+};
 const start = (order: { group?: string; site?: string; isWanted?: (trx: Write) => Promise<boolean> } = {}) =>
   startDrill(
     {
       store: database.store,
-      detector: { isUp: (site) => up.includes(site) },
+      detector: { isUp: (site) => up.includes(site), view: (site) => views.get(site) },
       reconciler: {
         intend: async (planned, isWanted) => {
           intended.push(planned);
@@ -40,7 +49,7 @@ const acknowledge = async (): Promise<void> => {
   await database.rows.acknowledged('c', of(2n, 2n));
 };
 beforeEach(async () => {
-  [intended, wanted, up] = [[], [], ['c', 'd']];
+  [intended, wanted, up, views] = [[], [], ['c', 'd'], new Map()];
   await database.rows.group({ spec: { ...SPEC, scratch: SCRATCH } });
 });
 
@@ -67,6 +76,26 @@ describe('a drill', () => {
     await start();
     await start({ site: 'd' });
     expect(intended.map(({ site }) => site)).toEqual(['d', 'c', 'd']);
+  });
+
+  it('goes to a partition that holds the domain key of the generation, even if its site is down', async () => {
+    await acknowledge();
+    reports('c', [2]);
+    reports('d', [1, 2]);
+    up = ['c'];
+    await start();
+    expect(intended.map(({ site }) => site)).toEqual(['d']);
+  });
+
+  it('is refused while no partition holds the domain key, and starts once that is not known for sure', async () => {
+    await acknowledge();
+    reports('c', [2]);
+    reports('d', []);
+    expect(await rejection(start())).toMatchObject({ code: 'DOMAIN_KEY_MISSING', details: { version: 1 } });
+    expect((await rejection(start({ site: 'c' }))).code).toBe('DOMAIN_KEY_MISSING');
+    reports('d', [], 'HSM_UNAVAILABLE');
+    await start();
+    expect(intended.map(({ site }) => site)).toEqual(['d']);
   });
 
   it('is made only where the caller still wants it, in the same transaction', async () => {

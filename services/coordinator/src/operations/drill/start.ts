@@ -1,25 +1,29 @@
 /** Starts a drill, for an operator or a calendar. */
 import { newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import type { Detector } from '../../sites/detector.ts';
+import type { Seat } from '../../model.ts';
+import type { Detector, SiteView } from '../../sites/detector.ts';
 import type { Store, Write } from '../../store/store.ts';
 import { readAcknowledged, readNewest } from '../../store/tables/generations.ts';
 import { readGroup } from '../../store/tables/groups.ts';
 import type { Reconciler } from '../reconciler.ts';
 
-/** Chooses generation and scratch partition, and makes the intent. @throws NOT_FOUND, GENERATION_UNKNOWN */
+/**
+ * Chooses generation and scratch partition, and makes the intent. A scratch partition that joined the group lately holds
+ * only the domain key versions that came since, and opens nothing that was sealed before.
+ * @throws NOT_FOUND, GENERATION_UNKNOWN, DOMAIN_KEY_MISSING
+ */
 export async function startDrill(
   {
     store,
     detector,
     reconciler,
-  }: { store: Pick<Store, 'query'>; detector: Pick<Detector, 'isUp'>; reconciler: Pick<Reconciler, 'intend'> },
+  }: { store: Pick<Store, 'query'>; detector: Pick<Detector, 'isUp' | 'view'>; reconciler: Pick<Reconciler, 'intend'> },
   { group: name, site, isWanted }: { group: string; site: string; isWanted?: (trx: Write) => Promise<boolean> },
 ): Promise<string> {
   const group = await store.query((db) => readGroup(db, name));
   const scratch = group.spec.scratch.filter((seat) => site === '' || seat.site === site);
-  const chosen = scratch.find((seat) => detector.isUp(seat.site)) ?? scratch[0];
-  if (chosen === undefined) {
+  if (scratch.length === 0) {
     throw new AntipodeError(
       'NOT_FOUND',
       `group ${name} has no scratch partition${site === '' ? '' : ` at site ${site}`}`,
@@ -37,6 +41,32 @@ export async function startDrill(
       details: { group: name },
       hint: `Run \`antipode replicate ${name}\` first. If it captures no object, the partition of the active member has no object to capture.`,
     });
+  const able = scratch.filter((seat) => holdsKey(detector.view(seat.site), seat, { group: name, ...target }));
+  const chosen = able.find((seat) => detector.isUp(seat.site)) ?? able[0];
+  if (chosen === undefined) {
+    const { domainKeyVersion: version, number } = target;
+    const serials = scratch.map(({ serial }) => serial).join(', ');
+    throw new AntipodeError(
+      'DOMAIN_KEY_MISSING',
+      `generation ${number} of group ${name} is sealed under domain key version ${version}, and scratch partition ${serials} does not hold it`,
+      {
+        details: { group: name, version, generation: number },
+        hint: `Run \`antipode replicate ${name}\` and repeat the drill: the next generation is sealed under a version that every partition holds. A drill by calendar starts by itself then.`,
+      },
+    );
+  }
   const state = { phase: 'planned', epoch: target.epoch, number: target.number, serial: chosen.serial };
   return (await reconciler.intend({ kind: 'drill', group: name, site: chosen.site, state, trace: {} }, isWanted)).id;
+}
+
+/** False only where the last report of its site lists the versions, and this one is not among them. */
+function holdsKey(
+  view: SiteView | undefined,
+  { serial }: Seat,
+  { group, domainKeyVersion }: { group: string; domainKeyVersion: number },
+): boolean {
+  const partition = view?.state?.partitions.find((one) => one.serial === serial);
+  // One that cannot be opened lists nothing.
+  if (partition === undefined || partition.errorCode !== '') return true;
+  return partition.domainKeys.some((key) => key.group === group && key.version === domainKeyVersion);
 }

@@ -190,6 +190,23 @@ export async function readDone(
   return rows.map(intentFrom);
 }
 
+/** The newest of one kind that ended well, newest first. */
+export async function readNewestDone(
+  db: Read,
+  { group, kind, limit }: { group: string; kind: IntentKind; limit: number },
+): Promise<Intent[]> {
+  const rows = await db
+    .selectFrom('intent')
+    .selectAll()
+    .where('grp', '=', group)
+    .where('kind', '=', kind)
+    .where('status', '=', 'done')
+    .orderBy('created_ms', 'desc')
+    .limit(limit)
+    .execute();
+  return rows.map(intentFrom);
+}
+
 /** For people: newest first. */
 export async function readIntents(db: Read, { group, limit }: { group?: string; limit: number }): Promise<Intent[]> {
   const all = db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(Math.min(limit, LIST_MAX));

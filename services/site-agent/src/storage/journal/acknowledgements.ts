@@ -1,4 +1,4 @@
-/** What each member of a group has acknowledged, as a coordinator last reported it to this site. */
+/** The generation that each member of a group has acknowledged, as a coordinator last reported it to this site. */
 import type { Statements } from './statements.ts';
 
 /** Refused objects are ids in JSON. Epoch 0: nothing that counts. */
