@@ -109,6 +109,18 @@ describe('a seat that an operator has removed', () => {
     expect(lines.filter((line) => line.includes('not a member of the group any more'))).toHaveLength(1);
   });
 
+  it('takes the filter of a deleted group with it, and keeps that of a group that goes on', () => {
+    const filter = { excludeIds: [], excludeLabels: ['tmp-*'], excludeClasses: [] };
+    for (const group of ['one', 'two']) site.journal.decisions.setFilter(group, filter);
+    const seat = { serial: 'a-1', epoch: 1n, owner: 'a' };
+    const seats = [
+      { group: 'one', deleted: true, ...seat },
+      { group: 'two', ...seat },
+    ];
+    answers.take(create(HeartbeatResponseSchema, { released: seats }), { sentAtMs: 0 });
+    expect([site.journal.decisions.filter('one'), site.journal.decisions.filter('two')]).toEqual([undefined, filter]);
+  });
+
   it.each([
     ['a later epoch is persisted here', { epoch: 1n }],
     ['it is another partition', { epoch: 5n, serial: 'a-2' }],
