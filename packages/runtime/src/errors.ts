@@ -229,6 +229,12 @@ export const CATALOGUE = {
     summary: 'The active member holds no valid lease, so it does not act as active.',
     hint: 'Wait a moment: the member resumes by itself when the coordinator renews the lease, unless another member was promoted.',
   },
+  CLOCK_RATE_DIFFERS: {
+    disposition: 'operator',
+    summary:
+      'The clocks of a site and of the coordinator run at speeds that differ more than leases allow for. The site gets no lease, so nothing is captured while it is active.',
+    hint: 'Find out which machine is wrong: compare the seconds of `date +%s.%N` on both machines over a minute. If several sites are named at once, it is the coordinator. Mend its time source, or move the process to another machine.',
+  },
   ROLE_REFUSED: {
     disposition: 'stand-down',
     summary: 'The order does not fit the present role of this member.',

@@ -13,7 +13,7 @@ export {
   isErrorCode,
 } from './errors.ts';
 export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files/files.ts';
-export { lockFolder } from './files/folder-lock.ts';
+export { type FolderLock, lockFolder } from './files/folder-lock.ts';
 export { temporaryBase } from './files/temporary-base.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
 export { printable, printableBytes } from './printable.ts';
@@ -34,7 +34,7 @@ export { requireProgram } from './process/programs.ts';
 export { readPinFile, Secret } from './secret.ts';
 export { SerialQueue } from './serial-queue.ts';
 export { continuedTrace, currentTrace, inSpan, inTrace, startTelemetry, type Telemetry } from './telemetry.ts';
-export { type Clock, systemClock } from './time/clock.ts';
+export { type Clock, elapsedMs, systemClock } from './time/clock.ts';
 export { every, type LoopOptions } from './time/loop.ts';
 export { type LoopDelay, measureLoopDelay } from './time/loop-delay.ts';
 export { type Backoff, backoffMs } from './time/retry.ts';

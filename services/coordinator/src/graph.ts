@@ -4,7 +4,16 @@
  * (coordinator.ts) brings the database, the queue, the network and the files.
  */
 import type { CertificateState, CoordinatorService, Handlers, OperatorService } from '@antipode/protocol';
-import { AntipodeError, type Clock, type Closeable, closeAll, every, type Log, type Prng } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Clock,
+  type Closeable,
+  closeAll,
+  every,
+  hex,
+  type Log,
+  type Prng,
+} from '@antipode/runtime';
 import { RETENTION_INTERVAL_MS, Retention } from './calendar/retention.ts';
 import { Schedule } from './calendar/schedule.ts';
 import type { Timeline } from './calendar/timeline.ts';
@@ -82,7 +91,11 @@ export class CoordinatorGraph implements Closeable {
     const { id, store, renewals, prng, log, timings, dial, loopDelayMs, wakeUps, timeline: clock } = ports;
     const cache = new GroupCache({ store });
     const journals = new JournalBook({ store });
-    const leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
+    const leases = new LeaseBook({
+      clock,
+      leaseMs: timings.leaseMs,
+      slowestClock: () => this.#detector.slowestClock,
+    });
     const lead = (): Promise<void> => this.#lead();
     const election = new Election({ store: renewals, clock, prng, log, id, ttlMs: timings.leaderMs, lead });
     const agents = new Agents({
@@ -138,6 +151,7 @@ export class CoordinatorGraph implements Closeable {
       changes,
       timeline: clock,
       roleChanges: this.#roleChanges,
+      clockId: hex(prng.bytes(8)),
     };
     this.handlers = {
       coordinator: coordinatorHandlers(parts),

@@ -1,6 +1,7 @@
 /** The arithmetic that keeps two members from acting as active at once, and failover within its promised time. */
 import { linkLimits } from '@antipode/protocol';
 import { describe, expect, it } from 'vitest';
+import { RATE_BOUND, surelyOver } from './sites/leases.ts';
 import { PROFILES } from './timings.ts';
 
 /** Clocks of two machines drift apart by less. */
@@ -12,6 +13,7 @@ describe.each(Object.entries(PROFILES))('the profile %s', (name, timings) => {
 
   it('has the active member stop before anybody else may be promoted, also by a slow clock', () => {
     expect(selfStopMs * DRIFT).toBeLessThan(leaseMs);
+    expect(selfStopMs * RATE_BOUND).toBeLessThan(surelyOver(leaseMs));
   });
 
   it('survives the loss of several heartbeats, both as a sign of life and as a renewal of the lease', () => {

@@ -142,7 +142,7 @@ export class SiteAgent implements Closeable {
         log.error('the store was damaged and starts empty; missing generations are fetched from other members', {
           damaged: store.setAside,
         });
-      journal.beginRun();
+      journal.beginRun({ place: lock.place });
       endStrayDrills({ settings: config.partitions, journal, log });
       return new SiteAgent(options, { tls, lock, journal, store });
     } catch (thrown) {

@@ -19,6 +19,7 @@ import type { PartitionOf } from './storage/journal/line.ts';
 import type { Seat } from './storage/journal/tenure.ts';
 import { Retention } from './storage/retention.ts';
 import { Acknowledgements } from './tenure/acknowledgements.ts';
+import { ClockRates } from './tenure/clock-rates.ts';
 import { FenceKeeper } from './tenure/fence.ts';
 import { KnownPlaces } from './tenure/known-places.ts';
 import { LeaseKeeper } from './tenure/lease.ts';
@@ -52,6 +53,7 @@ export interface SitePorts {
 export interface Site extends SitePorts {
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
+  readonly clockRates: ClockRates;
   readonly authority: Authority;
   readonly places: KnownPlaces;
   readonly acknowledgements: Acknowledgements;
@@ -78,6 +80,7 @@ export function buildSite(ports: SitePorts): Site {
     ...ports,
     fences,
     leases,
+    clockRates: new ClockRates(),
     authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
     places: new KnownPlaces({ journal }),
     acknowledgements: new Acknowledgements({ journal, name, clock }),

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -58,4 +58,21 @@ it('tells a folder that cannot be used from one that is in use', () => {
   expect(thrown(() => lockFolder(join(folder, 'file'))).code).toBe('FILE_UNWRITABLE');
   writeFileSync(join(folder, 'agent.lock'), 'no database, and longer than its header would be'.repeat(20));
   expect(thrown(() => lockFolder(folder)).code).toBe('FILE_UNWRITABLE');
+});
+
+it('names its place: the same after a restart, another one for a copy of the folder', async () => {
+  const copy = join(folder, 'copy');
+  const original = join(folder, 'original');
+  const places: string[] = [];
+  for (const path of [original, original]) {
+    const held = lockFolder(path);
+    places.push(held.place);
+    await held.close();
+  }
+  cpSync(original, copy, { recursive: true });
+  const held = lockFolder(copy);
+  expect(places[0]).toMatch(/^[0-9a-f]{32}$/);
+  expect(places[1]).toBe(places[0]);
+  expect(held.place).not.toBe(places[0]);
+  await held.close();
 });

@@ -1,10 +1,20 @@
 /** One process on one data folder. Taken before anything in the folder is touched. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { AntipodeError } from '../errors.ts';
+import { readBoot } from '../process/boot.ts';
 import type { Closeable } from '../process/lifecycle.ts';
 import { makeFile, makeFolder } from './files.ts';
+
+export interface FolderLock extends Closeable {
+  /**
+   * Names what is locked: the start of the machine, the file system and the file. Of two processes with the same place, the
+   * earlier one has ended. A copy of the folder has another place. Empty where the system does not name its start.
+   */
+  readonly place: string;
+}
 
 /** SQLite's result code for a lock that another connection holds. */
 const SQLITE_BUSY = 5;
@@ -13,7 +23,7 @@ const SQLITE_BUSY = 5;
  * Held by the operating system for the life of this process, so that a killed one leaves nothing behind.
  * @throws FILE_EXISTS when another `program` runs on the folder; its number is in the message. FILE_UNWRITABLE
  */
-export function lockFolder(folder: string, { program }: { program: 'agent' | 'coordinator' }): Closeable {
+export function lockFolder(folder: string, { program }: { program: 'agent' | 'coordinator' }): FolderLock {
   const path = join(folder, `${program}.lock`);
   const pidFile = join(folder, `${program}.pid`);
   let database: DatabaseSync | undefined;
@@ -41,6 +51,7 @@ export function lockFolder(folder: string, { program }: { program: 'agent' | 'co
   }
   const held = database;
   return {
+    place: placeOf(path),
     close: async () => {
       if (!held.isOpen) return;
       rmSync(pidFile, { force: true });
@@ -48,6 +59,16 @@ export function lockFolder(folder: string, { program }: { program: 'agent' | 'co
     },
   };
 }
+
+/** A digest: the number of a file says nothing to others. */
+function placeOf(path: string): string {
+  const boot = readBoot();
+  if (boot === undefined) return '';
+  const { dev, ino } = statSync(path, { bigint: true });
+  return createHash('sha256').update(`${boot.id} ${dev} ${ino}`).digest('hex').slice(0, PLACE_LENGTH);
+}
+
+const PLACE_LENGTH = 32;
 
 /** The record of the holder. It may have taken the lock just now, and not written yet. */
 function holderIn(pidFile: string): number | undefined {

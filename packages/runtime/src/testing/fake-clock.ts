@@ -13,6 +13,7 @@ interface Sleeper {
 
 export class FakeClock implements Clock {
   #nowMs = 0;
+  #sleptMs = 0;
   #originMs: number;
   #sleepers: Sleeper[] = [];
   /** How many make way now: each goes on after a turn of the event loop, which is the only time that it takes. */
@@ -38,6 +39,16 @@ export class FakeClock implements Clock {
 
   monotonicMs(): number {
     return this.#nowMs;
+  }
+
+  sleptMs(): number {
+    return this.#sleptMs;
+  }
+
+  /** The machine is suspended: time passes, and the monotonic clock stands still. No sleeper notices. */
+  sleepMachine(ms: number): void {
+    this.#sleptMs += ms;
+    this.#originMs += ms;
   }
 
   /** Somebody sets the clock on the wall, ahead or back. No sleeper notices. */

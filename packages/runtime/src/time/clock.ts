@@ -2,14 +2,21 @@
  * Time, injected everywhere, so that a multi-site system can run in one process under a virtual clock.
  * Nothing that decides about safety reads the wall clock: it is for people (manifests, logs) only.
  */
+import { uptime } from 'node:os';
 import { setTimeout as timeout, setImmediate as turn } from 'node:timers/promises';
 import { AntipodeError } from '../errors.ts';
+import { MachineSleep } from './machine-sleep.ts';
 
 export interface Clock {
   /** Milliseconds since the Unix epoch; may jump. For display and records only. */
   wallMs(): number;
-  /** Milliseconds since an arbitrary origin of this process; never goes back. For leases and time-outs. */
+  /**
+   * Milliseconds since an arbitrary origin of this process; never goes back. It stands still while the machine sleeps
+   * (CLOCK_MONOTONIC). For time-outs, and for waits that must not be too short.
+   */
   monotonicMs(): number;
+  /** How long the machine has slept since this clock began; never goes back. Absent from a clock that never stands still. */
+  sleptMs?(): number;
   /**
    * Resolves after `ms`, however long that is, or at once when `signal` aborts. It never rejects: callers look at the
    * signal.
@@ -21,15 +28,24 @@ export interface Clock {
   makeWay(): Promise<void>;
 }
 
+/**
+ * Monotonic time in which the machine's sleep counts (CLOCK_BOOTTIME). For rights that end by themselves, such as a lease:
+ * for the rest of the world the time has passed.
+ */
+export const elapsedMs = (clock: Clock): number => clock.monotonicMs() + (clock.sleptMs?.() ?? 0);
+
 /** The longest time that a long calculation holds the event loop before it makes way. */
 const SLICE_MS = 10;
 
 /** The longest delay that a timer of Node can hold: 32 bits, some 25 days. A longer one would end at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
+const machineSleep = new MachineSleep({ monotonicMs: () => performance.now(), uptimeMs: () => uptime() * 1_000 });
+
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),
+  sleptMs: () => machineSleep.read(),
   sleep: async (ms, signal) => {
     if (Number.isNaN(ms)) throw new AntipodeError('INVARIANT_BROKEN', 'the length of a sleep is not a number');
     const options = signal === undefined ? {} : { signal };

@@ -63,6 +63,10 @@ export class Timeline implements Clock {
     return this.#clock.monotonicMs();
   }
 
+  sleptMs(): number {
+    return this.#clock.sleptMs?.() ?? 0;
+  }
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return this.#clock.sleep(ms, signal);
   }

@@ -144,6 +144,26 @@ describe('what speaks against a group that is protected by its numbers', () => {
     expect(words(silentFor(61_000, 'down'))).toEqual(['site a']);
   });
 
+  it.each([
+    [{ low: 0.4, high: 0.6 }, 'so it gets no lease'],
+    [{ low: 1.4, high: 1.6 }, '1.40 to 1.60'],
+    [{ low: 0.4, high: 1.6 }, undefined],
+  ])('is a clock of another speed than this coordinator has: %o', (clockRate, expected) => {
+    const found = of({}, {}, (site) => ({ ...allUp(site)!, ...(site === 'b' ? { clockRate } : {}) }));
+    expect(found).toEqual(
+      expected === undefined
+        ? []
+        : [
+            expect.objectContaining({
+              kind: 'clock',
+              site: 'b',
+              errorCode: 'CLOCK_RATE_DIFFERS',
+              message: expect.stringContaining(expected),
+            }),
+          ],
+    );
+  });
+
   it('is a planner that cannot look at this group, or at any', () => {
     const trouble = (name: string) => ({
       group: name,

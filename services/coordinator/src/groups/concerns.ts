@@ -4,6 +4,7 @@
  * site that is silent, are shown at once and not only when the objective has passed (I13). A retry that succeeds is not
  * shown. Pure.
  */
+import { isFastClock, isSlowClock } from '@antipode/protocol';
 import type { AntipodeError } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
 import type { HookTrouble } from '../hooks/role-changes.ts';
@@ -27,6 +28,7 @@ export interface Concern {
     | 'partition'
     | 'planning'
     | 'hook'
+    | 'clock'
     | 'leader';
   /** Empty if the concern is not about one site. */
   readonly site: string;
@@ -134,6 +136,14 @@ export function concernsOf({
   }
   for (const { site, serial } of group.members) {
     const heard = view(site);
+    if (heard?.clockRate !== undefined && (isSlowClock(heard.clockRate) || isFastClock(heard.clockRate)))
+      found.push({
+        kind: 'clock',
+        site,
+        errorCode: 'CLOCK_RATE_DIFFERS',
+        message: `the clock of site ${site} runs at ${heard.clockRate.low.toFixed(2)} to ${heard.clockRate.high.toFixed(2)} of the speed of this coordinator's${isSlowClock(heard.clockRate) ? ', so it gets no lease' : ''}`,
+        ageMs: 0,
+      });
     if (heard?.status === 'up') {
       // Orders that wait for this partition have not failed yet, and it can take hours until they do.
       const partition = heard.state?.partitions.find((one) => one.serial === serial);

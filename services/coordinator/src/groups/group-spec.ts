@@ -92,7 +92,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     members: spec.members.map(({ site, serial }) => ({ site, serial })),
     scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
     ...(spec.distributor === undefined ? {} : { distributor: { ...spec.distributor } }),
-    witnessSites: [...(spec.witnesses ?? [])],
+    ...(spec.witnesses === undefined ? {} : { witnessSites: [...spec.witnesses] }),
     filter: filterMessage(spec.filter),
     rpoSeconds: Math.round(spec.rpoMs / 1_000),
     drillCron: spec.drillCron,

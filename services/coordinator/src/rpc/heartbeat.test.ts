@@ -39,7 +39,11 @@ class Bench {
   writes = 0;
   needed: string[] | undefined;
   acknowledged: Acknowledged[] | undefined;
-  readonly leases = new LeaseBook({ clock: this.clock, leaseMs: TIMINGS.leaseMs });
+  readonly leases = new LeaseBook({
+    clock: this.clock,
+    leaseMs: TIMINGS.leaseMs,
+    slowestClock: () => this.detector.slowestClock,
+  });
   readonly detector = new Detector({
     clock: this.clock,
     log: silentLog,
@@ -74,6 +78,7 @@ class Bench {
         },
       },
       election: this.leadership,
+      clockId: 'ours',
     });
   }
 
@@ -96,11 +101,17 @@ class Bench {
       journal = '',
       instance = site,
       run = journal,
+      place = '',
+      places = [],
+      clockRate,
       refusals = [],
       groupsWithoutSeat = [],
-    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run', string>> & {
+    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run' | 'place', string>> & {
       epoch?: bigint;
       refusals?: readonly string[];
+      /** Of the run before and of the one under way. */
+      places?: readonly [string, string] | readonly [];
+      clockRate?: { clockId: string; low: number; high: number };
       groupsWithoutSeat?: string[];
     } = {},
   ) {
@@ -118,7 +129,7 @@ class Bench {
       { serial: `serial-${site}`, name: 'main', module, tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
     ];
-    const runs = [...new Set([journal, run])].map((token) => ({ token, writes: 1n }));
+    const runs = [...new Set([journal, run])].map((token, at) => ({ token, writes: 1n, place: places[at] ?? place }));
     const context: CallContext = {
       identity: { trustDomain: 'd', kind: 'site', name: as },
       signal: new AbortController().signal,
@@ -134,6 +145,7 @@ class Bench {
         },
         address,
         groupsWithoutSeat,
+        ...(clockRate === undefined ? {} : { clockRate }),
       }),
       context,
     );
@@ -337,6 +349,43 @@ describe('a heartbeat', () => {
     const refused = await rejection(bench.heartbeat('a', { journal: 'j', run: 'of the copy', instance: 'copy' }));
     expect(refused).toMatchObject({ code: 'ALREADY_EXISTS' });
     expect(await bench.heartbeat('a', { journal: 'j' })).toMatchObject({ quarantined: [], leases: [{}] });
+  });
+
+  it('of a copied folder is refused while the paused original may hold its lease, and taken afterwards', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a', { journal: 'j', place: 'here' });
+    const copy = () =>
+      bench.heartbeat('a', { journal: 'j', run: 'of the copy', instance: 'copy', places: ['here', 'there'] });
+    await bench.clock.advance(TIMINGS.heartbeatMs * 3);
+    expect((await rejection(copy())).code).toBe('ALREADY_EXISTS');
+    expect(await bench.heartbeat('a', { journal: 'j', place: 'here' })).toMatchObject({ leases: [{}] });
+    await bench.clock.advance(TIMINGS.leaseMs);
+    expect((await rejection(copy())).code).toBe('ALREADY_EXISTS');
+    await bench.clock.advance(TIMINGS.leaseMs * 0.05);
+    expect(await copy()).toMatchObject({ leases: [{}] });
+    // The original wakes: its own lease has lapsed, and nothing is taken from it.
+    expect((await rejection(bench.heartbeat('a', { journal: 'j', place: 'here' }))).code).toBe('ALREADY_EXISTS');
+  });
+
+  it('of a restarted agent is taken at once: it holds the lock of the process before', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a', { journal: 'j', place: 'here' });
+    const again = { journal: 'j', run: 'next', instance: 'next', places: ['here', 'here'] as const };
+    expect(await bench.heartbeat('a', again)).toMatchObject({ leases: [{}] });
+  });
+
+  it.each([
+    ['certainly slower', { low: 0.4, high: 0.6 }, 0, 1 / 0.4],
+    ['perhaps slower', { low: 0.4, high: 1.1 }, 1, 1],
+    ['faster', { low: 1.4, high: 1.6 }, 1, 1],
+  ])('of a clock that is %s than ours: %o', async (_what, bounds, leases, stretch) => {
+    const bench = withGroup();
+    const { clock } = await bench.heartbeat('a');
+    await bench.heartbeat('a', { clockRate: { ...bounds, clockId: 'of another coordinator' } });
+    const ordinaryMs = bench.leases.remainingMs('payments');
+    const answer = await bench.heartbeat('a', { clockRate: { ...bounds, clockId: clock!.id! } });
+    expect(answer.leases).toHaveLength(leases);
+    expect(bench.leases.remainingMs('payments')).toBeCloseTo(ordinaryMs * stretch);
   });
 
   it('tells every member of the highest epoch and its owner', async () => {

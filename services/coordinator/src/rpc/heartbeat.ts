@@ -1,6 +1,6 @@
 /** The heartbeats of agents: they say that they are there, and what they hold. The answer renews leases. */
-import type { CoordinatorService, DescribeResponse, Handlers } from '@antipode/protocol';
-import { AntipodeError, fromHex, isAddress } from '@antipode/runtime';
+import { type CoordinatorService, type DescribeResponse, type Handlers, isSlowClock } from '@antipode/protocol';
+import { AntipodeError, elapsedMs, fromHex, isAddress } from '@antipode/runtime';
 import { acknowledgementsOf } from '../groups/acknowledgements.ts';
 import { quarantineOf } from '../groups/contradiction.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
@@ -20,6 +20,7 @@ export function coordinatorHandlers({
   timings,
   store,
   clock,
+  clockId,
 }: HeartbeatPorts): Handlers<typeof CoordinatorService> {
   /** The row of each site, as it was last written under this leadership. */
   const written = new Map<string, string>();
@@ -51,7 +52,7 @@ export function coordinatorHandlers({
       });
   };
   return {
-    heartbeat: async ({ state, address, groupsWithoutSeat }, { identity, peer = '' }) => {
+    heartbeat: async ({ state, address, groupsWithoutSeat, clockRate }, { identity, peer = '' }) => {
       if (state === undefined || state.site !== identity.name) {
         throw new AntipodeError('PEER_REFUSED', `site ${identity.name} must not speak for ${state?.site ?? 'nobody'}`, {
           details: { site: identity.name },
@@ -62,9 +63,14 @@ export function coordinatorHandlers({
         throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
           details: { field: 'address', site: state.site },
         });
-      detector.admit(state, { address, peer });
+      const predecessor = journals.predecessorOf(state);
+      const mayHoldLease = cache.all.some(
+        (group) => activeOf(group)?.site === state.site && leases.remainingMs(group.spec.name) > 0,
+      );
+      detector.admit(state, { address, peer }, { predecessor, mayHoldLease });
       const { account, added } = journals.hear(state, cache.all);
-      detector.heard(account, { address });
+      const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
+      detector.heard(account, { address, ...(isComparedWithUs ? { clockRate } : {}) });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
       const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
       const inForce = `${leaderEpoch} ${toJson(row)}`;
@@ -81,11 +87,14 @@ export function coordinatorHandlers({
         [...members, ...joining, ...spec.scratch].some(({ site }) => site === state.site),
       );
       for (const { spec } of seats) noteRefused(spec.name, state, leaderEpoch);
+      const isSlow = isComparedWithUs && isSlowClock(clockRate);
       const held = seats.filter((group) => {
         const seat = state.members.find((member) => member.group === group.spec.name);
         // Only under the highest epoch ever issued: while a failover is under way, nothing is renewed.
         return (
           isSettled(group) &&
+          // Its clock would count the lease longer than ours.
+          !isSlow &&
           group.owner === state.site &&
           seat?.epoch === group.epoch &&
           quarantineOf(group, detector.view(state.site)) === undefined &&
@@ -93,7 +102,13 @@ export function coordinatorHandlers({
         );
       });
       for (const { spec } of held) leases.granted(spec.name);
+      const otherWitnesses = (group: Group) => {
+        const others = witnessesOf(group).filter((site) => site !== state.site);
+        const witnesses = others.map((site) => ({ site, address: detector.view(site)?.address ?? '' }));
+        return witnesses.length === 0 ? {} : { witnesses };
+      };
       return {
+        clock: { id: clockId, nowMs: elapsedMs(clock) },
         intervalMs: timings.heartbeatMs,
         roundTripMsMax: timings.roundTripMsMax,
         leases: held.map(({ spec, epoch }) => ({
@@ -134,9 +149,7 @@ export function coordinatorHandlers({
             .filter(({ site }) => site !== state.site)
             .sort((one, other) => Number(other.role === 'active') - Number(one.role === 'active'))
             .map(({ site }) => ({ site, address: detector.view(site)?.address ?? '' })),
-          witnesses: witnessesOf(group)
-            .filter((site) => site !== state.site)
-            .map((site) => ({ site, address: detector.view(site)?.address ?? '' })),
+          ...otherWitnesses(group),
         })),
       };
     },

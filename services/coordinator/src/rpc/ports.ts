@@ -23,9 +23,11 @@ export interface HeartbeatPorts {
   readonly election: Pick<Leadership, 'require'>;
   readonly cache: Pick<GroupCache, 'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable'>;
   readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
-  readonly journals: Pick<JournalBook, 'hear'>;
-  readonly leases: Pick<LeaseBook, 'granted'>;
+  readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf'>;
+  readonly leases: Pick<LeaseBook, 'granted' | 'remainingMs'>;
   readonly clock: Clock;
+  /** Names this clock to agents that compare theirs with it: another process has another origin. */
+  readonly clockId: string;
   readonly timings: Timings;
 }
 

@@ -36,7 +36,9 @@ class Watch {
     for (const site of sites) this.hear(site);
   }
 
-  hear(site: string, instance = `${site}-1`): void {
+  /** As a heartbeat is taken: one that is refused changes nothing. */
+  hear(site: string, instance = `${site}-1`, admission: Parameters<Detector['admit']>[2] = {}): void {
+    this.detector.admit({ site, instance }, { address: '', peer: '' }, admission);
     this.detector.heard(create(DescribeResponseSchema, { site, instance }), { address: `${site}:1` });
   }
 
@@ -290,6 +292,36 @@ describe('a second agent under the name of a living one', () => {
       await end(watch);
       expect(watch.detector.refused('a')).toBeUndefined();
     }
+  });
+
+  it('is refused for as long as the other may hold a lease, however long that is silent', async () => {
+    const watch = new Watch();
+    await watch.clock.advance(TIMINGS.leaseMs / 2);
+    const copy = (admission: Parameters<Detector['admit']>[2]) => () => watch.hear('a', 'a-2', admission);
+    expect(thrown(copy({ predecessor: 'unknown', mayHoldLease: true })).code).toBe('ALREADY_EXISTS');
+    expect(watch.detector.view('a')?.instance).toBe('a-1');
+    // The other was paused, and goes on.
+    watch.hear('a', 'a-1', { predecessor: 'itself', mayHoldLease: true });
+    await watch.clock.advance(TIMINGS.leaseMs);
+    copy({ predecessor: 'unknown', mayHoldLease: false })();
+    expect(watch.detector.view('a')?.instance).toBe('a-2');
+    expect(thrown(() => watch.hear('a', 'a-1', { predecessor: 'unknown' })).code).toBe('ALREADY_EXISTS');
+  });
+
+  it('is taken at once where it holds the lock of the other, which has ended then', () => {
+    const watch = new Watch();
+    watch.hear('a', 'a-2', { predecessor: 'ended', mayHoldLease: true });
+    expect(watch.detector.view('a')?.instance).toBe('a-2');
+  });
+
+  it('is refused by a new leader too, which has heard neither and knows the other by its journal', () => {
+    const watch = new Watch();
+    watch.detector.expect([{ site: 'a', address: 'a:1' }]);
+    expect(thrown(() => watch.hear('a', 'a-2', { predecessor: 'unknown', mayHoldLease: true })).code).toBe(
+      'ALREADY_EXISTS',
+    );
+    watch.hear('a', 'a-1', { predecessor: 'itself', mayHoldLease: true });
+    expect(watch.detector.view('a')?.instance).toBe('a-1');
   });
 
   it('is taken for its successor once the other is silent', async () => {

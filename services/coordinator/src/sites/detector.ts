@@ -3,9 +3,10 @@
  * other site reaches it, and this process's own event loop is healthy, because an observer must doubt itself first.
  * Reasons are kept for people.
  */
-import type { DescribeResponse } from '@antipode/protocol';
+import { type ClockRateBounds, type DescribeResponse, isSlowClock } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Timings } from '../timings.ts';
+import type { Predecessor } from './journals.ts';
 
 export type SiteStatus = 'unknown' | 'up' | 'suspect' | 'down';
 
@@ -21,6 +22,8 @@ export interface SiteView {
   readonly lastWallMs: number | undefined;
   readonly failedRounds: number;
   readonly state: DescribeResponse | undefined;
+  /** The speed of its clock, in milliseconds of one of this coordinator's; absent before it was compared. */
+  readonly clockRate?: ClockRateBounds | undefined;
   /** Since when each HSM of it has been lost, by serial number; wall time of this coordinator's count. */
   readonly hsmLostMs?: ReadonlyMap<string, number>;
 }
@@ -99,6 +102,17 @@ export class Detector {
     return (site) => sites.get(site);
   }
 
+  /**
+   * The lowest speed of a clock that certainly differs, of any site; 1 where none does. If this process's own clock is too
+   * fast, all others look slow.
+   */
+  get slowestClock(): number {
+    const slow = this.sites.flatMap(({ clockRate }) =>
+      clockRate !== undefined && isSlowClock(clockRate) ? [clockRate.low] : [],
+    );
+    return Math.min(1, ...slow);
+  }
+
   isUp(site: string): boolean {
     return this.#sites.get(site)?.status === 'up';
   }
@@ -125,24 +139,26 @@ export class Detector {
 
   /**
    * Nothing is taken from a process that this refuses: what a copy of the site's folder says is not what the site says.
-   * @throws ALREADY_EXISTS when another process lives under the same site name
+   * Another process than the one heard before is refused while that one is heard, and for as long as it may hold a lease.
+   * A process that was paused goes on with its lease where it stood. The exception is a successor that holds the lock of
+   * the process before.
+   * @throws ALREADY_EXISTS when another process lives under the same site name, or may
    */
   admit(
     { site, instance }: Pick<DescribeResponse, 'site' | 'instance'>,
     from: Pick<RefusedAgent, 'address' | 'peer'> = { address: '', peer: '' },
+    { predecessor = 'none', mayHoldLease = false }: { predecessor?: Predecessor; mayHoldLease?: boolean } = {},
   ): void {
     const { clock, timings } = this.#options;
-    const before = this.#sites.get(site);
-    if (
-      before !== undefined &&
-      before.instance !== '' &&
-      before.instance !== instance &&
-      clock.monotonicMs() - before.lastMs < timings.heartbeatMs * 2
-    ) {
+    const { instance: heard = '', lastMs = Number.NEGATIVE_INFINITY } = this.#sites.get(site) ?? {};
+    // A new leader has heard nobody yet. It knows another process by the journal only.
+    const isOther = heard === '' ? predecessor === 'unknown' : heard !== instance;
+    const isHeard = heard !== '' && clock.monotonicMs() - lastMs < timings.heartbeatMs * 2;
+    if (isOther && predecessor !== 'ended' && (isHeard || mayHoldLease)) {
       this.#noteRefused(site, instance, from);
       throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
         details: { site },
-        hint: `Stop the agent that must not run: a site has one agent and one data folder. If the agent was just restarted, wait a moment.`,
+        hint: `Stop the agent that must not run: a site has one agent and one data folder. If the agent has moved to another folder or machine, wait until the lease of the former one has run out.`,
       });
     }
   }
@@ -162,9 +178,8 @@ export class Detector {
     });
   }
 
-  /** @throws ALREADY_EXISTS when another process lives under the same site name */
-  heard(state: DescribeResponse, { address }: { address: string }): void {
-    this.admit(state);
+  /** Of a process that {@link admit} has let in. */
+  heard(state: DescribeResponse, { address, clockRate }: { address: string; clockRate?: ClockRateBounds }): void {
     const { clock, log } = this.#options;
     const { site, instance } = state;
     const nowMs = clock.monotonicMs();
@@ -182,6 +197,7 @@ export class Detector {
       lastWallMs: clock.wallMs(),
       failedRounds: 0,
       state,
+      clockRate,
       hsmLostMs: this.#hsmLost(state, before?.hsmLostMs),
     });
   }

@@ -9,6 +9,12 @@ import { type Group, witnessesOf } from '../model.ts';
 import type { Store, Write } from '../store/store.ts';
 import { type JournalMark, readJournalMarks, recordJournalMarks } from '../store/tables/journals.ts';
 
+/**
+ * The process that was heard last of a site: `none` is on record, it is `itself`, it has certainly `ended` since its
+ * successor holds its lock, or it is `unknown` whether it has. A process of a copied folder does not hold that lock.
+ */
+export type Predecessor = 'none' | 'itself' | 'ended' | 'unknown';
+
 export class JournalBook {
   readonly #store: Pick<Store, 'query' | 'write'>;
   #marks = new Map<string, JournalMark>();
@@ -52,6 +58,16 @@ export class JournalBook {
       .filter((group) => !isPersisted(group))
       .map(({ spec }) => ({ $typeName: 'antipode.v1.QuarantinedSeat' as const, group: spec.name, reason: trouble }));
     return { account: { ...state, journal: { ...journal, quarantined: [...journal.quarantined, ...added] } }, added };
+  }
+
+  /** How the process that sends an account of its journal is related to the one that was heard last under this site's name. */
+  predecessorOf({ site, journal }: Pick<DescribeResponse, 'site' | 'journal'>): Predecessor {
+    const heard = this.#marks.get(site);
+    const current = journal?.runs.at(-1);
+    if (heard === undefined || current === undefined) return 'none';
+    if (current.token === heard.run) return 'itself';
+    const before = journal?.runs.find(({ token }) => token === heard.run);
+    return before !== undefined && before.place !== '' && before.place === current.place ? 'ended' : 'unknown';
   }
 
   /** Takes how far the journal of a site had come when an order of it ended. Of a run that no heartbeat told of, nothing. */

@@ -18,6 +18,17 @@ it('waits longer than a whole lease after a grant, so that a slow clock of its h
   expect(leases.remainingMs('payments')).toBeLessThan(LEASE_MS * 1.05);
 });
 
+it('waits longer by as much as the slowest known clock lags behind', async () => {
+  const clock = new FakeClock();
+  let slowestClock = 1;
+  const leases = new LeaseBook({ clock, leaseMs: LEASE_MS, slowestClock: () => slowestClock });
+  await clock.advance(60_000);
+  leases.granted('payments');
+  const ordinaryMs = leases.remainingMs('payments');
+  slowestClock = 0.5;
+  expect(leases.remainingMs('payments')).toBe(ordinaryMs * 2);
+});
+
 it('takes every lease as granted when it started', async () => {
   const { clock, leases } = make();
   await clock.advance(LEASE_MS);

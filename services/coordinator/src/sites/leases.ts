@@ -1,30 +1,43 @@
 /**
  * The leases that this coordinator has promised. Nobody else is promoted in a group until its last lease has surely
- * ended. A lease is counted on this process's monotonic clock, from the last grant, by the length of that grant. A
- * margin allows for clocks that run at different rates.
+ * ended. A lease is counted on this process's monotonic clock, from the last grant, by the length of that grant. The
+ * holder stops at three quarters of that by its own clock. So the two clocks may differ by a quarter (RATE_BOUND), and by
+ * more where the difference is known (ADR 0043).
  *
  * A new leader knows nothing of earlier grants. It assumes that every lease was granted when it became leader, with the
  * longest length that may have been granted before. The holder counts by the length of its grant, not by ours.
  */
 import type { Clock } from '@antipode/runtime';
 
-/** Clocks of two machines drift apart by far less; 1 % of 20 s is 200 ms. */
+/**
+ * How much slower the clock of a holder may run while nobody has noticed: a profile whose holders would stop too late at
+ * this rate is refused by a test (timings.test.ts).
+ */
+export const RATE_BOUND = 1.25;
+/** Beside the share of a lease that its holder leaves unused. */
 const DRIFT = 1.01;
 const MARGIN_MS = 50;
 
-/** After so long nobody holds a lease of this length any more. */
-const surelyOver = (leaseMs: number): number => leaseMs * DRIFT + MARGIN_MS;
+/** After so long nobody holds a lease of this length any more, by clocks that do not differ more than RATE_BOUND. */
+export const surelyOver = (leaseMs: number): number => leaseMs * DRIFT + MARGIN_MS;
 
 export class LeaseBook {
   readonly #clock: Clock;
   readonly #leaseMs: number;
+  readonly #slowestClock: () => number;
   #startedMs: number;
   #earlierLeaseMs: number;
   readonly #grantedMs = new Map<string, number>();
   /** Groups whose holder of before has said itself that it has stopped. */
   readonly #ended = new Set<string>();
 
-  constructor({ clock, leaseMs }: { clock: Clock; leaseMs: number }) {
+  /** @param options.slowestClock the speed of the slowest clock that a holder may have, by what is known; 1 for no difference */
+  constructor({
+    clock,
+    leaseMs,
+    slowestClock = () => 1,
+  }: { clock: Clock; leaseMs: number; slowestClock?: () => number }) {
+    this.#slowestClock = slowestClock;
     this.#clock = clock;
     this.#leaseMs = leaseMs;
     this.#startedMs = clock.monotonicMs();
@@ -53,13 +66,20 @@ export class LeaseBook {
   remainingMs(group: string): number {
     const grantedMs = this.#grantedMs.get(group) ?? Number.NEGATIVE_INFINITY;
     const earlierMs = this.#ended.has(group) ? Number.NEGATIVE_INFINITY : this.#startedMs;
-    const endMs = Math.max(grantedMs + surelyOver(this.#leaseMs), earlierMs + surelyOver(this.#earlierLeaseMs));
+    const endMs = Math.max(
+      grantedMs + this.#surelyOver(this.#leaseMs),
+      earlierMs + this.#surelyOver(this.#earlierLeaseMs),
+    );
     return Math.max(0, endMs - this.#clock.monotonicMs());
   }
 
   /** The longest lease that somebody may hold: what the next leader must wait for. */
   longestMs(): number {
-    const areEarlierOver = this.#clock.monotonicMs() >= this.#startedMs + surelyOver(this.#earlierLeaseMs);
+    const areEarlierOver = this.#clock.monotonicMs() >= this.#startedMs + this.#surelyOver(this.#earlierLeaseMs);
     return areEarlierOver ? this.#leaseMs : this.#earlierLeaseMs;
+  }
+
+  #surelyOver(leaseMs: number): number {
+    return surelyOver(leaseMs) / this.#slowestClock();
   }
 }

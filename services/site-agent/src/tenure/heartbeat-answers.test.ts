@@ -40,6 +40,25 @@ it('renews the lease of every group, whatever is wrong with the epoch of one, in
   expect(site.journal.tenure.fence('one')).toEqual({ epoch: 1n, owner: 'a' });
 });
 
+it('takes no lease while its clock runs slower than that of the coordinator, and says so once', () => {
+  // The coordinator counts two seconds where this site counts one.
+  const beat = (second: number) => ({
+    id: 'c',
+    nowMs: second * 2_000,
+    sentMs: second * 1_000,
+    receivedMs: second * 1_000,
+  });
+  for (let second = 1; second < 5; second += 1) {
+    site.clockRates.compared(beat(second));
+    take([grant('one')], [epochOf('one')]);
+  }
+  // The first answer alone does not show it.
+  expect(lines.filter((line) => line.includes('CLOCK_RATE_DIFFERS'))).toHaveLength(1);
+  site.leases.revoke('one');
+  take([grant('one')], [epochOf('one')]);
+  expect(remaining('one')).toBe(0);
+});
+
 it('ends the tenure of one group although another cannot be taken, and its lease with it', () => {
   take([grant('one'), grant('two')], [epochOf('one', 1n, 'c'), epochOf('two', 2n, 'b')]);
   expect([site.journal.tenure.seat('two')?.role, remaining('two')]).toEqual(['fenced', 0]);

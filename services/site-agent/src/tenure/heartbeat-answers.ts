@@ -2,7 +2,7 @@
  * Applies the coordinator's answer to a heartbeat here: renews leases, and ends tenures that are over. Groups do not
  * know of each other: trouble with the epoch of one keeps no lease from another.
  */
-import type { HeartbeatResponse, ReleasedSeat } from '@antipode/protocol';
+import type { ClockRateBounds, HeartbeatResponse, ReleasedSeat } from '@antipode/protocol';
 import { AntipodeError, hex } from '@antipode/runtime';
 import type { Site } from '../site.ts';
 
@@ -13,6 +13,7 @@ export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
 
 /** The parts of the site that an answer changes. */
 export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'log'> & {
+  readonly clockRates: Pick<Site['clockRates'], 'isSlow' | 'bounds'>;
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;
   readonly peers: Pick<Site['peers'], 'learn'>;
@@ -22,16 +23,19 @@ export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 
 
 export class HeartbeatAnswers {
   readonly #site: AnswerPorts;
-  /** The trouble of each group. It is logged once, and again when it changes. */
+  /** The trouble of each group, and under no name that of the clock. It is logged once, and again when it changes. */
   readonly #troubles = new Map<string, string>();
 
   constructor(site: AnswerPorts) {
     this.#site = site;
   }
 
-  /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
+  /**
+   * @param options.sentAtMs elapsed time at which the heartbeat was sent, with the sleep of the machine
+   * @throws a defect, after every group had its turn
+   */
   take(answer: HeartbeatAnswer, { sentAtMs }: { sentAtMs: number }): void {
-    const { journal, leases, name, acknowledgements } = this.#site;
+    const { journal, leases, name, acknowledgements, clockRates } = this.#site;
     const { leases: grants, epochs, peers = [], quarantined = [], released = [], needed = [], places = [] } = answer;
     const { acknowledged = [], forgotten = [] } = answer;
     let defect: AntipodeError | undefined;
@@ -46,8 +50,12 @@ export class HeartbeatAnswers {
     };
     for (const { group, reason } of quarantined) each(group, () => this.#quarantine(group, reason));
     for (const seat of released) each(seat.group, () => this.#release(seat));
+    // Nothing is promised by a clock that this site cannot follow.
+    const taken = clockRates.isSlow ? [] : grants;
+    if (clockRates.isSlow) this.#complain('', slowClock(clockRates.bounds));
+    else this.#troubles.delete('');
     // Leases first: what stands is renewed in time, whatever the epochs then say.
-    for (const { group, epoch, selfStopMs } of grants)
+    for (const { group, epoch, selfStopMs } of taken)
       each(group, () => {
         const fence = journal.tenure.fence(group);
         if (fence?.epoch === epoch && fence.owner === name)
@@ -121,3 +129,10 @@ export class HeartbeatAnswers {
     this.#site.log.warn('this site cannot accept what the coordinator reports about a group', { group, error });
   }
 }
+
+const slowClock = (bounds: ClockRateBounds | undefined): AntipodeError =>
+  new AntipodeError(
+    'CLOCK_RATE_DIFFERS',
+    "the clock of this site runs slower than the coordinator's: a lease would be counted too long here, so none is taken",
+    { details: bounds === undefined ? {} : { low: bounds.low.toFixed(2), high: bounds.high.toFixed(2) } },
+  );

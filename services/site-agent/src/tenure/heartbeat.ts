@@ -1,6 +1,6 @@
 /** Signs of life to the coordinator. Its answers renew leases, counted from when we asked, and end stale tenures. */
 import type { Client, CoordinatorService } from '@antipode/protocol';
-import { type Closeable, every } from '@antipode/runtime';
+import { type Closeable, elapsedMs, every } from '@antipode/runtime';
 import { describe } from '../orders/describe.ts';
 import type { Link } from '../peers/link.ts';
 import type { Site } from '../site.ts';
@@ -57,19 +57,23 @@ export class Heartbeat implements Closeable {
   }
 
   async #beat(): Promise<void> {
-    const { clock, loopDelay, journal, places } = this.#site;
+    const { clock, clockRates, loopDelay, journal, places } = this.#site;
     const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
-    const sentAtMs = clock.monotonicMs();
+    const rate = clockRates.bounds;
+    const sentAtMs = elapsedMs(clock);
     const answer = await this.#coordinator.heartbeat(
       {
         state: await describe(this.#site),
         address: this.#advertise(),
         loopDelayMs: loopDelay.maxMs(),
         groupsWithoutSeat,
+        ...(rate === undefined ? {} : { clockRate: rate }),
       },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );
     this.#link.learn(answer.roundTripMsMax);
+    if (answer.clock !== undefined)
+      clockRates.compared({ ...answer.clock, sentMs: sentAtMs, receivedMs: elapsedMs(clock) });
     this.#answers.take(answer, { sentAtMs });
     if (answer.intervalMs > 0) this.#intervalMs = answer.intervalMs;
     this.lastSuccessMs = clock.monotonicMs();

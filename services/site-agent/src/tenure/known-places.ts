@@ -3,7 +3,7 @@
  * coordinator answers them. A place is not given out once this site's own journal has a higher epoch (ADR 0037).
  */
 import { type Handlers, type KnownPlace, KnownPlaceSchema, type ResolverService } from '@antipode/protocol';
-import { AntipodeError, type Clock } from '@antipode/runtime';
+import { AntipodeError, type Clock, elapsedMs } from '@antipode/runtime';
 import { create, equals } from '@bufbuild/protobuf';
 import type { Journal } from '../storage/journal/journal.ts';
 
@@ -11,7 +11,7 @@ interface Known {
   readonly place: KnownPlace;
   /** As written in the journal. */
   readonly durable: KnownPlace | undefined;
-  /** Monotonic time at which the heartbeat was sent that brought it; undefined where an earlier run of this agent heard it. */
+  /** Elapsed time, with the sleep of the machine, at which the heartbeat was sent that brought it; undefined where an earlier run of this agent heard it. */
   readonly sentAtMs?: number;
 }
 
@@ -82,7 +82,7 @@ export function resolverHandlers({ name, clock, journal, places }: ResolverPorts
             : `group ${group} had no active member when site ${name} last heard of it`,
           { details: { group, epoch: isOver ? fence.epoch : place.epoch } },
         );
-      const ageMs = sentAtMs === undefined ? {} : { ageMs: BigInt(Math.round(clock.monotonicMs() - sentAtMs)) };
+      const ageMs = sentAtMs === undefined ? {} : { ageMs: BigInt(Math.round(elapsedMs(clock) - sentAtMs)) };
       return { answeredBy: name, place, ...ageMs };
     },
   };

@@ -29,6 +29,13 @@ it('counts from the moment the renewal was sent, not from its answer', async () 
   });
 });
 
+it('ends while the machine sleeps: the clocks of the others go on', async () => {
+  grant(0);
+  clock.sleepMachine(100);
+  expect(clock.monotonicMs()).toBe(0);
+  expect(thrown(() => leases.check(group, 1n)).code).toBe('LEASE_LAPSED');
+});
+
 it('holds none at the start, none for another group or epoch, and none that was taken away', () => {
   const lapsed = (name: string, epoch: bigint) => thrown(() => leases.check(name, epoch)).code;
   expect(lapsed(group, 1n)).toBe('LEASE_LAPSED');

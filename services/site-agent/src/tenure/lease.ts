@@ -1,13 +1,14 @@
 /**
- * The right to act as the active member, for a while. Counted on this process's own monotonic clock from the moment the
- * renewal was *sent*, so that it ends here before anybody else may count on its end. A restarted agent holds none.
+ * The right to act as the active member, for a while. Counted from the moment the renewal was *sent*, so that it ends here
+ * before anybody else may count on its end. The sleep of the machine counts, since the coordinator's machine did not
+ * sleep (ADR 0043). A restarted agent holds none.
  */
-import { AntipodeError, type Clock } from '@antipode/runtime';
+import { AntipodeError, type Clock, elapsedMs } from '@antipode/runtime';
 
 export interface Grant {
   readonly group: string;
   readonly epoch: bigint;
-  /** Monotonic time at which the renewal was asked for. */
+  /** Elapsed time, with the sleep of the machine, at which the renewal was asked for. */
   readonly sentAtMs: number;
   readonly selfStopMs: number;
 }
@@ -34,7 +35,7 @@ export class LeaseKeeper {
 
   remainingMs(group: string, epoch: bigint): number {
     const lease = this.#leases.get(group);
-    return lease?.epoch === epoch ? Math.max(0, lease.untilMs - this.#clock.monotonicMs()) : 0;
+    return lease?.epoch === epoch ? Math.max(0, lease.untilMs - elapsedMs(this.#clock)) : 0;
   }
 
   /** @throws LEASE_LAPSED */

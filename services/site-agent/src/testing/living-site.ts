@@ -50,7 +50,7 @@ export class LivingSite {
     const pins = new Map<string, Pin[]>();
     this.#pins = pins;
     const journal = Journal.inMemory({ prng });
-    journal.beginRun();
+    journal.beginRun({ place: name });
     const caller: Party = { kind: 'site', name };
     this.site = buildSite({
       name,

@@ -86,3 +86,17 @@ it('remembers a quarantine with its first reason, until the group is reseated', 
     journal.heads.of({ group: 'g', serial: 's1' }, 'captured'),
   ]).toEqual([undefined, fence, 'active', 'bb']);
 });
+
+it('tells where each run had its folder, if it was told: a copy has another place', () => {
+  const copy = `${folder}-copy`;
+  restart();
+  journal.close();
+  journal = Journal.open(folder);
+  journal.beginRun({ place: 'here' });
+  cpSync(folder, copy, { recursive: true });
+  const copied = Journal.open(copy);
+  copied.beginRun({ place: 'there' });
+  expect(copied.account.runs.slice(-3).map(({ place }) => place)).toEqual([undefined, 'here', 'there']);
+  copied.close();
+  rmSync(copy, { recursive: true });
+});

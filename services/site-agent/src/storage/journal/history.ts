@@ -12,12 +12,17 @@ export const JOURNAL_HISTORY = `
   CREATE TABLE run (seq INTEGER PRIMARY KEY, token TEXT NOT NULL, writes INTEGER NOT NULL) STRICT;
   CREATE TABLE quarantine (grp TEXT PRIMARY KEY, reason TEXT NOT NULL) STRICT`;
 
+/** Where each run had its folder; a table of its own, so that an earlier agent can go on with the file. */
+export const RUN_PLACE = 'CREATE TABLE run_place (token TEXT PRIMARY KEY, place TEXT NOT NULL) STRICT';
+
 /** As many runs as a coordinator may have been away for. Sent with each heartbeat, so not more than a few kilobytes. */
 const RUNS_MAX = 64;
 
 export interface JournalRun {
   readonly token: string;
   readonly writes: bigint;
+  /** Of the lock that the process held; absent where none is on record. */
+  readonly place?: string;
 }
 
 export interface JournalAccount {
@@ -36,6 +41,8 @@ export interface JournalMark {
 export class JournalHistory {
   readonly #database: DatabaseSync;
   readonly #prng: Prng;
+  /** Of the lock that this process holds; empty for a process that holds none. */
+  place = '';
   #seq: number | undefined;
 
   constructor({ database, prng }: { database: DatabaseSync; prng: Prng }) {
@@ -52,9 +59,15 @@ export class JournalHistory {
   get account(): JournalAccount {
     const id = this.#database.prepare('SELECT id FROM journal').get()?.['id'];
     const runs = this.#database
-      .prepare('SELECT token, writes FROM run ORDER BY seq = ?, seq')
+      .prepare(
+        'SELECT run.token, writes, place FROM run LEFT JOIN run_place ON run_place.token = run.token ORDER BY seq = ?, seq',
+      )
       .all(this.#seq ?? 0)
-      .map((row) => ({ token: String(row['token']), writes: BigInt(row['writes'] as number) }));
+      .map((row) => ({
+        token: String(row['token']),
+        writes: BigInt(row['writes'] as number),
+        ...(typeof row['place'] === 'string' ? { place: row['place'] } : {}),
+      }));
     return { id: String(id ?? ''), runs };
   }
 
@@ -70,10 +83,11 @@ export class JournalHistory {
     const database = this.#database;
     if (database.prepare('SELECT id FROM journal').get() === undefined)
       database.prepare('INSERT INTO journal VALUES (?)').run(hex(this.#prng.bytes(16)));
-    const { lastInsertRowid } = database
-      .prepare('INSERT INTO run (token, writes) VALUES (?, 1)')
-      .run(hex(this.#prng.bytes(8)));
+    const token = hex(this.#prng.bytes(8));
+    const { lastInsertRowid } = database.prepare('INSERT INTO run (token, writes) VALUES (?, 1)').run(token);
     this.#seq = Number(lastInsertRowid);
+    if (this.place !== '') database.prepare('INSERT INTO run_place VALUES (?, ?)').run(token, this.place);
     database.prepare('DELETE FROM run WHERE seq <= ?').run(this.#seq - RUNS_MAX);
+    database.prepare('DELETE FROM run_place WHERE token NOT IN (SELECT token FROM run)').run();
   }
 }

@@ -73,8 +73,12 @@ export class Journal {
     return new Journal({ path, database, prng });
   }
 
-  /** Begins a run of the agent. A reader that hears of the run can tell this journal from an older copy. */
-  beginRun(): void {
+  /**
+   * Begins a run of the agent. A reader that hears of the run can tell this journal from an older copy. By the place of the
+   * lock that the agent holds, it can tell that the run before has ended.
+   */
+  beginRun({ place = '' }: { place?: string } = {}): void {
+    this.#history.place = place;
     this.#statements.transaction(() => {});
   }
 

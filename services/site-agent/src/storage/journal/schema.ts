@@ -1,10 +1,10 @@
 /** The tables of the journal, and what brings the file of an older agent to them. */
 import { ACKNOWLEDGED } from './acknowledgements.ts';
 import { COLLECTION, COLLECTION_UPGRADE } from './collection.ts';
-import { JOURNAL_HISTORY } from './history.ts';
+import { JOURNAL_HISTORY, RUN_PLACE } from './history.ts';
 import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
 
-export const SCHEMA_VERSION = 21;
+export const SCHEMA_VERSION = 22;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -88,6 +88,7 @@ export const SCHEMA = `
   ${KNOWN_PLACE};
   ${FILTER};
   ${ACKNOWLEDGED};
+  ${RUN_PLACE};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
@@ -112,4 +113,5 @@ export const UPGRADES = {
   18: FILTER,
   19: LINE_UPGRADE,
   20: ACKNOWLEDGED,
+  21: RUN_PLACE,
 };

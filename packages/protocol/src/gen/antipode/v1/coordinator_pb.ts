@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEihQEKEEhlYXJ0YmVhdFJlcXVlc3QSLAoFc3RhdGUYASABKAsyHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEg8KB2FkZHJlc3MYAiABKAkSFQoNbG9vcF9kZWxheV9tcxgDIAEoDRIbChNncm91cHNfd2l0aG91dF9zZWF0GAQgAygJIr4DChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0EjgKDGFja25vd2xlZGdlZBgMIAMoCzIiLmFudGlwb2RlLnYxLkdyb3VwQWNrbm93bGVkZ2VtZW50cxIRCglmb3Jnb3R0ZW4YDSADKAkiWwoVR3JvdXBBY2tub3dsZWRnZW1lbnRzEg0KBWdyb3VwGAEgASgJEjMKB21lbWJlcnMYAiADKAsyIi5hbnRpcG9kZS52MS5NZW1iZXJBY2tub3dsZWRnZW1lbnQiiwEKFU1lbWJlckFja25vd2xlZGdlbWVudBIMCgRzaXRlGAEgASgJEhAKCGlzX2tub3duGAIgASgIEg0KBWVwb2NoGAMgASgEEg4KBm51bWJlchgEIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYBSABKAwSGgoScmVmdXNlZF9vYmplY3RfaWRzGAYgAygJIlwKDFJlbGVhc2VkU2VhdBINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSDQoFZXBvY2gYAyABKAQSDQoFb3duZXIYBCABKAkSDwoHZGVsZXRlZBgFIAEoCCI8ChFOZWVkZWRHZW5lcmF0aW9ucxINCgVncm91cBgBIAEoCRIYChBtYW5pZmVzdF9kaWdlc3RzGAIgAygMInEKCkdyb3VwUGVlcnMSDQoFZ3JvdXAYASABKAkSJwoFc2l0ZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIrCgl3aXRuZXNzZXMYHiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyJSCgpMZWFzZUdyYW50Eg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEhAKCGxlYXNlX21zGAMgASgEEhQKDHNlbGZfc3RvcF9tcxgEIAEoBDJgChJDb29yZGluYXRvclNlcnZpY2USSgoJSGVhcnRiZWF0Eh0uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVxdWVzdBoeLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEisQEKEEhlYXJ0YmVhdFJlcXVlc3QSLAoFc3RhdGUYASABKAsyHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEg8KB2FkZHJlc3MYAiABKAkSFQoNbG9vcF9kZWxheV9tcxgDIAEoDRIbChNncm91cHNfd2l0aG91dF9zZWF0GAQgAygJEioKCmNsb2NrX3JhdGUYHiABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1JhdGUiOAoJQ2xvY2tSYXRlEhAKCGNsb2NrX2lkGAEgASgJEgsKA2xvdxgCIAEoARIMCgRoaWdoGAMgASgBIioKDENsb2NrUmVhZGluZxIKCgJpZBgBIAEoCRIOCgZub3dfbXMYAiABKAEi6AMKEUhlYXJ0YmVhdFJlc3BvbnNlEhMKC2ludGVydmFsX21zGAEgASgNEicKBmxlYXNlcxgCIAMoCzIXLmFudGlwb2RlLnYxLkxlYXNlR3JhbnQSIgoGZXBvY2hzGAMgAygLMhIuYW50aXBvZGUudjEuRmVuY2USJgoFcGVlcnMYBCADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFBlZXJzEhkKEXJvdW5kX3RyaXBfbXNfbWF4GAUgASgNEjEKC3F1YXJhbnRpbmVkGAYgAygLMhwuYW50aXBvZGUudjEuUXVhcmFudGluZWRTZWF0Ei4KBm5lZWRlZBgHIAMoCzIeLmFudGlwb2RlLnYxLk5lZWRlZEdlbmVyYXRpb25zEicKBnBsYWNlcxgIIAMoCzIXLmFudGlwb2RlLnYxLktub3duUGxhY2USKwoIcmVsZWFzZWQYCSADKAsyGS5hbnRpcG9kZS52MS5SZWxlYXNlZFNlYXQSOAoMYWNrbm93bGVkZ2VkGAwgAygLMiIuYW50aXBvZGUudjEuR3JvdXBBY2tub3dsZWRnZW1lbnRzEhEKCWZvcmdvdHRlbhgNIAMoCRIoCgVjbG9jaxgeIAEoCzIZLmFudGlwb2RlLnYxLkNsb2NrUmVhZGluZyJbChVHcm91cEFja25vd2xlZGdlbWVudHMSDQoFZ3JvdXAYASABKAkSMwoHbWVtYmVycxgCIAMoCzIiLmFudGlwb2RlLnYxLk1lbWJlckFja25vd2xlZGdlbWVudCKLAQoVTWVtYmVyQWNrbm93bGVkZ2VtZW50EgwKBHNpdGUYASABKAkSEAoIaXNfa25vd24YAiABKAgSDQoFZXBvY2gYAyABKAQSDgoGbnVtYmVyGAQgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoDBIaChJyZWZ1c2VkX29iamVjdF9pZHMYBiADKAkiXAoMUmVsZWFzZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRINCgVlcG9jaBgDIAEoBBINCgVvd25lchgEIAEoCRIPCgdkZWxldGVkGAUgASgIIjwKEU5lZWRlZEdlbmVyYXRpb25zEg0KBWdyb3VwGAEgASgJEhgKEG1hbmlmZXN0X2RpZ2VzdHMYAiADKAwicQoKR3JvdXBQZWVycxINCgVncm91cBgBIAEoCRInCgVzaXRlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEisKCXdpdG5lc3NlcxgeIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIlIKCkxlYXNlR3JhbnQSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSEAoIbGVhc2VfbXMYAyABKAQSFAoMc2VsZl9zdG9wX21zGAQgASgEMmAKEkNvb3JkaW5hdG9yU2VydmljZRJKCglIZWFydGJlYXQSHS5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXF1ZXN0Gh4uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * An agent's sign of life, with what it has.
@@ -53,6 +53,13 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
    * @generated from field: repeated string groups_without_seat = 4;
    */
   groupsWithoutSeat: string[];
+
+  /**
+   * The speed of the agent's clock, compared with the coordinator's; unset before it is known.
+   *
+   * @generated from field: antipode.v1.ClockRate clock_rate = 30;
+   */
+  clockRate?: ClockRate | undefined;
 };
 
 /**
@@ -61,6 +68,69 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
  */
 export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_coordinator, 0);
+
+/**
+ * The speed of an agent's clock. The bounds hold however long messages take.
+ *
+ * @generated from message antipode.v1.ClockRate
+ */
+export type ClockRate = Message<"antipode.v1.ClockRate"> & {
+  /**
+   * The clock that it was compared with, as in ClockReading.
+   *
+   * @generated from field: string clock_id = 1;
+   */
+  clockId: string;
+
+  /**
+   * The agent's milliseconds in one of the coordinator's, at least.
+   *
+   * @generated from field: double low = 2;
+   */
+  low: number;
+
+  /**
+   * At most.
+   *
+   * @generated from field: double high = 3;
+   */
+  high: number;
+};
+
+/**
+ * Describes the message antipode.v1.ClockRate.
+ * Use `create(ClockRateSchema)` to create a new message.
+ */
+export const ClockRateSchema: GenMessage<ClockRate> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 1);
+
+/**
+ * The time of a process, to compare speeds with.
+ *
+ * @generated from message antipode.v1.ClockReading
+ */
+export type ClockReading = Message<"antipode.v1.ClockReading"> & {
+  /**
+   * Drawn at the start of the process.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Milliseconds since an arbitrary moment; includes time in which the machine slept.
+   *
+   * @generated from field: double now_ms = 2;
+   */
+  nowMs: number;
+};
+
+/**
+ * Describes the message antipode.v1.ClockReading.
+ * Use `create(ClockReadingSchema)` to create a new message.
+ */
+export const ClockReadingSchema: GenMessage<ClockReading> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 2);
 
 /**
  * The answer of the coordinator.
@@ -149,6 +219,13 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
    * @generated from field: repeated string forgotten = 13;
    */
   forgotten: string[];
+
+  /**
+   * The coordinator's time when it answered.
+   *
+   * @generated from field: antipode.v1.ClockReading clock = 30;
+   */
+  clock?: ClockReading | undefined;
 };
 
 /**
@@ -156,7 +233,7 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 1);
+  messageDesc(file_antipode_v1_coordinator, 3);
 
 /**
  * What the members of a group have acknowledged. It names objects by their random ids only.
@@ -184,7 +261,7 @@ export type GroupAcknowledgements = Message<"antipode.v1.GroupAcknowledgements">
  * Use `create(GroupAcknowledgementsSchema)` to create a new message.
  */
 export const GroupAcknowledgementsSchema: GenMessage<GroupAcknowledgements> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 2);
+  messageDesc(file_antipode_v1_coordinator, 4);
 
 /**
  * The newest generation that a member has acknowledged and can serve.
@@ -240,7 +317,7 @@ export type MemberAcknowledgement = Message<"antipode.v1.MemberAcknowledgement">
  * Use `create(MemberAcknowledgementSchema)` to create a new message.
  */
 export const MemberAcknowledgementSchema: GenMessage<MemberAcknowledgement> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 3);
+  messageDesc(file_antipode_v1_coordinator, 5);
 
 /**
  * A seat that was removed from its group.
@@ -289,7 +366,7 @@ export type ReleasedSeat = Message<"antipode.v1.ReleasedSeat"> & {
  * Use `create(ReleasedSeatSchema)` to create a new message.
  */
 export const ReleasedSeatSchema: GenMessage<ReleasedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 4);
+  messageDesc(file_antipode_v1_coordinator, 6);
 
 /**
  * Generations of a group that somebody may still ask for.
@@ -317,7 +394,7 @@ export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
  * Use `create(NeededGenerationsSchema)` to create a new message.
  */
 export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 5);
+  messageDesc(file_antipode_v1_coordinator, 7);
 
 /**
  * The other members of a group, all of them.
@@ -352,7 +429,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 6);
+  messageDesc(file_antipode_v1_coordinator, 8);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -394,7 +471,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 7);
+  messageDesc(file_antipode_v1_coordinator, 9);
 
 /**
  * The coordinator, as agents see it.

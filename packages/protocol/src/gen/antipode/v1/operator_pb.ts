@@ -1001,7 +1001,7 @@ export type Concern = Message<"antipode.v1.Concern"> & {
   /**
    * `capture`, `replication`, `domain-key`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has
    * ended well since; `site`: it is not heard; `partition`: its HSM answers no call; `planning`: the coordinator cannot
-   * look after the group; `leader`: this coordinator does not lead. With the code `OPERATION_STUCK` the kind is that of
+   * look after the group; `clock`: its speed differs from the coordinator's; `leader`: this coordinator does not lead. With the code `OPERATION_STUCK` the kind is that of
    * any operation, and may be one that only another release knows.
    *
    * @generated from field: string kind = 1;
