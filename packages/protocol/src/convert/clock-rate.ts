@@ -1,7 +1,7 @@
 /**
  * Two clocks whose speeds differ by more than this share are not relied on for leases. Clocks of machines differ by some
- * millionths, and by up to 8 % while a time daemon corrects them. What leases allow for is more (coordinator, leases.ts):
- * the rest is for the time in which a difference is not known yet.
+ * millionths, and by up to 8 % while a time daemon corrects them. Leases allow for more (coordinator, leases.ts): the rest
+ * is for the time in which a difference is not known yet.
  */
 export const CLOCK_RATE_TOLERANCE = 0.1;
 

@@ -3,7 +3,7 @@
  * (CLOCK_MONOTONIC), and the uptime goes on (CLOCK_BOOTTIME).
  */
 
-/** The uptime is told in steps of 10 ms, and the two clocks are not read at once. A shorter sleep is not seen. */
+/** The system gives the uptime in steps of 10 ms, and the two clocks are not read at once. A shorter sleep is not seen. */
 const NOISE_MS = 100;
 
 export interface SleepClocks {

@@ -23,7 +23,7 @@ export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 
 
 export class HeartbeatAnswers {
   readonly #site: AnswerPorts;
-  /** The trouble of each group, and under no name that of the clock. It is logged once, and again when it changes. */
+  /** The trouble of each group, and under an empty name that of the clock. It is logged once, and when it changes. */
   readonly #troubles = new Map<string, string>();
 
   constructor(site: AnswerPorts) {

@@ -11,7 +11,10 @@ interface Known {
   readonly place: KnownPlace;
   /** As written in the journal. */
   readonly durable: KnownPlace | undefined;
-  /** Elapsed time, with the sleep of the machine, at which the heartbeat was sent that brought it; undefined where an earlier run of this agent heard it. */
+  /**
+   * Elapsed time, with the sleep of the machine, at which the heartbeat was sent that brought it. Undefined where an
+   * earlier run of this agent heard it.
+   */
   readonly sentAtMs?: number;
 }
 

@@ -87,7 +87,7 @@ it('remembers a quarantine with its first reason, until the group is reseated', 
   ]).toEqual([undefined, fence, 'active', 'bb']);
 });
 
-it('tells where each run had its folder, if it was told: a copy has another place', () => {
+it('tells where each run had its folder: a copy has another place', () => {
   const copy = `${folder}-copy`;
   restart();
   journal.close();
