@@ -19,7 +19,7 @@ export function patient(operator: Operator, { timeoutMs }: { timeoutMs: number }
           try {
             return await Reflect.apply(call, target, given);
           } catch (thrown) {
-            if (!hasCode(thrown, 'LEADERSHIP_LOST') || systemClock.monotonicMs() >= endMs) throw thrown;
+            if (!hasCode(thrown, 'LEADERSHIP_LOST', 'NOT_LEADER') || systemClock.monotonicMs() >= endMs) throw thrown;
             await systemClock.sleep(AGAIN_MS);
           }
         }

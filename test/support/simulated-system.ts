@@ -68,6 +68,8 @@ export class SimulatedSystem {
       wakeUps: {
         enqueue: async (intentId) => void this.#coordinator.run(intentId).catch((thrown) => this.#tell(thrown)),
         isUp: () => true,
+        lead: () => {},
+        standDown: () => {},
         close: async () => {},
       },
       loopDelayMs: () => 0,
@@ -156,7 +158,14 @@ export class SimulatedSystem {
 
   async #add(name: string, { isWitness = false }: { isWitness?: boolean } = {}): Promise<void> {
     const { clock } = this;
-    const options = { name, seed: this.#seed, clock, network: this.#network, coordinator: COORDINATOR, log: this.#log };
+    const options = {
+      name,
+      seed: this.#seed,
+      clock,
+      network: this.#network,
+      coordinators: [COORDINATOR.name],
+      log: this.#log,
+    };
     this.sites.set(name, await LivingSite.start({ ...options, isWitness }));
   }
 

@@ -4,6 +4,7 @@ import { follow, type Operator, type Round, replicateOnce } from '@antipode/cli/
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort, type PartitionPlan, Town, type TownProcess } from '@antipode/demo/town';
 import {
+  type CallOptions,
   createClient,
   FailoverPolicy,
   type GroupState,
@@ -262,13 +263,23 @@ export class TestSystem {
     });
   }
 
-  /** A client to an agent with the coordinator's certificate. */
+  /** A client to an agent with the coordinator's certificate. Its orders have the term that the agent has heard. */
   order(name: string): ReturnType<typeof createClient<typeof SiteAgentService>> {
-    const port = this.agent(name).port;
-    return createClient(SiteAgentServiceDescriptor, {
+    const { port, site } = this.agent(name);
+    const client = createClient(SiteAgentServiceDescriptor, {
       address: `localhost:${port}`,
       tls: this.coordinatorTls,
       expected: { kind: 'site', name },
+    });
+    return new Proxy(client, {
+      get: (target, method) => {
+        const call = Reflect.get(target, method) as (request?: { fence?: object }, options?: CallOptions) => unknown;
+        return (request?: { fence?: object }, options?: CallOptions) => {
+          const term = site.terms.highest?.term ?? 0n;
+          const fence = request?.fence === undefined ? {} : { fence: { term, ...request.fence } };
+          return call.call(target, request === undefined ? request : { ...request, ...fence }, options);
+        };
+      },
     });
   }
 

@@ -4,10 +4,14 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import {
   type Client,
+  type CoordinatorAddress,
+  coordinatorsFrom,
   createClient,
   isName,
   isUnreachable,
+  LeaderFinder,
   NAME_EXPECTED,
+  namesOfCoordinators,
   type Operation,
   OperatorService,
   Tls,
@@ -26,20 +30,31 @@ import {
 import { z } from 'zod';
 import type { Output } from './output.ts';
 
-const schema = z.strictObject({
-  coordinator: z.strictObject({
-    id: z.string().refine(isName, NAME_EXPECTED),
-    address: z.string().refine(isAddress, ADDRESS_EXPECTED),
-  }),
-  /** The agent of this site, which says where a group is served while no coordinator answers. */
-  agent: z
-    .strictObject({
-      site: z.string().refine(isName, NAME_EXPECTED),
-      address: z.string().refine(isAddress, ADDRESS_EXPECTED),
-    })
-    .optional(),
-  tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
+const coordinator = z.strictObject({
+  id: z.string().refine(isName, NAME_EXPECTED),
+  address: z.string().refine(isAddress, ADDRESS_EXPECTED),
 });
+
+const schema = z
+  .strictObject({
+    /** All coordinators: commands find the one that leads. `coordinator` names a single one. */
+    coordinators: z.array(coordinator).min(1).optional(),
+    coordinator: coordinator.optional(),
+    /** The agent of this site, which says where a group is served while no coordinator answers. */
+    agent: z
+      .strictObject({
+        site: z.string().refine(isName, NAME_EXPECTED),
+        address: z.string().refine(isAddress, ADDRESS_EXPECTED),
+      })
+      .optional(),
+    tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
+  })
+  .transform(({ coordinator, coordinators, ...rest }, context) => {
+    const found = coordinatorsFrom({ coordinator, coordinators });
+    if ('list' in found) return { ...rest, coordinators: found.list };
+    context.addIssue({ code: 'custom', path: ['coordinators'], message: found.fault });
+    return z.NEVER;
+  });
 
 export type OperatorConfig = z.output<typeof schema>;
 
@@ -94,31 +109,49 @@ export async function withOperator<T>(
   const file = operatorConfigFile(configFile);
   const config = loadOperatorConfig(file);
   const tls = openTls(config);
-  const operator = createClient(OperatorService, {
-    address: config.coordinator.address,
-    tls,
-    expected: { kind: 'coordinator', name: config.coordinator.id },
-    ...(timeoutMs === undefined ? {} : { defaultTimeoutMs: timeoutMs }),
-  });
-  const { id, address } = config.coordinator;
+  const { coordinators } = config;
+  const finder = leaderFinder(config, tls, { patienceMs: TAKEOVER_MS_MAX, defaultTimeoutMs: timeoutMs });
+  const operator = finder.client(OperatorService);
   try {
     if (timeoutMs === undefined) return await work(operator);
     return await within({ clock: systemClock, timeoutMs, what: 'the answer' }, () => work(operator));
   } catch (thrown) {
     if (timeoutMs === undefined || !hasCode(thrown, 'TIMED_OUT')) throw thrown;
-    throw noAnswer({ id, address, timeoutMs }, thrown);
+    throw noAnswer({ coordinators, timeoutMs }, thrown);
   } finally {
-    operator.close();
+    await finder.close();
   }
 }
 
+/** Another coordinator leads by then, with every timing profile. */
+const TAKEOVER_MS_MAX = 10_000;
+
+/** Finds the coordinator that leads, among those of the configuration. */
+export const leaderFinder = (
+  { coordinators }: Pick<OperatorConfig, 'coordinators'>,
+  tls: Tls,
+  { patienceMs = 0, defaultTimeoutMs }: { patienceMs?: number; defaultTimeoutMs?: number | undefined } = {},
+): LeaderFinder =>
+  new LeaderFinder({
+    coordinators,
+    patienceMs,
+    dial: (service, { id, address }) =>
+      createClient(service, {
+        address,
+        tls,
+        expected: { kind: 'coordinator', name: id },
+        ...(defaultTimeoutMs === undefined ? {} : { defaultTimeoutMs }),
+      }),
+  });
+
 /** Of a call that changes nothing. */
 export function noAnswer(
-  { id, address, timeoutMs }: { id: string; address: string; timeoutMs: number },
+  { coordinators, timeoutMs }: { coordinators: readonly CoordinatorAddress[]; timeoutMs: number },
   cause: unknown,
 ): AntipodeError {
-  return new AntipodeError('TIMED_OUT', `no answer from coordinator ${id} at ${address} in ${timeoutMs / 1_000} s`, {
-    details: { coordinator: id, address, timeoutMs },
+  const names = namesOfCoordinators(coordinators);
+  return new AntipodeError('TIMED_OUT', `no answer from coordinator ${names} in ${timeoutMs / 1_000} s`, {
+    details: { coordinators: coordinators.map(({ id }) => id).join(','), timeoutMs },
     cause,
     hint: 'Check the coordinator and the connection to it, or wait longer with --timeout. Nothing was changed.',
   });
@@ -143,7 +176,8 @@ async function asked<T>(leftMs: number, call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (thrown) {
-      if (!isUnreachable(thrown) || systemClock.monotonicMs() >= endMs) throw thrown;
+      const isPassing = isUnreachable(thrown) || hasCode(thrown, 'NOT_LEADER');
+      if (!isPassing || systemClock.monotonicMs() >= endMs) throw thrown;
       await systemClock.sleep(AGAIN_MS);
     }
   }

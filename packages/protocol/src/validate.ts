@@ -17,15 +17,21 @@ export function validateRequest(schema: DescMessage, message: Message): void {
   checkEnums(reflected, schema.name);
 }
 
-/** An order without its tenure could not be refused when that tenure is over, so nothing of a fence may be missing (I2). */
+const MAY_BE_MISSING: ReadonlySet<string> = new Set(['approvals', 'term']);
+
+/**
+ * An order without its tenure could not be refused when that tenure is over, so nothing of a fence may be missing (I2).
+ * Only the term of the coordinator may be: one of an earlier release does not know it. The receiver takes that for the
+ * lowest term.
+ */
 function checkFence(message: ReflectMessage): void {
   const field = message.fields.find(({ name }) => name === 'fence');
   if (field === undefined) return;
   if (field.fieldKind !== 'message' || !message.isSet(field)) throw invalid('fence', 'is missing');
   const fence = message.get(field) as ReflectMessage;
-  // Without explicit presence, an empty string and epoch 0 count as unset. Approvals are the one part that may be missing.
+  // Without explicit presence, an empty string and epoch 0 count as unset. Approvals and the term may be missing.
   for (const part of fence.fields)
-    if (part.name !== 'approvals' && !fence.isSet(part)) throw invalid(`fence.${part.name}`, 'is missing');
+    if (!MAY_BE_MISSING.has(part.name) && !fence.isSet(part)) throw invalid(`fence.${part.name}`, 'is missing');
 }
 
 function checkEnums(message: ReflectMessage, path: string): void {

@@ -356,6 +356,16 @@ export const CATALOGUE = {
     summary: 'This coordinator is no longer the leader. It did not write the change.',
     hint: 'Do nothing: the new leader continues.',
   },
+  NOT_LEADER: {
+    disposition: 'retry',
+    summary: 'This coordinator does not lead. It has answered nothing, and changed nothing.',
+    hint: 'List every coordinator under `coordinators` in the configuration: agents and commands then find the one that leads by themselves. If none leads, check the coordinators and their database.',
+  },
+  TERM_STALE: {
+    disposition: 'stand-down',
+    summary: 'An order or an answer is of a coordinator that does not lead any more. The agent has done nothing of it.',
+    hint: 'Do nothing: the coordinator that leads now continues. A leader whose database is older than what the sites have seen begins a higher term by itself.',
+  },
   DATABASE_UNAVAILABLE: {
     disposition: 'retry',
     summary: 'The database did not answer.',

@@ -40,14 +40,21 @@ const MAKERS: Readonly<Record<string, (folder: string) => Promise<string[]>>> = 
   authority: (folder) => makeAuthority({ folder, trustDomain: 'dr.example.org' }),
   coordinator: (folder) => makeCoordinatorFolder({ folder, authority, id: 'main', listen: '10.0.0.5:7400' }),
   site: (folder) =>
-    makeSiteFolder({ folder, authority, site: 'a', listen: '10.0.1.5:7401', coordinator, partitions: [partition] }),
-  operator: (folder) => makeOperatorFolder({ folder, authority, name: 'alice', coordinator }),
+    makeSiteFolder({
+      folder,
+      authority,
+      site: 'a',
+      listen: '10.0.1.5:7401',
+      coordinators: [coordinator],
+      partitions: [partition],
+    }),
+  operator: (folder) => makeOperatorFolder({ folder, authority, name: 'alice', coordinators: [coordinator] }),
   application: (folder) =>
     makeApplicationFolder({
       folder,
       authority,
       name: 'signer',
-      coordinator,
+      coordinators: [coordinator],
       agent: { site: 'a', address: '10.0.1.5:7401' },
     }),
 };
@@ -146,7 +153,7 @@ describe('what was made', () => {
     expect(loadAgentConfig(join(root, 'made/site/agent.yaml'))).toMatchObject({
       site: 'a',
       listen: '10.0.1.5:7401',
-      coordinator,
+      coordinators: [coordinator],
       partitions: [{ name: 'main', tokenLabel: 'payments', role: 'member', pinFile: resolve('a.pin') }],
     });
   });
@@ -159,7 +166,14 @@ describe('what was made', () => {
 describe('a name that a certificate cannot have', () => {
   it.each(['', 'A', 'a b', '-a', 'a'.repeat(64), '../a'])('is refused: "%s"', async (site) => {
     const folder = join(root, 'refused');
-    const made = makeSiteFolder({ folder, authority, site, listen: 'a:1', coordinator, partitions: [partition] });
+    const made = makeSiteFolder({
+      folder,
+      authority,
+      site,
+      listen: 'a:1',
+      coordinators: [coordinator],
+      partitions: [partition],
+    });
     expect((await rejection(made)).code).toBe('USAGE');
     expect(existsSync(folder)).toBe(false);
   });
@@ -173,7 +187,12 @@ describe('a name that a certificate cannot have', () => {
 
 it('nothing is made without an authority', async () => {
   const folder = join(root, 'orphan');
-  const made = makeOperatorFolder({ folder, authority: join(root, 'nowhere'), name: 'alice', coordinator });
+  const made = makeOperatorFolder({
+    folder,
+    authority: join(root, 'nowhere'),
+    name: 'alice',
+    coordinators: [coordinator],
+  });
   expect((await rejection(made)).code).toBe('FILE_UNWRITABLE');
   expect(existsSync(folder)).toBe(false);
 });

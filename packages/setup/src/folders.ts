@@ -3,6 +3,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { dirname, join, resolve } from 'node:path';
 import {
   type Authority,
+  type CoordinatorAddress,
+  coordinatorsFrom,
   createAuthority,
   type IdentityKind,
   identityUri,
@@ -117,8 +119,10 @@ export async function makeCoordinatorFolder(options: {
   listen: string;
   http?: string | undefined;
   timings?: string | undefined;
+  databaseUrl?: string | undefined;
+  redisUrl?: string | undefined;
 }): Promise<string[]> {
-  const { folder, authority, id, listen, http, timings } = options;
+  const { folder, authority, id, listen, http, timings, databaseUrl, redisUrl } = options;
   const { files } = await certificateFiles(authority, { kind: 'coordinator', name: id });
   const config = {
     id,
@@ -127,14 +131,24 @@ export async function makeCoordinatorFolder(options: {
     tls: TLS,
     dataFolder: 'data',
     timings: timings ?? 'default',
+    ...(databaseUrl === undefined ? {} : { databaseUrl }),
+    ...(redisUrl === undefined ? {} : { redisUrl }),
   };
   return writeNew(folder, {
     ...files,
     'coordinator.yaml': yaml(
-      'Antipode coordinator. PostgreSQL and Redis run as its children; set databaseUrl and redisUrl to use your own.',
+      'Antipode coordinator. PostgreSQL and Redis run as its children unless databaseUrl and redisUrl name your own.',
       config,
     ),
   });
+}
+
+/** @throws USAGE */
+function requireCoordinators(coordinators: readonly CoordinatorAddress[]): readonly CoordinatorAddress[] {
+  const found = coordinatorsFrom({ coordinators });
+  if ('list' in found && found.list.length > 0) return found.list;
+  const why = 'fault' in found ? found.fault : 'expected at least one';
+  throw new AntipodeError('USAGE', `the coordinators: ${why}`, { details: { field: 'coordinator' } });
 }
 
 export interface PartitionDraft {
@@ -153,17 +167,18 @@ export async function makeSiteFolder(options: {
   site: string;
   listen: string;
   advertise?: string | undefined;
-  coordinator: { id: string; address: string };
+  /** All of them. */
+  coordinators: readonly CoordinatorAddress[];
   /** None for a witness. */
   partitions: readonly PartitionDraft[];
 }): Promise<string[]> {
-  const { folder, authority, site, listen, advertise, coordinator, partitions } = options;
+  const { folder, authority, site, listen, advertise, coordinators, partitions } = options;
   const { files } = await certificateFiles(authority, { kind: 'site', name: site });
   const config = {
     site,
     listen,
     ...(advertise === undefined ? {} : { advertise }),
-    coordinator,
+    coordinators: requireCoordinators(coordinators),
     tls: TLS,
     dataFolder: 'data',
     ...(partitions.length === 0
@@ -187,16 +202,21 @@ interface AskerFolder {
   readonly folder: string;
   readonly authority: string;
   readonly name: string;
-  readonly coordinator: { readonly id: string; readonly address: string };
+  /** All of them. */
+  readonly coordinators: readonly CoordinatorAddress[];
   /** The agent of its site, which answers while no coordinator does. */
   readonly agent?: { readonly site: string; readonly address: string } | undefined;
 }
 
 const makeAskerFolder =
   (kind: 'operator' | 'application') =>
-  async ({ folder, authority, name, coordinator, agent }: AskerFolder): Promise<string[]> => {
+  async ({ folder, authority, name, coordinators, agent }: AskerFolder): Promise<string[]> => {
     const { files } = await certificateFiles(authority, { kind, name });
-    const config = { coordinator, ...(agent === undefined ? {} : { agent }), tls: TLS };
+    const config = {
+      coordinators: requireCoordinators(coordinators),
+      ...(agent === undefined ? {} : { agent }),
+      tls: TLS,
+    };
     return writeNew(folder, { ...files, [`${kind}.yaml`]: yaml(`Antipode ${kind}.`, config) });
   };
 

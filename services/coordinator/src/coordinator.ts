@@ -113,7 +113,7 @@ export class Coordinator implements Closeable {
     const store = this.#own(new PostgresStore({ connection: database, clock: timeline, log }));
     // A renewal never waits for the work of others, and gives up in time to be tried again before the lease is over.
     const renewals = this.#own(store.apart({ statementMs: timings.leaderMs / 2, lockMs: timings.leaderMs / 4 }));
-    await store.migrate();
+    await store.found();
     const loopDelay = measureLoopDelay();
     this.#own({ close: async () => loopDelay.close() });
     const queue = new BullWakeUps({

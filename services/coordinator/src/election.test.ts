@@ -4,7 +4,7 @@ import { FakeClock, rejection, thrown } from '@antipode/runtime/testing';
 import fc from 'fast-check';
 import { Kysely, SqliteDialect } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { Election } from './election.ts';
+import { Election, type ElectionOptions, inEpoch } from './election.ts';
 import type { Schema } from './store/schema.ts';
 import type { Look } from './store/store.ts';
 
@@ -46,7 +46,7 @@ class Coordinators {
   lead: () => Promise<void> = async () => {};
   readonly madeReady: string[] = [];
 
-  make(id: string): Election {
+  make(id: string, more: Pick<ElectionOptions, 'mayLead' | 'lost'> = {}): Election {
     const store = {
       query: async <T>(look: Look<T>): Promise<T> => {
         const latencyMs = this.latencyMs.get(id) ?? 0;
@@ -59,7 +59,8 @@ class Coordinators {
       this.madeReady.push(id);
       return this.lead();
     };
-    return new Election({ store, clock: this.clock, prng: seededPrng(id), log: silentLog, id, ttlMs: TTL_MS, lead });
+    const { clock } = this;
+    return new Election({ ...more, store, clock, prng: seededPrng(id), log: silentLog, id, ttlMs: TTL_MS, lead });
   }
 }
 
@@ -214,6 +215,81 @@ describe('a coordinator', () => {
     expect(b.epoch).toBe(2n);
   });
 
+  it('tells a caller who leads instead, and why nobody here knows it', async () => {
+    const all = new Coordinators();
+    const [a, b] = [all.make('a'), all.make('b')];
+    expect(thrown(() => b.requireLead()).code).toBe('NOT_LEADER');
+    await a.pass();
+    await b.pass();
+    expect(thrown(() => b.requireLead())).toMatchObject({ code: 'NOT_LEADER', details: { leader: 'a' } });
+    expect([a.requireLead(), b.holder]).toEqual([1n, 'a']);
+    all.cutOff.add('b');
+    await rejection(b.pass());
+    expect(thrown(() => b.requireLead()).code).toBe('DATABASE_UNAVAILABLE');
+  });
+
+  it('begins a term above one that a site has heard, is made ready for it, and is the only one that leads', async () => {
+    const all = new Coordinators();
+    const [a, b] = [all.make('a'), all.make('b')];
+    await a.pass();
+    await b.pass();
+    await a.outrun(7n);
+    expect([a.epoch, all.madeReady]).toEqual([8n, ['a', 'a']]);
+    await a.outrun(7n);
+    await b.pass();
+    await a.pass();
+    expect([a.epoch, b.epoch]).toEqual([8n, undefined]);
+    await b.outrun(20n);
+    expect([a.epoch, b.epoch]).toEqual([8n, undefined]);
+  });
+
+  it('that is followed while it begins another term leads in none', async () => {
+    const all = new Coordinators();
+    const [a, b] = [all.make('a'), all.make('b')];
+    await a.pass();
+    await b.pass();
+    await all.clock.advance(TTL_MS * 2);
+    await b.pass();
+    await a.outrun(7n);
+    expect([a.epoch, b.epoch]).toEqual([undefined, 2n]);
+  });
+
+  it('takes over within one and a half times its time to live, however its looks fall', async () => {
+    for (let offset = 0; offset < TTL_MS / 4; offset += TTL_MS / 40) {
+      const all = new Coordinators();
+      const [a, b] = [all.make('a'), all.make('b')];
+      a.start();
+      await all.clock.advance(offset);
+      b.start();
+      await all.clock.advance(TTL_MS * 3 + offset);
+      all.cutOff.add('a');
+      await all.clock.advance(TTL_MS * 1.35);
+      expect(b.epoch).toBe(2n);
+      await a.close();
+      await b.close();
+    }
+  });
+
+  it('does not ask for the lead where this program must not lead', async () => {
+    const all = new Coordinators();
+    const a = all.make('a', { mayLead: () => Promise.reject(new AntipodeError('CONFIG_INVALID', 'later tables')) });
+    expect((await rejection(a.pass())).code).toBe('CONFIG_INVALID');
+    await all.make('b').pass();
+    expect(all.madeReady).toEqual(['b']);
+  });
+
+  it('says when it leads no longer', async () => {
+    const all = new Coordinators();
+    const ends: string[] = [];
+    const [a, b] = [all.make('a', { lost: () => ends.push('a') }), all.make('b')];
+    await a.pass();
+    await b.pass();
+    await all.clock.advance(TTL_MS * 2);
+    await b.pass();
+    await a.pass();
+    expect(ends).toEqual(['a']);
+  });
+
   it('keeps leading while it runs, and stops when it is closed', async () => {
     const all = new Coordinators();
     const a = all.make('a');
@@ -284,4 +360,20 @@ it('has no second leader where a challenger read the lease slowly', async () => 
   await all.clock.advance(TTL_MS * 1.1 - 900);
   await b.pass();
   expect([a.epoch, b.epoch]).toEqual([1n, undefined]);
+});
+
+it('gives work of one epoch no leadership in a later one', async () => {
+  const all = new Coordinators();
+  const [a, b] = [all.make('a'), all.make('b')];
+  await a.pass();
+  const first = inEpoch(a, 1n);
+  expect([first.epoch, first.require()]).toEqual([1n, 1n]);
+  await b.pass();
+  await all.clock.advance(TTL_MS * 2);
+  await b.pass();
+  await a.pass();
+  await b.close();
+  await a.pass();
+  expect([a.epoch, first.epoch]).toEqual([3n, undefined]);
+  expect(thrown(() => first.require()).code).toBe('LEADERSHIP_LOST');
 });

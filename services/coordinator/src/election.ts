@@ -5,21 +5,57 @@
  */
 import { AntipodeError, type Clock, type Closeable, every, type Log, type Prng } from '@antipode/runtime';
 import type { Store } from './store/store.ts';
-import { readLeaderLease, releaseLeaderLease, renewLeaderLease, takeLeaderLease } from './store/tables/leader-lease.ts';
+import {
+  outrunLeaderLease,
+  readLeaderLease,
+  releaseLeaderLease,
+  renewLeaderLease,
+  takeLeaderLease,
+} from './store/tables/leader-lease.ts';
 
 /** The election as everybody else sees it. */
 export interface Leadership {
-  /** The epoch while this coordinator leads. */
+  /** The epoch while this coordinator leads: agents and operators call it the term. */
   readonly epoch: bigint | undefined;
   /** @throws LEADERSHIP_LOST */
   require(): bigint;
+}
+
+/** The leadership of one epoch, for work that rests on what was read in that epoch. It ends with it, for ever. */
+export function inEpoch(election: Leadership, epoch: bigint): Leadership {
+  const require = (): bigint => {
+    const now = election.require();
+    if (now === epoch) return epoch;
+    throw new AntipodeError('LEADERSHIP_LOST', `epoch ${epoch} is over, this coordinator leads again in ${now}`, {
+      details: { leaderEpoch: epoch },
+    });
+  };
+  return {
+    get epoch() {
+      return election.epoch === epoch ? epoch : undefined;
+    },
+    require,
+  };
 }
 
 /** For orders of operators, which come at any moment. */
 export interface RenewableLeadership extends Leadership {
   /** Looks at once where this coordinator led, and has only not renewed in time. */
   renewIfLapsed(): Promise<void>;
+  /** The epoch, for a caller of this coordinator. @throws NOT_LEADER, DATABASE_UNAVAILABLE if nobody here knows who leads */
+  requireLead(): bigint;
 }
+
+/** For heartbeats and for those who look for the leader. */
+export interface Terms extends RenewableLeadership {
+  /** Name of the coordinator that leads, as far as it is known here. */
+  readonly holder: string;
+  /** Begins an epoch above this one: a site has heard it, so the database is older than what the sites have seen. */
+  outrun(term: bigint): Promise<void>;
+}
+
+/** How often the holder renews and a challenger looks, in a time to live. */
+const LOOKS_PER_TTL = 8;
 
 export interface ElectionOptions {
   readonly store: Pick<Store, 'query'>;
@@ -28,11 +64,15 @@ export interface ElectionOptions {
   readonly log: Log;
   readonly id: string;
   readonly ttlMs: number;
+  /** Refuses where this program must not lead, as over tables of a later release. Asked before each attempt to take over. */
+  readonly mayLead?: () => Promise<void>;
   /** Made ready to lead before anybody here sees that it does: nothing may be decided on another leader's knowledge. */
-  readonly lead: () => Promise<void>;
+  readonly lead: (epoch: bigint) => Promise<void>;
+  /** Told when it leads no longer, or has to begin another epoch. */
+  readonly lost?: () => void;
 }
 
-export class Election implements RenewableLeadership, Closeable {
+export class Election implements Terms, Closeable {
   readonly #options: ElectionOptions;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
@@ -40,6 +80,8 @@ export class Election implements RenewableLeadership, Closeable {
   #validUntilMs = 0;
   #seen: { epoch: bigint; seq: bigint; sinceMs: number } | undefined;
   #holder = '';
+  /** Why the last look failed. */
+  #trouble: AntipodeError | undefined;
 
   constructor(options: ElectionOptions) {
     this.#options = options;
@@ -60,9 +102,28 @@ export class Election implements RenewableLeadership, Closeable {
     return epoch;
   }
 
+  requireLead(): bigint {
+    const epoch = this.epoch;
+    if (epoch !== undefined) return epoch;
+    if (this.#trouble !== undefined) throw this.#trouble;
+    const { id } = this.#options;
+    const leader = this.holder;
+    const isKnown = leader !== '' && leader !== id;
+    throw new AntipodeError(
+      'NOT_LEADER',
+      isKnown ? `coordinator ${id} does not lead, coordinator ${leader} does` : `coordinator ${id} does not lead yet`,
+      { details: isKnown ? { coordinator: id, leader } : { coordinator: id } },
+    );
+  }
+
+  get holder(): string {
+    return this.epoch === undefined && this.#holder === this.#options.id ? '' : this.#holder;
+  }
+
   start(): void {
     const { clock, prng, log, ttlMs } = this.#options;
-    const intervalMs = ttlMs / 4;
+    // A challenger that looks seldom sees late that the row stands still, and takes over later by as much.
+    const intervalMs = ttlMs / LOOKS_PER_TTL;
     this.#running = every({
       name: 'election',
       clock,
@@ -77,7 +138,17 @@ export class Election implements RenewableLeadership, Closeable {
 
   /** One look at the row: renew, take over, or wait. */
   async pass(): Promise<void> {
-    const { store, clock, id, ttlMs, log, lead } = this.#options;
+    try {
+      await this.#pass();
+      this.#trouble = undefined;
+    } catch (thrown) {
+      this.#trouble = AntipodeError.from(thrown);
+      throw thrown;
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const { store, clock, id, ttlMs, log, mayLead } = this.#options;
     const sentAtMs = clock.monotonicMs();
     const led = this.#epoch;
     if (led !== undefined) {
@@ -90,6 +161,7 @@ export class Election implements RenewableLeadership, Closeable {
       if (this.#epoch === led) {
         this.#epoch = undefined;
         log.warn('leadership lost', { epoch: led });
+        this.#options.lost?.();
       }
     }
     const row = await store.query(readLeaderLease);
@@ -98,14 +170,39 @@ export class Election implements RenewableLeadership, Closeable {
       // From after the read: how long the row had stood like this before, nobody here knows.
       this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: clock.monotonicMs() };
     if (row.holder !== '' && sentAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
+    await mayLead?.();
     const epoch = row.epoch + 1n;
-    const isTaken = await store.query((db) => takeLeaderLease(db, { seen: row, id }));
-    if (!isTaken) return;
-    await lead();
+    if (await store.query((db) => takeLeaderLease(db, { seen: row, id, epoch })))
+      await this.#begin({ epoch, sentAtMs });
+  }
+
+  async #begin({ epoch, sentAtMs }: { epoch: bigint; sentAtMs: number }): Promise<void> {
+    const { id, log, lead, ttlMs } = this.#options;
+    await lead(epoch);
     this.#epoch = epoch;
     this.#holder = id;
     this.#validUntilMs = sentAtMs + ttlMs;
     log.info('leading', { epoch });
+  }
+
+  /**
+   * The leader lease of a database that was put back, or of a standby that lagged, may have an epoch that was issued
+   * before. Sites have heard it, and take no order of it from another coordinator.
+   */
+  async outrun(term: bigint): Promise<void> {
+    const led = this.#epoch;
+    if (led === undefined || led > term) return;
+    const { store, clock, id, log } = this.#options;
+    const sentAtMs = clock.monotonicMs();
+    this.#epoch = undefined;
+    this.#options.lost?.();
+    log.error('a site has heard a later term than this leader has: the database is an older copy', {
+      epoch: led,
+      term,
+    });
+    const epoch = term + 1n;
+    if (await store.query((db) => outrunLeaderLease(db, { epoch: led, id, next: epoch })))
+      await this.#begin({ epoch, sentAtMs });
   }
 
   /**

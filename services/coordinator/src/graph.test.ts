@@ -55,6 +55,8 @@ class Town {
       dial: ({ site }) => fakeAgent((order) => this.#answer(site, order)),
       wakeUps: {
         isUp: () => true,
+        lead: () => {},
+        standDown: () => {},
         // The next look wakes again what failed. A defect would end the process.
         enqueue: async (intentId) =>
           void this.graph.run(intentId).catch((thrown: unknown) => {

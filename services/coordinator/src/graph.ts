@@ -34,7 +34,7 @@ import { Agents, type Dial } from './sites/agents.ts';
 import { Detector, type Probe } from './sites/detector.ts';
 import { JournalBook } from './sites/journals.ts';
 import { LeaseBook } from './sites/leases.ts';
-import type { Store } from './store/store.ts';
+import type { Store, Tables } from './store/store.ts';
 import { renameOpenKinds } from './store/tables/kind-names.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';
 import { readSites } from './store/tables/sites.ts';
@@ -50,7 +50,7 @@ export interface CoordinatorPorts {
   readonly timeline: Timeline;
   readonly prng: Prng;
   readonly log: Log;
-  readonly store: Store;
+  readonly store: Store & Pick<Tables, 'examine' | 'migrate'>;
   /** Renewals of the leadership, which must not wait for other work. */
   readonly renewals: Pick<Store, 'query'>;
   readonly dial: Dial;
@@ -96,13 +96,23 @@ export class CoordinatorGraph implements Closeable {
       leaseMs: timings.leaseMs,
       slowestClock: () => this.#detector.slowestClock,
     });
-    const lead = (): Promise<void> => this.#lead();
-    const election = new Election({ store: renewals, clock, prng, log, id, ttlMs: timings.leaderMs, lead });
+    const election = new Election({
+      store: renewals,
+      clock,
+      prng,
+      log,
+      id,
+      ttlMs: timings.leaderMs,
+      mayLead: () => store.examine(),
+      lead: (epoch) => this.#lead(epoch),
+      lost: () => wakeUps.standDown(),
+    });
     const agents = new Agents({
       dial,
       addressOf: (site) => this.#detector.view(site)?.address,
       clock,
       timings,
+      election,
       onJournal: (site, mark) => journals.answered(site, mark),
     });
     const probe: Probe = (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs);
@@ -226,18 +236,20 @@ export class CoordinatorGraph implements Closeable {
   }
 
   /** A new leader does not know what an earlier one granted or heard: every lease runs, and every site is just expected. */
-  async #lead(): Promise<void> {
-    const { store, timings } = this.#ports;
+  async #lead(epoch: bigint): Promise<void> {
+    const { store, timings, wakeUps } = this.#ports;
+    await store.migrate(epoch);
     const mark = await store.query(readTimeline);
     if (mark !== undefined) this.#ports.timeline.continueFrom(mark);
     this.#cache.forgetNeeded();
     this.#leases.becameLeader({
-      earlierLeaseMs: await store.query((db) => raiseLeaseLength(db, timings.leaseMs)),
+      earlierLeaseMs: await store.write(epoch, (trx) => raiseLeaseLength(trx, timings.leaseMs)),
     });
-    await store.query(renameOpenKinds);
+    await store.write(epoch, renameOpenKinds);
     await this.#journals.load();
     await this.#cache.refresh();
     this.#detector.expect(await store.query(readSites));
+    wakeUps.lead(epoch);
   }
 
   #loop(name: string, intervalMs: number, work: () => Promise<void>): void {

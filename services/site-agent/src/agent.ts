@@ -1,14 +1,7 @@
 /** The agent of one site: opens what a site needs of its machine, starts it in order, and closes it in the opposite order. */
 import { randomUUID } from 'node:crypto';
 import { swapState, swapWarning } from '@antipode/hsm-core';
-import {
-  CoordinatorService,
-  createClient,
-  ResolverService,
-  RpcServer,
-  SiteAgentService,
-  Tls,
-} from '@antipode/protocol';
+import { createClient, LeaderFinder, ResolverService, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
 import {
   AntipodeError,
   type Clock,
@@ -102,11 +95,16 @@ export class SiteAgent implements Closeable {
     this.#loops = new AgentLoops({ site: this.#site });
     this.#heartbeat = new Heartbeat({
       site: this.#site,
-      coordinator: createClient(CoordinatorService, {
-        address: config.coordinator.address,
-        tls,
-        expected: { kind: 'coordinator', name: config.coordinator.id },
-        link: () => link.limits,
+      coordinators: new LeaderFinder({
+        coordinators: config.coordinators,
+        clock,
+        dial: (service, { id, address }) =>
+          createClient(service, {
+            address,
+            tls,
+            expected: { kind: 'coordinator', name: id },
+            link: () => link.limits,
+          }),
       }),
       advertise: () => config.advertise ?? config.listen.replace(/:0$/, `:${this.#port}`),
       link,

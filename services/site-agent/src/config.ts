@@ -8,7 +8,7 @@ import {
   PROTECTIONS,
   VENDOR_DEFINED,
 } from '@antipode/hsm-core';
-import { isCkaId, isLabelPattern, isName, NAME_EXPECTED } from '@antipode/protocol';
+import { coordinatorsFrom, isCkaId, isLabelPattern, isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 
@@ -77,13 +77,17 @@ const partition = z.strictObject({
     .optional(),
 });
 
+const coordinator = z.strictObject({ id: name, address });
+
 const agentFields = z.strictObject({
   site: name,
   /** Where coordinator and other agents connect. */
   listen: address,
   /** How they reach it, where that differs. */
   advertise: address.optional(),
-  coordinator: z.strictObject({ id: name, address }),
+  /** All coordinators: the agent finds the one that leads. `coordinator` names a single one. */
+  coordinators: z.array(coordinator).min(1).optional(),
+  coordinator: coordinator.optional(),
   tls: z.strictObject({ ca: path, certificate: path, key: path }),
   dataFolder: path,
   /** Identities of partitions elsewhere that this site trusts; written by `antipode peer trust`. */
@@ -103,15 +107,22 @@ const agentFields = z.strictObject({
 });
 
 /** Partitions that were forgotten must not make a witness of a site. */
-export const agentConfigSchema = agentFields.superRefine(({ witness, partitions }, context) => {
-  const message =
-    witness && partitions.length > 0
-      ? 'expected no partitions at a witness: every site votes in the groups that name it as a witness'
-      : !witness && partitions.length === 0
-        ? 'expected at least one partition, or `witness: true` for a site without an HSM'
-        : undefined;
-  if (message !== undefined) context.addIssue({ code: 'custom', path: ['partitions'], message });
-});
+export const agentConfigSchema = agentFields
+  .superRefine(({ witness, partitions }, context) => {
+    const message =
+      witness && partitions.length > 0
+        ? 'expected no partitions at a witness: every site votes in the groups that name it as a witness'
+        : !witness && partitions.length === 0
+          ? 'expected at least one partition, or `witness: true` for a site without an HSM'
+          : undefined;
+    if (message !== undefined) context.addIssue({ code: 'custom', path: ['partitions'], message });
+  })
+  .transform(({ coordinator, coordinators, ...rest }, context) => {
+    const found = coordinatorsFrom({ coordinator, coordinators });
+    if ('list' in found) return { ...rest, coordinators: found.list };
+    context.addIssue({ code: 'custom', path: ['coordinators'], message: found.fault });
+    return z.NEVER;
+  });
 
 export type AgentConfig = z.output<typeof agentConfigSchema>;
 export type PartitionSettings = AgentConfig['partitions'][number];

@@ -23,6 +23,7 @@ import { ClockRates } from './tenure/clock-rates.ts';
 import { FenceKeeper } from './tenure/fence.ts';
 import { KnownPlaces } from './tenure/known-places.ts';
 import { LeaseKeeper } from './tenure/lease.ts';
+import { TermKeeper } from './tenure/terms.ts';
 
 /** Where a site meets the world. Open already: whoever has opened one closes it, after the last order has ended. */
 export interface SitePorts {
@@ -54,6 +55,7 @@ export interface Site extends SitePorts {
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
   readonly clockRates: ClockRates;
+  readonly terms: TermKeeper;
   readonly authority: Authority;
   readonly places: KnownPlaces;
   readonly acknowledgements: Acknowledgements;
@@ -81,6 +83,7 @@ export function buildSite(ports: SitePorts): Site {
     fences,
     leases,
     clockRates: new ClockRates(),
+    terms: new TermKeeper({ records: journal.terms }),
     authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
     places: new KnownPlaces({ journal }),
     acknowledgements: new Acknowledgements({ journal, name, clock }),

@@ -31,7 +31,7 @@ export async function measureHistory({ days }: { days: number }): Promise<Histor
   try {
     const limits = { statementMs: FILL_MS_MAX, idleInTransactionMs: FILL_MS_MAX };
     store = new PostgresStore({ connection: await postgres.start(), clock: systemClock, limits });
-    await store.migrate();
+    await store.found();
     await fillHistory(store, { group: 'young', days: 1 / GENERATIONS_A_DAY });
     await fillHistory(store, { group: 'old', days });
     return {

@@ -109,6 +109,7 @@ export class BenchSites {
     this.#tls = town.tls('coordinator');
     this.#server = new RpcServer({ tls: this.#tls, log: silentLog });
     this.#server.add(CoordinatorService, {
+      getLeader: async () => ({ coordinator: town.coordinator.id, term: 1n, leader: town.coordinator.id }),
       heartbeat: async ({ state, loopDelayMs }) => {
         if (state?.site === 'a') this.#heartbeats += 1;
         const site = [this.a, this.b].find(({ name }) => name === state?.site);

@@ -48,7 +48,7 @@ async function startCoordinator(name: string, { databaseUrl, socket }: { databas
   const path = join(folder, name);
   await makeCoordinatorFolder({ folder: path, authority, id: name, listen: address, timings: 'default' });
   const own = join(folder, `operator-${name}`);
-  await makeOperatorFolder({ folder: own, authority, name: 'test', coordinator: { id: name, address } });
+  await makeOperatorFolder({ folder: own, authority, name: 'test', coordinators: [{ id: name, address }] });
   const config = loadCoordinatorConfig(join(path, 'coordinator.yaml'));
   const coordinator = new Coordinator({
     config: databaseUrl === undefined ? config : { ...config, databaseUrl },
@@ -179,7 +179,7 @@ describe.concurrent('with the limits as they are', () => {
       clock: systemClock,
     });
     closing.push(() => store.close());
-    await store.migrate();
+    await store.found();
     const script = `
       import { PostgresStore } from '@antipode/coordinator/testing';
       import { systemClock } from '@antipode/runtime';

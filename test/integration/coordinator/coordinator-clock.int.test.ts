@@ -29,7 +29,7 @@ beforeAll(async () => {
     folder: join(folder, 'operator'),
     authority,
     name: 'test',
-    coordinator: { id: 'main', address },
+    coordinators: [{ id: 'main', address }],
   });
 });
 afterEach(async () => {

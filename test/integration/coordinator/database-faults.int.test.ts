@@ -28,7 +28,7 @@ async function startPostgres(name: string): Promise<{ server: EmbeddedPostgres; 
   servers.push(server);
   const connection = await server.start();
   const store = storeOf(connection);
-  await store.migrate();
+  await store.found();
   return { server, connection };
 }
 

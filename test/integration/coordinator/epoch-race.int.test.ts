@@ -35,7 +35,7 @@ beforeAll(async () => {
   chmodSync(folder, 0o711);
   postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('r'), log: silentLog });
   store = new PostgresStore({ connection: await postgres.start(), clock: systemClock });
-  await store.migrate();
+  await store.found();
   context = new EffectContext({ ...new EffectsBench().context.ports, store });
 });
 afterAll(async () => {

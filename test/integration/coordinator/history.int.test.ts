@@ -35,7 +35,7 @@ beforeAll(async () => {
   chmodSync(folder, 0o711);
   postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('h'), log: silentLog });
   store = new PostgresStore({ connection: await postgres.start(), clock: new FakeClock() });
-  await store.migrate();
+  await store.found();
   await fillHistory(store, { group: 'young', days: 1 });
   await fillHistory(store, { group: 'old', days: 20 });
   // A group of many failovers has as many epochs.

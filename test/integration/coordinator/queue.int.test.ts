@@ -32,9 +32,11 @@ afterAll(async () => {
 function make({
   run = async () => {},
   at = connection,
+  epoch = 1n,
 }: {
   run?: (id: string) => Promise<void>;
   at?: RedisOptions;
+  epoch?: bigint;
 } = {}) {
   const defects: AntipodeError[] = [];
   const ran: string[] = [];
@@ -50,6 +52,7 @@ function make({
     onDefect: (error) => void defects.push(error),
   });
   open.push(wakeUps);
+  wakeUps.lead(epoch);
   return { wakeUps, defects, ran, errors };
 }
 const failing = (code: ErrorCode) => async (): Promise<void> => {
@@ -120,10 +123,10 @@ describe('a Redis that keeps jobs', () => {
     await until(() => expect(wakeUps.isUp()).toBe(true));
     for (let count = 1; count <= 3; count += 1) {
       await wakeUps.enqueue('i', 'site.a');
-      await until(async () => expect(await admin.exists('bull:lane.site.a:i')).toBe(0));
+      await until(async () => expect(await admin.exists('bull:lane.1.site.a:i')).toBe(0));
       expect(ran).toHaveLength(count);
       // Nothing of it waits for a moment of the clock, which may be set.
-      expect(await admin.zcard('bull:lane.site.a:delayed')).toBe(0);
+      expect(await admin.zcard('bull:lane.1.site.a:delayed')).toBe(0);
     }
     expect(defects).toEqual([]);
   });
@@ -175,4 +178,51 @@ it('a Redis that is away ends no start, and is used when it comes', async () => 
   await until(() => expect(wakeUps.isUp()).toBe(true));
   await wakeUps.enqueue('i', 'site.a');
   await until(() => expect(ran).toEqual(['i']));
+});
+
+describe('two coordinators on one Redis', () => {
+  const ready = async (...made: readonly ReturnType<typeof make>[]): Promise<void> => {
+    for (const { wakeUps } of made) await wakeUps.start();
+    await until(() => expect(made.every(({ wakeUps }) => wakeUps.isUp())).toBe(true));
+  };
+
+  it('take the wake-ups of their own term only: none waits for a former leader', async () => {
+    const [former, leader] = [make({ epoch: 1n }), make({ epoch: 2n })];
+    await ready(former, leader);
+    // Its workers are there, and it has not noticed its end.
+    await former.wakeUps.enqueue('before', 'site.b');
+    await until(() => expect(former.ran).toEqual(['before']));
+    const ids = Array.from({ length: 33 }, (_, at) => `after-${at}`);
+    for (const id of ids) await leader.wakeUps.enqueue(id, 'site.b');
+    await until(() => expect(leader.ran.toSorted()).toEqual(ids.toSorted()));
+    expect(former.ran).toEqual(['before']);
+  });
+
+  it('take no wake-up once they lead no longer, and again when they lead again', async () => {
+    const one = make({ epoch: 1n });
+    await ready(one);
+    await one.wakeUps.enqueue('first', 'site.b');
+    await until(() => expect(one.ran).toEqual(['first']));
+    one.wakeUps.standDown();
+    await one.wakeUps.enqueue('second', 'site.b');
+    one.wakeUps.lead(3n);
+    await one.wakeUps.enqueue('third', 'site.b');
+    await until(() => expect(one.ran).toEqual(['first', 'third']));
+  });
+
+  it('leave nothing of earlier terms in Redis', async () => {
+    const gate = Promise.withResolvers<void>();
+    const former = make({ epoch: 1n, run: () => gate.promise });
+    await ready(former);
+    for (let at = 0; at < 20; at += 1) await former.wakeUps.enqueue(`lost-${at}`, 'site.b');
+    await until(() => expect(former.ran.length).toBeGreaterThan(0));
+    await former.wakeUps.close();
+    gate.resolve();
+    expect(await admin.keys('bull:lane.1.*')).not.toEqual([]);
+    const leader = make({ epoch: 2n });
+    await ready(leader);
+    await until(async () => expect(await admin.keys('bull:lane.1.*')).toEqual([]));
+    await leader.wakeUps.enqueue('found', 'site.b');
+    await until(() => expect(leader.ran).toEqual(['found']));
+  });
 });

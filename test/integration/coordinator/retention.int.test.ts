@@ -33,7 +33,7 @@ beforeAll(async () => {
   postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('r'), log: silentLog });
   const connection = await postgres.start();
   store = new PostgresStore({ connection, clock });
-  await store.migrate();
+  await store.found();
   cache = new GroupCache({ store });
   const election = {
     get epoch() {

@@ -68,7 +68,7 @@ beforeAll(async () => {
     log: silentLog,
   });
   store = new PostgresStore({ connection: await postgres.start(), clock });
-  await store.migrate();
+  await store.found();
 });
 afterAll(async () => {
   await store?.close();
@@ -104,7 +104,7 @@ storeConformance('the store in PostgreSQL', () => store);
 it('is not opened where a newer program has changed its schema, and says that nothing is wrong with it', async () => {
   await write((trx) => sql`INSERT INTO migration VALUES (99)`.execute(trx));
   try {
-    expect(await rejection(store.migrate())).toMatchObject({
+    expect(await rejection(store.found())).toMatchObject({
       code: 'CONFIG_INVALID',
       ownHint: expect.stringContaining('Do not remove it'),
     });
@@ -476,7 +476,7 @@ describe('intents', () => {
     it('are renamed by a new leader while they are under way: the same is not begun twice', async () => {
       await end('parked', 'parked', FORMER, 1);
       await insert({ id: 'open', kind: FORMER, site: '' });
-      await store.query(renameOpenKinds);
+      await write(renameOpenKinds);
       expect(await Promise.all(['parked', 'open'].map(kindIn))).toEqual(['domain-key', 'domain-key']);
       expect(await insert({ id: 'again', kind: 'domain-key', site: '' })).toEqual({ id: 'open', isNew: false });
     });
@@ -484,7 +484,7 @@ describe('intents', () => {
     it('keep a new leader from nothing when one is under way by both names', async () => {
       await insert({ id: 'former', kind: FORMER, site: '' });
       await insert({ id: 'today', kind: 'domain-key', site: '' });
-      await store.query(renameOpenKinds);
+      await write(renameOpenKinds);
       expect(await Promise.all(['former', 'today'].map(kindIn))).toEqual(['enrolment', 'domain-key']);
       await change('former', { status: 'done' });
       expect(await read('former')).toMatchObject({ kind: 'domain-key', status: 'done' });
@@ -595,7 +595,7 @@ describe('groups', () => {
 
 describe('the longest lease that may be held', () => {
   it('is on record before it is granted, and is lowered only by the leader', async () => {
-    const raise = (leaseMs: number): Promise<number> => store.query((db) => raiseLeaseLength(db, leaseMs));
+    const raise = (leaseMs: number): Promise<number> => write((trx) => raiseLeaseLength(trx, leaseMs));
     expect([await raise(20_000), await raise(4_000), await raise(40_000)]).toEqual([20_000, 20_000, 40_000]);
     const late = store.write(7n, (trx) => lowerLeaseLength(trx, 4_000));
     expect((await rejection(late)).code).toBe('LEADERSHIP_LOST');

@@ -29,7 +29,7 @@ beforeAll(async () => {
     log: silentLog,
   });
   const refuse = () => Promise.reject(new AntipodeError('PEER_REFUSED', 'site must not speak for nobody'));
-  server.add(CoordinatorService, { heartbeat: refuse });
+  server.add(CoordinatorService, { heartbeat: refuse, getLeader: refuse });
   const status = async () => ({ coordinator: 'main', isLeader: true, isQueueUp: true });
   const others = OperatorService.methods.map(({ localName }) => [localName, refuse]);
   server.add(OperatorService, { ...Object.fromEntries(others), getStatus: status } as never);
@@ -77,7 +77,7 @@ describe('of an agent', () => {
       authority,
       site: 'a',
       listen: 'localhost:0',
-      coordinator,
+      coordinators: [coordinator],
       partitions: [partition],
     });
     change(file, /$/, 'http: "[::1]:0"\n');
@@ -256,7 +256,7 @@ describe('of an operator', () => {
   const file = join(folder, 'operator.yaml');
   beforeEach(async () => {
     rmSync(folder, { recursive: true, force: true });
-    await makeOperatorFolder({ folder, authority, name: 'alice', coordinator });
+    await makeOperatorFolder({ folder, authority, name: 'alice', coordinators: [coordinator] });
   });
 
   it('all is well where a command gets its answer', async () => {

@@ -118,7 +118,7 @@ async function status(port: number) {
     folder: path,
     authority,
     name: 'test',
-    coordinator: { id: 'main', address: `localhost:${port}` },
+    coordinators: [{ id: 'main', address: `localhost:${port}` }],
   }).catch(() => {});
   const operator = createClient(OperatorService, {
     address: `localhost:${port}`,
@@ -322,7 +322,7 @@ describe('an agent', () => {
       site: 'a',
       listen: `localhost:${port}`,
       advertise: undefined,
-      coordinator: { id: 'main', address: `localhost:${coordinatorPort}` },
+      coordinators: [{ id: 'main', address: `localhost:${coordinatorPort}` }],
       partitions: [partition],
     });
     return { config: join(path, 'agent.yaml'), port };

@@ -29,7 +29,7 @@ beforeAll(async () => {
     folder,
     authority: join(system.folder, 'authority'),
     name: 'signer',
-    coordinator: { id: 'main', address: `localhost:${port}` },
+    coordinators: [{ id: 'main', address: `localhost:${port}` }],
     agent: { site: 'a', address: `localhost:${system.agent('a').port}` },
   });
   config = join(folder, 'application.yaml');

@@ -15,6 +15,8 @@ function wrote(files: readonly string[], json: boolean | undefined): void {
   output({ json }).data({ files }, () => files.map((file) => `wrote ${file}`).join('\n'));
 }
 
+const coordinators = (texts: readonly string[]) => texts.map(parseCoordinator);
+
 interface TokenOptions {
   readonly partition: string;
   readonly module: string;
@@ -66,6 +68,7 @@ export function initCommand(): Command {
   init.addCommand(
     command('coordinator', 'make the folder of a coordinator: configuration and certificate', [
       'init coordinator --folder coordinator --authority ca --id main --listen 10.0.0.5:7400',
+      'init coordinator --folder coordinator --authority ca --id south --listen 10.0.9.5:7400',
     ])
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--authority <folder>', 'folder of the authority')
@@ -86,7 +89,7 @@ export function initCommand(): Command {
       .requiredOption('--site <site>', 'name of the site')
       .requiredOption('--listen <host:port>', 'where coordinator and other agents connect')
       .option('--advertise <host:port>', 'how they reach it, if that differs')
-      .requiredOption('--coordinator <id@host:port>', 'the coordinator')
+      .requiredOption('--coordinator <id@host:port>', 'a coordinator; repeat the option to name all of them', collect)
       .requiredOption('--module <file>', 'PKCS#11 module')
       .requiredOption('--token-label <label>', 'label of the token that will be a member')
       .requiredOption('--pin-file <file>', 'file with its user PIN, mode 0600')
@@ -108,7 +111,7 @@ export function initCommand(): Command {
           site,
           listen,
           advertise,
-          coordinator: parseCoordinator(coordinator),
+          coordinators: coordinators(coordinator),
           partitions: partitionsFrom(options),
         });
         wrote(files, json);
@@ -123,23 +126,23 @@ export function initCommand(): Command {
       .requiredOption('--site <site>', 'name of the site')
       .requiredOption('--listen <host:port>', 'where coordinator and other agents connect')
       .option('--advertise <host:port>', 'how they reach it, if that differs')
-      .requiredOption('--coordinator <id@host:port>', 'the coordinator')
+      .requiredOption('--coordinator <id@host:port>', 'a coordinator; repeat the option to name all of them', collect)
       .option(...JSON_OPTION)
       .action(async ({ coordinator, json, ...rest }) =>
-        wrote(await makeSiteFolder({ ...rest, coordinator: parseCoordinator(coordinator), partitions: [] }), json),
+        wrote(await makeSiteFolder({ ...rest, coordinators: coordinators(coordinator), partitions: [] }), json),
       ),
   );
   init.addCommand(
     command('operator', 'make the folder of an operator: configuration and certificate', [
-      'init operator --folder ~/.config/antipode --authority ca --name alice --coordinator main@10.0.0.5:7400',
+      'init operator --folder ~/.config/antipode --authority ca --name alice --coordinator main@10.0.0.5:7400 --coordinator south@10.0.9.5:7400',
     ])
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--name <name>', 'name of the operator')
-      .requiredOption('--coordinator <id@host:port>', 'the coordinator')
+      .requiredOption('--coordinator <id@host:port>', 'a coordinator; repeat the option to name all of them', collect)
       .option(...JSON_OPTION)
       .action(async ({ coordinator, ...rest }) =>
-        wrote(await makeOperatorFolder({ ...rest, coordinator: parseCoordinator(coordinator) }), rest.json),
+        wrote(await makeOperatorFolder({ ...rest, coordinators: coordinators(coordinator) }), rest.json),
       ),
   );
   init.addCommand(
@@ -149,13 +152,13 @@ export function initCommand(): Command {
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--name <name>', 'name of the application')
-      .requiredOption('--coordinator <id@host:port>', 'the coordinator')
+      .requiredOption('--coordinator <id@host:port>', 'a coordinator; repeat the option to name all of them', collect)
       .option('--agent <site@host:port>', 'the agent of its site, which answers while no coordinator does')
       .option(...JSON_OPTION)
       .action(async ({ coordinator, agent, json, ...rest }) => {
         const files = await makeApplicationFolder({
           ...rest,
-          coordinator: parseCoordinator(coordinator),
+          coordinators: coordinators(coordinator),
           agent: agent === undefined ? undefined : parseAgent(agent),
         });
         wrote(files, json);

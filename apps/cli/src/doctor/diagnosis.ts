@@ -3,7 +3,13 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkDatabase, checkQueue, loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
 import { openPartition, ownersOf, type PartitionDescription, swapState, swapWarning } from '@antipode/hsm-core';
-import { CoordinatorService, createClient, isUnreachable } from '@antipode/protocol';
+import {
+  type CoordinatorAddress,
+  CoordinatorService,
+  createClient,
+  isUnreachable,
+  namesOfCoordinators,
+} from '@antipode/protocol';
 import { AntipodeError, hasCode, readPinFile, requireProgram, silentLog, systemClock } from '@antipode/runtime';
 import {
   type AgentConfig,
@@ -86,7 +92,7 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
     (config) => [
       ...tlsChecks('agent', { kind: 'site', name: config.site, tls: config.tls, dataFolder: config.dataFolder }),
       ...machineChecks('agent', config),
-      ['coordinator of the agent', () => reachCoordinator(config)],
+      ['coordinator of the agent', () => reachCoordinators(config)],
       ['pins', () => checkPins(config)],
       ['swap', () => checkSwap()],
       ...config.partitions.flatMap((partition): Check[] => [
@@ -100,8 +106,14 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
     ],
   );
 
+/** Each of them: one that cannot be reached is missed on the day on which it leads. */
+async function reachCoordinators({ coordinators, tls }: AgentConfig): Promise<string> {
+  for (const coordinator of coordinators) await reachCoordinator(coordinator, tls);
+  return namesOfCoordinators(coordinators);
+}
+
 /** Sends an empty heartbeat. Every coordinator refuses it, but only after it has checked our certificate. */
-async function reachCoordinator({ coordinator, tls }: AgentConfig): Promise<string> {
+async function reachCoordinator(coordinator: CoordinatorAddress, tls: AgentConfig['tls']): Promise<void> {
   const client = createClient(CoordinatorService, {
     address: coordinator.address,
     tls: { caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key },
@@ -115,7 +127,6 @@ async function reachCoordinator({ coordinator, tls }: AgentConfig): Promise<stri
   } finally {
     client.close();
   }
-  return `${coordinator.id} at ${coordinator.address}`;
 }
 
 const REACH_MS_MAX = 5_000;

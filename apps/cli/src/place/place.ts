@@ -7,12 +7,13 @@ import {
   createClient,
   isUnreachable,
   type LastKnownResponse,
+  type LeaderFinder,
   OperatorService,
   type ResolveResponse,
   ResolverService,
 } from '@antipode/protocol';
 import { hasCode } from '@antipode/runtime';
-import { noAnswer, type OperatorConfig, openTls } from '../operator-connection.ts';
+import { leaderFinder, noAnswer, type OperatorConfig, openTls } from '../operator-connection.ts';
 import { duration } from '../output.ts';
 import { tokenUri } from './pkcs11-uri.ts';
 
@@ -79,18 +80,14 @@ const COORDINATOR_MS_MAX = 2_000;
 export class PlaceFinder {
   readonly #coordinator: Client<typeof OperatorService>;
   readonly #agent: Client<typeof ResolverService> | undefined;
-  readonly #known: OperatorConfig['coordinator'];
+  readonly #finder: LeaderFinder;
 
   /** @throws CERTIFICATE_INVALID */
   constructor(config: OperatorConfig) {
     const tls = openTls(config);
-    const { coordinator, agent } = config;
-    this.#known = coordinator;
-    this.#coordinator = createClient(OperatorService, {
-      address: coordinator.address,
-      tls,
-      expected: { kind: 'coordinator', name: coordinator.id },
-    });
+    const { agent } = config;
+    this.#finder = leaderFinder(config, tls);
+    this.#coordinator = this.#finder.client(OperatorService);
     this.#agent =
       agent &&
       createClient(ResolverService, { address: agent.address, tls, expected: { kind: 'site', name: agent.site } });
@@ -106,7 +103,7 @@ export class PlaceFinder {
     const coordinatorMs = agent === undefined ? timeoutMs : Math.min(timeoutMs / 2, COORDINATOR_MS_MAX);
     const first = await this.#coordinator
       .resolve({ group }, options(coordinatorMs))
-      .then((answer) => ofCoordinator(group, answer, this.#known.id))
+      .then((answer) => ofCoordinator(group, answer, this.#finder.leader?.id ?? ''))
       .catch((thrown: unknown) => new Failed(this.#meaningOf(thrown, coordinatorMs)));
     const settled = (): Place => {
       if (first instanceof Failed) throw first.thrown;
@@ -126,11 +123,11 @@ export class PlaceFinder {
 
   #meaningOf(thrown: unknown, timeoutMs: number): unknown {
     const isUnanswered = hasCode(thrown, 'TIMED_OUT') && isUnreachable(thrown);
-    return isUnanswered ? noAnswer({ ...this.#known, timeoutMs }, thrown) : thrown;
+    return isUnanswered ? noAnswer({ coordinators: this.#finder.coordinators, timeoutMs }, thrown) : thrown;
   }
 
   close(): void {
-    this.#coordinator.close();
+    void this.#finder.close();
     this.#agent?.close();
   }
 }
@@ -148,7 +145,7 @@ class Failed {
 
 /** Whether a coordinator has said nothing about the group, because it is away or does not lead. */
 const isSilent = (thrown: unknown): boolean =>
-  isUnreachable(thrown) || hasCode(thrown, 'DATABASE_UNAVAILABLE', 'LEADERSHIP_LOST', 'TIMED_OUT');
+  isUnreachable(thrown) || hasCode(thrown, 'DATABASE_UNAVAILABLE', 'LEADERSHIP_LOST', 'NOT_LEADER', 'TIMED_OUT');
 
 const ofCoordinator = (group: string, answer: ResolveResponse, id: string): Place => ({
   group,

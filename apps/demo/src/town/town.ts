@@ -4,7 +4,7 @@
  */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Tls } from '@antipode/protocol';
+import { type CoordinatorAddress, Tls } from '@antipode/protocol';
 import { silentLog } from '@antipode/runtime';
 import {
   makeAuthority,
@@ -16,7 +16,7 @@ import {
 import { initialisePartition, loadAgentConfig, type Pin, pinPartitions } from '@antipode/site-agent';
 import { freePort, TownProcess, type TownProcessOptions } from './processes.ts';
 
-const COORDINATOR = 'main';
+const COORDINATORS: readonly string[] = ['main'];
 
 /** Others may pass through, whatever the umask: where we are root, PostgreSQL is another user. */
 const PASSABLE = 0o711;
@@ -30,7 +30,7 @@ export interface SitePlan {
   readonly listen?: string;
   /** Where others reach it, where that differs. */
   readonly advertise?: string | undefined;
-  /** Where it reaches the coordinator, where that differs. */
+  /** Where it reaches the first coordinator, where that differs. */
   readonly coordinatorAddress?: string | undefined;
 }
 
@@ -54,35 +54,48 @@ type ProcessOptions = Pick<TownProcessOptions, 'temporaryFolder' | 'environment'
 
 export class Town {
   readonly folder: string;
-  readonly coordinator: { readonly id: string; readonly address: string };
+  /** The first of them is `main`. */
+  readonly coordinators: readonly CoordinatorAddress[];
   readonly sites = new Map<string, TownSite>();
 
-  private constructor(folder: string, coordinator: Town['coordinator']) {
+  private constructor(folder: string, coordinators: readonly CoordinatorAddress[]) {
     this.folder = folder;
-    this.coordinator = coordinator;
+    this.coordinators = coordinators;
   }
 
-  /** In a folder that is there: the authority, the coordinator's folder and an operator's. */
+  /** In a folder that is there: the authority, the folders of the coordinators and an operator's. */
   static async found(options: {
     folder: string;
     trustDomain: string;
     operator: string;
     timings?: 'fast' | 'default' | 'wan';
+    /** Names of the coordinators. Several share one database and one Redis, which the town does not run. */
+    coordinators?: readonly string[];
+    servers?: { readonly databaseUrl: string; readonly redisUrl: string };
   }): Promise<Town> {
-    const { folder, trustDomain, operator, timings } = options;
+    const { folder, trustDomain, operator, timings, servers } = options;
     chmodSync(folder, PASSABLE);
-    const town = new Town(folder, { id: COORDINATOR, address: `localhost:${await freePort()}` });
-    const { authority, coordinator } = town;
+    const coordinators: CoordinatorAddress[] = [];
+    for (const id of options.coordinators ?? COORDINATORS)
+      coordinators.push({ id, address: `localhost:${await freePort()}` });
+    const town = new Town(folder, coordinators);
+    const { authority } = town;
     await makeAuthority({ folder: authority, trustDomain });
-    await makeCoordinatorFolder({
-      folder: join(folder, 'coordinator'),
-      authority,
-      id: coordinator.id,
-      listen: coordinator.address,
-      timings,
-    });
-    await makeOperatorFolder({ folder: join(folder, 'operator'), authority, name: operator, coordinator });
+    for (const { id, address: listen } of coordinators)
+      await makeCoordinatorFolder({
+        folder: town.#folderOfCoordinator(id),
+        authority,
+        id,
+        listen,
+        timings,
+        ...servers,
+      });
+    await makeOperatorFolder({ folder: join(folder, 'operator'), authority, name: operator, coordinators });
     return town;
+  }
+
+  get coordinator(): CoordinatorAddress {
+    return this.coordinators[0]!;
   }
 
   get authority(): string {
@@ -90,7 +103,15 @@ export class Town {
   }
 
   get coordinatorFile(): string {
-    return join(this.folder, 'coordinator', 'coordinator.yaml');
+    return this.fileOfCoordinator(this.coordinator.id);
+  }
+
+  fileOfCoordinator(id: string): string {
+    return join(this.#folderOfCoordinator(id), 'coordinator.yaml');
+  }
+
+  #folderOfCoordinator(id: string): string {
+    return join(this.folder, id === this.coordinator.id ? 'coordinator' : `coordinator-${id}`);
   }
 
   get operatorFile(): string {
@@ -122,14 +143,14 @@ export class Town {
   /** A site on tokens that are initialised. */
   async settle({ name, partitions, listen, advertise, coordinatorAddress }: SitePlan): Promise<TownSite> {
     const folder = this.folderOf(name);
-    const { address } = this.coordinator;
+    const [first, ...others] = this.coordinators as readonly [CoordinatorAddress, ...CoordinatorAddress[]];
     await makeSiteFolder({
       folder,
       authority: this.authority,
       site: name,
       listen: listen ?? 'localhost:0',
       advertise,
-      coordinator: { id: this.coordinator.id, address: coordinatorAddress ?? address },
+      coordinators: [{ ...first, address: coordinatorAddress ?? first.address }, ...others],
       partitions,
     });
     const site = { name, folder, configFile: join(folder, 'agent.yaml') };
@@ -154,13 +175,14 @@ export class Town {
     return identities;
   }
 
-  /** The coordinator as a process of its own. */
-  startCoordinator(options: ProcessOptions = {}): TownProcess {
+  /** A coordinator as a process of its own; the first one if none is named. */
+  startCoordinator({ id = this.coordinator.id, ...options }: ProcessOptions & { id?: string } = {}): TownProcess {
+    const name = id === this.coordinator.id ? 'coordinator' : `coordinator-${id}`;
     return new TownProcess({
       ...options,
-      name: 'coordinator',
-      args: ['coordinator', 'run', '--config', this.coordinatorFile],
-      logFile: join(this.folder, 'coordinator.log'),
+      name,
+      args: ['coordinator', 'run', '--config', this.fileOfCoordinator(id)],
+      logFile: join(this.folder, `${name}.log`),
     });
   }
 

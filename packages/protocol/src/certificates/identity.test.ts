@@ -187,8 +187,10 @@ describe('the authorisation table', () => {
   it('keeps sealed data between sites, and orders with the coordinator', () => {
     const callable = (kind: Identity['kind']) =>
       Object.keys(MAY_CALL).filter((method) => MAY_CALL[method]!.includes(kind));
-    expect(callable('operator').every((method) => /^(Operator|Resolver)Service\//.test(method))).toBe(true);
+    const ofOperators = /^(OperatorService|ResolverService)\/|^CoordinatorService\/GetLeader$/;
+    expect(callable('operator').every((method) => ofOperators.test(method))).toBe(true);
     expect(callable('application').sort()).toEqual([
+      'CoordinatorService/GetLeader',
       'OperatorService/GetStatus',
       'OperatorService/Resolve',
       'ResolverService/LastKnown',

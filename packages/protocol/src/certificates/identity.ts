@@ -78,6 +78,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/PullManifest': SITE,
   'SiteAgentService/PullBlobs': SITE,
   'CoordinatorService/Heartbeat': SITE,
+  'CoordinatorService/GetLeader': ['site', 'operator', 'application'],
   'OperatorService/CreateGroup': OPERATOR,
   'OperatorService/PlanGroupChange': OPERATOR,
   'OperatorService/ChangeGroup': OPERATOR,

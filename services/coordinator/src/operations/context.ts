@@ -1,7 +1,7 @@
 /** Shared by the effects of all machines: the ports, the group of an intent, and how orders are put. */
 import { factsRef, type GenerationRef, generationFacts, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
-import type { Leadership } from '../election.ts';
+import { inEpoch, type Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { MoveQuestion } from '../hooks/hook.ts';
 import { activeOf, type Generation, type Group, isSettled, type Member } from '../model.ts';
@@ -9,6 +9,7 @@ import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
 import type { LeaseBook } from '../sites/leases.ts';
+import { inTerm } from '../sites/terms.ts';
 import type { Change, Store } from '../store/store.ts';
 import { readAcknowledged } from '../store/tables/generations.ts';
 import { lockGroup, readGroup } from '../store/tables/groups.ts';
@@ -23,7 +24,7 @@ export const NUMBER_SEEN_MAX = 10n ** 12n;
 
 export interface EffectsPorts {
   readonly store: Store;
-  readonly election: Pick<Leadership, 'require'>;
+  readonly election: Leadership;
   readonly agents: Pick<Agents, 'address' | 'client'>;
   readonly detector: Pick<Detector, 'view' | 'snapshot' | 'isUp'>;
   readonly leases: LeaseBook;
@@ -46,8 +47,13 @@ export class EffectContext {
     return this.ports.store.snapshot((db) => readGroup(db, intent.group));
   }
 
+  /** For the work of one epoch: its writes and orders end with it, even if this coordinator leads again later. */
+  inEpoch(epoch: bigint): EffectContext {
+    return new EffectContext({ ...this.ports, election: inEpoch(this.ports.election, epoch) });
+  }
+
   agent(site: string): Agent {
-    return this.ports.agents.client(site);
+    return inTerm(this.ports.agents.client(site), this.ports.election);
   }
 
   /**

@@ -155,9 +155,10 @@ export class Reconciler implements Closeable {
   async intend(
     planned: Planned,
     isWanted: (trx: Write, record: (event: EventRecord) => void) => Promise<boolean> = async () => true,
+    leaderEpoch = this.#ports.election.require(),
   ): Promise<{ id: string; isNew: boolean }> {
-    const { store, election, clock, prng } = this.#ports;
-    const made = await store.write(election.require(), async (trx, record) => {
+    const { store, clock, prng } = this.#ports;
+    const made = await store.write(leaderEpoch, async (trx, record) => {
       if (!(await isWanted(trx, record))) return { id: '', isNew: false };
       const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
       const result = await insertIntent(trx, { ...planned, trace, id: uuidFrom(prng) }, clock.wallMs());
@@ -188,7 +189,7 @@ export class Reconciler implements Closeable {
         onUnreadable: (group, error) => log.debug('an operation cannot be read', { group, error }),
       }),
     );
-    await this.#lookAtEach(cache.all);
+    await this.#lookAtEach(cache.all, leaderEpoch);
     const nowMs = clock.wallMs();
     // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
     for (const intent of open) if (intent.status === 'open' && isDue(intent, nowMs)) void this.#wake(intent);
@@ -199,7 +200,7 @@ export class Reconciler implements Closeable {
    * it, and looks at it again when its look has ended.
    * @throws what every look threw, where none ended well
    */
-  async #lookAtEach(groups: readonly Group[]): Promise<void> {
+  async #lookAtEach(groups: readonly Group[], leaderEpoch: bigint): Promise<void> {
     const { clock, timings } = this.#ports;
     const waiting = groups.filter(({ spec }) => !this.#looking.has(spec.name));
     const failures: AntipodeError[] = [];
@@ -209,7 +210,7 @@ export class Reconciler implements Closeable {
         const { name } = group.spec;
         this.#looking.add(name);
         try {
-          await this.#lookAt(name);
+          await this.#lookAt(name, leaderEpoch);
           if (this.#troubled.delete(name)) this.#ports.log.info('the group is read again', { group: name });
         } catch (thrown) {
           const error = AntipodeError.from(thrown);
@@ -232,18 +233,21 @@ export class Reconciler implements Closeable {
     if (first !== undefined && failures.length === groups.length) throw first;
   }
 
-  async #lookAt(name: string): Promise<void> {
-    const { store, election, clock } = this.#ports;
-    const { group, plan: due } = await this.#planFor(name);
+  /** What is planned is written in the epoch in which it was read, or not at all. */
+  async #lookAt(name: string, leaderEpoch: bigint): Promise<void> {
+    const { store, clock } = this.#ports;
+    const { group, plan: due } = await this.#planFor(name, leaderEpoch);
     for (const planned of due.create) {
       // The facts may have changed since they were read. A failover that has ended in the meantime must not be planned
       // again.
       const isWanted = (trx: Write): Promise<boolean> =>
         planned.kind === 'failover' ? areEpochsCurrent(trx, group) : Promise.resolve(true);
-      await inSpan(`tick ${planned.kind}`, { 'antipode.group': name }, () => this.intend(planned, isWanted));
+      await inSpan(`tick ${planned.kind}`, { 'antipode.group': name }, () =>
+        this.intend(planned, isWanted, leaderEpoch),
+      );
     }
     for (const id of due.reopen)
-      await store.write(election.require(), (trx) =>
+      await store.write(leaderEpoch, (trx) =>
         updateIntent(trx, id, { status: 'open', attempts: 0, nextAttemptMs: clock.wallMs() }, clock.wallMs()),
       );
   }
@@ -259,7 +263,7 @@ export class Reconciler implements Closeable {
   }
 
   /** Everything of one moment: a failover that ends between two reads would look as if it had never settled. */
-  async #planFor(name: string): Promise<{ group: Group; plan: Plan }> {
+  async #planFor(name: string, leaderEpoch: bigint): Promise<{ group: Group; plan: Plan }> {
     const { store, clock, detector, timings } = this.#ports;
     const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
     const view = detector.snapshot();
@@ -271,15 +275,15 @@ export class Reconciler implements Closeable {
     this.#ports.cache.learnNeeded(name, [...new Set(needed)]);
     this.#ports.cache.learnAcknowledged(name, acknowledged);
     const contradiction = contradictionOf({ ...facts, view });
-    await this.#tell(name, contradiction?.message);
+    await this.#tell(name, contradiction?.message, leaderEpoch);
     const due = plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings });
-    await this.#tellWait(facts.group, due.waits);
+    await this.#tellWait(facts.group, due.waits, leaderEpoch);
     return { group: facts.group, plan: due };
   }
 
   /** An alarm when the wait begins, and a word when it ends. */
-  async #tellWait(group: Group, waits: AwaitedGenerations | undefined): Promise<void> {
-    const { store, election, clock, log } = this.#ports;
+  async #tellWait(group: Group, waits: AwaitedGenerations | undefined, leaderEpoch: bigint): Promise<void> {
+    const { store, clock, log } = this.#ports;
     const { name } = group.spec;
     const before = this.#waiting.get(name);
     if (waits === undefined) {
@@ -294,9 +298,7 @@ export class Reconciler implements Closeable {
     const holders = waits.holders.map(({ site, trouble }) => `${site}: ${trouble}`).join(', ');
     const generations = waits.generations.map(({ number }) => number).join(', ');
     const details = { to: waits.to, generations, holders };
-    await store.write(election.require(), async (_trx, record) =>
-      record({ kind: 'failover-waiting', group: name, details }),
-    );
+    await store.write(leaderEpoch, async (_trx, record) => record({ kind: 'failover-waiting', group: name, details }));
     log.error(
       'no member serves, and a failover would lose acknowledged generations: it waits for an operator or a returning member',
       {
@@ -307,11 +309,11 @@ export class Reconciler implements Closeable {
   }
 
   /** One line and one event when a contradiction begins, changes or ends: it is a state, and lasts until a person acts. */
-  async #tell(group: string, message: string | undefined): Promise<void> {
-    const { store, election, log } = this.#ports;
+  async #tell(group: string, message: string | undefined, leaderEpoch: bigint): Promise<void> {
+    const { store, log } = this.#ports;
     if (this.#contradicted.get(group) === message) return;
     const kind = message === undefined ? 'contradiction-ended' : 'contradiction-found';
-    await store.write(election.require(), async (_trx, record) =>
+    await store.write(leaderEpoch, async (_trx, record) =>
       record({ kind, group, details: { message: message ?? '' } }),
     );
     if (message === undefined) {

@@ -3,6 +3,7 @@ import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { IntentKind } from '../model.ts';
 import { type Intent, updateIntent } from '../store/tables/intents.ts';
+import { readLeaderLease, takeLeaderLease } from '../store/tables/leader-lease.ts';
 import { testDatabase } from '../testing/database.ts';
 import { FakeLeadership } from '../testing/leader.ts';
 import type { IntentChange } from '../testing/rows.ts';
@@ -31,6 +32,7 @@ class Bench {
   readonly names: string[] = [];
   perform: Work = async () => ({});
   beforeWrite: () => void = () => {};
+  readonly leadership = new FakeLeadership();
   readonly runner: Runner;
 
   constructor(change: (kinds: Kinds) => Kinds = (kinds) => kinds) {
@@ -50,8 +52,8 @@ class Bench {
           return result;
         },
       },
-      election: new FakeLeadership(),
-      context: {} as EffectContext,
+      election: this.leadership,
+      context: { inEpoch: () => ({}) } as unknown as EffectContext,
       kinds: change(kindsDoing(run)),
       changes: this.changes,
       clock: this.clock,
@@ -182,6 +184,29 @@ describe('the order of an effect', () => {
     bench.perform = succeed;
     await bench.runner.run('i');
     expect(bench.names).toEqual(['i.0', 'i.1', 'i.2']);
+  });
+
+  it('writes nothing more once its epoch is over, though this coordinator leads again by then', async () => {
+    await open('replication');
+    bench.perform = async () => {
+      const seen = await database.store.query(readLeaderLease);
+      const epoch = seen.epoch + 2n;
+      await database.store.query((db) => takeLeaderLease(db, { seen, id: 'main', epoch }));
+      bench.leadership.epoch = epoch;
+      return SUCCESS['apply'];
+    };
+    expect((await rejection(bench.runner.run('i'))).code).toBe('LEADERSHIP_LOST');
+    expect(await intent()).toMatchObject({ state: { phase: 'applying' }, attempts: 0, errorCode: '' });
+    bench.perform = succeed;
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject({ status: 'done' });
+  });
+
+  it('has not failed where a site has heard a later leader', async () => {
+    await open('replication');
+    bench.perform = failWith('TERM_STALE');
+    expect((await rejection(bench.runner.run('i'))).code).toBe('LEADERSHIP_LOST');
+    expect(await intent()).toMatchObject({ state: { phase: 'applying' }, attempts: 0, errorCode: '' });
   });
 
   it('keeps its name over a crash and under the next leader, since it may be under way', async () => {

@@ -5,7 +5,7 @@
 import { isUnreachable } from '@antipode/protocol';
 import { AntipodeError, backoffMs, type Clock, hasCode, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
-import type { Leadership } from '../election.ts';
+import { inEpoch, type Leadership } from '../election.ts';
 import type { Failure, IntentStatus, OrderFailure, Resume, Step } from '../model.ts';
 import type { Store, Write } from '../store/store.ts';
 import { type Intent, readFailed, readIntent, requestIdOf, updateIntent } from '../store/tables/intents.ts';
@@ -47,19 +47,28 @@ export class Runner {
   }
 
   /**
-   * Takes one intent as far as it goes. Joined when it runs already.
-   * @throws what the runner of the queue should retry; everything else is settled in the database
+   * Takes one intent as far as it goes, in the epoch of this moment. Joined when it runs already in that epoch. A run of
+   * an earlier one writes nothing more: another leader may have continued where it began.
+   * @throws LEADERSHIP_LOST; what the runner of the queue should retry; everything else is settled in the database
    */
-  run(id: string): Promise<void> {
-    const running = this.#running.get(id);
+  async run(id: string): Promise<void> {
+    const epoch = this.#ports.election.require();
+    const key = keyOf(id, epoch);
+    const running = this.#running.get(key);
     if (running !== undefined) return running;
-    const run = this.#run(id).finally(() => this.#running.delete(id));
-    this.#running.set(id, run);
+    const run = this.#run(id, this.#inEpoch(epoch)).finally(() => this.#running.delete(key));
+    this.#running.set(key, run);
     return run;
   }
 
   isRunning(id: string): boolean {
-    return this.#running.has(id);
+    const { epoch } = this.#ports.election;
+    return epoch !== undefined && this.#running.has(keyOf(id, epoch));
+  }
+
+  #inEpoch(epoch: bigint): RunnerPorts {
+    const { election, context } = this.#ports;
+    return { ...this.#ports, election: inEpoch(election, epoch), context: context.inEpoch(epoch) };
   }
 
   /** Resolves when nothing runs any more. */
@@ -67,14 +76,14 @@ export class Runner {
     await Promise.allSettled(this.#running.values());
   }
 
-  async #run(id: string): Promise<void> {
-    const intent = await this.#ports.store.query((db) => readIntent(db, id));
+  async #run(id: string, ports: RunnerPorts): Promise<void> {
+    const intent = await ports.store.query((db) => readIntent(db, id));
     if (intent === undefined || intent.status !== 'open') return;
     await inTrace(intent.trace, () =>
       inSpan(
         `run ${intent.kind}`,
         { 'antipode.intent': id, 'antipode.group': intent.group, 'antipode.site': intent.site },
-        () => this.#advance(intent),
+        () => this.#advance(intent, ports),
       ),
     );
   }
@@ -83,18 +92,18 @@ export class Runner {
    * One operation that cannot go on must not stop the others. Another release may have written its row, or its machine
    * has a defect. Either way a crash would repeat at every start, so the operation is parked instead.
    */
-  async #advance(intent: Intent): Promise<void> {
+  async #advance(intent: Intent, ports: RunnerPorts): Promise<void> {
     try {
-      await this.#steps(intent);
+      await this.#steps(intent, ports);
       this.#stuck.delete(intent.id);
     } catch (thrown) {
       if (!hasCode(thrown, 'OPERATION_STUCK')) throw thrown;
-      await this.#park(intent, AntipodeError.from(thrown));
+      await this.#park(intent, AntipodeError.from(thrown), ports);
     }
   }
 
-  async #steps(intent: Intent): Promise<void> {
-    const kinds: Kinds = this.#ports.kinds ?? KINDS;
+  async #steps(intent: Intent, ports: RunnerPorts): Promise<void> {
+    const kinds: Kinds = ports.kinds ?? KINDS;
     const kind = kinds[intent.kind];
     if (kind === undefined) throw stuck(intent, 'this release does not know its kind');
     let step = decide(intent, kind, intent.state, RESUME);
@@ -105,17 +114,17 @@ export class Runner {
       const now = { ...performing(intent, intent.performing + count), attempts };
       if (count > STEPS_MAX) throw stuck(intent, `its machine has not ended after ${STEPS_MAX} steps`);
       // A person may have ended it while the effect ran: what came of that is nobody's any more.
-      if (!(await this.#persist(now, kind, step))) return;
+      if (!(await this.#persist(now, { kind, step, ports }))) return;
       if (step.effect === undefined) return;
       const { phase } = step.state;
-      step = decide(intent, kind, step.state, await this.#perform(now, kind, step.effect));
+      step = decide(intent, kind, step.state, await this.#perform(now, { kind, effect: step.effect, ports }));
       if (step.effect !== undefined && step.state.phase !== phase) attempts = 0;
     }
   }
 
   /** Keeps the state as it is: the release that knows it continues from there. */
-  async #park(intent: Intent, error: AntipodeError): Promise<void> {
-    const { store, election, clock, changes, log } = this.#ports;
+  async #park(intent: Intent, error: AntipodeError, ports: RunnerPorts): Promise<void> {
+    const { store, election, clock, changes, log } = ports;
     const { id, kind, group, site, errorCode } = intent;
     const { code, message } = error;
     const nowMs = clock.wallMs();
@@ -141,8 +150,11 @@ export class Runner {
   }
 
   /** @returns false where the intent has ended meanwhile */
-  async #persist(intent: Intent, kind: Kind, { state, effect }: Step<Phase, Typed>): Promise<boolean> {
-    const { store, election, clock, changes, log } = this.#ports;
+  async #persist(
+    intent: Intent,
+    { kind, step: { state, effect }, ports }: { kind: Kind; step: Step<Phase, Typed>; ports: RunnerPorts },
+  ): Promise<boolean> {
+    const { store, election, clock, changes, log } = ports;
     const status = effect === undefined ? kind.phases[state.phase]! : 'open';
     const code = 'code' in state && typeof state.code === 'string' ? state.code : '';
     const message = 'message' in state && typeof state.message === 'string' ? state.message : '';
@@ -189,14 +201,20 @@ export class Runner {
     return isKept;
   }
 
-  async #perform(intent: Intent, kind: Kind, effect: Typed): Promise<Typed> {
-    const { store, election, context, clock, prng, log } = this.#ports;
+  async #perform(
+    intent: Intent,
+    { kind, effect, ports }: { kind: Kind; effect: Typed; ports: RunnerPorts },
+  ): Promise<Typed> {
+    const { store, election, context, clock, prng, log } = ports;
     try {
       return await inSpan(effect.type, { 'antipode.intent': intent.id }, () => kind.perform(context, intent, effect));
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       const { code, disposition, message } = error;
       if (disposition === 'defect' || code === 'LEADERSHIP_LOST') throw error;
+      // A site has heard a later leader, or this database is older than what it has heard: nothing of this has failed.
+      if (code === 'TERM_STALE')
+        throw new AntipodeError('LEADERSHIP_LOST', `a site has heard a later term: ${message}`, { cause: error });
       const failure = orderFailure(error, intent, clock.wallMs());
       const { id, group } = intent;
       // An operation that waits for another one has not failed: the runner goes on, and its intervals do not grow.
@@ -235,11 +253,14 @@ export class Runner {
         const failed: Failure = { type: 'failed', code, disposition, message };
         return failed;
       }
-      this.#ports.changes.announce(id);
+      ports.changes.announce(id);
       throw error;
     }
   }
 }
+
+/** Of one intent in one epoch. */
+const keyOf = (id: string, epoch: bigint): string => `${epoch} ${id}`;
 
 const performing = (intent: Intent, number: number): Intent => ({
   ...intent,

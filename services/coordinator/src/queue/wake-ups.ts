@@ -3,6 +3,9 @@
  * holds up only itself, and one for each kind that has no site, so that a failover waits for nothing. The queue tries
  * nothing again: it would wait by the wall clock, and count attempts that nobody has asked for. The reconciler wakes an
  * intent when its next attempt is due. A job holds an id.
+ *
+ * The coordinators share one Redis. The queues of each leader have its epoch in their names, and its workers end with
+ * that epoch. Otherwise a former leader would take a part of the wake-ups, and each would wait until its lock runs out.
  */
 import { AntipodeError, type Clock, type Closeable, hasCode, type Log, within } from '@antipode/runtime';
 import { Queue, UnrecoverableError, Worker } from 'bullmq';
@@ -12,6 +15,10 @@ export interface WakeUps extends Closeable {
   /** Has the intent run soon, in a lane of its own queue. Never awaited inside a transaction. @throws QUEUE_UNAVAILABLE */
   enqueue(intentId: string, lane: string): Promise<void>;
   isUp(): boolean;
+  /** From now on in queues of this leader, which this coordinator is. Queues of earlier leaders are taken away. */
+  lead(epoch: bigint): void;
+  /** This coordinator leads no longer: it takes no wake-up any more. What runs ends by itself. */
+  standDown(): void;
 }
 
 export interface BullWakeUpsOptions {
@@ -29,6 +36,8 @@ const LOCK_MS = 5_000;
 const STALLED_MS = 2_500;
 const ENQUEUE_MS_MAX = 500;
 const CLOSE_MS_MAX = 5_000;
+/** Keys a step: a scan holds up nobody in Redis for long. */
+const SCAN_COUNT = '200';
 /** Orders to one site run side by side only as far as its partitions do. */
 const CONCURRENCY = 4;
 /**
@@ -39,11 +48,21 @@ const CONCURRENCY_ELSEWHERE = 256;
 /** How long a start waits to learn how Redis is set up; a Redis that is away must not keep leases from being renewed. */
 const CHECK_MS_MAX = 2_000;
 
+interface Lane {
+  readonly queue: Queue;
+  readonly worker: Worker;
+}
+
+/** Of the leader of an epoch. */
+const nameOf = (epoch: bigint, lane: string): string => `lane.${epoch}.${lane}`;
+const NAME = /^bull:(lane\.(?:(\d+)\.)?.*):meta$/;
+
 export class BullWakeUps implements WakeUps {
   readonly #options: BullWakeUpsOptions;
   readonly #producer: Redis;
   readonly #consumer: Redis;
-  readonly #lanes = new Map<string, { queue: Queue; worker: Worker }>();
+  #lanes = new Map<string, Lane>();
+  #epoch: bigint | undefined;
   #isClosed = false;
   #isSafe = false;
 
@@ -63,7 +82,10 @@ export class BullWakeUps implements WakeUps {
    */
   async start(): Promise<void> {
     const { clock, log } = this.#options;
-    this.#consumer.on('ready', () => void this.#readPolicy().catch(() => {}));
+    this.#consumer.on('ready', () => {
+      void this.#readPolicy().catch(() => {});
+      this.#sweep();
+    });
     // A first attempt that fails is followed by others, as often as `retryStrategy` says.
     for (const one of [this.#producer, this.#consumer]) void one.connect().catch(() => {});
     try {
@@ -90,6 +112,40 @@ export class BullWakeUps implements WakeUps {
     return this.#isSafe && this.#producer.status === 'ready';
   }
 
+  lead(epoch: bigint): void {
+    this.standDown();
+    if (this.#isClosed) return;
+    this.#epoch = epoch;
+    if (this.#consumer.status === 'ready') this.#sweep();
+  }
+
+  standDown(): void {
+    this.#epoch = undefined;
+    const lanes = [...this.#lanes.values()];
+    this.#lanes = new Map();
+    for (const lane of lanes) void end(lane);
+  }
+
+  #sweep(): void {
+    if (this.#epoch !== undefined) void this.#sweepBefore(this.#epoch).catch(() => 'the next leader sweeps');
+  }
+
+  /** What earlier leaders have left in Redis. Their intents are woken from the database. */
+  async #sweepBefore(epoch: bigint): Promise<void> {
+    let cursor = '0';
+    do {
+      const [next, keys] = await this.#consumer.scan(cursor, 'MATCH', 'bull:lane.*:meta', 'COUNT', SCAN_COUNT);
+      cursor = next;
+      for (const key of keys) {
+        const [, name, of = '0'] = NAME.exec(key) ?? [];
+        if (name === undefined || BigInt(of) >= epoch) continue;
+        const queue = new Queue(name, { connection: this.#consumer, skipWaitingForReady: true });
+        queue.on('error', () => {});
+        await queue.obliterate({ force: true }).finally(() => queue.close());
+      }
+    } while (cursor !== '0' && this.#epoch === epoch && !this.#isClosed);
+  }
+
   async enqueue(intentId: string, lane: string): Promise<void> {
     if (this.#isClosed) return;
     if (!this.#isSafe)
@@ -97,9 +153,11 @@ export class BullWakeUps implements WakeUps {
         'QUEUE_UNAVAILABLE',
         'Redis has not been verified to keep jobs (maxmemory-policy must be noeviction)',
       );
+    const epoch = this.#epoch;
+    if (epoch === undefined) return;
     try {
       await within({ clock: this.#options.clock, timeoutMs: ENQUEUE_MS_MAX, what: 'enqueue' }, async () => {
-        const { queue } = this.#lane(lane);
+        const { queue } = this.#lane(epoch, lane);
         await queue.add('run', { intentId }, { jobId: intentId });
       });
     } catch (cause) {
@@ -121,11 +179,11 @@ export class BullWakeUps implements WakeUps {
     this.#consumer.disconnect();
   }
 
-  #lane(lane: string): { queue: Queue; worker: Worker } {
+  #lane(epoch: bigint, lane: string): Lane {
     const known = this.#lanes.get(lane);
     if (known !== undefined) return known;
     const { log, run } = this.#options;
-    const name = `lane.${lane}`;
+    const name = nameOf(epoch, lane);
     const queue = new Queue(name, {
       connection: this.#producer,
       skipWaitingForReady: true,
@@ -165,6 +223,9 @@ export class BullWakeUps implements WakeUps {
     }
   }
 }
+
+/** Without waiting for what runs: it ends by itself, since its epoch is over. */
+const end = ({ queue, worker }: Lane): Promise<unknown> => Promise.allSettled([worker.close(true), queue.close()]);
 
 /** Connects when it is asked to, not by being made. */
 function client(connection: RedisOptions, options: CommonRedisOptions): Redis {

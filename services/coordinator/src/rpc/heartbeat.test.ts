@@ -19,7 +19,7 @@ import { type RefusedRecord, readRefused } from '../store/tables/refused.ts';
 import { readPlace, readSites } from '../store/tables/sites.ts';
 import { testDatabase } from '../testing/database.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
-import { FakeLeadership } from '../testing/leader.ts';
+import { FakeLeadership, FIRST_EPOCH } from '../testing/leader.ts';
 import { PROFILES } from '../timings.ts';
 import { coordinatorHandlers } from './heartbeat.ts';
 
@@ -56,6 +56,7 @@ class Bench {
 
   constructor(change: Partial<Group>) {
     this.#handlers = coordinatorHandlers({
+      id: 'main',
       timings: TIMINGS,
       clock: this.clock,
       detector: this.detector,
@@ -106,6 +107,8 @@ class Bench {
       clockRate,
       refusals = [],
       groupsWithoutSeat = [],
+      term = 0n,
+      termHolder = '',
     }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run' | 'place', string>> & {
       epoch?: bigint;
       refusals?: readonly string[];
@@ -113,6 +116,8 @@ class Bench {
       places?: readonly [string, string] | readonly [];
       clockRate?: { clockId: string; low: number; high: number };
       groupsWithoutSeat?: string[];
+      term?: bigint;
+      termHolder?: string;
     } = {},
   ) {
     const members = [
@@ -146,6 +151,8 @@ class Bench {
         address,
         groupsWithoutSeat,
         ...(clockRate === undefined ? {} : { clockRate }),
+        term,
+        termHolder,
       }),
       context,
     );
@@ -404,8 +411,33 @@ describe('a heartbeat', () => {
   it('is not taken by a coordinator that does not lead', async () => {
     const bench = withGroup();
     bench.leadership.epoch = undefined;
-    expect((await rejection(bench.heartbeat('a'))).code).toBe('LEADERSHIP_LOST');
+    expect((await rejection(bench.heartbeat('a'))).code).toBe('NOT_LEADER');
     expect(bench.detector.view('a')).toBeUndefined();
+  });
+
+  it('is answered in the term of the leader', async () => {
+    const bench = withGroup();
+    expect(await bench.heartbeat('a')).toMatchObject({ term: FIRST_EPOCH, coordinator: 'main' });
+  });
+
+  it.each([
+    [FIRST_EPOCH + 1n, 'main'],
+    [FIRST_EPOCH + 1n, 'south'],
+    [FIRST_EPOCH, 'south'],
+  ])(
+    'of a site that has heard term %s of %s has the leader begin a later one, and renews nothing',
+    async (term, termHolder) => {
+      const bench = withGroup();
+      expect((await rejection(bench.heartbeat('a', { term, termHolder }))).code).toBe('NOT_LEADER');
+      expect(bench.leadership.outrunTerms).toEqual([term]);
+      expect(bench.detector.view('a')).toBeUndefined();
+    },
+  );
+
+  it('of a site that claims a term that no election comes to is refused', async () => {
+    const bench = withGroup();
+    const refused = await rejection(bench.heartbeat('a', { term: 2n ** 62n, termHolder: 'main' }));
+    expect([refused.code, bench.leadership.outrunTerms]).toEqual(['REQUEST_INVALID', []]);
   });
 
   it('is written down when its address or its partitions are new, for whoever asks after a restart', async () => {

@@ -1,6 +1,7 @@
 /** The heartbeats of agents: they say that they are there, and what they hold. The answer renews leases. */
 import { type CoordinatorService, type DescribeResponse, type Handlers, isSlowClock } from '@antipode/protocol';
 import { AntipodeError, elapsedMs, fromHex, isAddress } from '@antipode/runtime';
+import type { Terms } from '../election.ts';
 import { acknowledgementsOf } from '../groups/acknowledgements.ts';
 import { quarantineOf } from '../groups/contradiction.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
@@ -12,6 +13,7 @@ import { recordSite } from '../store/tables/sites.ts';
 import type { HeartbeatPorts } from './ports.ts';
 
 export function coordinatorHandlers({
+  id,
   election,
   cache,
   detector,
@@ -52,13 +54,16 @@ export function coordinatorHandlers({
       });
   };
   return {
-    heartbeat: async ({ state, address, groupsWithoutSeat, clockRate }, { identity, peer = '' }) => {
+    getLeader: async () => ({ coordinator: id, term: election.epoch ?? 0n, leader: election.holder }),
+
+    heartbeat: async ({ state, address, term, termHolder, groupsWithoutSeat, clockRate }, { identity, peer = '' }) => {
       if (state === undefined || state.site !== identity.name) {
         throw new AntipodeError('PEER_REFUSED', `site ${identity.name} must not speak for ${state?.site ?? 'nobody'}`, {
           details: { site: identity.name },
         });
       }
-      const leaderEpoch = election.require();
+      const leaderEpoch = election.requireLead();
+      await requireHighest({ id, election, leaderEpoch }, { site: state.site, term, termHolder });
       if (!isAddress(address))
         throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
           details: { field: 'address', site: state.site },
@@ -108,6 +113,8 @@ export function coordinatorHandlers({
         return witnesses.length === 0 ? {} : { witnesses };
       };
       return {
+        term: leaderEpoch,
+        coordinator: id,
         clock: { id: clockId, nowMs: elapsedMs(clock) },
         intervalMs: timings.heartbeatMs,
         roundTripMsMax: timings.roundTripMsMax,
@@ -154,6 +161,34 @@ export function coordinatorHandlers({
       };
     },
   };
+}
+
+/** No election of honest coordinators comes so far. A site that claims more is not believed. */
+const TERM_AHEAD_MAX = 1_000_000n;
+
+/**
+ * A site takes no order of a lower term than it has heard, nor of its highest one from another coordinator. So a leader
+ * that hears of one begins the next term, and knows nothing of its sites again.
+ * @throws NOT_LEADER, REQUEST_INVALID
+ */
+async function requireHighest(
+  { id, election, leaderEpoch }: { id: string; election: Pick<Terms, 'outrun'>; leaderEpoch: bigint },
+  { site, term, termHolder }: { site: string; term: bigint; termHolder: string },
+): Promise<void> {
+  if (termHolder === '' || term < leaderEpoch || (term === leaderEpoch && termHolder === id)) return;
+  if (term > leaderEpoch + TERM_AHEAD_MAX)
+    throw new AntipodeError('REQUEST_INVALID', `site ${site} says that it has heard term ${term}`, {
+      details: { field: 'term', site, term, leaderEpoch },
+    });
+  await election.outrun(term);
+  throw new AntipodeError(
+    'NOT_LEADER',
+    `coordinator ${id} led in term ${leaderEpoch}, site ${site} has heard ${term}`,
+    {
+      details: { coordinator: id, term, leaderEpoch },
+      hint: 'Do nothing: this coordinator begins a later term and is asked again.',
+    },
+  );
 }
 
 /**

@@ -122,7 +122,7 @@ describe('the declaration of a group', () => {
     const bench = withSites();
     await bench.createGroup(message);
     bench.leadership.epoch = undefined;
-    expect((await rejection(bench.createGroup(message))).code).toBe('LEADERSHIP_LOST');
+    expect((await rejection(bench.createGroup(message))).code).toBe('NOT_LEADER');
     expect(bench.intended).toHaveLength(1);
   });
 

@@ -1,4 +1,4 @@
-/** The service for operators, by subject. Their orders become intents; only the leader takes them. */
+/** The service for operators, by subject. Their orders become intents. Only the leader answers. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { drillHandlers } from './drills.ts';
 import { failoverHandlers } from './failover.ts';
@@ -26,7 +26,10 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...resolveHandlers(ports),
   });
 
-/** A leader that stood still for a moment renews its lease before it answers: nobody else leads, so nobody else would. */
+/**
+ * A coordinator that does not lead has heard no site, so it answers nothing, not even a question. A leader that stood
+ * still for a moment renews its lease before it answers: nobody else leads, so nobody else would.
+ */
 function whileLeading<All extends object>({ election }: Pick<RpcPorts, 'election'>, handlers: All): All {
   return new Proxy(handlers, {
     get: (all, name) => {
@@ -34,6 +37,7 @@ function whileLeading<All extends object>({ election }: Pick<RpcPorts, 'election
       if (typeof handler !== 'function') return handler;
       return async (...given: unknown[]): Promise<unknown> => {
         await election.renewIfLapsed();
+        election.requireLead();
         return Reflect.apply(handler, all, given);
       };
     },

@@ -2,7 +2,7 @@
 import type { CertificateState } from '@antipode/protocol';
 import type { Clock, Log } from '@antipode/runtime';
 import type { Timeline } from '../calendar/timeline.ts';
-import type { Leadership, RenewableLeadership } from '../election.ts';
+import type { RenewableLeadership, Terms } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { RoleChanges } from '../hooks/role-changes.ts';
 import type { Changes } from '../operations/changes.ts';
@@ -19,8 +19,9 @@ import type { Timings } from '../timings.ts';
 
 /** For heartbeats, which wait for no query. */
 export interface HeartbeatPorts {
+  readonly id: string;
   readonly store: Pick<Store, 'write'>;
-  readonly election: Pick<Leadership, 'require'>;
+  readonly election: Pick<Terms, 'epoch' | 'requireLead' | 'holder' | 'outrun'>;
   readonly cache: Pick<GroupCache, 'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable'>;
   readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
   readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf'>;

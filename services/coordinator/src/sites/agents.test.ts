@@ -2,6 +2,7 @@ import type { ErrorCode } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
 import { fakeAgent, type Order } from '../testing/fake-agent.ts';
+import { FakeLeadership } from '../testing/leader.ts';
 import { Agents } from './agents.ts';
 import type { SiteView } from './detector.ts';
 
@@ -10,7 +11,7 @@ const [OBSERVER, SUSPECT] = ['b', 'a'].map((site) => ({ site, address: `${site}:
 
 /** The verdict of the coordinator on an observer that answers so. */
 function probing(answer: { reachable: boolean; observerLoopDelayMs: number } | ErrorCode) {
-  const agents = new Agents({ dial: () => agent, addressOf: (site) => `${site}:1` });
+  const agents = new Agents({ dial: () => agent, addressOf: (site) => `${site}:1`, election: new FakeLeadership() });
   const orders: Order[] = [];
   const agent = fakeAgent((order) => {
     orders.push(order);
@@ -52,7 +53,11 @@ describe('what one site says of another', () => {
 });
 
 it.each([undefined, ''])('a site whose address is "%s" cannot be reached yet', (address) => {
-  const agents = new Agents({ dial: () => fakeAgent(() => ({})), addressOf: () => address });
+  const agents = new Agents({
+    dial: () => fakeAgent(() => ({})),
+    addressOf: () => address,
+    election: new FakeLeadership(),
+  });
   expect(thrown(() => agents.client('a')).code).toBe('SITE_UNREACHABLE');
   expect(agents.address('a')).toEqual({ site: 'a', address: '' });
 });

@@ -9,9 +9,11 @@ import {
   type Tls,
 } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Closeable, systemClock } from '@antipode/runtime';
+import type { Leadership } from '../election.ts';
 import { PROFILES, type Timings } from '../timings.ts';
 import type { SiteView } from './detector.ts';
 import { startingOrders } from './started-orders.ts';
+import { inTerm } from './terms.ts';
 
 export type Agent = Client<typeof SiteAgentService>;
 
@@ -27,6 +29,8 @@ export const dialOverTls =
 export interface AgentsOptions {
   readonly dial: Dial;
   readonly addressOf: (site: string) => string | undefined;
+  /** Every order names the term of this coordinator, and is sent only while that lasts. */
+  readonly election: Pick<Leadership, 'require'>;
   readonly clock?: Clock;
   readonly timings?: Timings;
   /** Told of the journal in which a site has on record what it answers. */
@@ -36,6 +40,7 @@ export interface AgentsOptions {
 export class Agents implements Closeable {
   readonly #dial: Dial;
   readonly #addressOf: (site: string) => string | undefined;
+  readonly #election: Pick<Leadership, 'require'>;
   readonly #clock: Clock;
   readonly #timings: Timings;
   readonly #link: LinkLimits;
@@ -46,6 +51,7 @@ export class Agents implements Closeable {
   constructor({
     dial,
     addressOf,
+    election,
     clock = systemClock,
     timings = PROFILES.default,
     onJournal = () => {},
@@ -53,6 +59,7 @@ export class Agents implements Closeable {
     this.#onJournal = onJournal;
     this.#dial = dial;
     this.#addressOf = addressOf;
+    this.#election = election;
     this.#clock = clock;
     this.#timings = timings;
     this.#link = linkLimits(timings.roundTripMsMax);
@@ -67,7 +74,7 @@ export class Agents implements Closeable {
     if (known?.address === address) return known.client;
     known?.client.close();
     const connection = this.#dial({ site, address, link: this.#link });
-    const client = startingOrders(connection, {
+    const client = startingOrders(inTerm(connection, this.#election), {
       clock: this.#clock,
       callMs: this.#link.connectMs,
       patienceMs: this.#timings.suspectMs,

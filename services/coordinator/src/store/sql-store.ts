@@ -5,12 +5,21 @@
 import { AntipodeError, type Clock, type Closeable } from '@antipode/runtime';
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
 import { MIGRATIONS, type Schema } from './schema.ts';
-import { type Change, type EventRecord, type Look, type Store, toJson } from './store.ts';
+import {
+  type Change,
+  type EventRecord,
+  type Look,
+  type Read,
+  type Store,
+  type Tables,
+  toJson,
+  type Write,
+} from './store.ts';
 
-/** Two coordinators may start at once on one new database. */
+/** Held while tables are made or changed. */
 const MIGRATION_LOCK = 4_202_026;
 
-export class SqlStore implements Store, Closeable {
+export class SqlStore implements Store, Tables, Closeable {
   readonly #db: Kysely<Schema>;
   readonly #clock: Clock;
 
@@ -19,46 +28,40 @@ export class SqlStore implements Store, Closeable {
     this.#clock = clock;
   }
 
-  /** Brings the tables to the version of this program. @throws CONFIG_INVALID where a newer one has changed them */
-  async migrate(): Promise<void> {
-    await reaching(() =>
+  /**
+   * Two coordinators may start at once on one new database, so a lock is taken. A database that has tables is brought up
+   * to date by its leader only.
+   */
+  found(): Promise<void> {
+    return reaching(() =>
       this.#db.transaction().execute(async (trx) => {
         await sql`SELECT pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(trx);
         await sql`CREATE TABLE IF NOT EXISTS migration (version int PRIMARY KEY)`.execute(trx);
-        const done = await sql<{ version: number | null }>`SELECT max(version) AS version FROM migration`.execute(trx);
-        const version = done.rows[0]?.version ?? 0;
-        if (version > MIGRATIONS.length) {
-          throw new AntipodeError(
-            'CONFIG_INVALID',
-            `the database has schema ${version}, expected at most ${MIGRATIONS.length}`,
-            {
-              details: { version },
-              hint: 'Start the newer version of Antipode that wrote it: the database is sound. Do not remove it, and do not replace it with an older copy.',
-            },
-          );
-        }
-        for (const [index, migration] of MIGRATIONS.entries()) {
-          if (index < version) continue;
-          await sql.raw(migration).execute(trx);
-          await sql`INSERT INTO migration VALUES (${index + 1})`.execute(trx);
-        }
+        if ((await requireKnown(trx)) === 0) await migrateFrom(0, trx);
       }),
     );
+  }
+
+  examine(): Promise<void> {
+    return reaching(async () => void (await requireKnown(this.#db)));
+  }
+
+  migrate(leaderEpoch: bigint): Promise<void> {
+    return reaching(async () => {
+      // Most leaders find nothing to do, and wait for no lock.
+      if ((await requireKnown(this.#db)) === MIGRATIONS.length) return;
+      await this.#db.transaction().execute(async (trx) => {
+        await sql`SELECT pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(trx);
+        await requireLead(trx, leaderEpoch);
+        await migrateFrom(await requireKnown(trx), trx);
+      });
+    });
   }
 
   write<T>(leaderEpoch: bigint, change: Change<T>): Promise<T> {
     return reaching(() =>
       this.#db.transaction().execute(async (trx) => {
-        const lease = await trx
-          .selectFrom('leader_lease')
-          .select('epoch')
-          .where('epoch', '=', leaderEpoch)
-          .forShare()
-          .executeTakeFirst();
-        if (lease === undefined)
-          throw new AntipodeError('LEADERSHIP_LOST', `leader epoch ${leaderEpoch} is over`, {
-            details: { leaderEpoch },
-          });
+        await requireLead(trx, leaderEpoch);
         const events: EventRecord[] = [];
         const result = await change(trx, (event) => events.push(event));
         for (const { kind, group = '', site = '', details = {} } of events) {
@@ -82,6 +85,41 @@ export class SqlStore implements Store, Closeable {
 
   async close(): Promise<void> {
     await this.#db.destroy();
+  }
+}
+
+/** Held to the end of the transaction: nobody else takes over before. @throws LEADERSHIP_LOST */
+async function requireLead(trx: Write, leaderEpoch: bigint): Promise<void> {
+  const lease = await trx
+    .selectFrom('leader_lease')
+    .select('epoch')
+    .where('epoch', '=', leaderEpoch)
+    .forShare()
+    .executeTakeFirst();
+  if (lease !== undefined) return;
+  throw new AntipodeError('LEADERSHIP_LOST', `leader epoch ${leaderEpoch} is over`, { details: { leaderEpoch } });
+}
+
+/** The version of the tables; 0 where there are none. @throws CONFIG_INVALID */
+async function requireKnown(db: Read): Promise<number> {
+  const done = await sql<{ version: number | null }>`SELECT max(version) AS version FROM migration`.execute(db);
+  const version = done.rows[0]?.version ?? 0;
+  if (version <= MIGRATIONS.length) return version;
+  throw new AntipodeError(
+    'CONFIG_INVALID',
+    `the database has schema ${version}, expected at most ${MIGRATIONS.length}`,
+    {
+      details: { version },
+      hint: 'Start the newer version of Antipode that wrote it: the database is sound. Do not remove it, and do not replace it with an older copy.',
+    },
+  );
+}
+
+async function migrateFrom(version: number, trx: Write): Promise<void> {
+  for (const [index, migration] of MIGRATIONS.entries()) {
+    if (index < version) continue;
+    await sql.raw(migration).execute(trx);
+    await sql`INSERT INTO migration VALUES (${index + 1})`.execute(trx);
   }
 }
 

@@ -35,6 +35,18 @@ export interface Store {
   query<T>(look: Look<T>): Promise<T>;
 }
 
+/** The tables themselves, which each release has as it needs them. */
+export interface Tables {
+  /** Makes the tables of a new database. @throws CONFIG_INVALID where a later release has changed them, DATABASE_UNAVAILABLE */
+  found(): Promise<void>;
+
+  /** @throws CONFIG_INVALID where a later release has changed the tables, DATABASE_UNAVAILABLE */
+  examine(): Promise<void>;
+
+  /** Brings the tables to this release, as the leader of this epoch. @throws LEADERSHIP_LOST, CONFIG_INVALID, DATABASE_UNAVAILABLE */
+  migrate(leaderEpoch: bigint): Promise<void>;
+}
+
 /** JSON in which BigInts are strings. */
 export function toJson(value: unknown): string {
   return JSON.stringify(value, (_key, member: unknown) => (typeof member === 'bigint' ? member.toString() : member));

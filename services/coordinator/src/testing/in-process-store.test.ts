@@ -23,7 +23,7 @@ it('is emptied to what the migrations leave behind, however often', async () => 
       await insertGroup(trx, SPEC, 0);
       record({ kind: 'group-created' });
     });
-    await store.query((db) => takeLeaderLease(db, { seen: beginning, id: 'x' }));
+    await store.query((db) => takeLeaderLease(db, { seen: beginning, id: 'x', epoch: beginning.epoch + 1n }));
     const ids = await store.query((db) => db.selectFrom('event').select('id').execute());
     expect(ids).toEqual([{ id: 1n }]);
     await store.empty();

@@ -13,8 +13,14 @@ import { resultOf } from '../store/postgres/connections.ts';
 import { TYPES } from '../store/postgres/servers.ts';
 import { MIGRATIONS } from '../store/schema.ts';
 import { SqlStore } from '../store/sql-store.ts';
-import type { Change, Look, Store } from '../store/store.ts';
+import type { Change, Look, Store, Tables } from '../store/store.ts';
 import { clusterWith } from './cluster.ts';
+
+/** The tables are of this release, as `found` leaves them. */
+const FOUNDED = `
+  CREATE TABLE migration (version int PRIMARY KEY);
+  INSERT INTO migration SELECT generate_series(1, ${MIGRATIONS.length});
+`;
 
 /**
  * The function `be_empty` brings the tables back to the rows that the migrations leave in them. In the role of a replica
@@ -38,7 +44,7 @@ const EMPTYING = `
     END $$;
 `;
 
-export class InProcessStore implements Store, Closeable {
+export class InProcessStore implements Store, Tables, Closeable {
   readonly #store: SqlStore;
   readonly #database: PGlite;
 
@@ -49,10 +55,22 @@ export class InProcessStore implements Store, Closeable {
 
   /** With its tables, as the migrations leave them. */
   static async open({ clock = new FakeClock() }: { clock?: Clock } = {}): Promise<InProcessStore> {
-    const database = await PGlite.create({ loadDataDir: await clusterWith([...MIGRATIONS, EMPTYING]) });
+    const database = await PGlite.create({ loadDataDir: await clusterWith([...MIGRATIONS, FOUNDED, EMPTYING]) });
     const client = new pg.Client({ ...createPgConfig(database), types: TYPES });
     await client.connect();
     return new InProcessStore({ store: new SqlStore({ pool: new OneConnection(client), clock }), database });
+  }
+
+  found(): Promise<void> {
+    return this.#store.found();
+  }
+
+  examine(): Promise<void> {
+    return this.#store.examine();
+  }
+
+  migrate(leaderEpoch: bigint): Promise<void> {
+    return this.#store.migrate(leaderEpoch);
   }
 
   write<T>(leaderEpoch: bigint, change: Change<T>): Promise<T> {

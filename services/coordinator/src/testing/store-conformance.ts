@@ -115,7 +115,7 @@ export function storeConformance(name: string, subject: () => Store): void {
       const change = await heldChange((trx) => setRole(trx, group, 'b', 'fenced'));
       const takes = ['x', 'y'].map((id) =>
         store
-          .query((db) => takeLeaderLease(db, { seen: lease, id }))
+          .query((db) => takeLeaderLease(db, { seen: lease, id, epoch: lease.epoch + 1n }))
           .then((isTaken) => {
             order.push('asked');
             return isTaken;

@@ -62,6 +62,14 @@ describe('an order', () => {
     expect(begun).toHaveLength(1);
   });
 
+  it('is joined by the leader that follows, in its own term', async () => {
+    const first = ask();
+    const second = ask({ fence: { ...FENCE, term: 5n } as typeof FENCE });
+    begun[0]!.end(7);
+    expect([await first, await second]).toMatchObject([{ value: 7 }, { value: 7 }]);
+    expect(begun).toHaveLength(1);
+  });
+
   it('outlives the call that started it', async () => {
     const call = new AbortController();
     const lost = rejection(ask({}, call));

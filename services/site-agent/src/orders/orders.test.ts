@@ -32,6 +32,7 @@ describe('every order that changes something', () => {
       site.call('retireDomainKeys', { fence: by, serial: `${site.name}-1`, generation: ref, sources: [] }),
     drill: (by) => site.call('drill', { fence: by, drillId: 'd', generation: ref, scratchSerial: 'x', sources: [] }),
   });
+  const inTerm = (term: bigint): ReturnType<typeof fence> => ({ ...fence(2n, 'b'), ...{ term } });
   const names = Object.keys(orders({} as SimulatedSite)) as (keyof Orders)[];
   const before = () => [a.site.journal.tenure.seats(), a.site.journal.tenure.fence(GROUP), a.member.hsm.objects.length];
 
@@ -46,6 +47,20 @@ describe('every order that changes something', () => {
     const was = before();
     expect((await rejection(orders(a)[name]!(fence(1n, 'b')))).code).toBe('EPOCH_CONFLICT');
     expect(before()).toEqual(was);
+  });
+
+  it.each(names)('%s of a coordinator that leads no longer is refused, and changes nothing', async (name) => {
+    a.site.terms.admit({ term: 4n, coordinator: 'south' });
+    const was = before();
+    for (const term of [3n, 4n]) expect((await rejection(orders(a)[name]!(inTerm(term)))).code).toBe('TERM_STALE');
+    expect(before()).toEqual(was);
+  });
+
+  it.each(names)('%s persists the term of its coordinator before it looks at anything else', async (name) => {
+    await orders(a)[name]!(inTerm(4n)).catch(() => undefined);
+    a.stop();
+    await a.start();
+    expect(a.site.terms.highest).toEqual({ term: 4n, coordinator: 'main' });
   });
 
   it.each(names)(

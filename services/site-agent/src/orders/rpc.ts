@@ -34,7 +34,13 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
   const touched = new Touched();
   /** Waits while another program, such as a backup, holds a lock on the journal. It gives up when the caller does. */
   const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);
-  const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
+  /** The term comes first: an order of a coordinator that leads no longer persists no epoch. */
+  const inTerm = (request: Parameters<typeof fenceOf>[0], { identity }: CallContext): void =>
+    site.terms.admit({ term: fenceOf(request).term, coordinator: identity.name });
+  const admit = (request: Parameters<typeof fenceOf>[0], call: CallContext): void => {
+    inTerm(request, call);
+    site.fences.admit(fenceOf(request));
+  };
   site.fences.onRaised = (raised) => orders.overtaken(raised);
   /** A failed order leaves a line here, by the id that the coordinator's line has too. Never a label: errors hold none. */
   const told = async <Response>(
@@ -58,12 +64,13 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
   const ordered = async <Name extends StartedOrder>(
     name: Name,
     request: MessageShape<Methods[Name]['input']>,
-    { signal }: CallContext,
+    call: CallContext,
     work: (signal: AbortSignal) => Promise<MessageInitShape<Methods[Name]['output']>>,
   ): Promise<MessageInitShape<Methods[Name]['output']>> => {
+    const { signal } = call;
     return told(name, request, signal, async () => {
       await untilWritable(signal);
-      admit(request);
+      admit(request, call);
       const { input: schema } = SiteAgentService.method[name];
       return orders.run({ method: name, schema, request, signal }, (ofOrder) => idle.after(() => work(ofOrder)));
     });
@@ -93,10 +100,12 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
       };
     },
 
-    setRole: (request, { signal }) =>
-      told('setRole', request, signal, async () => {
+    setRole: (request, call) =>
+      told('setRole', request, call.signal, async () => {
+        const { signal } = call;
         await openHeads(site);
         await untilWritable(signal);
+        inTerm(request, call);
         const { group, epoch, owner } = fenceOf(request);
         const role = roleOf(request.role);
         const partition = site.partitions.bySerial(request.serial);
@@ -118,7 +127,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           throw new AntipodeError('ROLE_REFUSED', `another partition of this site is active in group ${group}`, {
             details: { group, serial: request.serial },
           });
-        admit(request);
+        admit(request, call);
         const now = site.journal.tenure.seat(group)?.role;
         const isFirst = now === undefined && (epoch === 1n || request.founding);
         if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
@@ -137,10 +146,10 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         return { member: memberState(site, seatOf(site, group).seat) };
       }),
 
-    persistEpoch: (request, { signal }) =>
-      told('persistEpoch', request, signal, async () => {
-        await untilWritable(signal);
-        admit(request);
+    persistEpoch: (request, call) =>
+      told('persistEpoch', request, call.signal, async () => {
+        await untilWritable(call.signal);
+        admit(request, call);
         const { tenure } = site.journal;
         const { group } = fenceOf(request);
         if (request.endsQuarantine && tenure.quarantine(group) !== undefined && tenure.seat(group) === undefined) {
@@ -149,9 +158,11 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         }
         return { ...tenure.fence(group) };
       }),
-    reseat: async (request, { signal }) => {
+    reseat: async (request, call) => {
+      const { signal } = call;
       await told('reseat', request, signal, async () => {
         await untilWritable(signal);
+        inTerm(request, call);
         await reseat(site, request, signal);
       });
       await openHeads(site);
@@ -175,8 +186,8 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
 
     matchFilter: (request, { signal }) => matchFilter(site, request, signal),
 
-    cancelOrder: async (request) => {
-      admit(request);
+    cancelOrder: async (request, call) => {
+      admit(request, call);
       return { found: orders.cancel(fenceOf(request)) };
     },
 

@@ -16,7 +16,7 @@ beforeEach(() => {
   config = agentConfigSchema.parse({
     site: 'a',
     listen: 'a:1',
-    coordinator: { id: 'main', address: 'b:1' },
+    coordinators: [{ id: 'main', address: 'b:1' }],
     tls: { ca: 'ca', certificate: 'certificate', key: 'key' },
     dataFolder: folder,
     pinsFile: join(folder, 'pins.yaml'),

@@ -169,3 +169,24 @@ it('remembers which generations others may still ask for', () => {
   new HeartbeatAnswers({ ...site, retention }).take(create(HeartbeatResponseSchema, { needed }), { sentAtMs: 0 });
   expect(told).toEqual([['one', ['ab']]]);
 });
+
+it('takes nothing from a coordinator that leads no longer', () => {
+  const answer = (term: bigint, coordinator: string) =>
+    create(HeartbeatResponseSchema, {
+      leases: [grant('one')],
+      epochs: [epochOf('two', 2n, 'b')],
+      quarantined: [{ group: 'two', reason: 'other journal' }],
+      term,
+      coordinator,
+    });
+  site.terms.admit({ term: 4n, coordinator: 'south' });
+  for (const late of [answer(3n, 'main'), answer(4n, 'main'), answer(0n, '')])
+    expect(thrown(() => answers.take(late, { sentAtMs: 0 })).code).toBe('TERM_STALE');
+  expect([remaining('one'), site.journal.tenure.fence('two'), site.journal.tenure.quarantine('two')]).toEqual([
+    0,
+    { epoch: 1n, owner: 'a' },
+    undefined,
+  ]);
+  answers.take(answer(5n, 'main'), { sentAtMs: 0 });
+  expect([remaining('one'), site.journal.terms.highest()]).toEqual([100, { term: 5n, coordinator: 'main' }]);
+});

@@ -8,11 +8,14 @@ import type { Site } from '../site.ts';
 
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
   Partial<
-    Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'released' | 'needed' | 'places' | 'acknowledged' | 'forgotten'>
+    Pick<
+      HeartbeatResponse,
+      'peers' | 'quarantined' | 'released' | 'needed' | 'places' | 'acknowledged' | 'forgotten' | 'term' | 'coordinator'
+    >
   >;
 
 /** The parts of the site that an answer changes. */
-export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'log'> & {
+export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'terms' | 'log'> & {
   readonly clockRates: Pick<Site['clockRates'], 'isSlow' | 'bounds'>;
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;
@@ -32,9 +35,12 @@ export class HeartbeatAnswers {
 
   /**
    * @param options.sentAtMs elapsed time at which the heartbeat was sent, with the sleep of the machine
-   * @throws a defect, after every group had its turn
+   * @throws TERM_STALE where a coordinator of a later term was heard: nothing is taken of the answer; a defect, after
+   * every group had its turn
    */
   take(answer: HeartbeatAnswer, { sentAtMs }: { sentAtMs: number }): void {
+    const { term = 0n, coordinator = '' } = answer;
+    this.#site.terms.admit({ term, coordinator });
     const { journal, leases, name, acknowledgements, clockRates } = this.#site;
     const { leases: grants, epochs, peers = [], quarantined = [], released = [], needed = [], places = [] } = answer;
     const { acknowledged = [], forgotten = [] } = answer;

@@ -1,5 +1,8 @@
-/** Signs of life to the coordinator. Its answers renew leases, counted from when we asked, and end stale tenures. */
-import type { Client, CoordinatorService } from '@antipode/protocol';
+/**
+ * Signs of life to the coordinator that leads. Its answers renew leases, counted from when we asked, and end stale
+ * tenures. The other coordinators are asked all the time whether one of them leads by now.
+ */
+import { type Client, CoordinatorService, type LeaderFinder } from '@antipode/protocol';
 import { type Closeable, elapsedMs, every } from '@antipode/runtime';
 import { describe } from '../orders/describe.ts';
 import type { Link } from '../peers/link.ts';
@@ -9,23 +12,24 @@ import { HeartbeatAnswers } from './heartbeat-answers.ts';
 /** Until the coordinator has said otherwise. */
 const FIRST_INTERVAL_MS = 500;
 
-/** Called by one heartbeat at a time; closed by the heartbeat, when its last call has ended. */
-export type Coordinator = Pick<Client<typeof CoordinatorService>, 'heartbeat' | 'close'>;
+/** Closed by the heartbeat, when its last call has ended. */
+export type Coordinators = Pick<LeaderFinder, 'client' | 'look' | 'close'>;
 
 export class Heartbeat implements Closeable {
   readonly #site: Site;
   readonly #answers: HeartbeatAnswers;
-  readonly #coordinator: Coordinator;
+  readonly #coordinators: Coordinators;
+  readonly #leader: Client<typeof CoordinatorService>;
   readonly #advertise: () => string;
   readonly #link: Link;
   readonly #stop = new AbortController();
   #intervalMs = FIRST_INTERVAL_MS;
-  #running: Promise<void> | undefined;
+  #running: Promise<unknown> | undefined;
   lastSuccessMs: number | undefined;
 
   constructor(options: {
     site: Site;
-    coordinator: Coordinator;
+    coordinators: Coordinators;
     advertise: () => string;
     link: Link;
   }) {
@@ -33,41 +37,42 @@ export class Heartbeat implements Closeable {
     this.#site = options.site;
     this.#answers = new HeartbeatAnswers(options.site);
     this.#advertise = options.advertise;
-    this.#coordinator = options.coordinator;
+    this.#coordinators = options.coordinators;
+    this.#leader = options.coordinators.client(CoordinatorService);
   }
 
   start(): void {
     const { clock, prng, log } = this.#site;
-    this.#running = every({
-      name: 'heartbeat',
-      clock,
-      prng,
-      log,
-      intervalMs: () => this.#intervalMs,
-      backoffIntervalsMax: 2,
-      signal: this.#stop.signal,
-      work: () => this.#beat(),
-    });
+    const { signal } = this.#stop;
+    const loop = (name: string, work: () => Promise<void>): Promise<void> =>
+      every({ name, clock, prng, log, intervalMs: () => this.#intervalMs, backoffIntervalsMax: 2, signal, work });
+    this.#running = Promise.all([
+      loop('heartbeat', () => this.#beat()),
+      loop('leader', () => this.#coordinators.look({ timeoutMs: this.#link.limits.answerMs, signal })),
+    ]);
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    this.#coordinator.close();
+    await this.#coordinators.close();
   }
 
   async #beat(): Promise<void> {
-    const { clock, clockRates, loopDelay, journal, places } = this.#site;
+    const { clock, clockRates, loopDelay, journal, places, terms } = this.#site;
     const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
     const rate = clockRates.bounds;
+    const { term = 0n, coordinator: termHolder = '' } = terms.highest ?? {};
     const sentAtMs = elapsedMs(clock);
-    const answer = await this.#coordinator.heartbeat(
+    const answer = await this.#leader.heartbeat(
       {
         state: await describe(this.#site),
         address: this.#advertise(),
         loopDelayMs: loopDelay.maxMs(),
         groupsWithoutSeat,
         ...(rate === undefined ? {} : { clockRate: rate }),
+        term,
+        termHolder,
       },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );

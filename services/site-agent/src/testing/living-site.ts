@@ -1,6 +1,6 @@
 /** A whole agent in memory: its orders, heartbeats and loops, over a simulated HSM, with databases and peers in memory. */
 import { SimulatedMember } from '@antipode/hsm-core/testing';
-import { CoordinatorService, SiteAgentService } from '@antipode/protocol';
+import { LeaderFinder, SiteAgentService } from '@antipode/protocol';
 import type { MemoryNetwork, Party } from '@antipode/protocol/testing';
 import { type Clock, closeAll, type Log, seededPrng } from '@antipode/runtime';
 import { AgentLoops } from '../agent-loops.ts';
@@ -23,7 +23,8 @@ export interface LivingSiteOptions {
   readonly seed: string;
   readonly clock: Clock;
   readonly network: MemoryNetwork;
-  readonly coordinator: Party;
+  /** Names of all coordinators. */
+  readonly coordinators: readonly string[];
   readonly log: Log;
   /** It has no partition. */
   readonly isWitness?: boolean;
@@ -40,7 +41,7 @@ export class LivingSite {
   readonly #leave: () => void;
 
   private constructor(
-    { name, seed, clock, network, coordinator, log: of, isWitness = false }: LivingSiteOptions,
+    { name, seed, clock, network, coordinators, log: of, isWitness = false }: LivingSiteOptions,
     { member, scratch }: { member: SimulatedMember; scratch: SimulatedMember },
   ) {
     this.name = name;
@@ -80,7 +81,11 @@ export class LivingSite {
     this.#loops = new AgentLoops({ site: this.site });
     this.#heartbeat = new Heartbeat({
       site: this.site,
-      coordinator: network.client(CoordinatorService, { caller, callee: coordinator }),
+      coordinators: new LeaderFinder({
+        coordinators: coordinators.map((id) => ({ id, address: `${id}:1` })),
+        clock,
+        dial: (service, { id }) => network.client(service, { caller, callee: { kind: 'coordinator', name: id } }),
+      }),
       advertise: () => `${name}:1`,
       link: new Link(),
     });

@@ -50,12 +50,20 @@ export class ScriptedWorld {
     });
     this.#network.serve(coordinator, CoordinatorService, {
       heartbeat: async (_request, { identity }) => this.#answer(identity.name),
+      getLeader: async () => ({ coordinator: coordinator.name, term: 1n, leader: coordinator.name }),
     });
   }
 
   async add(name: string): Promise<LivingSite> {
     const { clock } = this;
-    const options = { name, seed: this.#seed, clock, network: this.#network, coordinator, log: this.#log };
+    const options = {
+      name,
+      seed: this.#seed,
+      clock,
+      network: this.#network,
+      coordinators: [coordinator.name],
+      log: this.#log,
+    };
     const site = await LivingSite.start(options);
     this.sites.set(name, site);
     return site;

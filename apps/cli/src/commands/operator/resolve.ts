@@ -19,6 +19,7 @@ export const isPassing = (thrown: unknown): boolean =>
     'TIMED_OUT',
     'DATABASE_UNAVAILABLE',
     'LEADERSHIP_LOST',
+    'NOT_LEADER',
     'PEER_BUSY',
   ) ||
   (thrown instanceof AntipodeError && thrown.details['connection'] === true);

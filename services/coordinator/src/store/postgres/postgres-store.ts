@@ -2,7 +2,7 @@
 import { type Clock, type Closeable, type Log, silentLog } from '@antipode/runtime';
 import type pg from 'pg';
 import { SqlStore } from '../sql-store.ts';
-import type { Change, Look, Store } from '../store.ts';
+import type { Change, Look, Store, Tables } from '../store.ts';
 import { Connections } from './connections.ts';
 import { type ConnectionLimits, LIMITS, Servers } from './servers.ts';
 
@@ -26,7 +26,7 @@ interface Share {
   readonly connectionsMax: number;
 }
 
-export class PostgresStore implements Store, Closeable {
+export class PostgresStore implements Store, Tables, Closeable {
   readonly #share: Share;
   readonly #store: SqlStore;
 
@@ -41,12 +41,23 @@ export class PostgresStore implements Store, Closeable {
     return new PostgresStore({ ...this.#share, limits: { ...this.#share.limits, ...limits }, connectionsMax: 1 });
   }
 
-  /** @throws CONFIG_INVALID where a newer program has changed the tables */
-  async migrate(): Promise<void> {
+  found(): Promise<void> {
+    return this.#migrating((store) => store.found());
+  }
+
+  examine(): Promise<void> {
+    return this.#store.examine();
+  }
+
+  migrate(leaderEpoch: bigint): Promise<void> {
+    return this.#migrating((store) => store.migrate(leaderEpoch));
+  }
+
+  async #migrating(work: (store: SqlStore) => Promise<void>): Promise<void> {
     const limits = { statementMs: MIGRATION_MS_MAX, lockMs: MIGRATION_MS_MAX, idleInTransactionMs: MIGRATION_MS_MAX };
     const apart = this.apart(limits);
     try {
-      await apart.#store.migrate();
+      await work(apart.#store);
     } finally {
       await apart.close();
     }

@@ -28,12 +28,26 @@ export async function renewLeaderLease(db: Read, { epoch, id }: Led): Promise<bo
 }
 
 /** Begins the next epoch. Returns false if the row has changed since it was `seen`. */
-export async function takeLeaderLease(db: Read, { seen, id }: { seen: LeaderLease; id: string }): Promise<boolean> {
+export async function takeLeaderLease(
+  db: Read,
+  { seen, id, epoch }: { seen: LeaderLease; id: string; epoch: bigint },
+): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('leader_lease')
-    .set({ epoch: seen.epoch + 1n, seq: 0n, holder: id })
+    .set({ epoch, seq: 0n, holder: id })
     .where('epoch', '=', seen.epoch)
     .where('seq', '=', seen.seq)
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
+
+/** Begins a later epoch in place of the one that this coordinator leads in. Returns false if it does not lead any more. */
+export async function outrunLeaderLease(db: Read, { epoch, id, next }: Led & { next: bigint }): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable('leader_lease')
+    .set({ epoch: next, seq: 0n })
+    .where('epoch', '=', epoch)
+    .where('holder', '=', id)
     .executeTakeFirst();
   return numUpdatedRows === 1n;
 }

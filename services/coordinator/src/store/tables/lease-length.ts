@@ -1,10 +1,10 @@
 /** The longest lease that an active member may hold: a later leader waits for it, whatever its own profile says. */
 import { sql } from 'kysely';
-import type { Read, Write } from '../store.ts';
+import type { Write } from '../store.ts';
 
 /** Before the first lease of `leaseMs` is granted. Returns the longest that may have been granted, this one included. */
-export async function raiseLeaseLength(db: Read, leaseMs: number): Promise<number> {
-  const row = await db
+export async function raiseLeaseLength(trx: Write, leaseMs: number): Promise<number> {
+  const row = await trx
     .updateTable('lease_length')
     .set({ lease_ms: sql<bigint>`greatest(lease_ms, ${BigInt(leaseMs)}::int8)` })
     .returning('lease_ms')

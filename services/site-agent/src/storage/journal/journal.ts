@@ -21,6 +21,7 @@ import { PlaceRecords } from './places.ts';
 import { SCHEMA, SCHEMA_VERSION, UPGRADES } from './schema.ts';
 import { Statements } from './statements.ts';
 import { TenureRecords } from './tenure.ts';
+import { TermRecords } from './terms.ts';
 
 export class Journal {
   readonly #database: DatabaseSync;
@@ -30,6 +31,7 @@ export class Journal {
   readonly identities: IdentityRecords;
   readonly domainKeys: DomainKeyRecords;
   readonly tenure: TenureRecords;
+  readonly terms: TermRecords;
   readonly heads: HeadRecords;
   readonly intents: IntentRecords;
   readonly findings: FindingRecords;
@@ -49,6 +51,7 @@ export class Journal {
     this.domainKeys = new DomainKeyRecords(statements);
     this.heads = new HeadRecords(statements);
     this.tenure = new TenureRecords({ statements, heads: this.heads });
+    this.terms = new TermRecords(statements);
     this.intents = new IntentRecords({ statements, heads: this.heads });
     this.findings = new FindingRecords(statements);
     this.decisions = new DecisionRecords(statements);

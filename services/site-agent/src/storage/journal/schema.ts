@@ -4,7 +4,7 @@ import { COLLECTION, COLLECTION_UPGRADE } from './collection.ts';
 import { JOURNAL_HISTORY, RUN_PLACE } from './history.ts';
 import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
 
-export const SCHEMA_VERSION = 22;
+export const SCHEMA_VERSION = 23;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -68,6 +68,10 @@ const KNOWN_PLACE = 'CREATE TABLE known_place (grp TEXT PRIMARY KEY, place BLOB 
 /** The rules of each group's filter, as the newest order to capture had them. JSON. */
 const FILTER = 'CREATE TABLE filter (grp TEXT PRIMARY KEY, rules TEXT NOT NULL) STRICT';
 
+/** The highest term of a coordinator that gave an order or answered a heartbeat, and whose it is. */
+const TERM =
+  'CREATE TABLE term (id INTEGER PRIMARY KEY CHECK (id = 1), term INTEGER NOT NULL, coordinator TEXT NOT NULL) STRICT';
+
 export const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -89,6 +93,7 @@ export const SCHEMA = `
   ${FILTER};
   ${ACKNOWLEDGED};
   ${RUN_PLACE};
+  ${TERM};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
@@ -114,4 +119,5 @@ export const UPGRADES = {
   19: LINE_UPGRADE,
   20: ACKNOWLEDGED,
   21: RUN_PLACE,
+  22: TERM,
 };

@@ -2,7 +2,7 @@
 // @generated from file antipode/v1/coordinator.proto (package antipode.v1, syntax proto3)
 /* eslint-disable */
 
-// Reports of agents to the coordinator.
+// Reports of agents to the coordinator, and which coordinator leads.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -18,7 +18,57 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEisQEKEEhlYXJ0YmVhdFJlcXVlc3QSLAoFc3RhdGUYASABKAsyHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEg8KB2FkZHJlc3MYAiABKAkSFQoNbG9vcF9kZWxheV9tcxgDIAEoDRIbChNncm91cHNfd2l0aG91dF9zZWF0GAQgAygJEioKCmNsb2NrX3JhdGUYHiABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1JhdGUiOAoJQ2xvY2tSYXRlEhAKCGNsb2NrX2lkGAEgASgJEgsKA2xvdxgCIAEoARIMCgRoaWdoGAMgASgBIioKDENsb2NrUmVhZGluZxIKCgJpZBgBIAEoCRIOCgZub3dfbXMYAiABKAEi6AMKEUhlYXJ0YmVhdFJlc3BvbnNlEhMKC2ludGVydmFsX21zGAEgASgNEicKBmxlYXNlcxgCIAMoCzIXLmFudGlwb2RlLnYxLkxlYXNlR3JhbnQSIgoGZXBvY2hzGAMgAygLMhIuYW50aXBvZGUudjEuRmVuY2USJgoFcGVlcnMYBCADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFBlZXJzEhkKEXJvdW5kX3RyaXBfbXNfbWF4GAUgASgNEjEKC3F1YXJhbnRpbmVkGAYgAygLMhwuYW50aXBvZGUudjEuUXVhcmFudGluZWRTZWF0Ei4KBm5lZWRlZBgHIAMoCzIeLmFudGlwb2RlLnYxLk5lZWRlZEdlbmVyYXRpb25zEicKBnBsYWNlcxgIIAMoCzIXLmFudGlwb2RlLnYxLktub3duUGxhY2USKwoIcmVsZWFzZWQYCSADKAsyGS5hbnRpcG9kZS52MS5SZWxlYXNlZFNlYXQSOAoMYWNrbm93bGVkZ2VkGAwgAygLMiIuYW50aXBvZGUudjEuR3JvdXBBY2tub3dsZWRnZW1lbnRzEhEKCWZvcmdvdHRlbhgNIAMoCRIoCgVjbG9jaxgeIAEoCzIZLmFudGlwb2RlLnYxLkNsb2NrUmVhZGluZyJbChVHcm91cEFja25vd2xlZGdlbWVudHMSDQoFZ3JvdXAYASABKAkSMwoHbWVtYmVycxgCIAMoCzIiLmFudGlwb2RlLnYxLk1lbWJlckFja25vd2xlZGdlbWVudCKLAQoVTWVtYmVyQWNrbm93bGVkZ2VtZW50EgwKBHNpdGUYASABKAkSEAoIaXNfa25vd24YAiABKAgSDQoFZXBvY2gYAyABKAQSDgoGbnVtYmVyGAQgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoDBIaChJyZWZ1c2VkX29iamVjdF9pZHMYBiADKAkiXAoMUmVsZWFzZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRINCgVlcG9jaBgDIAEoBBINCgVvd25lchgEIAEoCRIPCgdkZWxldGVkGAUgASgIIjwKEU5lZWRlZEdlbmVyYXRpb25zEg0KBWdyb3VwGAEgASgJEhgKEG1hbmlmZXN0X2RpZ2VzdHMYAiADKAwicQoKR3JvdXBQZWVycxINCgVncm91cBgBIAEoCRInCgVzaXRlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEisKCXdpdG5lc3NlcxgeIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIlIKCkxlYXNlR3JhbnQSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSEAoIbGVhc2VfbXMYAyABKAQSFAoMc2VsZl9zdG9wX21zGAQgASgEMmAKEkNvb3JkaW5hdG9yU2VydmljZRJKCglIZWFydGJlYXQSHS5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXF1ZXN0Gh4uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiEgoQR2V0TGVhZGVyUmVxdWVzdCJGChFHZXRMZWFkZXJSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBmxlYWRlchgDIAEoCSLUAQoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNEhsKE2dyb3Vwc193aXRob3V0X3NlYXQYBCADKAkSKgoKY2xvY2tfcmF0ZRgeIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrUmF0ZRIMCgR0ZXJtGAggASgEEhMKC3Rlcm1faG9sZGVyGAkgASgJIjgKCUNsb2NrUmF0ZRIQCghjbG9ja19pZBgBIAEoCRILCgNsb3cYAiABKAESDAoEaGlnaBgDIAEoASIqCgxDbG9ja1JlYWRpbmcSCgoCaWQYASABKAkSDgoGbm93X21zGAIgASgBIosEChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0EjgKDGFja25vd2xlZGdlZBgMIAMoCzIiLmFudGlwb2RlLnYxLkdyb3VwQWNrbm93bGVkZ2VtZW50cxIRCglmb3Jnb3R0ZW4YDSADKAkSDAoEdGVybRgKIAEoBBITCgtjb29yZGluYXRvchgLIAEoCRIoCgVjbG9jaxgeIAEoCzIZLmFudGlwb2RlLnYxLkNsb2NrUmVhZGluZyJbChVHcm91cEFja25vd2xlZGdlbWVudHMSDQoFZ3JvdXAYASABKAkSMwoHbWVtYmVycxgCIAMoCzIiLmFudGlwb2RlLnYxLk1lbWJlckFja25vd2xlZGdlbWVudCKLAQoVTWVtYmVyQWNrbm93bGVkZ2VtZW50EgwKBHNpdGUYASABKAkSEAoIaXNfa25vd24YAiABKAgSDQoFZXBvY2gYAyABKAQSDgoGbnVtYmVyGAQgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoDBIaChJyZWZ1c2VkX29iamVjdF9pZHMYBiADKAkiXAoMUmVsZWFzZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRINCgVlcG9jaBgDIAEoBBINCgVvd25lchgEIAEoCRIPCgdkZWxldGVkGAUgASgIIjwKEU5lZWRlZEdlbmVyYXRpb25zEg0KBWdyb3VwGAEgASgJEhgKEG1hbmlmZXN0X2RpZ2VzdHMYAiADKAwicQoKR3JvdXBQZWVycxINCgVncm91cBgBIAEoCRInCgVzaXRlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEisKCXdpdG5lc3NlcxgeIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIlIKCkxlYXNlR3JhbnQSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSEAoIbGVhc2VfbXMYAyABKAQSFAoMc2VsZl9zdG9wX21zGAQgASgEMqwBChJDb29yZGluYXRvclNlcnZpY2USSgoJSGVhcnRiZWF0Eh0uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVxdWVzdBoeLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlc3BvbnNlEkoKCUdldExlYWRlchIdLmFudGlwb2RlLnYxLkdldExlYWRlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRMZWFkZXJSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+
+/**
+ * Asks whether this coordinator leads.
+ *
+ * @generated from message antipode.v1.GetLeaderRequest
+ */
+export type GetLeaderRequest = Message<"antipode.v1.GetLeaderRequest"> & {
+};
+
+/**
+ * Describes the message antipode.v1.GetLeaderRequest.
+ * Use `create(GetLeaderRequestSchema)` to create a new message.
+ */
+export const GetLeaderRequestSchema: GenMessage<GetLeaderRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 0);
+
+/**
+ * What a coordinator knows of the leadership.
+ *
+ * @generated from message antipode.v1.GetLeaderResponse
+ */
+export type GetLeaderResponse = Message<"antipode.v1.GetLeaderResponse"> & {
+  /**
+   * Name of the coordinator that answers.
+   *
+   * @generated from field: string coordinator = 1;
+   */
+  coordinator: string;
+
+  /**
+   * The term in which it leads; 0 if it does not lead.
+   *
+   * @generated from field: uint64 term = 2;
+   */
+  term: bigint;
+
+  /**
+   * Name of the coordinator that leads, as far as this one knows; empty if it does not know.
+   *
+   * @generated from field: string leader = 3;
+   */
+  leader: string;
+};
+
+/**
+ * Describes the message antipode.v1.GetLeaderResponse.
+ * Use `create(GetLeaderResponseSchema)` to create a new message.
+ */
+export const GetLeaderResponseSchema: GenMessage<GetLeaderResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 1);
 
 /**
  * An agent's sign of life, with what it has.
@@ -60,6 +110,21 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
    * @generated from field: antipode.v1.ClockRate clock_rate = 30;
    */
   clockRate?: ClockRate | undefined;
+
+  /**
+   * The highest term that this site has persisted, and the coordinator that it belongs to. A leader of a lower term
+   * begins a higher one: its database is older than what this site has seen.
+   *
+   * @generated from field: uint64 term = 8;
+   */
+  term: bigint;
+
+  /**
+   * Name of that coordinator; empty if there was none.
+   *
+   * @generated from field: string term_holder = 9;
+   */
+  termHolder: string;
 };
 
 /**
@@ -67,7 +132,7 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
  * Use `create(HeartbeatRequestSchema)` to create a new message.
  */
 export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 0);
+  messageDesc(file_antipode_v1_coordinator, 2);
 
 /**
  * The speed of an agent's clock. The bounds hold however long messages take.
@@ -102,7 +167,7 @@ export type ClockRate = Message<"antipode.v1.ClockRate"> & {
  * Use `create(ClockRateSchema)` to create a new message.
  */
 export const ClockRateSchema: GenMessage<ClockRate> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 1);
+  messageDesc(file_antipode_v1_coordinator, 3);
 
 /**
  * The time of a process, to compare speeds with.
@@ -130,7 +195,7 @@ export type ClockReading = Message<"antipode.v1.ClockReading"> & {
  * Use `create(ClockReadingSchema)` to create a new message.
  */
 export const ClockReadingSchema: GenMessage<ClockReading> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 2);
+  messageDesc(file_antipode_v1_coordinator, 4);
 
 /**
  * The answer of the coordinator.
@@ -221,6 +286,20 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
   forgotten: string[];
 
   /**
+   * The term of the coordinator that answers. An agent that has persisted a higher one takes nothing of the answer.
+   *
+   * @generated from field: uint64 term = 10;
+   */
+  term: bigint;
+
+  /**
+   * Name of that coordinator: a term belongs to one.
+   *
+   * @generated from field: string coordinator = 11;
+   */
+  coordinator: string;
+
+  /**
    * The coordinator's time when it answered.
    *
    * @generated from field: antipode.v1.ClockReading clock = 30;
@@ -233,7 +312,7 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 3);
+  messageDesc(file_antipode_v1_coordinator, 5);
 
 /**
  * What the members of a group have acknowledged. It names objects by their random ids only.
@@ -261,7 +340,7 @@ export type GroupAcknowledgements = Message<"antipode.v1.GroupAcknowledgements">
  * Use `create(GroupAcknowledgementsSchema)` to create a new message.
  */
 export const GroupAcknowledgementsSchema: GenMessage<GroupAcknowledgements> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 4);
+  messageDesc(file_antipode_v1_coordinator, 6);
 
 /**
  * The newest generation that a member has acknowledged and can serve.
@@ -317,7 +396,7 @@ export type MemberAcknowledgement = Message<"antipode.v1.MemberAcknowledgement">
  * Use `create(MemberAcknowledgementSchema)` to create a new message.
  */
 export const MemberAcknowledgementSchema: GenMessage<MemberAcknowledgement> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 5);
+  messageDesc(file_antipode_v1_coordinator, 7);
 
 /**
  * A seat that was removed from its group.
@@ -366,7 +445,7 @@ export type ReleasedSeat = Message<"antipode.v1.ReleasedSeat"> & {
  * Use `create(ReleasedSeatSchema)` to create a new message.
  */
 export const ReleasedSeatSchema: GenMessage<ReleasedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 6);
+  messageDesc(file_antipode_v1_coordinator, 8);
 
 /**
  * Generations of a group that somebody may still ask for.
@@ -394,7 +473,7 @@ export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
  * Use `create(NeededGenerationsSchema)` to create a new message.
  */
 export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 7);
+  messageDesc(file_antipode_v1_coordinator, 9);
 
 /**
  * The other members of a group, all of them.
@@ -429,7 +508,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 8);
+  messageDesc(file_antipode_v1_coordinator, 10);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -471,7 +550,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 9);
+  messageDesc(file_antipode_v1_coordinator, 11);
 
 /**
  * The coordinator, as agents see it.
@@ -480,7 +559,7 @@ export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
  */
 export const CoordinatorService: GenService<{
   /**
-   * Once a heartbeat interval from each agent. Renews the leases of its active members.
+   * Once a heartbeat interval from each agent, to the coordinator that leads. Renews the leases of its active members.
    *
    * @generated from rpc antipode.v1.CoordinatorService.Heartbeat
    */
@@ -488,6 +567,16 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof HeartbeatRequestSchema;
     output: typeof HeartbeatResponseSchema;
+  },
+  /**
+   * Whether this coordinator leads. Every coordinator answers it, also one that does not lead.
+   *
+   * @generated from rpc antipode.v1.CoordinatorService.GetLeader
+   */
+  getLeader: {
+    methodKind: "unary";
+    input: typeof GetLeaderRequestSchema;
+    output: typeof GetLeaderResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_antipode_v1_coordinator, 0);
