@@ -60,7 +60,9 @@ class Bench {
         }),
       ),
     ];
-    this.#leave.set(id, () => leave.forEach((one) => one()));
+    this.#leave.set(id, () => {
+      for (const one of leave) one();
+    });
   }
 
   kill(id: string): void {
