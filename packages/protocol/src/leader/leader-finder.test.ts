@@ -148,7 +148,7 @@ describe('a caller with a list of coordinators', () => {
     expect((await rejection(bench.call())).code).toBe('SITE_UNREACHABLE');
   });
 
-  it('waits for a takeover as long as it is told to', async () => {
+  it('waits for a takeover for its patience, and no longer', async () => {
     const bench = new Bench({ patienceMs: 5_000 });
     bench.kill('south');
     const call = bench.finder.client(OperatorService).getStatus({});
@@ -194,7 +194,7 @@ describe('a caller with one coordinator', () => {
     expect(bench.asked).toEqual([]);
   });
 
-  it('is told where it does not lead', async () => {
+  it('hears from it that it does not lead', async () => {
     const bench = new Bench({ ids: ['main'] });
     expect((await rejection(bench.call())).code).toBe('NOT_LEADER');
     expect(bench.served).toEqual(['main']);

@@ -61,7 +61,7 @@ interface Leader {
   readonly over: AbortController;
 }
 
-/** What one coordinator said last; undefined while it has not answered. */
+/** The last answer of one coordinator; undefined while it has not answered. */
 type Said = { readonly leads: false } | { readonly error: AntipodeError } | undefined;
 
 /** A connection on the longest link takes no longer. */

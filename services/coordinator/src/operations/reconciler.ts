@@ -233,7 +233,7 @@ export class Reconciler implements Closeable {
     if (first !== undefined && failures.length === groups.length) throw first;
   }
 
-  /** What is planned is written in the epoch in which it was read, or not at all. */
+  /** A plan is written in the epoch in which its facts were read, or not at all. */
   async #lookAt(name: string, leaderEpoch: bigint): Promise<void> {
     const { store, clock } = this.#ports;
     const { group, plan: due } = await this.#planFor(name, leaderEpoch);

@@ -5,6 +5,7 @@ import type { IntentKind } from '../model.ts';
 import { type Intent, updateIntent } from '../store/tables/intents.ts';
 import { readLeaderLease, takeLeaderLease } from '../store/tables/leader-lease.ts';
 import { testDatabase } from '../testing/database.ts';
+import { EffectsBench } from '../testing/effects-bench.ts';
 import { FakeLeadership } from '../testing/leader.ts';
 import type { IntentChange } from '../testing/rows.ts';
 import { Changes } from './changes.ts';
@@ -53,7 +54,7 @@ class Bench {
         },
       },
       election: this.leadership,
-      context: { inEpoch: () => ({}) } as unknown as EffectContext,
+      context: new EffectsBench().context,
       kinds: change(kindsDoing(run)),
       changes: this.changes,
       clock: this.clock,

@@ -17,7 +17,7 @@ export interface WakeUps extends Closeable {
   isUp(): boolean;
   /** From now on in queues of this leader, which this coordinator is. Queues of earlier leaders are taken away. */
   lead(epoch: bigint): void;
-  /** This coordinator leads no longer: it takes no wake-up any more. What runs ends by itself. */
+  /** This coordinator leads no longer: it takes no wake-up any more. A run under way ends by itself. */
   standDown(): void;
 }
 
@@ -130,7 +130,7 @@ export class BullWakeUps implements WakeUps {
     if (this.#epoch !== undefined) void this.#sweepBefore(this.#epoch).catch(() => 'the next leader sweeps');
   }
 
-  /** What earlier leaders have left in Redis. Their intents are woken from the database. */
+  /** Removes the queues of earlier leaders. Their intents are woken from the database. */
   async #sweepBefore(epoch: bigint): Promise<void> {
     let cursor = '0';
     do {

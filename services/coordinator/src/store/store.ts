@@ -37,13 +37,19 @@ export interface Store {
 
 /** The tables themselves, which each release has as it needs them. */
 export interface Tables {
-  /** Makes the tables of a new database. @throws CONFIG_INVALID where a later release has changed them, DATABASE_UNAVAILABLE */
+  /**
+   * Makes the tables of a new database.
+   * @throws CONFIG_INVALID where a later release has changed them, DATABASE_UNAVAILABLE
+   */
   found(): Promise<void>;
 
   /** @throws CONFIG_INVALID where a later release has changed the tables, DATABASE_UNAVAILABLE */
   examine(): Promise<void>;
 
-  /** Brings the tables to this release, as the leader of this epoch. @throws LEADERSHIP_LOST, CONFIG_INVALID, DATABASE_UNAVAILABLE */
+  /**
+   * Brings the tables to this release, as the leader of this epoch.
+   * @throws LEADERSHIP_LOST, CONFIG_INVALID, DATABASE_UNAVAILABLE
+   */
   migrate(leaderEpoch: bigint): Promise<void>;
 }
 
