@@ -385,10 +385,13 @@ describe.each(DEVICES)('the holder of the PIN, on $name', (device) => {
       { ...item, blob: ciphertext.subarray(0, -1) },
       ...flipped.map((blob) => ({ ...item, blob })),
     ];
+    const opened = await member.provider.openExactKey(domainKey, keyBlob);
+    if ('failure' in opened) throw new Error(opened.failure.code);
     for (const one of wrong) {
-      const outcome = await member.provider.unwrapSecrets({ domainKey, keyBlob, items: [one] });
+      const outcome = await member.provider.unwrapSecrets({ exactKey: opened.key, items: [one] });
       expect(outcome).toMatchObject({ handles: [], failure: { code: 'BLOB_INVALID' } });
     }
+    await member.provider.forget(Object.values(opened.key));
     expect(await tokenObjects()).toEqual(before);
     return 'refused';
   });

@@ -5,9 +5,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
 import { rehearse, type SealedGeneration, scrub, type Tombstone } from '@antipode/hsm-core';
-import { MemberGroup } from '@antipode/hsm-core/testing';
+import { MemberGroup, SealedGroup } from '@antipode/hsm-core/testing';
 import { hex, systemClock } from '@antipode/runtime';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { flags, id, label } from '../../attacks/support/templates.ts';
 import { type LyingToken, lying, type Order, TRUE } from '../../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../../support/members.ts';
@@ -361,5 +361,134 @@ describe('a token that does not carry secrets as they are', () => {
     const { applied, refused } = await fresh.apply(target, sealed);
     expect([applied.length, refused.map(({ code }) => code)]).toEqual([1, ['SECRET_INEXACT']]);
     target.token.tell();
+  });
+});
+
+describe('a token that fails, and is sound again', () => {
+  const OAEP = CKM.RSA_PKCS_OAEP;
+  const ODDS = ['first', 'second', 'third'];
+  let source: TestMember<LyingToken>;
+  let target: TestMember<LyingToken>;
+  let group: SealedGroup;
+
+  beforeAll(async () => {
+    [source, target] = await Promise.all([
+      TestMember.on(lying(makeToken('failing source'))),
+      TestMember.on(lying(makeToken('failing target'))),
+    ]);
+    await enrolTogether([source, target], { group: new SealedGroup().name, version: 1 });
+  });
+  beforeEach(async () => {
+    for (const { token } of [source, target]) {
+      token.tell();
+      onToken(token.honest, (cryptoki, session) => {
+        for (const secret of cryptoki.find(session, [
+          [CKA.CLASS, CKO.SECRET_KEY],
+          [CKA.TOKEN, true],
+          [CKA.EXTRACTABLE, true],
+        ]))
+          cryptoki.destroy(session, secret);
+      });
+    }
+    plantIn(source, ...ODDS.map((name) => secretNamed(name, secret(20))));
+    await Promise.all([source.reopen(), target.reopen()]);
+    group = new SealedGroup();
+  });
+  afterAll(() => Promise.all([source, target].map((member) => member.close())));
+
+  const plantIn = (member: TestMember<LyingToken>, ...templates: Template[]): void =>
+    onToken(member.token.honest, (cryptoki, session) => {
+      for (const template of templates) cryptoki.create(session, template);
+    });
+  const labelsOf = ({ generation }: SealedGeneration): string[] =>
+    generation.entries.map(({ attributes }) => Buffer.from(attributes.label!).toString()).sort();
+  const reasonsOf = ({ generation }: SealedGeneration): string[] => generation.uncaptured.map(({ reason }) => reason);
+  const once = { code: 'CKR_FUNCTION_FAILED', times: 1 } as const;
+
+  it.each<[string, Order]>([
+    ['makes no RSA key', { lie: 'refuse', function: 'C_GenerateKeyPair', mechanism: 0, ...once }],
+    ['digests no value', { lie: 'refuse', function: 'C_DigestKey', ...once }],
+    ['carries no known value', { lie: 'refuse', function: 'C_WrapKey', mechanism: OAEP, ...once }],
+    ['opens no known value', { lie: 'refuse', function: 'C_UnwrapKey', mechanism: OAEP, ...once }],
+  ])('seals every secret if the source once %s', async (_what, order) => {
+    source.token.tell(order);
+    const sealed = await group.captured(source);
+    expect([labelsOf(sealed), reasonsOf(sealed)]).toEqual([ODDS, []]);
+  });
+
+  it('seals all others if the source refuses one secret, and that one as soon as it can', async () => {
+    const wraps = { lie: 'refuse', function: 'C_WrapKey', mechanism: OAEP, label: 'second' } as const;
+    source.token.tell({ ...wraps, code: 'CKR_FUNCTION_FAILED' });
+    const first = await group.captured(source);
+    expect([labelsOf(first), reasonsOf(first)]).toEqual([['first', 'third'], ['unreadable']]);
+    source.token.tell();
+    // Nothing in the partition has changed.
+    const second = await group.captured(source);
+    expect([labelsOf(second), reasonsOf(second)]).toEqual([ODDS, []]);
+    expect((await group.capture(source)).sealed).toBeUndefined();
+  });
+
+  it('seals secrets once the source offers it again, through the same worker', async () => {
+    source.token.tell({ lie: 'refuse', function: 'C_GenerateKeyPair', mechanism: 0, code: 'CKR_FUNCTION_FAILED' });
+    plantIn(source, secretNamed('even', secret(32)));
+    const first = await group.captured(source);
+    expect([labelsOf(first), new Set(reasonsOf(first))]).toEqual([['even'], new Set(['length-not-multiple-of-8'])]);
+    source.token.tell();
+    const second = await group.captured(source);
+    expect([labelsOf(second), reasonsOf(second)]).toEqual([['even', ...ODDS], []]);
+  });
+
+  it('seals them again under another domain key, though the source fails once', async () => {
+    const before = await group.captured(source);
+    await group.rotate([source, target], 2);
+    source.token.tell({ lie: 'refuse', function: 'C_GenerateKeyPair', mechanism: 0, ...once });
+    const sealed = await group.captured(source);
+    expect(sealedOf(sealed).filter((blob) => sealedOf(before).includes(blob))).toEqual([]);
+    expect(labelsOf(sealed)).toEqual(ODDS);
+  });
+
+  it.each<[string, Order]>([
+    ['opens no known value', { lie: 'refuse', function: 'C_UnwrapKey', mechanism: OAEP, ...once }],
+    ['digests no value', { lie: 'refuse', function: 'C_DigestKey', ...once }],
+    ['does not take the public half', { lie: 'refuse', function: 'C_CreateObject', class: CKO.PUBLIC_KEY, ...once }],
+  ])('restores every secret if the standby once %s', async (_what, order) => {
+    const sealed = await group.captured(source);
+    target.token.tell(order);
+    expect((await group.apply(target, sealed)).refused).toEqual([]);
+    expect([...digestsIn({ token: target.token.honest }).keys()].sort()).toEqual(ODDS);
+  });
+
+  it('restores all others if the standby refuses one secret', async () => {
+    const sealed = await group.captured(source);
+    target.token.tell({ lie: 'refuse', function: 'C_UnwrapKey', label: 'second', code: 'CKR_FUNCTION_FAILED' });
+    const { applied, refused } = await group.apply(target, sealed);
+    expect([applied.length, refused.map(({ code }) => code)]).toEqual([2, ['HSM_REFUSED']]);
+  });
+
+  it('names each secret, and fails no apply, if the standby carries none and there is nothing else', async () => {
+    const sealed = await group.captured(source);
+    target.token.tell({ lie: 'refuse', function: 'C_UnwrapKey', mechanism: OAEP, code: 'CKR_MECHANISM_INVALID' });
+    const { applied, refused } = await group.apply(target, sealed);
+    expect([applied, refused.map(({ code }) => code)]).toEqual([[], ODDS.map(() => 'SECRET_INEXACT')]);
+    expect(refused.map(({ objectId }) => objectId).sort()).toEqual(
+      sealed.generation.entries.map(({ objectId }) => objectId).sort(),
+    );
+    const left = new Set(refused.map(({ objectId }) => objectId));
+    const { contentDigest, proof } = await group.verify(target, sealed, { refused: left });
+    expect([contentDigest, proof]).toMatchObject([sealed.contentDigest, { proved: 0, failed: 0 }]);
+  });
+
+  it('tries the exact way once for each apply, however many secrets there are', async () => {
+    const triesOf = async (): Promise<number> => {
+      const sealed = await group.captured(source);
+      target.token.tell({ lie: 'refuse', function: 'C_UnwrapKey', mechanism: OAEP, code: 'CKR_MECHANISM_INVALID' });
+      await target.reopen();
+      const before = target.token.calls('C_UnwrapKey');
+      await group.apply(target, sealed);
+      return target.token.calls('C_UnwrapKey') - before;
+    };
+    const few = await triesOf();
+    plantIn(source, ...Array.from({ length: 20 }, (_, index) => secretNamed(`more ${index}`, secret(21))));
+    expect(await triesOf()).toBe(few);
   });
 });

@@ -5,7 +5,7 @@
 import type { Clock, Prng } from '@antipode/runtime';
 import type { DomainKey, Keyring } from '../domain-key/keyring.ts';
 import type { Entry, Generation, SealedGeneration, Tombstone } from '../model/generation.ts';
-import type { ObjectId } from '../model/object.ts';
+import type { Handle, ObjectId } from '../model/object.ts';
 import type { HsmProvider, PartitionDescription } from '../provider/provider.ts';
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import type { ObjectFilter } from './filter.ts';
@@ -60,6 +60,8 @@ export interface CaptureContext {
   readonly hasTrusted: boolean;
   readonly previous: Generation | undefined;
   readonly remembered: Remembered | undefined;
+  /** Objects that the token failed to give at former captures, and that this one asks for again. */
+  readonly askedAgain: ReadonlySet<Handle>;
   /** What decides, besides the objects themselves, which of them a capture takes. */
   readonly filterKey: string;
   /** Entries of the previous generation, by id. */
@@ -75,6 +77,7 @@ export interface CaptureContext {
 export function contextOf(options: LookingOptions, description: PartitionDescription): CaptureContext {
   const { keyring, group, domainKeyVersion, memory, filter, epoch } = options;
   const previous = options.previous?.generation;
+  const remembered = memory.of(options.previous?.digest);
   const hasTrusted = keyring
     .domainKeys(group)
     .some(({ version, trusted }) => version === domainKeyVersion && trusted !== undefined);
@@ -84,7 +87,8 @@ export function contextOf(options: LookingOptions, description: PartitionDescrip
     domainKey: () => keyring.domainKey(group, domainKeyVersion),
     hasTrusted,
     previous,
-    remembered: memory.of(options.previous?.digest),
+    remembered,
+    askedAgain: memory.asksAgain() ? (remembered?.mayPass ?? new Set()) : new Set(),
     filterKey: JSON.stringify([filter, hasTrusted]),
     live: new Map(previous?.entries.map((entry) => [entry.objectId, entry])),
     buried: new Map(previous?.tombstones.map((tombstone) => [tombstone.entry, tombstone])),

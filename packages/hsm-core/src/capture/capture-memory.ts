@@ -1,5 +1,6 @@
 /** Keeps what one capture of a partition leaves for the next one, in this process only. */
 import type { Handle, ObjectId } from '../model/object.ts';
+import { Backoff } from '../objects/backoff.ts';
 
 export interface Remembered {
   /** Number of the first look of that capture. An object that did not change since is as that generation has it. */
@@ -7,6 +8,8 @@ export interface Remembered {
   /** What decided, besides the objects themselves, which of them that capture took. */
   readonly filterKey: string;
   readonly objectIds: ReadonlyMap<Handle, ObjectId>;
+  /** Uncaptured objects that the token may give next time, although nothing in the partition changes until then. */
+  readonly mayPass: ReadonlySet<Handle>;
 }
 
 /**
@@ -16,6 +19,8 @@ export interface Remembered {
  * A new provider needs a new memory.
  */
 export class CaptureMemory {
+  readonly #backoff = new Backoff();
+  #asksAgain = true;
   #generation: string | undefined;
   #remembered: Remembered | undefined;
 
@@ -24,7 +29,20 @@ export class CaptureMemory {
     return generation === this.#generation ? this.#remembered : undefined;
   }
 
+  /**
+   * Called once for each capture. Whether it asks the token again for what it failed to give. Each time may cost an RSA
+   * key, so while the token goes on failing, ever fewer captures ask.
+   */
+  asksAgain(): boolean {
+    this.#asksAgain = this.#backoff.isDue();
+    return this.#asksAgain;
+  }
+
   remember(generation: string, remembered: Remembered): void {
+    const known = this.#remembered?.mayPass;
+    const isFresh = [...remembered.mayPass].some((handle) => known?.has(handle) !== true);
+    if (isFresh || remembered.mayPass.size === 0) this.#backoff.reset();
+    if (isFresh || (this.#asksAgain && remembered.mayPass.size > 0)) this.#backoff.failed();
     this.#generation = generation;
     this.#remembered = remembered;
   }

@@ -270,6 +270,21 @@ describe('a secret that wrapping would change', () => {
     const second = await captured();
     expect(entryOf(second, 'odd')).toEqual(entryOf(first, 'odd'));
     expect([reasonsOf(second), second.generation.tombstones]).toEqual([['length-not-multiple-of-8'], []]);
+    a.hsm.offersExact = true;
+    const third = await captured();
+    expect([entryOf(third, 'odd'), reasonsOf(third)]).toEqual([entryOf(first, 'odd'), []]);
+    expect((await capture()).sealed).toBeUndefined();
+  });
+
+  it('is captured as soon as the token carries it, although nothing else changes', async () => {
+    a.hsm.offersExact = false;
+    a.hsm.addSecret('odd', ODD);
+    a.hsm.addSecret('kept');
+    expect(reasonsOf(await captured())).toEqual(['length-not-multiple-of-8']);
+    a.hsm.offersExact = true;
+    const second = await captured();
+    expect([labelOf(entryOf(second, 'odd')), reasonsOf(second)]).toEqual(['odd', []]);
+    expect((await capture()).sealed).toBeUndefined();
   });
 
   it('is sealed again with the domain key, and when its blob or that of its data key is lost', async () => {
@@ -285,6 +300,20 @@ describe('a secret that wrapping would change', () => {
     expect(blobs.has(again.generation.dataKeys[0]!.blobSha256)).toBe(true);
   });
 
+  it('is asked for ever more seldom while the token does not carry it, and at once if another one is new', async () => {
+    a.hsm.addSecret('odd', ODD);
+    const asked: number[] = [];
+    let captures = 0;
+    a.provider.generateExactKey = async () => {
+      asked.push(captures);
+      return undefined;
+    };
+    for (captures = 1; captures <= 20; captures += 1) await capture();
+    a.hsm.addSecret('another', ODD);
+    for (; captures <= 25; captures += 1) await capture();
+    expect(asked).toEqual([1, 2, 4, 8, 16, 21, 22, 24]);
+  });
+
   it('holds a change of the domain key while the token does not carry it', async () => {
     a.hsm.addSecret('odd', ODD);
     const first = await captured();
@@ -295,6 +324,20 @@ describe('a secret that wrapping would change', () => {
     expect([sealed, held?.losses]).toEqual([undefined, [{ objectId, reason: 'length-not-multiple-of-8' }]]);
     const accepted = await captured({ domainKeyVersion: 2, accepted: new Set([objectId]) });
     expect(reasonsOf(accepted)).toEqual(['length-not-multiple-of-8']);
+  });
+
+  it('holds a change of the domain key while the token fails to give it', async () => {
+    a.hsm.addSecret('odd', ODD);
+    const first = await captured();
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const sealSecrets = a.provider.sealSecrets.bind(a.provider);
+    a.provider.sealSecrets = async ({ items }) => items.map(({ handle }) => ({ handle, reason: 'unreadable' }));
+    const { sealed, held } = await capture({ domainKeyVersion: 2 });
+    a.provider.sealSecrets = sealSecrets;
+    const { objectId } = entryOf(first, 'odd');
+    expect([sealed, held?.losses]).toEqual([undefined, [{ objectId, reason: 'unreadable' }]]);
+    const again = await captured({ domainKeyVersion: 2 });
+    expect(entryOf(again, 'odd').objectId).toBe(objectId);
   });
 
   it('leaves the manifest in the older format when it is gone for good', async () => {
@@ -742,6 +785,36 @@ describe('what was captured before', () => {
     expect([sealedObjects, second.objectId]).toEqual([1, first.objectId]);
     expect(second.blobSha256).not.toBe(first.blobSha256);
     expect(second.valueTag).not.toEqual(first.valueTag);
+  });
+
+  it('holds a reseal if the token fails to give it', async () => {
+    a.hsm.addSecret('secret');
+    const { objectId } = entryOf(await captured(), 'secret');
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const answerAgain = refusing('unreadable');
+    const { sealed, held } = await capture({ domainKeyVersion: 2 });
+    expect([sealed, held?.losses]).toEqual([undefined, [{ objectId, reason: 'unreadable' }]]);
+    answerAgain();
+    expect(entryOf(await captured({ domainKeyVersion: 2 }), 'secret').objectId).toBe(objectId);
+  });
+
+  it('keeps its entry if a data object with another value is not given, and the rest goes on', async () => {
+    const data = a.hsm.addData('data', Buffer.from('value'));
+    const first = await captured();
+    data.value = Buffer.from('other');
+    a.hsm.addData('more', Buffer.from('more'));
+    const sealData = a.provider.sealData.bind(a.provider);
+    a.provider.sealData = async (options) =>
+      (await sealData(options)).map((outcome, index) =>
+        index === 0 ? { handle: outcome.handle, reason: 'unreadable' } : outcome,
+      );
+    const { sealed, sealedObjects } = await capture();
+    expect([entryOf(sealed!, 'data'), sealedObjects]).toEqual([entryOf(first, 'data'), 1]);
+    expect([labelOf(entryOf(sealed!, 'more')), reasonsOf(sealed!)]).toEqual(['more', ['unreadable']]);
+    a.provider.sealData = sealData;
+    const next = await captured();
+    expect(entryOf(next, 'data').blobSha256).not.toBe(entryOf(first, 'data').blobSha256);
+    expect(reasonsOf(next)).toEqual([]);
   });
 
   it('keeps its entry if a data object grows too large, and is reported', async () => {

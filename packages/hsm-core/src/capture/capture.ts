@@ -22,7 +22,7 @@ import { type HeldCapture, holdBack } from './losses.ts';
 import { carriedIds, type Scan, scanPartition } from './scan.ts';
 import type { Sealing } from './sealing.ts';
 import { tombstonesOf } from './tombstones.ts';
-import { nameUncaptured, type UncapturedObject } from './uncaptured.ts';
+import { mayPass, nameUncaptured, type UncapturedObject } from './uncaptured.ts';
 
 export interface CaptureResult {
   /** By this site's clock. It moves the recovery point even if nothing changed. */
@@ -123,7 +123,7 @@ function generationOf(
 
 /** Keeps for the next capture which object has which handle, captured or not. */
 function memoryOf(
-  { filterKey }: CaptureContext,
+  { filterKey, remembered, askedAgain }: CaptureContext,
   {
     scan,
     captured,
@@ -140,7 +140,9 @@ function memoryOf(
   for (const { object, entry } of captured) objectIds.set(object.handle, entry.objectId);
   for (const [index, { object }] of uncaptured.entries())
     if (!objectIds.has(object.handle)) objectIds.set(object.handle, named[index]!.objectId);
-  return { look: scan.first.number, filterKey, objectIds };
+  const passing = uncaptured.filter(mayPass).map(({ object }) => object.handle);
+  const unasked = [...(remembered?.mayPass ?? [])].filter((handle) => !askedAgain.has(handle) && objectIds.has(handle));
+  return { look: scan.first.number, filterKey, objectIds, mayPass: new Set([...passing, ...unasked]) };
 }
 
 async function sign(

@@ -155,7 +155,7 @@ function mustSeal(
 }
 
 /** Whether a blob that a restore needs is lost: the object's own, or that of its data key. */
-function isLost({ options: { lost }, previous }: CaptureContext, { blobSha256, dataKeyId }: Entry): boolean {
+export function isLost({ options: { lost }, previous }: CaptureContext, { blobSha256, dataKeyId }: Entry): boolean {
   if (lost === undefined || lost.size === 0) return false;
   const dataKey = previous?.dataKeys.find(({ id }) => id === dataKeyId);
   return [blobSha256, dataKey?.blobSha256].some((blob) => blob !== undefined && lost.has(blob));

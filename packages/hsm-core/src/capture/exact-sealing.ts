@@ -7,11 +7,12 @@ import { exactAadOf } from '../objects/recognise.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import type { Sealed } from './entry.ts';
 
-export interface ExactlySealed {
+/** Values that were sealed under data keys. */
+export interface SealedValues {
   readonly sealed: ReadonlyMap<Handle, Sealed>;
   /** Why the token did not seal the others. */
   readonly refused: ReadonlyMap<Handle, UncapturedReason>;
-  /** One, or none if nothing was sealed. */
+  /** Those that sealed something. */
   readonly dataKeys: readonly DataKey[];
   /** By SHA-256, hexadecimal. */
   readonly blobs: ReadonlyMap<string, Uint8Array>;
@@ -20,7 +21,7 @@ export interface ExactlySealed {
 export async function sealExactly(
   { provider, prng, group, domainKey }: { provider: HsmProvider; prng: Prng; group: string; domainKey: Handle },
   secrets: readonly { readonly handle: Handle; readonly objectId: ObjectId }[],
-): Promise<ExactlySealed> {
+): Promise<SealedValues> {
   const sealed = new Map<Handle, Sealed>();
   const refused = new Map<Handle, UncapturedReason>();
   const blobs = new Map<string, Uint8Array>();

@@ -82,9 +82,9 @@ function refusedLosses({ live, previous }: CaptureContext, { uncaptured }: Outco
 }
 
 /**
- * Objects that a reseal cannot seal under the new domain key: damaged ones, those that need a trusted key, and those
- * that the token may only hide. So are secrets that the token does not carry exactly any more. They and their sound
- * copies would leave the generations.
+ * Objects that a reseal cannot seal under the new domain key: damaged ones, those that need a trusted key, those that the
+ * token fails to give, and those that it may only hide. So are secrets that the token does not carry exactly any more.
+ * They and their sound copies would leave the generations.
  */
 function unsealableLosses(
   { options, live }: CaptureContext,
@@ -97,7 +97,8 @@ function unsealableLosses(
     const isUntrusted = reason === 'wrap-with-trusted' && live.has(objectId);
     const entry = live.get(objectId);
     const isInexact = entry !== undefined && isExact(entry) && reason.startsWith('length-');
-    return isDamaged || isUntrusted || isInexact ? [{ objectId, reason }] : [];
+    const isUnread = entry !== undefined && isSealed(entry) && reason === 'unreadable';
+    return isDamaged || isUntrusted || isInexact || isUnread ? [{ objectId, reason }] : [];
   });
   return [...refused, ...kept.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' }))];
 }

@@ -85,8 +85,12 @@ async function lookFirst(context: CaptureContext): Promise<{ first: View; isRout
   return { first: await look(context, { since: remembered.look }), isRoutine: true };
 }
 
-/** The look reports no object, and the handles are the remembered ones. Another provider's memory has other handles. */
-function isQuiet({ remembered }: CaptureContext, { handles, objects }: View): boolean {
+/**
+ * The look reports no object, and the handles are the remembered ones. Another provider's memory has other handles. A
+ * token that failed is asked again.
+ */
+function isQuiet({ remembered, askedAgain }: CaptureContext, { handles, objects }: View): boolean {
+  if (askedAgain.size > 0) return false;
   const known = remembered?.objectIds;
   return objects.length === 0 && handles.size === known?.size && [...handles].every((handle) => known.has(handle));
 }
@@ -96,15 +100,22 @@ function hasExpired({ options: { isExpired = () => false }, buried }: CaptureCon
   return [...buried.values()].some((tombstone) => isExpired(tombstone));
 }
 
-/** Captured objects that the look sees and does not report: they have not changed. */
-async function carriedIn({ options, remembered, live }: CaptureContext, first: View): Promise<CarriedObject[]> {
+/**
+ * Captured objects that the look sees and does not report: they have not changed. An object that the token failed to give
+ * is none of them, since the capture asks about it again.
+ */
+async function carriedIn(
+  { options, remembered, askedAgain, live }: CaptureContext,
+  first: View,
+): Promise<CarriedObject[]> {
   const reported = new Set(handlesOf(first.objects));
   const carried: CarriedObject[] = [];
   const pace = new Pace(options.clock);
   for (const handle of first.handles) {
     if (pace.isDue()) await pace.makeWay();
     const objectId = remembered?.objectIds.get(handle);
-    const entry = objectId === undefined || reported.has(handle) ? undefined : live.get(objectId);
+    const isAsked = reported.has(handle) || askedAgain.has(handle);
+    const entry = objectId === undefined || isAsked ? undefined : live.get(objectId);
     if (entry !== undefined) carried.push({ handle, entry });
   }
   return carried;
@@ -112,10 +123,11 @@ async function carriedIn({ options, remembered, live }: CaptureContext, first: V
 
 /**
  * Reads the unchanged objects that have no entry. The name of an uncaptured object depends on all objects like it. An
- * object with the name of a deleted one must be recognised by its value again, or it would pass for new.
+ * object with the name of a deleted one must be recognised by its value again, or it would pass for new. An object that
+ * the token failed to give is asked for again.
  */
 async function readUnnamed(
-  { options, remembered, buried }: CaptureContext,
+  { options, remembered, askedAgain, buried }: CaptureContext,
   { first, carried, examiner }: { first: View; carried: readonly CarriedObject[]; examiner: Examiner },
 ): Promise<Examined[]> {
   const named = new Set([...handlesOf(first.objects), ...carried.map(({ handle }) => handle)]);
@@ -123,9 +135,10 @@ async function readUnnamed(
   const objects = (await options.provider.read(unnamed)).filter((object) => object !== undefined);
   const buriedIds = new Set([...buried.keys()].map(({ objectId }) => objectId));
   const isBuried = ({ handle }: ObservedObject): boolean => buriedIds.has(remembered?.objectIds.get(handle) ?? '');
-  const deleted = objects.filter(isBuried);
-  const rest = objects.filter((object) => !isBuried(object)).map((object) => ({ object }));
-  return deleted.length === 0 ? rest : [...(await examiner.examine(deleted)), ...rest];
+  const isExamined = (object: ObservedObject): boolean => isBuried(object) || askedAgain.has(object.handle);
+  const examined = objects.filter(isExamined);
+  const rest = objects.filter((object) => !isExamined(object)).map((object) => ({ object }));
+  return examined.length === 0 ? rest : [...(await examiner.examine(examined)), ...rest];
 }
 
 /**

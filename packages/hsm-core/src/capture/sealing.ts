@@ -1,15 +1,15 @@
 /** The fourth step of a capture: has the token wrap keys and encrypt data objects, and makes their entries. */
-import { hex, Pace, sha256Hex } from '@antipode/runtime';
+import { Pace, sha256Hex } from '@antipode/runtime';
 import type { DataKey, Entry } from '../model/generation.ts';
-import { type Handle, OBJECT_ID_BYTES, type ObservedObject } from '../model/object.ts';
+import type { Handle, ObservedObject } from '../model/object.ts';
 import { inBatches } from '../objects/batches.ts';
-import { aadOf } from '../objects/recognise.ts';
-import type { SealedData, WrapOutcome } from '../provider/provider.ts';
+import type { WrapOutcome } from '../provider/provider.ts';
 import { proofItem } from '../replica/read-back.ts';
-import type { CaptureContext } from './capture-context.ts';
-import { type CapturedObject, type Classification, handleOf } from './classification.ts';
+import { type CaptureContext, isLive } from './capture-context.ts';
+import { type CapturedObject, type Classification, handleOf, isLost } from './classification.ts';
+import { type SealableData, sealData } from './data-sealing.ts';
 import { newEntryOf, newObjectId } from './entry.ts';
-import { sealExactly } from './exact-sealing.ts';
+import { type SealedValues, sealExactly } from './exact-sealing.ts';
 import type { Candidate } from './match.ts';
 import { lengthReasonOf, type UncapturedObject } from './uncaptured.ts';
 
@@ -51,12 +51,12 @@ export async function sealObjects(
   return {
     captured: [
       ...sound.map(({ candidate, entry }) => ({ object: candidate.examined.object, entry })),
-      ...exact.captured,
-      ...encryption.captured,
+      ...[exact, encryption].flatMap(({ captured, kept }) => [...captured, ...kept]),
     ],
     uncaptured: [
       ...refused,
       ...exact.refused,
+      ...encryption.refused,
       ...wrapped.filter(isBroken).map(
         ({ candidate }): UncapturedObject => ({
           object: candidate.examined.object,
@@ -65,7 +65,7 @@ export async function sealObjects(
         }),
       ),
     ],
-    doubtful: [...doubtful, ...exact.doubtful],
+    doubtful: [...doubtful, ...exact.doubtful, ...encryption.doubtful],
     dataKeys: [...exact.dataKeys, ...encryption.dataKeys],
     blobs: new Map([
       ...sound.map(({ entry, blob }) => [entry.blobSha256!, blob] as const),
@@ -123,21 +123,36 @@ async function findBroken(
   return broken;
 }
 
-async function sealSecrets(
+/** Objects sealed under data keys. */
+type UnderDataKeys = Pick<Sealing, 'captured' | 'doubtful' | 'dataKeys' | 'blobs'> & {
+  readonly refused: readonly UncapturedObject[];
+  /** Objects that the token did not give. They keep the entry that they have. */
+  readonly kept: readonly CapturedObject[];
+};
+
+const sealSecrets = (context: CaptureContext, candidates: readonly Candidate[]): Promise<UnderDataKeys> =>
+  sealUnderDataKeys(context, candidates, (ports, named) => sealExactly(ports, named));
+
+const encryptAll = (context: CaptureContext, candidates: readonly Candidate[]): Promise<UnderDataKeys> =>
+  sealUnderDataKeys(context, candidates, sealData);
+
+async function sealUnderDataKeys(
   context: CaptureContext,
   candidates: readonly Candidate[],
-): Promise<
-  Pick<Sealing, 'captured' | 'doubtful' | 'dataKeys' | 'blobs'> & { readonly refused: readonly UncapturedObject[] }
-> {
+  seal: (ports: Parameters<typeof sealData>[0], objects: readonly SealableData[]) => Promise<SealedValues>,
+): Promise<UnderDataKeys> {
   const { options, domainKey, isReseal } = context;
-  if (candidates.length === 0) return { captured: [], refused: [], doubtful: [], dataKeys: [], blobs: new Map() };
+  if (candidates.length === 0)
+    return { captured: [], kept: [], refused: [], doubtful: [], dataKeys: [], blobs: new Map() };
   const named = candidates.map((candidate) => ({
     candidate,
     handle: handleOf(candidate),
     objectId: candidate.before?.objectId ?? newObjectId(context),
+    bytes: candidate.examined.object.valueBytes ?? 0,
   }));
-  const outcome = await sealExactly({ ...options, domainKey: domainKey().handle }, named);
+  const outcome = await seal({ ...options, domainKey: domainKey().handle }, named);
   const captured: CapturedObject[] = [];
+  const kept: CapturedObject[] = [];
   const refused: UncapturedObject[] = [];
   const doubtful: DoubtfulObject[] = [];
   for (const { candidate, handle, objectId } of named) {
@@ -148,55 +163,13 @@ async function sealSecrets(
     if (sealed !== undefined) captured.push({ object, entry: newEntryOf(context, { candidate, sealed, objectId }) });
     else if (isReseal && why === 'unreadable' && before !== undefined) doubtful.push({ object, before });
     else {
+      // A value that is sealed under the domain key of this generation stays in it, even if it has another one by now.
+      if (!isReseal && before !== undefined && isLive(context, before) && !isLost(context, before))
+        kept.push({ object, entry: before });
       // A token that does not carry the secret leaves the reason why wrapping cannot.
       const reason = why === 'not-wrappable' ? (lengthReasonOf(object, { isNew: true }) ?? why) : why;
       refused.push({ object, reason, objectId: before?.objectId });
     }
   }
-  return { captured, refused, doubtful, dataKeys: outcome.dataKeys, blobs: outcome.blobs };
-}
-
-async function encryptAll(
-  context: CaptureContext,
-  candidates: readonly Candidate[],
-): Promise<{ captured: CapturedObject[]; dataKeys: DataKey[]; blobs: Map<string, Uint8Array> }> {
-  const captured: CapturedObject[] = [];
-  const dataKeys: DataKey[] = [];
-  const blobs = new Map<string, Uint8Array>();
-  if (candidates.length === 0) return { captured, dataKeys, blobs };
-  const keepBlob = (blob: Uint8Array): { blobSha256: string; blobSize: number } => {
-    const blobSha256 = sha256Hex(blob);
-    blobs.set(blobSha256, blob);
-    return { blobSha256, blobSize: blob.length };
-  };
-  const { provider, clock, prng, group } = context.options;
-  const domainKey = context.domainKey().handle;
-  const dataKey = await provider.generateDataKey(domainKey);
-  const dataKeyId = hex(prng.bytes(OBJECT_ID_BYTES));
-  const named = candidates.map((candidate) => ({
-    candidate,
-    objectId: candidate.before?.objectId ?? newObjectId(context),
-  }));
-  try {
-    const sealed: SealedData[] = [];
-    for (const batch of inBatches(named, ({ candidate }) => candidate.examined.object.valueBytes ?? 0)) {
-      const items = batch.map(({ candidate, objectId }) => ({
-        handle: handleOf(candidate),
-        aad: aadOf(group, objectId),
-      }));
-      sealed.push(...(await provider.sealData({ domainKey, dataKey: dataKey.handle, items })));
-    }
-    dataKeys.push({ id: dataKeyId, ...keepBlob(dataKey.blob) });
-    const pace = new Pace(clock);
-    for (const [index, { candidate, objectId }] of named.entries()) {
-      if (pace.isDue()) await pace.makeWay();
-      const { ciphertext, valueTag } = sealed[index]!;
-      const form = { ...keepBlob(ciphertext), dataKeyId, valueTag };
-      const entry = newEntryOf(context, { candidate, sealed: form, objectId });
-      captured.push({ object: candidate.examined.object, entry });
-    }
-  } finally {
-    await provider.forget([dataKey.handle]);
-  }
-  return { captured, dataKeys, blobs };
+  return { captured, kept, refused, doubtful, dataKeys: outcome.dataKeys, blobs: outcome.blobs };
 }

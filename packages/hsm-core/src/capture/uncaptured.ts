@@ -9,7 +9,7 @@ import {
   type ObservedObject,
   type UncapturedReason,
 } from '../model/object.ts';
-import { isOfUnknownLength, isPadded } from '../objects/recognise.ts';
+import { isOfUnknownLength, isPadded, mayBeExact } from '../objects/recognise.ts';
 
 /** The largest data object. A larger one does not fit the messages between agents, nor does a generation with it. */
 export const DATA_BYTES_MAX = 4 * 1024 * 1024;
@@ -68,6 +68,13 @@ export function lengthReasonOf(object: ObservedObject, { isNew }: { isNew: boole
   if (isPadded(object)) return 'length-not-multiple-of-8';
   return isOfUnknownLength(object) && isNew ? 'length-unknown' : undefined;
 }
+
+/**
+ * Whether the token may give the object to the next capture although nothing in the partition changes until then: it
+ * failed, or it did not carry secrets exactly just now.
+ */
+export const mayPass = ({ object, reason }: Pick<UncapturedObject, 'object' | 'reason'>): boolean =>
+  reason === 'unreadable' || reason === 'does-not-work' || (reason.startsWith('length-') && mayBeExact(object));
 
 /**
  * Names an object that was never captured by a keyed tag of what can be read of it. The name is stable and tells

@@ -20,7 +20,7 @@ import { kindOfType } from '../key-kinds/kinds.ts';
 import { ASSUMED, ATTRIBUTES, type Attributes, decides, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
-import type { BatchOutcome, CreateItem, Protection, UnwrapItem } from '../provider/provider.ts';
+import type { BatchOutcome, CreateItem, Protection, Refusal, UnwrapItem } from '../provider/provider.ts';
 import { KeyTypeNumbers } from './key-type-numbers.ts';
 import { widerThan } from './own-keys/narrowing.ts';
 import { type RestoringQuirks, wantedAfter } from './quirks.ts';
@@ -30,9 +30,9 @@ import type { WrappingSession } from './token-session.ts';
 
 /** An object that is not made, by what the token says of its blob or by a rule of ours. */
 export class ObjectRefused extends Error {
-  readonly why: Omit<NonNullable<BatchOutcome['failure']>, 'index'>;
+  readonly why: Refusal;
 
-  constructor(why: ObjectRefused['why']) {
+  constructor(why: Refusal) {
     super(why.code);
     this.why = why;
   }

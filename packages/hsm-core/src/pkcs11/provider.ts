@@ -167,6 +167,7 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
     tagSecrets: (domainKey, handles) => exactSealer.tagSecrets(domainKey, handles),
     generateExactKey: (domainKey) => exactSealer.generateExactKey(domainKey),
     sealSecrets: (options) => exactSealer.sealSecrets(options),
+    openExactKey: (domainKey, blob) => exactSealer.openExactKey(domainKey, blob),
     unwrapSecrets: (options) => exactSealer.unwrapSecrets(options),
     unwrap: (domainKey, items) => restorer.unwrap(domainKey, items),
     create: (items) => restorer.create(items),

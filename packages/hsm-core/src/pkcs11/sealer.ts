@@ -5,8 +5,9 @@
 import { CKA, NOT_WRAPPED, returnValueOf } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
-import type { SealedData, Sealer, WrapOutcome } from '../provider/sealer.ts';
+import type { DataOutcome, Sealer, WrapOutcome } from '../provider/sealer.ts';
 import { encryptUnder, makeDataKey } from './data-key.ts';
+import { unlessRefused } from './exact/value-digests.ts';
 import { checkTagOf, tagOf } from './own-keys/tags.ts';
 import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import type { KeyQuirks } from './quirks.ts';
@@ -26,28 +27,34 @@ export class Pkcs11Sealer implements Sealer {
   }
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
-    const wrapUnder = (key: Handle, handle: Handle): WrapOutcome => {
-      try {
-        return {
-          handle,
-          blob: new Uint8Array(
-            this.#context.cryptoki.wrapKey(this.#context.session, this.#context.keyWrap, key, handle),
-          ),
-        };
-      } catch (thrown) {
-        const returnValue = returnValueOf(thrown);
-        return { handle, reason: NOT_WRAPPED[returnValue] ?? 'unreadable', returnValue };
-      }
-    };
     const outcomes = handles.map((handle): WrapOutcome => {
-      if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
-      const outcome = wrapUnder(domainKey, handle);
-      if ('blob' in outcome || !this.#wantsTrusted(handle)) return outcome;
-      const trusted = this.#wrappingKeys.trustedOf(domainKey);
-      return trusted === undefined ? { ...outcome, reason: 'wrap-with-trusted' } : wrapUnder(trusted, handle);
+      try {
+        return this.#wrapOne(domainKey, handle);
+      } catch (thrown) {
+        return { handle, reason: 'unreadable', returnValue: returnValueOf(thrown) };
+      }
     });
     if (outcomes.some((outcome) => 'reason' in outcome && outcome.reason === 'unreadable')) this.#checkWraps(domainKey);
     return outcomes;
+  }
+
+  /** @throws CryptokiFailure if the token does not show the attributes that decide */
+  #wrapOne(domainKey: Handle, handle: Handle): WrapOutcome {
+    if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
+    const outcome = this.#wrapUnder(domainKey, handle);
+    if ('blob' in outcome || !this.#wantsTrusted(handle)) return outcome;
+    const trusted = this.#wrappingKeys.trustedOf(domainKey);
+    return trusted === undefined ? { ...outcome, reason: 'wrap-with-trusted' } : this.#wrapUnder(trusted, handle);
+  }
+
+  #wrapUnder(key: Handle, handle: Handle): WrapOutcome {
+    const { cryptoki, session, keyWrap } = this.#context;
+    try {
+      return { handle, blob: new Uint8Array(cryptoki.wrapKey(session, keyWrap, key, handle)) };
+    } catch (thrown) {
+      const returnValue = returnValueOf(thrown);
+      return { handle, reason: NOT_WRAPPED[returnValue] ?? 'unreadable', returnValue };
+    }
   }
 
   #wantsTrusted(handle: Handle): boolean {
@@ -88,24 +95,25 @@ export class Pkcs11Sealer implements Sealer {
     domainKey: Handle;
     dataKey: Handle;
     items: readonly { handle: Handle; aad: Uint8Array }[];
-  }): Promise<SealedData[]> {
-    return options.items.map(({ handle, aad }) => {
-      const value = readValue(this.#context, handle);
-      if (value === undefined)
-        throw new AntipodeError('HSM_REFUSED', 'the value of a data object cannot be read', {
-          details: { call: 'C_GetAttributeValue' },
-        });
-      return {
-        ciphertext: encryptUnder(this.#context, { dataKey: options.dataKey, value, aad }),
-        valueTag: tagOf(this.#context, options.domainKey, value),
-      };
+  }): Promise<DataOutcome[]> {
+    const { domainKey, dataKey, items } = options;
+    return items.map(({ handle, aad }): DataOutcome => {
+      try {
+        const value = readValue(this.#context, handle);
+        if (value === undefined) return { handle, reason: 'unreadable' };
+        const ciphertext = encryptUnder(this.#context, { dataKey, value, aad });
+        return { handle, ciphertext, valueTag: tagOf(this.#context, domainKey, value) };
+      } catch (thrown) {
+        return { handle, reason: 'unreadable', returnValue: returnValueOf(thrown) };
+      }
     });
   }
 
   async tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]> {
-    return handles.map((handle) =>
-      tagOf(this.#context, domainKey, readValue(this.#context, handle) ?? new Uint8Array()),
-    );
+    return handles.map((handle) => {
+      const value = unlessRefused(() => readValue(this.#context, handle));
+      return tagOf(this.#context, domainKey, value ?? new Uint8Array());
+    });
   }
 
   async tagBytes(domainKey: Handle, values: readonly Uint8Array[]): Promise<Uint8Array[]> {

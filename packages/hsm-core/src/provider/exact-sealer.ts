@@ -3,22 +3,29 @@
  * and the result encrypted under an AES key. Not every token offers it.
  */
 import type { Handle, UncapturedReason } from '../model/object.ts';
-import type { BatchOutcome, UnwrapItem } from './restorer.ts';
+import type { BatchOutcome, Refusal, UnwrapItem } from './restorer.ts';
 
 /** The longest secret that the exact way carries: RSA-3072 takes that many bytes by OAEP with SHA-1. */
 export const EXACT_BYTES_MAX = 342;
 
-/** The keys that seal some secrets: session objects at the source, for one capture. */
-export interface ExactKey {
+/** The keys that seal some secrets: session objects. The caller forgets them. */
+export interface OpenedKey {
   /** AES-256, encrypts. */
   readonly dataKey: Handle;
   /** Public half of the RSA pair, wraps. */
   readonly wrapping: Handle;
   /** Private half as a member opens it, unwraps. */
   readonly opening: Handle;
+}
+
+/** The keys at the source, for one capture. */
+export interface ExactKey extends OpenedKey {
   /** The AES key and the private half, both wrapped under the domain key. */
   readonly blob: Uint8Array;
 }
+
+/** The keys at a member, for one apply, or why it cannot open any secret with them. */
+export type ExactOpening = { readonly key: OpenedKey } | { readonly failure: Refusal };
 
 /** A secret that was sealed, as `iv || ciphertext || tag` (AES-GCM), or why it was not. */
 export type ExactOutcome =
@@ -38,22 +45,20 @@ export interface ExactSealer {
   tagSecrets(domainKey: Handle, handles: readonly Handle[]): Promise<(Uint8Array | undefined)[]>;
   /**
    * Makes the keys for one capture, and tries them with known values. Undefined where the token does not offer the
-   * exact way, or does not carry every value unchanged.
+   * exact way now, or does not carry every value unchanged. Each call tries the token again.
    */
   generateExactKey(domainKey: Handle): Promise<ExactKey | undefined>;
   /** Seals secrets. Each is opened again in the token, and counts as sealed only if its value is the same. */
   sealSecrets(options: {
     domainKey: Handle;
-    exactKey: Pick<ExactKey, 'dataKey' | 'wrapping' | 'opening'>;
+    exactKey: OpenedKey;
     items: readonly { handle: Handle; aad: Uint8Array }[];
   }): Promise<ExactOutcome[]>;
   /**
-   * Rebuilds secrets in the token, by the rules of {@link Restorer.unwrap}. On a token that does not offer the exact way
-   * the first item fails (SECRET_INEXACT).
+   * Opens the keys of {@link generateExactKey}, and tries them with a known value. The failure is SECRET_INEXACT on a token
+   * that does not offer the exact way, and BLOB_INVALID if it is the blob that does not open.
    */
-  unwrapSecrets(options: {
-    domainKey: Handle;
-    keyBlob: Uint8Array;
-    items: readonly ExactItem[];
-  }): Promise<BatchOutcome>;
+  openExactKey(domainKey: Handle, blob: Uint8Array): Promise<ExactOpening>;
+  /** Rebuilds secrets in the token, by the rules of {@link Restorer.unwrap}. */
+  unwrapSecrets(options: { exactKey: OpenedKey; items: readonly ExactItem[] }): Promise<BatchOutcome>;
 }

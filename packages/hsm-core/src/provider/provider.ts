@@ -21,13 +21,13 @@ import type { PartitionReader } from './reader.ts';
 import type { Restorer } from './restorer.ts';
 import type { Sealer } from './sealer.ts';
 
-export type { ExactItem, ExactKey, ExactOutcome, ExactSealer } from './exact-sealer.ts';
+export type { ExactItem, ExactKey, ExactOpening, ExactOutcome, ExactSealer, OpenedKey } from './exact-sealer.ts';
 export type { KeyExchange } from './key-exchange.ts';
 export type { DomainKeyEnd, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';
 export type { Challenge, ProofCheck, ProofItem, ProofOutcome, Prover } from './prover.ts';
 export type { Look, PartitionReader } from './reader.ts';
-export type { BatchOutcome, CreateItem, Restorer, UnwrapItem } from './restorer.ts';
-export type { SealedData, Sealer, WrapOutcome } from './sealer.ts';
+export type { BatchOutcome, CreateItem, Refusal, Restorer, UnwrapItem } from './restorer.ts';
+export type { DataOutcome, Sealer, WrapOutcome } from './sealer.ts';
 
 /**
  * Promises of a token about a key, which it keeps or not. A sensitive key cannot be read, and an unextractable key

@@ -21,23 +21,25 @@ export interface CreateItem {
   readonly replaces?: Handle;
 }
 
+/** Why an object is not made. */
+export interface Refusal {
+  readonly code:
+    | 'BLOB_INVALID'
+    | 'ID_TAKEN'
+    | 'HSM_REFUSED'
+    | 'HSM_FULL'
+    | 'HSM_UNAVAILABLE'
+    | 'HSM_SESSION_VOID'
+    | 'DOMAIN_KEY_UNTRUSTED'
+    | 'SECRET_INEXACT';
+  /** Absent where it was not the token that refused. */
+  readonly returnValue?: string;
+}
+
 /** Handles in the order of the items, and the error that ended the batch early, if any. */
 export interface BatchOutcome {
   readonly handles: readonly Handle[];
-  readonly failure?: {
-    readonly index: number;
-    readonly code:
-      | 'BLOB_INVALID'
-      | 'ID_TAKEN'
-      | 'HSM_REFUSED'
-      | 'HSM_FULL'
-      | 'HSM_UNAVAILABLE'
-      | 'HSM_SESSION_VOID'
-      | 'DOMAIN_KEY_UNTRUSTED'
-      | 'SECRET_INEXACT';
-    /** Absent where it was not the token that refused. */
-    readonly returnValue?: string;
-  };
+  readonly failure?: Refusal & { readonly index: number };
 }
 
 export interface Restorer {

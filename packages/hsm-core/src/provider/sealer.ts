@@ -8,11 +8,10 @@ export type WrapOutcome =
   | { readonly handle: Handle; readonly blob: Uint8Array }
   | { readonly handle: Handle; readonly reason: UncapturedReason; readonly returnValue?: string };
 
-/** A data object, encrypted in the token: `iv || ciphertext || tag` (AES-GCM). */
-export interface SealedData {
-  readonly ciphertext: Uint8Array;
-  readonly valueTag: Uint8Array;
-}
+/** A data object, encrypted in the token as `iv || ciphertext || tag` (AES-GCM), or why it was not. */
+export type DataOutcome =
+  | { readonly handle: Handle; readonly ciphertext: Uint8Array; readonly valueTag: Uint8Array }
+  | { readonly handle: Handle; readonly reason: UncapturedReason; readonly returnValue?: string };
 
 export interface Sealer {
   /**
@@ -22,12 +21,15 @@ export interface Sealer {
   wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]>;
   /** A fresh AES-256 data key (session) and its blob under the domain key. */
   generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }>;
-  /** Encrypts the values of data objects in the token, each bound to its `aad`. */
+  /**
+   * Encrypts the values of data objects in the token, each bound to its `aad`. One that the token does not give or does
+   * not encrypt is an outcome, not an error.
+   */
   sealData(options: {
     domainKey: Handle;
     dataKey: Handle;
     items: readonly { handle: Handle; aad: Uint8Array }[];
-  }): Promise<SealedData[]>;
+  }): Promise<DataOutcome[]>;
   /** Keyed tags of data objects' values under the domain key, by which they are recognised. */
   tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]>;
   /** Keyed tags of any bytes under the domain key: names that do not tell what they name. */

@@ -66,6 +66,34 @@ describe('an apply', () => {
     expect(b.provider.sessionObjectCount).toBe(0);
   });
 
+  it('names what a standby lacks the means for, and fails for no want of other objects', async () => {
+    const odd = (label: string) => a.hsm.addSecret(label, { keyType: 'generic-secret', bytes: 13 });
+    for (const label of ['first', 'second']) odd(label);
+    const target = await group.captured(a);
+    b.hsm.offersExact = false;
+    const { applied, refused } = await group.apply(b, target);
+    expect([applied, refused.map(({ code }) => code)]).toEqual([[], ['SECRET_INEXACT', 'SECRET_INEXACT']]);
+    const left = new Set(refused.map(({ objectId }) => objectId));
+    const { contentDigest, proof } = await group.verify(b, target, { refused: left });
+    expect([contentDigest, proof.failed]).toEqual([target.contentDigest, 0]);
+    b.hsm.offersExact = true;
+    expect((await group.apply(b, target)).applied).toHaveLength(2);
+  });
+
+  it('opens the keys of exact secrets once, and forgets them', async () => {
+    for (let index = 0; index < 300; index += 1)
+      a.hsm.addSecret(`odd ${index}`, { keyType: 'generic-secret', bytes: 13 });
+    const target = await group.captured(a);
+    const openExactKey = b.provider.openExactKey.bind(b.provider);
+    let opened = 0;
+    b.provider.openExactKey = (...args) => {
+      opened += 1;
+      return openExactKey(...args);
+    };
+    expect((await group.apply(b, target)).applied).toHaveLength(300);
+    expect([opened, b.provider.sessionObjectCount]).toEqual([1, 0]);
+  });
+
   it('changes nothing when it is repeated, in any process', async () => {
     fill();
     const target = await group.captured(a);

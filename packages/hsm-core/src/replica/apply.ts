@@ -197,12 +197,17 @@ async function destroyReplaced(
 }
 
 /**
- * If the token takes no key of the generation at all, the fault is the token's. The apply then fails as a whole. Secrets
- * that a token cannot carry exactly tell nothing of it while it takes something else.
+ * Refusals that tell what a member lacks for objects of one kind. They tell nothing of what else its token takes, even if
+ * the generation has no other object.
  */
+const LACKS: ReadonlySet<ErrorCode> = new Set(['SECRET_INEXACT', 'DOMAIN_KEY_UNTRUSTED']);
+
+/** If the token takes no key of the generation at all, the fault is the token's. The apply then fails as a whole. */
 function checkAnyKey(entries: readonly Entry[], refused: ReadonlyMap<ObjectId, AntipodeError>): void {
-  const carried = entries.filter(({ objectId }) => refused.get(objectId)?.code !== 'SECRET_INEXACT');
-  const judged = carried.length > 0 ? carried : entries;
+  const judged = entries.filter(({ objectId }) => {
+    const code = refused.get(objectId)?.code;
+    return code === undefined || !LACKS.has(code);
+  });
   const keys = judged.filter(({ objectClass }) => isWrapped(objectClass));
   const counted = keys.length > 0 ? keys : judged;
   const errors = counted.flatMap(({ objectId }) => refused.get(objectId) ?? []);

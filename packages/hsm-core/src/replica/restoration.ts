@@ -7,8 +7,9 @@ import { type Entry, entryDigest, isExact } from '../model/generation.ts';
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
 import { destroyAll, inBatches } from '../objects/batches.ts';
 import { aadOf, exactAadOf } from '../objects/recognise.ts';
-import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
+import type { BatchOutcome, CreateItem, OpenedKey, Refusal, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
+import { ExactKeys } from './exact-keys.ts';
 import { proofItem } from './read-back.ts';
 import { intentOf, type Proof } from './replica.ts';
 
@@ -33,12 +34,13 @@ type Unproven = Map<ObjectId, Handle>;
 export async function restoreAll(restoration: Restoration, entries: readonly Entry[]): Promise<void> {
   const { options } = restoration;
   const unproven: Unproven = new Map();
+  const exactKeys = new ExactKeys(restoration);
   let proving = Promise.resolve();
   try {
     for (const batch of inBatches(entries, ({ blobSize }) => blobSize)) {
       options.checkFence();
       options.journal.begin(batch.map(intentOf));
-      await makeBatch(restoration, { batch, unproven });
+      await makeBatch(restoration, { batch, unproven, exactKeys });
       await proving;
       proving = proveBatch(restoration, { batch, unproven });
       proving.catch(() => undefined);
@@ -52,14 +54,17 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
     const futile = [...unproven.values()].filter((handle) => !former.has(handle));
     await destroyAll(options.provider, futile, options).catch(() => undefined);
     throw thrown;
+  } finally {
+    await exactKeys.forget();
   }
 }
 
 async function makeBatch(
   restoration: Restoration,
-  { batch, unproven }: { batch: readonly Entry[]; unproven: Unproven },
+  { batch, unproven, exactKeys }: { batch: readonly Entry[]; unproven: Unproven; exactKeys: ExactKeys },
 ): Promise<void> {
-  const { provider, target, blobOf } = restoration.options;
+  const { refused, options } = restoration;
+  const { provider, target, blobOf } = options;
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
   const inManifest = batch.filter(({ objectClass }) => isInManifest(objectClass));
   // All made objects must be recorded before anything is thrown.
@@ -72,12 +77,17 @@ async function makeBatch(
     makeEach(restoration, { entries: inManifest, unproven, make: (entries) => create(restoration, entries) }),
   ]);
   for (const outcome of settled) if (outcome.status === 'rejected') throw outcome.reason;
-  for (const { id, blobSha256 } of target.generation.dataKeys) {
+  for (const sealing of target.generation.dataKeys) {
+    const { id, blobSha256 } = sealing;
     const secrets = wrapped.filter((entry) => isExact(entry) && entry.dataKeyId === id);
     if (secrets.length > 0) {
-      const keyBlob = blobOf(blobSha256);
-      const make = (entries: readonly Entry[]) => unwrapSecrets(restoration, { keyBlob, entries });
-      await makeEach(restoration, { entries: secrets, unproven, make });
+      const opened = await exactKeys.of(sealing);
+      if ('failure' in opened) {
+        for (const { objectId } of secrets) refused.set(objectId, refusalOf(objectId, opened.failure));
+      } else {
+        const make = (entries: readonly Entry[]) => unwrapSecrets(restoration, { exactKey: opened.key, entries });
+        await makeEach(restoration, { entries: secrets, unproven, make });
+      }
     }
     const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
     if (data.length === 0) continue;
@@ -126,12 +136,11 @@ const unwrap = ({ options, domainKey }: Restoration, entries: readonly Entry[]):
   );
 
 const unwrapSecrets = (
-  { options, domainKey }: Restoration,
-  { keyBlob, entries }: { keyBlob: Uint8Array; entries: readonly Entry[] },
+  { options }: Restoration,
+  { exactKey, entries }: { exactKey: OpenedKey; entries: readonly Entry[] },
 ): Promise<BatchOutcome> =>
   options.provider.unwrapSecrets({
-    domainKey,
-    keyBlob,
+    exactKey,
     items: entries.map((entry) => ({
       ...unwrapItem(options, entry),
       aad: exactAadOf(options.target.generation.group, entry.objectId),
@@ -198,7 +207,7 @@ const WHY: Partial<Record<ErrorCode, string>> = {
   DOMAIN_KEY_UNTRUSTED: 'the security officer of this partition has not trusted the domain key',
 };
 
-function refusalOf(objectId: ObjectId, { code, returnValue }: NonNullable<BatchOutcome['failure']>): AntipodeError {
+function refusalOf(objectId: ObjectId, { code, returnValue }: Refusal): AntipodeError {
   const answer =
     returnValue === undefined ? 'the token grants more than the manifest allows' : `the HSM answered ${returnValue}`;
   const why = WHY[code] ?? answer;

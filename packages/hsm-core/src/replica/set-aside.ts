@@ -9,7 +9,9 @@
  * At a member that was never active, only damaged copies of our own objects are taken out (apply.ts). All other objects
  * there are somebody's. A damaged copy that cannot be sealed is destroyed if it refuses every use in two looks.
  */
-import { type Clock, hex, invariant, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
+import { type Clock, hex, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
+import { isSealed } from '../capture/classification.ts';
+import { sealData } from '../capture/data-sealing.ts';
 import { entryOf, type Sealed } from '../capture/entry.ts';
 import { sealExactly } from '../capture/exact-sealing.ts';
 import { lengthReasonOf, reasonOf } from '../capture/uncaptured.ts';
@@ -19,7 +21,7 @@ import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.t
 import { type Handle, isWrapped, OBJECT_ID_BYTES, type ObjectId, type ObservedObject } from '../model/object.ts';
 import { inBatches } from '../objects/batches.ts';
 import { asSeen, destroyDoomed, seenAs } from '../objects/doomed.ts';
-import { aadOf, type Examined, examine } from '../objects/recognise.ts';
+import { type Examined, examine } from '../objects/recognise.ts';
 import { recogniseReplica } from './recognition.ts';
 import type { Replica } from './replica.ts';
 
@@ -151,61 +153,50 @@ const isExactly = ({ object, valueTag }: Examined): boolean =>
   valueTag !== undefined &&
   lengthReasonOf(object, { isNew: true }) !== undefined;
 
-/** Secrets that the token does not seal exactly after all are left out, and stay. */
+/** Objects that the token does not give after all are left out, and stay. */
 async function sealAll(
-  { provider, prng, target }: SetAsideOptions,
+  { provider, clock, prng, target }: SetAsideOptions,
   { domainKey, examined, blobs }: { domainKey: Handle; examined: readonly Examined[]; blobs: Map<string, Uint8Array> },
 ): Promise<{ sealed: { one: Examined; entry: Entry }[]; dataKeys: DataKey[] }> {
-  const keep = (blob: Uint8Array): { blobSha256: string; blobSize: number } => {
-    const blobSha256 = sha256Hex(blob);
-    blobs.set(blobSha256, blob);
-    return { blobSha256, blobSize: blob.length };
-  };
-  const named = examined.map((one) => ({ one, object: one.object, objectId: hex(prng.bytes(OBJECT_ID_BYTES)) }));
-  const sealed = new Map<Handle, Sealed>();
-  const wrapped = named
-    .filter(({ one, object }) => isWrapped(object.objectClass) && !isExactly(one))
-    .map(({ object }) => object.handle);
+  const named = examined.map((one) => ({
+    one,
+    object: one.object,
+    handle: one.object.handle,
+    objectId: hex(prng.bytes(OBJECT_ID_BYTES)),
+    bytes: one.object.valueBytes ?? 0,
+  }));
+  const forms = new Map<Handle, Sealed>();
+  const wrapped = named.filter(({ one, object }) => isWrapped(object.objectClass) && !isExactly(one));
   for (const batch of inBatches(wrapped)) {
-    for (const outcome of await provider.wrap(domainKey, batch)) {
-      invariant('blob' in outcome, 'the token refuses to wrap a key that it wrapped before', {});
-      sealed.set(outcome.handle, keep(outcome.blob));
+    const handles = batch.map(({ handle }) => handle);
+    for (const outcome of await provider.wrap(domainKey, handles)) {
+      if (!('blob' in outcome)) continue;
+      const blobSha256 = sha256Hex(outcome.blob);
+      blobs.set(blobSha256, outcome.blob);
+      forms.set(outcome.handle, { blobSha256, blobSize: outcome.blob.length });
     }
   }
-  const data = named.filter(({ object }) => object.objectClass === 'data');
-  const dataKeys: DataKey[] = [];
-  if (data.length > 0) {
-    const dataKey = await provider.generateDataKey(domainKey);
-    try {
-      const id = hex(prng.bytes(OBJECT_ID_BYTES));
-      dataKeys.push({ id, ...keep(dataKey.blob) });
-      const items = data.map(({ object, objectId }) => ({
-        handle: object.handle,
-        aad: aadOf(target.generation.group, objectId),
-      }));
-      const outcomes = await provider.sealData({ domainKey, dataKey: dataKey.handle, items });
-      for (const [index, { ciphertext, valueTag }] of outcomes.entries())
-        sealed.set(items[index]!.handle, { ...keep(ciphertext), dataKeyId: id, valueTag });
-    } finally {
-      await provider.forget([dataKey.handle]);
-    }
-  }
-  const exactly = named.filter(({ one }) => isExactly(one));
-  const exact = await sealExactly(
-    { provider, prng, group: target.generation.group, domainKey },
-    exactly.map(({ object, objectId }) => ({ handle: object.handle, objectId })),
+  const ports = { provider, clock, prng, group: target.generation.group, domainKey };
+  const data = await sealData(
+    ports,
+    named.filter(({ object }) => object.objectClass === 'data'),
   );
-  dataKeys.push(...exact.dataKeys);
-  for (const [sha256, blob] of exact.blobs) blobs.set(sha256, blob);
-  for (const [handle, form] of exact.sealed) sealed.set(handle, form);
+  const exact = await sealExactly(
+    ports,
+    named.filter(({ one }) => isExactly(one)),
+  );
+  for (const values of [data, exact]) {
+    for (const [sha256, blob] of values.blobs) blobs.set(sha256, blob);
+    for (const [handle, form] of values.sealed) forms.set(handle, form);
+  }
   return {
     sealed: named
-      .filter(({ one, object }) => !isExactly(one) || sealed.has(object.handle))
-      .map(({ one, object, objectId }) => ({
+      .filter(({ object, handle }) => !isSealed(object) || forms.has(handle))
+      .map(({ one, object, handle, objectId }) => ({
         one,
-        entry: entryOf({ object, objectId, before: undefined, sealed: sealed.get(object.handle) ?? {} }),
+        entry: entryOf({ object, objectId, before: undefined, sealed: forms.get(handle) ?? {} }),
       })),
-    dataKeys,
+    dataKeys: [...data.dataKeys, ...exact.dataKeys],
   };
 }
 

@@ -11,8 +11,10 @@ import type {
   BatchOutcome,
   Challenge,
   CreateItem,
+  DataOutcome,
   DomainKeyEnd,
   ExactKey,
+  ExactOpening,
   ExactOutcome,
   HsmProvider,
   Look,
@@ -21,7 +23,7 @@ import type {
   PartitionDescription,
   ProofItem,
   ProofOutcome,
-  SealedData,
+  Refusal,
   UnwrapItem,
   WrapOutcome,
 } from '../provider/provider.ts';
@@ -326,12 +328,13 @@ export class SimulatedSession implements HsmProvider {
     domainKey: Handle;
     dataKey: Handle;
     items: readonly { handle: Handle; aad: Uint8Array }[];
-  }): Promise<SealedData[]> {
+  }): Promise<DataOutcome[]> {
     this.#alive();
-    return options.items.map(({ handle, aad }) => {
+    return options.items.map(({ handle, aad }): DataOutcome => {
       const value = this.#find(handle)?.value;
-      if (value === undefined) throw refused('C_GetAttributeValue', 'CKR_OBJECT_HANDLE_INVALID');
+      if (value === undefined) return { handle, reason: 'unreadable' };
       return {
+        handle,
         ciphertext: this.#encrypt(options.dataKey, value, aad),
         valueTag: tagOf(this.#get(options.domainKey), value),
       };
@@ -387,19 +390,23 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
-  async unwrapSecrets(options: Parameters<HsmProvider['unwrapSecrets']>[0]): Promise<BatchOutcome> {
-    const domainKey = this.#get(options.domainKey);
-    const open = (blob: Uint8Array): StoredObject | undefined => {
-      const value = unwrap(domainKey, blob);
-      return value && { objectClass: 'secret-key', value, sizeBits: 256, attributes: {} };
-    };
-    const data = open(options.keyBlob.subarray(0, WRAPPED_KEY_BYTES));
-    const carrier = open(options.keyBlob.subarray(WRAPPED_KEY_BYTES));
-    return this.#batch(options.items, ({ aad, ...item }) => {
-      if (!this.#token.offersExact) return { code: 'SECRET_INEXACT' };
-      const blob = data && decrypt(data, { ciphertext: item.blob, aad });
-      if (blob === undefined || carrier === undefined)
-        return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
+  async openExactKey(domainKey: Handle, blob: Uint8Array): Promise<ExactOpening> {
+    this.#alive();
+    if (!this.#token.offersExact) return { failure: { code: 'SECRET_INEXACT' } };
+    const key = this.#get(domainKey);
+    const data = unwrap(key, blob.subarray(0, WRAPPED_KEY_BYTES));
+    const carrier = unwrap(key, blob.subarray(WRAPPED_KEY_BYTES));
+    if (data === undefined || carrier === undefined)
+      return { failure: { code: 'BLOB_INVALID', returnValue: 'CKR_WRAPPED_KEY_INVALID' } };
+    const [dataKey, wrapping] = [this.#session(data, { decrypt: true }), this.#session(carrier, { wrap: true })];
+    return { key: { dataKey, wrapping, opening: this.#session(carrier, { unwrap: true }) } };
+  }
+
+  async unwrapSecrets({ exactKey, items }: Parameters<HsmProvider['unwrapSecrets']>[0]): Promise<BatchOutcome> {
+    const [data, carrier] = [this.#get(exactKey.dataKey), this.#get(exactKey.opening)];
+    return this.#batch(items, ({ aad, ...item }) => {
+      const blob = decrypt(data, { ciphertext: item.blob, aad });
+      if (blob === undefined) return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
       return this.#unwrap(carrier, { ...item, blob });
     });
   }
@@ -628,8 +635,6 @@ export class SimulatedSession implements HsmProvider {
     };
   }
 }
-
-type Refusal = Pick<NonNullable<BatchOutcome['failure']>, 'code' | 'returnValue'>;
 
 const P256 = CURVES[0]!;
 

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, rsaOaep, type Template } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
-import type { ExactKey } from '../../provider/exact-sealer.ts';
+import type { ExactKey, OpenedKey } from '../../provider/exact-sealer.ts';
 import { makeDataKey, openDataKey } from '../data-key.ts';
 import { widerThan } from '../own-keys/narrowing.ts';
 import { openingKeyPolicy } from '../own-keys/policy.ts';
@@ -21,9 +21,6 @@ const MODULUS_BITS = 3072;
 
 /** An AES-256 key, wrapped by RFC 5649. The private half follows. */
 const WRAPPED_DATA_KEY_BYTES = 40;
-
-/** The keys as a member opens them. */
-export type OpenedKey = Omit<ExactKey, 'blob'>;
 
 export interface ExactContext {
   readonly context: WrappingSession;

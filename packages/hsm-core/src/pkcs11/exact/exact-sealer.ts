@@ -6,29 +6,27 @@ import { randomBytes } from 'node:crypto';
 import { CKA, NOT_WRAPPED, returnValueOf, rsaOaep } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
-import type { ExactItem, ExactKey, ExactOutcome, ExactSealer } from '../../provider/exact-sealer.ts';
-import type { BatchOutcome } from '../../provider/restorer.ts';
+import type {
+  ExactItem,
+  ExactKey,
+  ExactOpening,
+  ExactOutcome,
+  ExactSealer,
+  OpenedKey,
+} from '../../provider/exact-sealer.ts';
+import type { BatchOutcome, Refusal } from '../../provider/restorer.ts';
 import { decryptUnder, encryptUnder } from '../data-key.ts';
 import { batch, type Maker, ObjectRefused, openingBlob } from '../maker.ts';
 import type { KeyQuirks } from '../quirks.ts';
 import type { WrappingSession } from '../token-session.ts';
-import {
-  type ExactContext,
-  forget,
-  makeExactKey,
-  type OpenedKey,
-  openCarriedSecret,
-  openExactKey,
-} from './exact-key.ts';
-import type { ValueDigests } from './value-digests.ts';
+import { type ExactContext, forget, makeExactKey, openCarriedSecret, openExactKey } from './exact-key.ts';
+import { twice, type ValueDigests } from './value-digests.ts';
 
 export class Pkcs11ExactSealer implements ExactSealer {
   readonly #context: WrappingSession;
   readonly #exact: ExactContext;
   readonly #digests: ValueDigests;
   readonly #maker: Maker;
-  /** A token that has failed once is not asked again: each trial makes an RSA key. */
-  #isOffered = true;
 
   constructor(
     context: WrappingSession,
@@ -45,9 +43,7 @@ export class Pkcs11ExactSealer implements ExactSealer {
   }
 
   async generateExactKey(domainKey: Handle): Promise<ExactKey | undefined> {
-    const key = this.#isOffered && this.#digests.isOffered ? makeExactKey(this.#exact, domainKey) : undefined;
-    this.#isOffered = key !== undefined;
-    return key;
+    return this.#digests.isOffered ? twice(() => makeExactKey(this.#exact, domainKey)) : undefined;
   }
 
   async sealSecrets(options: {
@@ -59,9 +55,9 @@ export class Pkcs11ExactSealer implements ExactSealer {
     const tags = this.#digests.tags(options.domainKey, handles);
     return options.items.map(({ handle, aad }, index): ExactOutcome => {
       const valueTag = tags[index];
-      if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
-      if (valueTag === undefined) return { handle, reason: 'unreadable' };
       try {
+        if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
+        if (valueTag === undefined) return { handle, reason: 'unreadable' };
         const value = this.#carried(options.exactKey, handle);
         if (value === undefined) return { handle, reason: 'not-wrappable' };
         const { dataKey } = options.exactKey;
@@ -96,26 +92,34 @@ export class Pkcs11ExactSealer implements ExactSealer {
     return read?.get(CKA.EXTRACTABLE)?.[0] === 1 && read.get(CKA.WRAP_WITH_TRUSTED)?.[0] !== 1;
   }
 
+  /**
+   * A failure is tried once more, so that one error of the device does not refuse all secrets of a generation. The key
+   * is tried with a known value before it counts as open.
+   */
+  async openExactKey(domainKey: Handle, blob: Uint8Array): Promise<ExactOpening> {
+    let failure: Refusal = { code: 'SECRET_INEXACT' };
+    const key = twice(() => {
+      try {
+        return openingBlob(() => openExactKey(this.#exact, domainKey, blob));
+      } catch (thrown) {
+        if (thrown instanceof ObjectRefused) failure = thrown.why;
+        else failure = { code: 'SECRET_INEXACT', returnValue: returnValueOf(thrown) };
+        return undefined;
+      }
+    });
+    return key === undefined ? { failure } : { key };
+  }
+
   async unwrapSecrets({
-    domainKey,
-    keyBlob,
+    exactKey: { dataKey, opening, wrapping },
     items,
   }: {
-    domainKey: Handle;
-    keyBlob: Uint8Array;
+    exactKey: OpenedKey;
     items: readonly ExactItem[];
   }): Promise<BatchOutcome> {
-    let keys: OpenedKey | undefined;
-    try {
-      return batch(items, ({ aad, ...item }) => {
-        keys ??= openingBlob(() => openExactKey(this.#exact, domainKey, keyBlob));
-        if (keys === undefined) throw new ObjectRefused({ code: 'SECRET_INEXACT' });
-        const { dataKey, opening, wrapping } = keys;
-        const blob = openingBlob(() => decryptUnder(this.#context, { dataKey, ciphertext: item.blob, aad }));
-        return this.#maker.unwrap({ mechanism: rsaOaep(), under: opening, wrapping }, { ...item, blob });
-      });
-    } finally {
-      if (keys !== undefined) forget(this.#context, [keys.dataKey, keys.opening, keys.wrapping]);
-    }
+    return batch(items, ({ aad, ...item }) => {
+      const blob = openingBlob(() => decryptUnder(this.#context, { dataKey, ciphertext: item.blob, aad }));
+      return this.#maker.unwrap({ mechanism: rsaOaep(), under: opening, wrapping }, { ...item, blob });
+    });
   }
 }

@@ -23,15 +23,15 @@ const TAG = Buffer.from('antipode exact secret v1\0');
 
 export class ValueDigests {
   readonly #context: WrappingSession;
-  #isOffered: boolean | undefined;
+  #isOffered = false;
 
   constructor(context: WrappingSession) {
     this.#context = context;
   }
 
-  /** Whether the token digests values as they are. Tried once, with known values. */
+  /** Whether the token digests values as they are. Tried with known values, until it has shown that it does. */
   get isOffered(): boolean {
-    this.#isOffered ??= KNOWN_VALUES.every((value) => this.#isRight(value));
+    this.#isOffered ||= twice(() => KNOWN_VALUES.every((value) => this.#isRight(value)) || undefined) === true;
     return this.#isOffered;
   }
 
@@ -70,6 +70,9 @@ export class ValueDigests {
 
 export const softwareDigest = (salt: Uint8Array, value: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(salt).update(value).digest());
+
+/** Repeats a trial that failed, once. One error of the device must not decide. */
+export const twice = <Result>(trial: () => Result | undefined): Result | undefined => trial() ?? trial();
 
 /** Undefined where the token refuses. */
 export function unlessRefused<T>(work: () => T): T | undefined {

@@ -48,6 +48,7 @@ export const METHODS = {
   create: 'long',
   unwrapDataKey: 'short',
   createData: 'long',
+  openExactKey: 'long',
   unwrapSecrets: 'long',
   prove: 'long',
   challenge: 'long',

@@ -60,9 +60,10 @@ export function sealing({ promise, has }: Chapter): void {
       const [handle] = all(made);
       const items = [{ handle: handle!, aad }];
       const [sealed] = await provider.sealData({ domainKey: domain.handle, dataKey: dataKey.handle, items });
-      expect(sealed!.valueTag).toEqual(domain.tagOf(value));
+      if (sealed === undefined || 'reason' in sealed) throw new Error('the data object was not sealed');
+      expect(sealed.valueTag).toEqual(domain.tagOf(value));
       expect(await provider.tagData(domain.handle, [handle!])).toEqual([domain.tagOf(value)]);
-      const twin = { attributes, ciphertext: sealed!.ciphertext, aad };
+      const twin = { attributes, ciphertext: sealed.ciphertext, aad };
       const [copy] = all(await provider.createData({ dataKey: again, items: [twin] }));
       const observed = await read(copy!);
       expect(observed).toMatchObject({ objectClass: 'data' });
@@ -72,7 +73,7 @@ export function sealing({ promise, has }: Chapter): void {
         objectClass: 'data',
         sizeBits: 0,
         attributes,
-        valueTag: sealed!.valueTag,
+        valueTag: sealed.valueTag,
       };
       expect(await provider.prove(domain.handle, [proof])).toMatchObject([{ proved: true }]);
       const other = { ...proof, valueTag: domain.tagOf(randomBytes(8)) };
