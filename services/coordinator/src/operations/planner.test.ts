@@ -102,6 +102,10 @@ describe('what is due', () => {
     expect(due({ seats: { b: seat }, statuses: { b: 'suspect' } })).toEqual([]);
   });
 
+  it('is a rejoin for a standby whose agent has given the seat to another partition', () => {
+    expect(due({ said: { b: { serial: 'another' } } })).toEqual(['rejoin b']);
+  });
+
   it('never includes a rejoin for the active member, whatever its agent says', () => {
     expect(due({ seats: { a: 'none' } })).toEqual([]);
   });

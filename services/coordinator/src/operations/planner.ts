@@ -251,11 +251,12 @@ function restoresMore(
 function dueRejoins({ group, view }: Situation): Draft[] {
   if (!isSettled(group) || group.domainKeyVersion === 0) return [];
   return group.members
-    .filter(({ role, site }) => {
+    .filter(({ role, site, serial }) => {
       const agent = view(site);
       if (role === 'active' || agent?.status !== 'up') return false;
       const seat = agent.state?.members.find((member) => member.group === group.spec.name);
-      return role === 'fenced' || (agent.state !== undefined && seat?.role !== MemberRole.STANDBY);
+      const standsBy = seat?.role === MemberRole.STANDBY && seat.serial === serial;
+      return role === 'fenced' || (agent.state !== undefined && !standsBy);
     })
     .map(({ site }) => ({ kind: 'rejoin', site, state: { phase: 'due' }, trace: {} }));
 }

@@ -20,6 +20,8 @@ export interface Said {
   readonly applied?: Generation;
   readonly errorCode?: string;
   readonly quarantine?: string;
+  /** The partition that has the seat; that of the database where nothing is said here. */
+  readonly serial?: string;
 }
 
 const appliedOf = ({ epoch, number }: Generation) => ({
@@ -33,7 +35,7 @@ const view = (
   status: SiteStatus,
   seat: SeatSaid | undefined,
   domainKeyVersion: number,
-  { applied, errorCode = '', quarantine }: Said = {},
+  { applied, errorCode = '', quarantine, serial = `serial-${'abcde'.indexOf(site)}` }: Said = {},
 ): SiteView =>
   siteView(
     site,
@@ -47,6 +49,7 @@ const view = (
               : [
                   {
                     group: 'payments',
+                    serial,
                     role: seat === 'unknown' ? (99 as MemberRole) : roleNumber(seat),
                     domainKeyVersion,
                     ...(applied && { epoch: applied.epoch, applied: appliedOf(applied) }),

@@ -49,7 +49,7 @@ function describes(
 ): void {
   const own = errorCode === 'PARTITION_NOT_FOUND' ? [] : [{ serial: `serial-${site}`, errorCode }];
   bench.answers.set(`describe ${site}`, {
-    members,
+    members: members.map((member) => ({ serial: `serial-${site}`, ...member })),
     journal: { quarantined: isQuarantined ? [{ group: 'payments', reason: 'older copy' }] : [] },
     partitions: [{ serial: 'another', errorCode: '' }, ...own],
   });
@@ -84,6 +84,14 @@ describe('the survey', () => {
     describes('b', { members: seat(MemberRole.STANDBY, 1n, 5n), isQuarantined: true });
     const event = await perform(SURVEY);
     expect(event).toMatchObject({ survey: { reachable: [{}, { site: 'b', problem: 'SITE_QUARANTINED' }, {}] } });
+  });
+
+  it('takes what a site says of another partition for nothing that its member has', async () => {
+    describes('c', { members: seat(MemberRole.STANDBY, 1n, 5n).map((one) => ({ ...one, serial: 'another' })) });
+    const nothing = { serial: 'serial-c', role: 'fenced', applied: undefined, lacksKey: true };
+    expect(await perform(SURVEY)).toMatchObject({
+      survey: { reachable: [{ site: 'a' }, { site: 'b' }, { site: 'c', ...nothing }] },
+    });
   });
 
   it('tells what each member has that answered, in the order of the group', async () => {

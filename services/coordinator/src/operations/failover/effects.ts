@@ -66,7 +66,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
     group.members.map(async ({ site, serial }): Promise<Candidate | undefined> => {
       try {
         const { members, partitions, journal } = await agents.client(site).describe({}, { timeoutMs });
-        const seat = members.find((one) => one.group === name);
+        const seat = members.find((one) => one.group === name && one.serial === serial);
         const partition = partitions.find((one) => one.serial === serial);
         return {
           site,

@@ -19,6 +19,7 @@ const replicate = (type: Exclude<ReplicationEffect['type'], 'withdraw'>) =>
 const declare = async ({ spec = SPEC, generations = [NEWEST] } = {}): Promise<void> => {
   await database.rows.group({ spec });
   await database.rows.captured(generations);
+  await database.rows.intended({ id: 'i', kind: 'replication', site: 'b' });
 };
 const moving = (): Promise<void> =>
   database.rows.intended({ id: 'move', kind: 'failover', state: { phase: 'requested' } });
@@ -42,6 +43,21 @@ describe('bringing a generation to a standby', () => {
       },
     ]);
     expect((await database.rows.readGroup()).members[1]).toMatchObject({ site: 'b', divergent: 3, unaccounted: 4 });
+  });
+
+  it('keeps no count of it for another partition that has got the seat meanwhile', async () => {
+    await declare();
+    const seat = { site: 'b', serial: 'another' };
+    bench.answers.set('apply', async () => {
+      const group = await database.rows.readGroup();
+      await database.rows.write((trx) => removeMember(trx, group, { site: 'b', serial: 'serial-b', nowMs: 0 }));
+      await database.rows.write(async (trx) => insertJoining(trx, await readGroup(trx, 'payments'), seat));
+      await database.rows.write(async (trx) => seatJoined(trx, await readGroup(trx, 'payments'), seat));
+      return { appliedObjects: 2, divergentObjects: 3, unaccountedObjects: 4 };
+    });
+    await replicate('apply');
+    const { members } = await database.rows.readGroup();
+    expect(members.find(({ site }) => site === 'b')).toMatchObject({ ...seat, divergent: 0, unaccounted: 0 });
   });
 
   it('names who holds it: the active member first, then who has acknowledged, never the target nor who is down', async () => {
@@ -108,6 +124,17 @@ describe('bringing a generation to a standby', () => {
     await database.rows.write((trx) => removeMember(trx, group, { site: 'b', serial: 'serial-b', nowMs: 0 }));
     expect((await rejection(replicate('acknowledge'))).code).toBe('ROLE_REFUSED');
     expect(await database.rows.acknowledgements()).toEqual([]);
+  });
+
+  it('is not acknowledged for another partition that has the seat of the site now', async () => {
+    await declare();
+    const group = await database.rows.readGroup();
+    await database.rows.write((trx) => removeMember(trx, group, { site: 'b', serial: 'serial-b', nowMs: 0 }));
+    const seat = { site: 'b', serial: 'another' };
+    await database.rows.write(async (trx) => insertJoining(trx, await readGroup(trx, 'payments'), seat));
+    await database.rows.write(async (trx) => seatJoined(trx, await readGroup(trx, 'payments'), seat));
+    expect((await rejection(replicate('acknowledge'))).code).toBe('ROLE_REFUSED');
+    expect([await database.rows.acknowledgements(), await database.rows.events()]).toEqual([[], []]);
   });
 
   it('protects nobody by the acknowledgement of a site that joins, until it has joined', async () => {

@@ -9,7 +9,7 @@ import {
   withdrawAcknowledgements,
 } from '../../store/tables/generations.ts';
 import { readGroup, setForeignObjects } from '../../store/tables/groups.ts';
-import type { Intent } from '../../store/tables/intents.ts';
+import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, fenceOf, orderRefOf, WORK_TIMEOUT_MS } from '../context.ts';
 import type { ReplicationEffect, ReplicationEvent } from './machine.ts';
 
@@ -47,7 +47,7 @@ export async function replication(
       return { type: 'verified', ...(await verifyAt(context, intent, group, { ...target, everything: false })) };
     case 'acknowledge':
       // A generation of an earlier tenure may be one that was lost with its site.
-      await acknowledge(context, group, { ...target, epoch: effect.epoch });
+      await acknowledge(context, group, { ...target, epoch: effect.epoch, proof: intent });
       return { type: 'acknowledged' };
     case 'withdraw':
       await withdraw(context, group, { ...target, code: effect.code });
@@ -74,7 +74,9 @@ export async function applyAt(
   const order = { fence, generation: orderRefOf(generation), sources };
   const answer = await context.agent(site).apply(order, optionsOf(signal));
   const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
-  await context.write((trx) => setForeignObjects(trx, group.spec.name, site, { divergent, unaccounted }));
+  const seat = [...group.members, ...group.joining].find((one) => one.site === site);
+  if (seat !== undefined)
+    await context.write((trx) => setForeignObjects(trx, group.spec.name, seat, { divergent, unaccounted }));
   return { appliedObjects, pulledBlobs };
 }
 
@@ -97,17 +99,20 @@ const optionsOf = (signal: AbortSignal | undefined): { timeoutMs: number; signal
 
 /**
  * Under the tenure in which the member verified it, while no later one was issued: from then on, what is acknowledged can
- * no longer hold up the move. @throws EPOCH_STALE
+ * no longer hold up the move. `proof` is the operation that proved it, where that may have ended meanwhile.
+ * @throws EPOCH_STALE, ROLE_REFUSED
  */
 export async function acknowledge(
   context: EffectContext,
   group: Group,
-  { site, generation, epoch: underEpoch }: Target & { epoch: bigint },
+  { site, generation, epoch: underEpoch, proof }: Target & { epoch: bigint; proof?: Intent },
 ): Promise<void> {
   const { epoch, number } = generation;
   const name = group.spec.name;
   const nowMs = context.ports.clock.wallMs();
   await context.writeUnder({ group: name, epoch: underEpoch }, async (trx, record) => {
+    // A removal ends the operations of its site. The partition that has the seat now may be another one (I3, I13).
+    if (proof !== undefined) await requireOpen(trx, proof);
     const { members, joining } = await readGroup(trx, name);
     if (![...members, ...joining].some((seat) => seat.site === site))
       throw new AntipodeError('ROLE_REFUSED', `site ${site} has no seat in group ${name} any more`, {

@@ -1,5 +1,7 @@
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { readGroup } from '../../store/tables/groups.ts';
+import { insertJoining, removeMember } from '../../store/tables/membership.ts';
 import { readScrubs } from '../../store/tables/scrubs.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
@@ -29,6 +31,7 @@ beforeEach(async () => {
   await database.rows.group();
   await database.rows.captured([generation()]);
   for (const site of ['b', 'c']) await database.rows.acknowledged(site, generation());
+  await database.rows.intended({ id: 'i', kind: 'scrub', site: 'b' });
 });
 
 describe('a scrub', () => {
@@ -72,6 +75,16 @@ describe('a scrub', () => {
     await perform({ type: 'record-scrub', code: 'OBJECT_UNPROVEN', outcome: OUTCOME });
     expect(await database.rows.acknowledgements()).toEqual(['c 4']);
     expect(await database.rows.events()).toEqual(['scrub-failed']);
+  });
+
+  it('says nothing of another partition that has the seat of the site now', async () => {
+    const group = await database.rows.readGroup();
+    await database.rows.write((trx) => removeMember(trx, group, { site: 'b', serial: 'serial-b', nowMs: 0 }));
+    const seat = { site: 'b', serial: 'another' };
+    await database.rows.write(async (trx) => insertJoining(trx, await readGroup(trx, 'payments'), seat));
+    const effect = { type: 'record-scrub', code: '', outcome: OUTCOME } as const;
+    expect((await rejection(perform(effect))).code).toBe('ROLE_REFUSED');
+    expect(await scrubs()).toEqual([]);
   });
 
   it.each([

@@ -5,7 +5,7 @@
 import { proofOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { withdrawAcknowledgements } from '../../store/tables/generations.ts';
-import type { Intent } from '../../store/tables/intents.ts';
+import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { recordScrub } from '../../store/tables/scrubs.ts';
 import { beganMs, type EffectContext, fenceOf, requireRef, WORK_TIMEOUT_MS } from '../context.ts';
 import type { ScrubEffect, ScrubEvent } from './machine.ts';
@@ -18,6 +18,8 @@ export async function scrub(context: EffectContext, intent: Intent, effect: Scru
     const { code, outcome } = effect;
     await context.write(async (trx, record) => {
       const startedMs = outcome?.startedMs ?? intent.createdMs;
+      // A removal ends the operations of its site. The partition that has the seat now may be another one (I13).
+      await requireOpen(trx, intent);
       await recordScrub(trx, { group: name, site, startedMs, errorCode: code });
       if (code !== '' && outcome?.isReplica) await withdrawAcknowledgements(trx, name, { ...outcome, site });
       const kind = code === '' ? 'scrub-passed' : 'scrub-failed';

@@ -2,7 +2,7 @@
 import { AntipodeError } from '@antipode/runtime';
 import { sql } from 'kysely';
 import type { Tenure } from '../../groups/generation-standing.ts';
-import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT } from '../../model.ts';
+import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT, type Seat } from '../../model.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 
@@ -299,10 +299,16 @@ export async function setRole(trx: Write, group: string, site: string, role: Rol
 export async function setForeignObjects(
   trx: Write,
   group: string,
-  site: string,
+  { site, serial }: Seat,
   counts: { divergent: number; unaccounted: number },
 ): Promise<void> {
-  await trx.updateTable('member').set(counts).where('grp', '=', group).where('site', '=', site).execute();
+  await trx
+    .updateTable('member')
+    .set(counts)
+    .where('grp', '=', group)
+    .where('site', '=', site)
+    .where('serial', '=', serial)
+    .execute();
 }
 
 /** Names another distributor, or none. */
