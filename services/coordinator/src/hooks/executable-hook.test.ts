@@ -84,10 +84,11 @@ describe('a hook that is an executable', () => {
     );
     const reader = createReadStream(pipe);
     await once(reader, 'data');
+    // When nobody holds the other end any more.
+    const ended = once(reader, 'end');
     await clock.advance(10_000);
     expect((await slow).message).toContain('it took longer than 10000 ms and was ended');
-    // Nobody holds the other end any more.
-    await once(reader, 'end');
+    await ended;
   });
 
   it('leaves nothing behind in its process group', async () => {
