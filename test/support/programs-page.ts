@@ -1,6 +1,7 @@
 /**
  * docs/clients.md as a test runs it: the blocks of each section, told apart by the words behind their fences.
  *
+ * - `sh place`: once at each site: the shell learns where the group is served. In the section before the programs
  * - `sh every`: before each other block of its section; that of the section before the programs, before all others
  * - `sh once`: at the source, before the keys replicate
  * - `sh use`: at either site, with the output of the `text` block that follows
@@ -30,7 +31,22 @@ export interface ProgramSection {
   readonly blocks: readonly Block[];
 }
 
-export const readPage = (): ProgramSection[] => sectionsOf(readFileSync(PAGE, 'utf8'));
+export const readPage = (): { place: string; sections: ProgramSection[] } => {
+  const page = readFileSync(PAGE, 'utf8');
+  return { place: placeOf(page), sections: sectionsOf(page) };
+};
+
+/** The block by which a shell learns the place. @throws where there is not exactly one */
+export function placeOf(page: string): string {
+  const places = page
+    .split(/^## /m)
+    .slice(1)
+    .map(read)
+    .filter(({ program }) => program === COMMON)
+    .flatMap(({ fences }) => fences.filter(({ words }) => words === 'sh place'));
+  if (places.length !== 1) throw new Error(`${COMMON}: needs one block "sh place", and has ${places.length}`);
+  return places[0]!.text;
+}
 
 /** @throws where a block has no known kind, or one that is used or fails does not say what it prints */
 export function sectionsOf(page: string): ProgramSection[] {

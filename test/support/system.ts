@@ -18,7 +18,7 @@ import { type Clock, closeAll, Log, parseAddress, systemClock, systemPrng } from
 import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
 import { patient } from './patient-operator.ts';
 import { openLink, type TestLink } from './proxy.ts';
-import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from './tokens.ts';
+import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder, USER_PIN } from './tokens.ts';
 
 export const GROUP = 'payments';
 const TIMEOUT_MS = 45_000;
@@ -65,6 +65,8 @@ export interface SystemOptions {
   readonly timeoutMs?: number;
   /** For the processes, by the name of the site or `coordinator`. */
   readonly environment?: (name: string, folder: string) => Readonly<Record<string, string>>;
+  /** The members' tokens, where they are not called alike and do not have one PIN. */
+  readonly tokens?: (site: string) => { readonly label: string; readonly pin: string };
   /** Of agents in this process, by site. */
   readonly clocks?: ((name: string) => Clock) | undefined;
 }
@@ -117,6 +119,7 @@ export class TestSystem {
     delayMs = 0,
     timings = 'fast',
     timeoutMs = TIMEOUT_MS,
+    tokens = (site) => ({ label: `payments-${site}`, pin: USER_PIN }),
   }: SystemOptions = {}): Promise<TestSystem> {
     const system = new TestSystem({
       timeoutMs,
@@ -124,7 +127,7 @@ export class TestSystem {
       ...(clocks === undefined ? {} : { clocks }),
     });
     try {
-      await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings });
+      await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens });
       await system.startCoordinator({ asProcess: processes.includes('coordinator') });
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
@@ -347,8 +350,9 @@ export class TestSystem {
       spare,
       delayMs,
       timings,
+      tokens,
     }: { officerKeys: boolean; distributor: boolean; spare: boolean } & Required<
-      Pick<SystemOptions, 'delayMs' | 'timings'>
+      Pick<SystemOptions, 'delayMs' | 'timings' | 'tokens'>
     >,
   ): Promise<void> {
     this.#hasDistributor = distributor;
@@ -362,7 +366,8 @@ export class TestSystem {
     });
     this.operator = patient(operator, { timeoutMs: this.#timeoutMs });
     for (const name of ['a', 'b', 'c', ...(distributor || spare ? ['d'] : [])]) {
-      const token = makeToken(`payments-${name}`);
+      const { label, pin } = tokens(name);
+      const token = makeToken(label, { pin });
       const scratch = name === 'c' || (spare && name === 'd') ? makeToken(`scratch-${name}`) : undefined;
       const partition = (one: TestToken, partitionName: string, role: PartitionPlan['role']): PartitionPlan => ({
         name: partitionName,
