@@ -213,9 +213,10 @@ function dueReplications({ group, newest, acknowledged, joiningAcknowledged, vie
   // Until the active member has captured under its own epoch, the newest may be one that was lost with its site.
   if (newest === undefined || newest.epoch !== group.epoch || !isSettled(group)) return [];
   const standbys = group.members.filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up');
-  // A site that joins gets nothing before it can open it.
+  // A site that joins gets nothing before it can open it. It holds the versions since it was added, and none before.
+  const isForJoining = !isVersionDue(group) && newest.domainKeyVersion >= group.domainKeyVersion;
   const joining = group.joining.filter(
-    ({ site }) => (standbySeatOf(group, view(site))?.domainKeyVersion ?? 0) >= newest.domainKeyVersion,
+    ({ site }) => isForJoining && (standbySeatOf(group, view(site))?.domainKeyVersion ?? 0) >= newest.domainKeyVersion,
   );
   return [...standbys, ...joining]
     .filter(

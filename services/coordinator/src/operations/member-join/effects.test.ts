@@ -92,6 +92,16 @@ describe('what is due while a site joins', () => {
     expect(due({ seats: { d: 'none' } })).toEqual(['member-join d']);
   });
 
+  it('is no generation from before it was added, which it could not open', () => {
+    const added = { joining: [joining], rotateAbove: 1, highestVersion: 2 };
+    const versions = { d: 2 };
+    const rest = { newest: generation({ domainKeyVersion: 1 }) };
+    expect(due({ seats, versions, group: added }, rest)).not.toContain('replication d');
+    expect(due({ seats, versions, group: { ...added, domainKeyVersion: 2 } }, rest)).not.toContain('replication d');
+    const captured = { newest: generation({ domainKeyVersion: 2 }) };
+    expect(due({ seats, versions, group: { ...added, domainKeyVersion: 2 } }, captured)).toContain('replication d');
+  });
+
   it('is nothing of it while an epoch is not in force', () => {
     expect(due({ seats, group: { joining: [joining], highestEpoch: 2n }, policy: 'manual' })).not.toContain(
       'member-join d',
