@@ -138,6 +138,13 @@ export const votersOf = (group: Pick<Group, 'spec' | 'members'>): number =>
 
 export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1;
 
+/** Whether the same seats and witnesses vote in both. A majority of one group is no majority of another. */
+export function haveSameVoters(one: Pick<Group, 'spec' | 'members'>, other: Pick<Group, 'spec' | 'members'>): boolean {
+  const voters = (group: typeof one): string[] =>
+    [...group.members.map(({ site, serial }) => `${site}=${serial}`), ...witnessesOf(group)].sort();
+  return voters(one).join() === voters(other).join();
+}
+
 /** Whether the highest epoch that was ever issued is in force: no failover is under way, and none is stuck. */
 export const isSettled = (group: Pick<Group, 'epoch' | 'highestEpoch'>): boolean => group.highestEpoch === group.epoch;
 

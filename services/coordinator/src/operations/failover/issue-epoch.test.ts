@@ -2,8 +2,11 @@
 import { AntipodeError, fromHex } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { setRole } from '../../store/tables/groups.ts';
+import type { Group } from '../../model.ts';
+import type { Write } from '../../store/store.ts';
+import { lockGroup, setRole } from '../../store/tables/groups.ts';
 import { endIntent } from '../../store/tables/intents.ts';
+import { insertJoining, removeMember, seatJoined } from '../../store/tables/membership.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { CHOSEN, EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import type { SaidOfMember } from '../../testing/site-views.ts';
@@ -14,6 +17,7 @@ import type { FailoverEffect } from './machine.ts';
 import type { Held } from './plan.ts';
 
 const database = testDatabase();
+const SEAT_B = { site: 'b', serial: 'serial-b' };
 const held = (number: bigint): Held => ({ epoch: 1n, number, manifestDigest: `0${number}` });
 /** Generations on record besides the fifth, and those of them that c has acknowledged. */
 const known = async (numbers: readonly bigint[], acknowledged: readonly bigint[] = []): Promise<void> => {
@@ -118,6 +122,25 @@ describe('a hook that says no', () => {
     await database.rows.epoch({ epoch: 2n, owner: 'b' });
     expect(await issue()).toMatchObject({ type: 'issued' });
     expect(questions).toEqual([]);
+  });
+});
+
+describe('members that were removed or added since the target was chosen', () => {
+  const D = { site: 'd', serial: 'serial-d' };
+
+  it.each([
+    ['the target itself is removed', (trx: Write, group: Group) => removeMember(trx, group, { ...SEAT_B, nowMs: 0 })],
+    [
+      'a majority is of more members',
+      async (trx: Write, group: Group) => {
+        await insertJoining(trx, group, D);
+        await seatJoined(trx, group, D);
+      },
+    ],
+  ])('bring another survey, and no epoch is issued, where %s', async (_what, change) => {
+    bench.beforeWrite = () => database.rows.write(async (trx) => change(trx, await lockGroup(trx, 'payments')));
+    expect(await issue()).toEqual({ type: 'overtaken', generations: [] });
+    expect([await issued(), bench.orders]).toEqual([1n, []]);
   });
 });
 

@@ -6,7 +6,7 @@
 import { generationName, isNewer, MemberRole, type MemberState, newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { quarantineOf } from '../../groups/contradiction.ts';
-import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
+import { activeOf, type Group, haveSameVoters, votersOf, witnessesOf } from '../../model.ts';
 import {
   type Known,
   readAhead,
@@ -34,7 +34,7 @@ export async function issueEpoch(
   const { epoch, from, to } = effect;
   await askFirst(context, group, effect);
   const overtaking = await writeDown(context, intent, group, effect);
-  if (overtaking.length > 0) return { type: 'overtaken', generations: overtaking };
+  if (overtaking !== undefined) return { type: 'overtaken', generations: overtaking };
   // From here on no heartbeat renews the old lease.
   await cache.refresh();
   const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
@@ -96,18 +96,18 @@ async function askFirst({ ports }: EffectContext, group: Group, effect: Effect):
 }
 
 /**
- * Records the epoch, unless a generation that must not be lost is ahead of the target at this moment. Returns such
- * generations, and then writes nothing.
+ * Records the epoch, unless a generation that must not be lost is ahead of the target at this moment, or others vote in
+ * the group. Then it writes nothing, and returns those generations for the next survey.
  */
 async function writeDown(
   context: EffectContext,
   intent: Intent,
   group: Group,
   effect: Effect,
-): Promise<readonly Held[]> {
+): Promise<readonly Held[] | undefined> {
   const name = group.spec.name;
   const { epoch, from, to, reason } = effect;
-  if (group.highestEpoch === epoch && group.highestOwner === to) return [];
+  if (group.highestEpoch === epoch && group.highestOwner === to) return undefined;
   return context.write(async (trx, record) => {
     const now = await lockGroup(trx, name);
     await requireOpen(trx, intent);
@@ -115,13 +115,15 @@ async function writeDown(
       throw new AntipodeError('EPOCH_STALE', `group ${name} is now in epoch ${now.highestEpoch}`, {
         details: { group: name, epoch, highest: now.highestEpoch },
       });
+    // The target was chosen among other members, and so was the majority.
+    if (!haveSameVoters(now, group)) return [];
     const ahead = await readAhead(trx, name, effect.generation);
     const forbidden = ahead.filter((one) => !mayLose(effect, one));
     if (forbidden.length > 0) return forbidden.map(named);
     const nowMs = context.ports.clock.wallMs();
     await insertEpoch(trx, name, { epoch, owner: to, reason, isActive: false, nowMs });
     record({ kind: 'epoch-issued', group: name, site: to, details: { epoch, from, lost: ahead.length } });
-    return [];
+    return undefined;
   });
 }
 

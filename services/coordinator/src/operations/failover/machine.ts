@@ -206,7 +206,9 @@ function again(state: Chosen, generations: readonly Held[]): Step<FailoverState,
     return abort(
       request,
       'FAILOVER_REFUSED',
-      `site ${state.to} has not caught up: the database now also has ${numbersOf(generations)}; nothing was changed`,
+      generations.length === 0
+        ? 'the members of the group were changed again and again; nothing else was changed'
+        : `site ${state.to} has not caught up: the database now also has ${numbersOf(generations)}; nothing was changed`,
     );
   return { state: { ...request, phase: 'requested' }, effect: { ...request, type: 'survey' } };
 }
