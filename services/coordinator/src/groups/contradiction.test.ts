@@ -5,7 +5,8 @@ import { groupOf, SPEC } from '../testing/group.ts';
 import { type SaidOfMember, siteView } from '../testing/site-views.ts';
 import { contradictionOf, quarantineOf } from './contradiction.ts';
 
-const GROUP: Group = { ...groupOf(SPEC), epoch: 2n, owner: 'a', highestEpoch: 2n, highestOwner: 'a' };
+const EPOCH = { epoch: 2n, owner: 'a', highestEpoch: 2n, highestOwner: 'a' };
+const GROUP: Group = { ...groupOf(SPEC), ...EPOCH, domainKeyVersion: 1, highestVersion: 2 };
 const NEWEST = { epoch: 2n, number: 7n };
 const AGREED: SaidOfMember = { group: 'payments', epoch: 2n, epochOwner: 'a' };
 
@@ -39,6 +40,7 @@ describe('database and journals', () => {
     ['the newest generation', { applied: { epoch: 2n, generation: 7n } }],
     ['an older generation', { applied: { epoch: 1n, generation: 99n } }],
     ['a capture that is not recorded yet', { captured: { epoch: 2n, generation: 8n } }],
+    ['a version of the domain key that is not in use yet', { domainKeyVersion: 2 }],
     ['another group', { group: 'cards', epoch: 9n }],
   ])('agree where an agent has %s', (_what, member) => {
     for (const site of ['a', 'b', 'c']) expect(found(site, member).contradiction).toBeUndefined();
@@ -48,6 +50,7 @@ describe('database and journals', () => {
     ['a higher epoch', { epoch: 3n, epochOwner: 'b' }],
     ['the same epoch of another owner', { epoch: 2n, epochOwner: 'b' }],
     ['a generation that the database does not know', { applied: { epoch: 2n, generation: 8n } }],
+    ['a version of the domain key that was never ordered', { domainKeyVersion: 3 }],
   ])('contradict each other where an agent has %s', (_what, member) => {
     for (const site of ['b', 'c'])
       expect(found(site, member).contradiction).toMatchObject({

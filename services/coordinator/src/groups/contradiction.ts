@@ -31,7 +31,13 @@ export function contradictionOf({
   const ofEpochs = epochContradictionOf(group, view);
   if (ofEpochs !== undefined) return ofEpochs;
   for (const { site } of group.members) {
-    const applied = seatOf(group, view(site))?.applied;
+    const { applied, domainKeyVersion = 0 } = seatOf(group, view(site)) ?? {};
+    // A version is on record before anybody makes it. The group may have had other members since.
+    if (domainKeyVersion > group.highestVersion)
+      return {
+        kind: 'database-behind',
+        message: `site ${site} holds version ${domainKeyVersion} of the domain key, but the highest in the database is ${group.highestVersion}`,
+      };
     if (applied !== undefined && isNewer({ epoch: applied.epoch, number: applied.generation }, newest))
       return {
         kind: 'database-behind',

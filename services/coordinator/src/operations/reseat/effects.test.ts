@@ -4,7 +4,8 @@ import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Role } from '../../model.ts';
-import { setRole, setSpec } from '../../store/tables/groups.ts';
+import { lockGroup, setRole, setSpec } from '../../store/tables/groups.ts';
+import { removeMember } from '../../store/tables/membership.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import type { SaidOfMember } from '../../testing/site-views.ts';
@@ -75,6 +76,32 @@ describe('reseating a group', () => {
     ]);
     expect(await epochs()).toEqual({ inForce: '3 of b', issued: '3 of b' });
     expect(await roles()).toEqual(['standby', 'active', 'standby']);
+  });
+
+  it('orders no version of the domain key again that a member holds, and makes a later one due', async () => {
+    rolledBack();
+    for (const site of ['a', 'b', 'c'])
+      member(site, { epoch: 1n, epochOwner: 'a', domainKeyVersion: site === 'b' ? 3 : 4 });
+    member('a', { role: MemberRole.ACTIVE, domainKeyVersion: 4 });
+    bench.said.set('b', { epoch: 1n, epochOwner: 'a', domainKeyVersion: 3 });
+    await run();
+    const { highestVersion, rotateAbove, domainKeyVersion } = await database.rows.readGroup();
+    expect({ highestVersion, rotateAbove, domainKeyVersion }).toEqual({
+      highestVersion: 4,
+      rotateAbove: 4,
+      domainKeyVersion: 1,
+    });
+  });
+
+  it('issues no epoch for members that were changed since they were asked', async () => {
+    rolledBack();
+    bench.beforeWrite = () =>
+      database.rows.write(async (trx) => {
+        const group = await lockGroup(trx, 'payments');
+        await removeMember(trx, group, { site: 'c', serial: 'serial-c', nowMs: 0 });
+      });
+    expect((await rejection(run())).code).toBe('GROUP_BUSY');
+    expect([orders(), (await epochs()).issued]).toEqual([[], '1 of a']);
   });
 
   const unreachable = (site: string): void => void bench.answers.set(`describe ${site}`, 'SITE_UNREACHABLE');

@@ -14,10 +14,27 @@ import {
 } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { contradictionOf, witnessedBy } from '../../groups/contradiction.ts';
-import { type Generation, type Group, majorityOf, type Uncaptured, votersOf, witnessesOf } from '../../model.ts';
+import {
+  type Generation,
+  type Group,
+  haveSameVoters,
+  majorityOf,
+  type Uncaptured,
+  votersOf,
+  witnessesOf,
+} from '../../model.ts';
 import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../../store/tables/generations.ts';
-import { activateEpoch, insertEpoch, readEpochOwners, readGroup, setRole } from '../../store/tables/groups.ts';
+import {
+  activateEpoch,
+  insertEpoch,
+  lockGroup,
+  orderVersion,
+  readEpochOwners,
+  readGroup,
+  setRole,
+} from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
+import { requireLaterVersion } from '../../store/tables/membership.ts';
 import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
 import { persistedByWitnesses } from '../failover/issue-epoch.ts';
 import type { ReseatEffect, ReseatEvent, ReseatOutcome } from './machine.ts';
@@ -101,6 +118,7 @@ function accountOf(
     epoch: seat?.epoch ?? 0n,
     epochOwner: seat?.epochOwner ?? '',
     newest: newestOf(held),
+    domainKeyVersion: seat?.domainKeyVersion ?? 0,
     hasPartition: state.partitions.some(({ serial }) => serial === seatHere.serial),
     refs,
     ...quarantineIn(group, state, heard),
@@ -218,7 +236,20 @@ async function newTenure(
   const { plan, accounts } = planned;
   const name = group.spec.name;
   const epoch = plan.kind === 'failover' ? plan.epoch + 1n : plan.epoch;
+  const heldVersion = Math.max(0, ...accounts.map(({ domainKeyVersion }) => domainKeyVersion));
   await context.write(async (trx, record) => {
+    const now = await lockGroup(trx, name);
+    // The runner surveys them again.
+    if (!haveSameVoters(now, group))
+      throw new AntipodeError('GROUP_BUSY', `the members of group ${name} have just been changed`, {
+        details: { group: name },
+      });
+    // The database forgot who was there when these versions were made. No number is ordered twice, and the next version
+    // goes to those who are there now.
+    if (heldVersion > now.highestVersion) {
+      await orderVersion(trx, name, heldVersion);
+      await requireLaterVersion(trx, { ...now, highestVersion: heldVersion });
+    }
     await insertEpoch(trx, name, {
       epoch,
       owner: plan.owner,

@@ -12,6 +12,7 @@ const account = (site: string, rest: Partial<Account> = {}): Account => ({
   epoch: 1n,
   epochOwner: 'a',
   newest: held(1n, 4n),
+  domainKeyVersion: 1,
   quarantine: undefined,
   hasPartition: true,
   ...rest,
@@ -95,6 +96,11 @@ describe('it is refused', () => {
       /failover/,
     ],
     ['where an epoch is beyond belief', plan([account('a', { epoch: 5_000n }), account('b')]), /no sound journal/],
+    [
+      'where a version of the domain key is beyond belief',
+      plan([account('a', { domainKeyVersion: 4_000_000 }), account('b')]),
+      /no sound partition/,
+    ],
     ['where nothing is wrong', plan([account('a'), account('b')], { isContradicted: false }), /agree/],
   ])('%s', (_when, { obstacle }, expected) => {
     expect(obstacle).toMatch(expected);

@@ -23,10 +23,15 @@ export interface Account {
   readonly epochOwner: string;
   /** Captured or applied there. */
   readonly newest: Held | undefined;
+  /** The highest version of the domain key in its partition; 0 for none. */
+  readonly domainKeyVersion: number;
   readonly quarantine: string | undefined;
   /** Whether its agent knows the partition. An agent that has lost its journal can have forgotten it. */
   readonly hasPartition: boolean;
 }
+
+/** More versions than any group has in the time between two backups. */
+const VERSION_JUMP_MAX = 1_000;
 
 export type ReseatPlan =
   | { readonly obstacle: string }
@@ -66,6 +71,11 @@ export function planReseat(
 ): ReseatPlan {
   const voters = votersOf(group);
   const quorum = majorityOf(voters);
+  const inflated = accounts.find(({ domainKeyVersion: one }) => one > group.highestVersion + VERSION_JUMP_MAX);
+  if (inflated !== undefined)
+    return {
+      obstacle: `site ${inflated.site} reports version ${inflated.domainKeyVersion} of the domain key, which no sound partition can hold: the highest in the database is ${group.highestVersion}`,
+    };
   const isBelievable = ({ epoch }: { readonly epoch: bigint }): boolean => epoch <= group.highestEpoch + EPOCH_JUMP_MAX;
   const honest = accounts.filter(isBelievable);
   const [liar] = [...accounts, ...witnesses].filter((account) => !isBelievable(account));
