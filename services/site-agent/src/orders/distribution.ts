@@ -29,7 +29,7 @@ export async function distribute(
   const { version } = request;
   const recorded = (): Outcome | undefined => {
     const outcome = journal.drills.distribution(group, version);
-    return outcome === undefined ? undefined : (JSON.parse(outcome) as Outcome);
+    return outcome === undefined ? undefined : withTheMissed(JSON.parse(outcome) as Outcome, request);
   };
   const before = recorded();
   if (before !== undefined) return before;
@@ -116,6 +116,23 @@ export async function distribute(
       ),
     signal,
   );
+}
+
+/**
+ * The recorded outcome, for partitions that the order which made the version did not name: a site that was away then, or
+ * members that the coordinator knows only now. They do not hold the version, and nobody brings it to them any more.
+ */
+function withTheMissed(
+  { confirmedSerials, failures }: Outcome,
+  { version, members }: Pick<DistributeDomainKeyRequest, 'version' | 'members'>,
+): Outcome {
+  const told = new Set([...confirmedSerials, ...failures.map(({ serial }) => serial)]);
+  const missed = members.filter(({ serial }) => !told.has(serial));
+  const message = `version ${version} was made before, for other partitions; the next version replaces it`;
+  return {
+    confirmedSerials,
+    failures: [...failures, ...missed.map(({ serial }) => ({ serial, code: 'EXCHANGE_REFUSED', message }))],
+  };
 }
 
 /** Pinned as such by the site itself: no order makes a distributor of a partition. */

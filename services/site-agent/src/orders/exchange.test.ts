@@ -29,6 +29,21 @@ describe('a domain key', () => {
     expect(b.member.hsm.objects).toHaveLength(objects);
   });
 
+  it('is named as failed for a partition that its first order did not name, and the next version reaches it', async () => {
+    const everybody = (version: number) =>
+      a.call('distributeDomainKey', {
+        fence: fence(),
+        version,
+        members: ['a', 'b'].map((site) => ({ site: address(site), serial: `${site}-1` })),
+      });
+    expect((await distribute(2)).confirmedSerials).toEqual(['b-1']);
+    expect(await everybody(2)).toMatchObject({
+      confirmedSerials: ['b-1'],
+      failures: [{ serial: 'a-1', code: 'EXCHANGE_REFUSED' }],
+    });
+    expect(await everybody(3)).toMatchObject({ confirmedSerials: ['a-1', 'b-1'], failures: [] });
+  });
+
   it('that nobody waits for any more before its turn is not made, and its version is not lost', async () => {
     const gate = Promise.withResolvers<void>();
     const busy = a.site.partitions.all[0]!.use(() => gate.promise);
