@@ -1,20 +1,18 @@
 /**
  * A whole system in one process: a coordinator and site agents on one clock and one network in memory, over simulated
  * HSMs and a database in memory. Every event is a line of the log. Chance comes from the seed, so that a system of the
- * same seed and script has the same lines.
+ * same seed and script has the same lines. Coordinator and agents can be killed after any of their durable steps, and a
+ * supervisor starts them again.
  */
-import {
-  buildCoordinator,
-  type CoordinatorGraph,
-  InProcessStore,
-  PROFILES,
-  Timeline,
-} from '@antipode/coordinator/testing';
-import { type Client, CoordinatorService, type Operation, OperatorService, SiteAgentService } from '@antipode/protocol';
+import { rmSync } from 'node:fs';
+import { InProcessStore, PROFILES } from '@antipode/coordinator/testing';
+import { type Client, type Operation, OperatorService } from '@antipode/protocol';
 import { MemoryNetwork, type Party } from '@antipode/protocol/testing';
 import { AntipodeError, Log, seededPrng } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { LivingSite } from '@antipode/site-agent/testing';
+import { CoordinatorLife } from './simulated-coordinator.ts';
+import { temporaryFolder } from './tokens.ts';
 
 const COORDINATOR: Party = { kind: 'coordinator', name: 'main' };
 const OPERATOR: Party = { kind: 'operator', name: 'olga' };
@@ -23,11 +21,25 @@ const STEP_MS = 10;
 /** Long enough for every operation of a script; of the simulated time. */
 const PATIENCE_MS = 10 * 60_000;
 const LOOK_MS = 200;
+/** How long a supervisor takes to start what has ended. */
+const RESTART_MS = 500;
 
 export interface SimulatedSystemOptions {
   readonly seed: string;
   /** How many turns of the event loop due work gets before time goes on (FakeClock). */
   readonly turnsToSettle?: number;
+  /** The databases of the sites are files, so that agents can be killed. */
+  readonly isKillable?: boolean;
+}
+
+/** A kill that waits for its step. */
+export interface Kill {
+  /** `coordinator`, or a site. */
+  readonly party: string;
+  /** How many durable steps the party has made since; the first is 1. */
+  readonly after: number;
+  readonly steps: string[];
+  isDone: boolean;
 }
 
 export class SimulatedSystem {
@@ -35,48 +47,32 @@ export class SimulatedSystem {
   readonly lines: string[] = [];
   readonly sites = new Map<string, LivingSite>();
   readonly operator: Client<typeof OperatorService>;
-  readonly store: InProcessStore;
   readonly #seed: string;
   readonly #log: Log;
   readonly #network: MemoryNetwork;
-  readonly #coordinator: CoordinatorGraph;
+  readonly #folder: string | undefined;
+  #store: InProcessStore;
+  #coordinator: CoordinatorLife;
+  #lives = 0;
+  #kills: readonly Kill[] = [];
 
-  private constructor({ seed }: SimulatedSystemOptions, { clock, store }: { clock: FakeClock; store: InProcessStore }) {
+  private constructor(
+    { seed, isKillable = false }: SimulatedSystemOptions,
+    { clock, store }: { clock: FakeClock; store: InProcessStore },
+  ) {
     this.#seed = seed;
     this.clock = clock;
-    this.store = store;
+    this.#store = store;
+    this.#folder = isKillable ? temporaryFolder('simulated') : undefined;
     this.#log = new Log({ level: 'debug', format: 'json', clock, write: (line) => this.lines.push(line) });
-    const log = this.#log;
     const latency = seededPrng(`${seed} latency`);
     this.#network = new MemoryNetwork({
       clock,
-      log,
+      log: this.#log,
       latencyMs: () => 1 + Math.floor(latency.fraction() * LATENCY_MS_MAX),
     });
-    const network = this.#network;
-    this.#coordinator = buildCoordinator({
-      id: COORDINATOR.name,
-      timings: PROFILES.default,
-      clock,
-      timeline: new Timeline({ clock, log, boot: () => undefined }),
-      prng: seededPrng(`${seed} coordinator`),
-      log: log.with({ coordinator: COORDINATOR.name }),
-      store,
-      renewals: store,
-      dial: ({ site }) =>
-        network.client(SiteAgentService, { caller: COORDINATOR, callee: { kind: 'site', name: site } }),
-      wakeUps: {
-        enqueue: async (intentId) => void this.#coordinator.run(intentId).catch((thrown) => this.#tell(thrown)),
-        isUp: () => true,
-        lead: () => {},
-        standDown: () => {},
-        close: async () => {},
-      },
-      loopDelayMs: () => 0,
-    });
-    network.serve(COORDINATOR, CoordinatorService, this.#coordinator.handlers.coordinator);
-    network.serve(COORDINATOR, OperatorService, this.#coordinator.handlers.operator);
-    this.operator = network.client(OperatorService, { caller: OPERATOR, callee: COORDINATOR });
+    this.#coordinator = this.#newLife();
+    this.operator = this.#network.client(OperatorService, { caller: OPERATOR, callee: COORDINATOR });
   }
 
   /** A coordinator that leads, and these sites. Each trusts the partitions of all for the group. */
@@ -88,13 +84,34 @@ export class SimulatedSystem {
     const clock = new FakeClock({ turnsToSettle });
     const store = await InProcessStore.open({ clock });
     const system = new SimulatedSystem(options, { clock, store });
-    await system.until(system.#coordinator.takePart());
-    system.#coordinator.start();
+    await system.until(system.#coordinator.graph.takePart());
+    system.#coordinator.graph.start();
     for (const name of sites) await system.#add(name);
     for (const site of system.sites.values()) for (const peer of system.sites.values()) site.pin(group, peer);
     for (const name of witnesses) await system.#add(name, { isWitness: true });
     await clock.advance(3 * PROFILES.default.heartbeatMs);
     return system;
+  }
+
+  get store(): InProcessStore {
+    return this.#store;
+  }
+
+  /** Each of these parties is killed after so many of its durable steps from now, and nobody else any more. */
+  killAfter(after: number, parties: readonly string[]): readonly Kill[] {
+    this.#kills = parties.map((party) => ({ party, after, steps: [], isDone: false }));
+    return this.#kills;
+  }
+
+  /** The coordinator ends. The next one starts on a copy of the database that was made earlier. */
+  async rollBack(copy: Blob): Promise<void> {
+    this.#coordinator.kill();
+    this.#store = await InProcessStore.open({ clock: this.clock, copy });
+    await this.#startCoordinator();
+  }
+
+  killSite(name: string): void {
+    this.sites.get(name)?.kill();
   }
 
   /** Lets time pass until the work is done, and not a step longer. */
@@ -109,13 +126,28 @@ export class SimulatedSystem {
   }
 
   /** Waits for an operation to end. @throws INVARIANT_BROKEN after ten simulated minutes */
-  async ended(operationId: string): Promise<Operation> {
-    const startedMs = this.clock.monotonicMs();
-    for (;;) {
+  ended(operationId: string): Promise<Operation> {
+    return this.eventually('the operation has ended', async () => {
       const { operation } = await this.operator.getOperation({ operationId });
-      if (operation !== undefined && operation.status !== 'open') return operation;
+      return operation !== undefined && operation.status !== 'open' && operation;
+    });
+  }
+
+  /** Asks again and again, even if nobody answers. @throws INVARIANT_BROKEN after ten simulated minutes */
+  async eventually<T>(what: string, ask: () => Promise<T | false>): Promise<T> {
+    const startedMs = this.clock.monotonicMs();
+    let trouble: unknown = 'none';
+    for (;;) {
+      const answer = await ask().catch((thrown: unknown) => {
+        trouble = thrown;
+        return false as const;
+      });
+      if (answer !== false) return answer;
       if (this.clock.monotonicMs() - startedMs > PATIENCE_MS)
-        throw new AntipodeError('INVARIANT_BROKEN', `the operation is still in phase ${operation?.phase}`);
+        throw new AntipodeError(
+          'INVARIANT_BROKEN',
+          `waited ten minutes until ${what}; last trouble: ${String(trouble)}`,
+        );
       await this.clock.sleep(LOOK_MS);
     }
   }
@@ -125,13 +157,15 @@ export class SimulatedSystem {
   }
 
   async close(): Promise<void> {
+    this.#kills = [];
     await this.until(
       (async () => {
         await this.#coordinator.close();
         for (const site of this.sites.values()) await site.close();
       })(),
     );
-    await this.store.close();
+    await this.#store.close();
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true });
   }
 
   /** A site is gone: its agent and its HSM. */
@@ -143,17 +177,7 @@ export class SimulatedSystem {
 
   /** Looks again and again, and lets time pass meanwhile. @throws INVARIANT_BROKEN after ten simulated minutes */
   seen<T>(look: () => Promise<T | undefined | false>): Promise<T> {
-    return this.until(
-      (async () => {
-        const endMs = this.clock.monotonicMs() + PATIENCE_MS;
-        while (this.clock.monotonicMs() < endMs) {
-          const found = await look();
-          if (found) return found;
-          await this.clock.sleep(LOOK_MS);
-        }
-        throw new AntipodeError('INVARIANT_BROKEN', 'it was not seen in ten minutes');
-      })(),
-    );
+    return this.until(this.eventually('it is seen', async () => (await look()) || false));
   }
 
   async #add(name: string, { isWitness = false }: { isWitness?: boolean } = {}): Promise<void> {
@@ -166,11 +190,45 @@ export class SimulatedSystem {
       coordinators: [COORDINATOR.name],
       log: this.#log,
     };
-    this.sites.set(name, await LivingSite.start({ ...options, isWitness }));
+    const folder = this.#folder;
+    const killable = folder === undefined ? {} : { folder, onStep: (step: string) => this.#stepped(name, step) };
+    this.sites.set(name, await LivingSite.start({ ...options, ...killable, isWitness }));
   }
 
-  #tell(thrown: unknown): void {
-    const error = AntipodeError.from(thrown);
-    this.#log.at(error.disposition === 'defect' ? 'error' : 'debug', 'run ended', { error });
+  #newLife(): CoordinatorLife {
+    this.#lives += 1;
+    return new CoordinatorLife({
+      party: COORDINATOR,
+      seed: `${this.#seed} coordinator${this.#lives > 1 ? ` ${this.#lives}` : ''}`,
+      clock: this.clock,
+      log: this.#log,
+      store: this.#store,
+      network: this.#network,
+      onStep: (step) => this.#stepped('coordinator', step),
+    });
+  }
+
+  async #startCoordinator(): Promise<void> {
+    this.#coordinator = this.#newLife();
+    await this.#coordinator.graph.takePart();
+    this.#coordinator.graph.start();
+  }
+
+  #stepped(party: string, step: string): void {
+    const kill = this.#kills.find((one) => one.party === party && !one.isDone);
+    if (kill === undefined) return;
+    kill.steps.push(step);
+    if (kill.steps.length < kill.after) return;
+    kill.isDone = true;
+    this.note('killed', { party, step, after: kill.after });
+    if (party === 'coordinator') this.#coordinator.kill();
+    else this.killSite(party);
+    void this.#restart(party);
+  }
+
+  async #restart(party: string): Promise<void> {
+    await this.clock.sleep(RESTART_MS);
+    if (party === 'coordinator') await this.#startCoordinator();
+    else await this.sites.get(party)?.start();
   }
 }

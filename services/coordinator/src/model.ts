@@ -138,7 +138,7 @@ export const votersOf = (group: Pick<Group, 'spec' | 'members'>): number =>
 
 export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1;
 
-/** Whether the same seats and witnesses vote in both. A majority of one group is no majority of another. */
+/** Whether the same seats and witnesses vote in both. A majority of other voters does not count. */
 export function haveSameVoters(one: Pick<Group, 'spec' | 'members'>, other: Pick<Group, 'spec' | 'members'>): boolean {
   const voters = (group: typeof one): string[] =>
     [...group.members.map(({ site, serial }) => `${site}=${serial}`), ...witnessesOf(group)].sort();

@@ -4,7 +4,7 @@ import type { Name } from './applications.ts';
 import { ABSENT, type TokenJudge, type Value } from './token-judge.ts';
 
 /** The reasons in `status` why not all is well: the group, its members, operations. */
-export async function unsettledNow(system: TestSystem): Promise<string[]> {
+export async function unsettledNow(system: Pick<TestSystem, 'operator'>): Promise<string[]> {
   const { groups, operations, sites } = await system.operator.getStatus({}, { timeoutMs: 5_000 });
   return [
     ...groups.filter(({ protection }) => protection !== 'protected').map(({ protection }) => `group is ${protection}`),

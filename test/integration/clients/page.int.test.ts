@@ -67,7 +67,7 @@ class Machine {
     });
   }
 
-  /** What a script adds to the environment of the shell, where it says that this site serves the group. */
+  /** The variables that a script adds to its shell, once they say that this site serves the group. */
   placeBy(script: string, site: string): Promise<Record<string, string>> {
     return system.until(`the command sends programs to site ${site}`, async () => {
       const { output } = await this.#run(script, {});
@@ -143,7 +143,7 @@ beforeAll(async () => {
     folder: join(system.folder, 'application'),
     authority: join(system.folder, 'authority'),
     name: 'programs',
-    coordinator: { id: 'main', address: `localhost:${operatorConfigOf(system.folder).port}` },
+    coordinators: [{ id: 'main', address: `localhost:${operatorConfigOf(system.folder).port}` }],
     agent: { site: 'b', address: `localhost:${system.agent('b').port}` },
   });
   const [a, b] = [new Machine('a'), new Machine('b')];

@@ -52,6 +52,8 @@ export interface MemoryNetworkOptions {
 interface Ends {
   readonly caller: Party;
   readonly callee: Party;
+  /** Aborted when the caller has ended: its calls under way end with it, and no other begins. */
+  readonly life?: AbortSignal;
 }
 
 export class MemoryNetwork {
@@ -145,6 +147,7 @@ export class MemoryNetwork {
 
   /** @throws SITE_UNREACHABLE */
   #enter(method: DescMethod, ends: Ends, options: CallOptions & { timeoutMs: number }): Call {
+    if (ends.life?.aborted === true) throw unreachable(ends.callee, 'the caller has ended');
     const server = this.#servers.get(keyOf(ends.callee, method.parent));
     const handler = server?.handlers.get(method);
     if (server !== undefined && handler !== undefined)
@@ -235,6 +238,7 @@ class Call {
     this.#ended.promise.catch(() => {});
     server.calls.add(this);
     options.signal?.addEventListener('abort', this.#cancel);
+    ends.life?.addEventListener('abort', this.#cancel);
     if (options.signal?.aborted === true) this.#cancel();
     void clock.sleep(options.timeoutMs, this.#timer.signal).then(() => {
       if (this.#timer.signal.aborted) return;
@@ -272,6 +276,7 @@ class Call {
 
   leave(): void {
     this.#options.signal?.removeEventListener('abort', this.#cancel);
+    this.ends.life?.removeEventListener('abort', this.#cancel);
     this.#server.calls.delete(this);
     this.#timer.abort();
     this.#stop.abort();

@@ -53,9 +53,10 @@ export class InProcessStore implements Store, Tables, Closeable {
     this.#database = database;
   }
 
-  /** With its tables, as the migrations leave them. */
-  static async open({ clock = new FakeClock() }: { clock?: Clock } = {}): Promise<InProcessStore> {
-    const database = await PGlite.create({ loadDataDir: await clusterWith([...MIGRATIONS, FOUNDED, EMPTYING]) });
+  /** With its tables, as the migrations leave them, or with everything that a copy holds. */
+  static async open({ clock = new FakeClock(), copy }: { clock?: Clock; copy?: Blob } = {}): Promise<InProcessStore> {
+    const loadDataDir = copy ?? (await clusterWith([...MIGRATIONS, FOUNDED, EMPTYING]));
+    const database = await PGlite.create({ loadDataDir });
     const client = new pg.Client({ ...createPgConfig(database), types: TYPES });
     await client.connect();
     return new InProcessStore({ store: new SqlStore({ pool: new OneConnection(client), clock }), database });
@@ -88,6 +89,11 @@ export class InProcessStore implements Store, Tables, Closeable {
   /** Takes away everything that was written. Events are numbered from one again. */
   async empty(): Promise<void> {
     await this.#store.query((db) => sql`SELECT be_empty(), setval('event_id_seq', 1, false)`.execute(db));
+  }
+
+  /** Everything that has been written, as a backup holds it. */
+  copy(): Promise<Blob> {
+    return this.#database.dumpDataDir('none');
   }
 
   async close(): Promise<void> {

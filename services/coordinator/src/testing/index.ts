@@ -4,7 +4,7 @@ export { Timeline } from '../calendar/timeline.ts';
 export { Election } from '../election.ts';
 export { EmbeddedPostgres } from '../embedded/postgres.ts';
 export { EmbeddedRedis } from '../embedded/redis.ts';
-export { buildCoordinator, type CoordinatorGraph } from '../graph.ts';
+export { buildCoordinator, type CoordinatorGraph, type CoordinatorPorts } from '../graph.ts';
 export { GroupCache } from '../groups/group-cache.ts';
 export type { Generation, IntentKind, IntentStatus } from '../model.ts';
 export { EffectContext } from '../operations/context.ts';

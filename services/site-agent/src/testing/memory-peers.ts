@@ -6,16 +6,20 @@ import type { Peer, PeerAddress, Peers } from '../peers/peers.ts';
 export class MemoryPeers implements Peers {
   readonly #network: MemoryNetwork;
   readonly #caller: string;
+  readonly #life: AbortSignal | undefined;
 
-  constructor({ network, caller }: { network: MemoryNetwork; caller: string }) {
+  /** `life` is aborted when the caller has ended. */
+  constructor({ network, caller, life }: { network: MemoryNetwork; caller: string; life?: AbortSignal }) {
     this.#network = network;
     this.#caller = caller;
+    this.#life = life;
   }
 
   client({ site }: PeerAddress): Peer {
     return this.#network.client(SiteAgentService, {
       caller: { kind: 'site', name: this.#caller },
       callee: { kind: 'site', name: site },
+      ...(this.#life === undefined ? {} : { life: this.#life }),
     });
   }
 

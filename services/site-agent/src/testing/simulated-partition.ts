@@ -1,6 +1,7 @@
 /** A partition whose HSM is in memory. Its work runs in turn; reopening the member is what the loss of its worker does. */
 import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
 import type { SimulatedMember } from '@antipode/hsm-core/testing';
+import { AntipodeError } from '@antipode/runtime';
 import type { OpenPartition, Partition } from '../partition/partition.ts';
 import { type Rank, Turns, yielding } from '../partition/turns.ts';
 import type { Journal } from '../storage/journal/journal.ts';
@@ -17,17 +18,23 @@ export class SimulatedPartition implements Partition {
   readonly #journal: Journal;
   readonly #turns = new Turns();
   readonly #open: OpenPartition;
+  #isLost = false;
 
   constructor(options: { member: SimulatedMember; journal: Journal; role: Partition['settings']['role'] }) {
     const { member, journal, role } = options;
     this.#member = member;
     this.#journal = journal;
     this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
+    const alive = (): void => {
+      if (this.#isLost) throw new AntipodeError('HSM_WORKER_LOST', 'the agent has ended');
+    };
     this.#open = {
       get provider() {
+        alive();
         return member.provider;
       },
       get keyring() {
+        alive();
         return member.keyring;
       },
       description: {
@@ -74,6 +81,11 @@ export class SimulatedPartition implements Partition {
   }
 
   async warmUp(): Promise<void> {}
+
+  /** Its agent has ended. Work that goes on all the same finds no HSM any more. */
+  lose(): void {
+    this.#isLost = true;
+  }
 
   close(): Promise<void> {
     return this.#turns.close(async () => {});

@@ -92,7 +92,7 @@ describe('what is due while a site joins', () => {
     expect(due({ seats: { d: 'none' } })).toEqual(['member-join d']);
   });
 
-  it('is no generation from before it was added, which it could not open', () => {
+  it('is not a generation from before it was added, which it could not open', () => {
     const added = { joining: [joining], rotateAbove: 1, highestVersion: 2 };
     const versions = { d: 2 };
     const rest = { newest: generation({ domainKeyVersion: 1 }) };
