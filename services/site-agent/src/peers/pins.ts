@@ -66,12 +66,26 @@ export class Pins {
         );
     }
     if (known.length === before) return 0;
-    const head = existsSync(this.#file)
-      ? ''
-      : '# Partitions of other sites that this site trusts, by group. Written by `antipode peer trust`.\n';
-    const comments = existsSync(this.#file) ? (/^(?:#.*\n)*/.exec(readFileSync(this.#file, 'utf8'))?.[0] ?? '') : '';
-    writeFileDurably(this.#file, head + comments + stringify({ ...pins, [group]: known }));
+    this.#write({ ...pins, [group]: known });
     return known.length - before;
+  }
+
+  /** Takes out the pins that are meant; all others stay as they are. Returns how many. @throws CONFIG_INVALID */
+  remove(isMeant: (group: string, pin: Pin) => boolean): number {
+    const before = Object.entries(this.read());
+    const after = before.map(([group, pins]) => [group, pins.filter((pin) => !isMeant(group, pin))] as const);
+    const count = (all: readonly (readonly [string, readonly Pin[]])[]): number =>
+      all.flatMap(([, pins]) => pins).length;
+    const removed = count(before) - count(after);
+    if (removed > 0) this.#write(Object.fromEntries(after));
+    return removed;
+  }
+
+  #write(pins: PinList): void {
+    const head = existsSync(this.#file)
+      ? (/^(?:#.*\n)*/.exec(readFileSync(this.#file, 'utf8'))?.[0] ?? '')
+      : '# Partitions of other sites that this site trusts, by group. Written by `antipode peer trust`.\n';
+    writeFileDurably(this.#file, head + stringify(pins));
   }
 }
 

@@ -216,7 +216,7 @@ export function groupCommand(): Command {
       .option('--none', 'the active member makes domain keys again')
       .addHelpText(
         'after',
-        '\nThe sites decide. A site takes domain keys from the distributors that it trusts, and from members only if it trusts no\ndistributor. Trust the new one at every site first (`antipode peer trust --distributor-peer`), and remove the old one\nfrom pins.yaml by hand. Only rotations and enrolments depend on it.',
+        '\nThe sites decide. A site takes domain keys from the distributors that it trusts, and from members only if it trusts no\ndistributor. Trust the new one at every site first (`antipode peer trust --distributor-peer`), and take back\nthe trust in the old one (`antipode peer distrust`). Only rotations and enrolments depend on it.',
       )
       .action(async (name, options) => {
         if ((options.distributor === undefined) !== (options.none === true))

@@ -134,7 +134,7 @@ export function planRemoval(facts: ChangeFacts, { site, serial }: Seat): ChangeP
       `The keys in partition ${seat.serial} stay there, with the versions of the domain key up to ${group.highestVersion}. A holder of its PIN can use those keys, and open everything that was sealed until now.`,
       ...domainKeyConsequences(facts),
       detectorText(facts, site),
-      `Take its lines out of pins.yaml at the other sites when every member has acknowledged a generation under the new version: until then they may need what site ${site} has signed.`,
+      `Take back the trust in it at the other sites (\`antipode peer distrust ${site} --partition ${seat.serial}\`) when every member has acknowledged a generation under the new version: until then they may need what site ${site} has signed.`,
       ...(spec.scratch.some((one) => one.site === site)
         ? [`The scratch partitions at site ${site} stay in the group (\`antipode group set-scratch ${name}\`).`]
         : []),
