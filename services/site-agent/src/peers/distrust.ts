@@ -32,7 +32,10 @@ export interface GroupDistrust {
 
 type Place = Pick<AgentConfig, 'site' | 'dataFolder' | 'pinsFile'>;
 
-/** What would go, group by group. Empty where nothing of it is trusted. @throws CONFIG_INVALID, FILE_BUSY, FILE_DAMAGED */
+/**
+ * The pins that would go, group by group. Empty where nothing of it is trusted.
+ * @throws CONFIG_INVALID, FILE_BUSY, FILE_DAMAGED
+ */
 export async function planDistrust(config: Place, distrusted: Distrusted): Promise<GroupDistrust[]> {
   const all = new Pins(config.pinsFile).read();
   const memory = openSiteMemory(config);

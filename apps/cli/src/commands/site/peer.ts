@@ -147,7 +147,7 @@ function cardCommand(): Command {
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nWhoever trusts the card trusts each partition on it, for the group that he names. Make a card for each group with the\npartitions that serve it, and no others.\nSend the card over any network. Read the code aloud, by telephone or face to face, to an operator who knows your voice.\nThe card holds no secret.',
+      '\nA site that trusts the card trusts each partition on it. Make a card for each group, with the partitions that serve it\nand no others.\nSend the card over any network. Read the code aloud, by telephone or face to face, to an operator who knows your voice.\nThe card holds no secret.',
     )
     .action((options) => {
       const config = loadAgentConfig(options.config);
@@ -234,7 +234,7 @@ function whoIs(config: AgentConfig, who: string): Pick<Distrusted, 'site' | 'car
   if (isName(who)) return { site: who };
   throw new AntipodeError('USAGE', `${who} is neither a file nor the name of a site`, {
     details: { field: 'site' },
-    hint: 'Give the name of the other site as it stands in pins.yaml, or the path of its card.',
+    hint: 'Give the name of the other site as pins.yaml has it, or the path of its card.',
   });
 }
 
