@@ -101,7 +101,7 @@ describe('a card of this site', () => {
       publicHalf: new TextEncoder().encode(name),
     });
   journal.close();
-  writeFileSync(several, readFileSync(config, 'utf8').replace(/partitions:[^]*/, stringify({ partitions })));
+  writeFileSync(several, readFileSync(config, 'utf8').replace(/partitions:.*/s, stringify({ partitions })));
   const card = async (...words: string[]) => {
     await antipode('peer', 'card', ...words, '--json');
     const { partitions, code } = JSON.parse(written.stdout);
