@@ -14,6 +14,7 @@ export const VERBS = {
     steps: (args) => [...(args.length === 0 ? [[CHECK, '--static']] : []), [VITEST, 'run', ...args]],
   },
   bench: { needs: ['services', 'compiler'], steps: (args) => [['test/bench/main.ts', ...args]] },
+  chaos: { needs: [], steps: (args) => [['test/chaos/command/main.ts', ...args]] },
   'chaos:hsm': { needs: ['services'], steps: (args) => [['test/chaos/hsm/main.ts', ...args]] },
   'chaos:live': { needs: ['services', 'tests'], steps: (args) => [['test/chaos/live/campaign/main.ts', ...args]] },
   'chaos:soak': { needs: ['services', 'tests'], steps: (args) => [['test/chaos/soak/main.ts', ...args]] },

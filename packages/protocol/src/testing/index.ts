@@ -1,4 +1,4 @@
 /** The wire without a network, for tests and simulations. */
 
-export { type Distortion, MemoryNetwork, type Party } from './memory-network.ts';
+export { type Crossing, type Distortion, MemoryNetwork, type Party } from './memory-network.ts';
 export { someHandlers } from './some-handlers.ts';

@@ -40,34 +40,58 @@ interface Server {
 const TIMEOUT_MS = 10_000;
 const STREAM_TIMEOUT_MS = 10 * 60_000;
 
+/** A message on its way between two parties: a request, or an answer to it. */
+export interface Crossing {
+  readonly from: Party;
+  readonly to: Party;
+  readonly method: string;
+  /** Aborts when the call has ended and nobody waits for the message any more. */
+  readonly signal: AbortSignal;
+}
+
 export interface MemoryNetworkOptions {
   readonly clock: Clock;
   readonly trustDomain?: string;
   /** How long each message takes. */
   readonly latencyMs?: () => number;
+  /**
+   * Takes each message across, in place of `latencyMs`: resolves when it arrives, never where it is lost, and rejects
+   * where the connection breaks.
+   */
+  readonly carry?: (crossing: Crossing) => Promise<void>;
   /** Receives a line at the end of each call. */
   readonly log?: Log;
 }
+
+/** The reason of every signal here. To make one for each call costs more than the call. */
+const ABORTED = new DOMException('This operation was aborted', 'AbortError');
 
 interface Ends {
   readonly caller: Party;
   readonly callee: Party;
   /** Aborted when the caller has ended: its calls under way end with it, and no other begins. */
   readonly life?: AbortSignal;
+  /** By which the caller counts its time limits; the network's own by default. */
+  readonly clock?: Clock;
 }
 
 export class MemoryNetwork {
   readonly #clock: Clock;
   readonly #trustDomain: string;
-  readonly #latencyMs: () => number;
+  readonly #carry: (crossing: Crossing) => Promise<void>;
   readonly #log: Log;
   readonly #servers = new Map<string, Server>();
   distort: Distortion = () => {};
 
-  constructor({ clock, trustDomain = 'test', latencyMs = () => 0, log = silentLog }: MemoryNetworkOptions) {
+  constructor({ clock, trustDomain = 'test', latencyMs = () => 0, carry, log = silentLog }: MemoryNetworkOptions) {
     this.#clock = clock;
     this.#trustDomain = trustDomain;
-    this.#latencyMs = latencyMs;
+    this.#carry =
+      carry ??
+      (async ({ signal }) => {
+        const ms = latencyMs();
+        if (ms > 0) await clock.sleep(ms, signal);
+      });
     this.#log = log;
   }
 
@@ -108,7 +132,7 @@ export class MemoryNetwork {
     const call = this.#enter(method, ends, { timeoutMs, ...options });
     try {
       const { received, context } = await this.#admit(method, request, call);
-      const response = await call.orEnd((call.handler as Answer)(received, context));
+      const response = await this.#answered(call, (call.handler as Answer)(received, context));
       const answer = await this.#received(method, response, call);
       this.#log.debug('call answered', call.fields);
       return answer;
@@ -131,7 +155,7 @@ export class MemoryNetwork {
       const { received, context } = await this.#admit(method, request, call);
       parts = (call.handler as Stream)(received, context)[Symbol.asyncIterator]();
       for (;;) {
-        const { done, value } = await call.orEnd(parts.next());
+        const { done, value } = await this.#answered(call, parts.next());
         if (done === true) break;
         yield await this.#received(method, value, call);
       }
@@ -151,7 +175,7 @@ export class MemoryNetwork {
     const server = this.#servers.get(keyOf(ends.callee, method.parent));
     const handler = server?.handlers.get(method);
     if (server !== undefined && handler !== undefined)
-      return new Call({ method: methodName(method), ends, clock: this.#clock, server, handler, options });
+      return new Call({ method: methodName(method), ends, clock: ends.clock ?? this.#clock, server, handler, options });
     const error = unreachable(ends.callee, 'nobody serves there');
     this.#log.debug('call failed', { method: methodName(method), ...namesOf(ends), code: error.code });
     throw error;
@@ -164,7 +188,7 @@ export class MemoryNetwork {
     call: Call,
   ): Promise<{ received: Message; context: CallContext }> {
     const bytes = toBinary(method.input, create(method.input, request));
-    await this.#crossing(call);
+    await this.#cross(call, { from: call.ends.caller, to: call.ends.callee });
     const identity = this.#identity(call.ends.caller);
     authorise(identity, { method: call.method, trustDomain: this.#trustDomain });
     const received = decodeRequest(method, bytes);
@@ -174,7 +198,7 @@ export class MemoryNetwork {
 
   async #received(method: DescMethod, response: MessageInitShape<DescMessage>, call: Call): Promise<Message> {
     const bytes = toBinary(method.output, create(method.output, response));
-    await this.#crossing(call);
+    await this.#cross(call, { from: call.ends.callee, to: call.ends.caller });
     const message = decodeResponse(method, bytes, nameOf(call.ends.callee));
     try {
       this.distort(method.localName, message);
@@ -186,9 +210,18 @@ export class MemoryNetwork {
     return message;
   }
 
-  async #crossing(call: Call): Promise<void> {
-    const latencyMs = this.#latencyMs();
-    if (latencyMs > 0) await call.orEnd(this.#clock.sleep(latencyMs, call.signal));
+  #cross(call: Call, way: { from: Party; to: Party }): Promise<void> {
+    return call.orEnd(this.#carry({ ...way, method: call.method, signal: call.signal }));
+  }
+
+  /** What the handler gives, or its error, which crosses as an answer does. */
+  async #answered<T>(call: Call, work: Promise<T>): Promise<T> {
+    try {
+      return await call.orEnd(work);
+    } catch (thrown) {
+      if (!call.signal.aborted) await this.#cross(call, { from: call.ends.callee, to: call.ends.caller });
+      throw thrown;
+    }
   }
 
   #failed(call: Call, thrown: unknown): AntipodeError {
@@ -258,7 +291,7 @@ class Call {
 
   end(reason: AntipodeError): void {
     this.#reason ??= reason;
-    this.#stop.abort();
+    this.#stop.abort(ABORTED);
     this.#ended.reject(this.#reason);
   }
 
@@ -278,8 +311,8 @@ class Call {
     this.#options.signal?.removeEventListener('abort', this.#cancel);
     this.ends.life?.removeEventListener('abort', this.#cancel);
     this.#server.calls.delete(this);
-    this.#timer.abort();
-    this.#stop.abort();
+    this.#timer.abort(ABORTED);
+    this.#stop.abort(ABORTED);
   }
 }
 

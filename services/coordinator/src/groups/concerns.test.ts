@@ -115,6 +115,8 @@ describe('what speaks against a group that is protected by its numbers', () => {
       'scrub a PIN_REFUSED',
     ]);
     expect(of({ scrubs: [scrub('gone', 'PIN_REFUSED')] })).toEqual([]);
+    // A move has overtaken it: it is tried again.
+    expect(of({ scrubs: [scrub('a', 'EPOCH_STALE')] })).toEqual([]);
   });
 
   it.each(['suspect', 'down', 'unknown'] as const)(

@@ -123,9 +123,10 @@ export function concernsOf({
       ageMs: ago(drill.startedMs),
     });
   for (const { site, errorCode, startedMs } of scrubs) {
-    // Damage that a scrub has found is reported elsewhere: by the headline, or by what the standby has acknowledged.
-    if (errorCode === '' || DAMAGE_CODES.has(errorCode) || !group.members.some((member) => member.site === site))
-      continue;
+    // Damage that a scrub has found is reported elsewhere: by the headline, or by what the standby has acknowledged. A
+    // scrub that a move has overtaken is tried again, and found nothing wrong.
+    if (errorCode === '' || DAMAGE_CODES.has(errorCode) || NO_FAILURE.includes(errorCode)) continue;
+    if (!group.members.some((member) => member.site === site)) continue;
     found.push({
       kind: 'scrub',
       site,

@@ -111,13 +111,23 @@ function faultOf(database: DatabaseSync, work: () => void): AntipodeError | unde
 /** Given instead of a path: the database is in memory and ends with the process. */
 export const IN_MEMORY = ':memory:';
 
+/** Opens the file of a database, or makes it. A simulation gives one that outlives its process. */
+export type Connect = (path: string) => DatabaseSync;
+
+const connectTo: Connect = (path) => new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
+
 /**
  * Opens a database that is durable on commit, and brings an empty or an older one to its schema.
  * @throws FILE_UNWRITABLE (including a database of a newer program), FILE_BUSY, FILE_DAMAGED
  */
 export function openDatabase(
   path: string,
-  { schema, version, upgrades = {} }: { schema: string; version: number; upgrades?: Readonly<Record<number, string>> },
+  {
+    schema,
+    version,
+    upgrades = {},
+    connect = connectTo,
+  }: { schema: string; version: number; upgrades?: Readonly<Record<number, string>>; connect?: Connect | undefined },
 ): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
@@ -125,7 +135,7 @@ export function openDatabase(
       makeFolder(dirname(path));
       makeFile(path);
     }
-    database = new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
+    database = connect(path);
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
     const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
     if (found > version) throw new NewerSchema(`it has schema version ${found}, expected at most ${version}`);

@@ -14,7 +14,7 @@ import {
   versionsNeeded,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Clock, fromHex, hasCode, hex, runInSlices, sha256Hex } from '@antipode/runtime';
-import { IN_MEMORY, reaching, transaction, untilWritable } from './database.ts';
+import { type Connect, IN_MEMORY, reaching, transaction, untilWritable } from './database.ts';
 import { InUse } from './in-use.ts';
 import { OpenedGenerations } from './opened-generations.ts';
 import { StoreFile } from './store-file.ts';
@@ -80,8 +80,8 @@ export class GenerationStore {
   }
 
   /** A store in memory, for simulations. */
-  static inMemory({ clock }: { clock: Clock }): GenerationStore {
-    return GenerationStore.#of(new StoreFile(IN_MEMORY), clock);
+  static inMemory({ clock, connect }: { clock: Clock; connect?: Connect }): GenerationStore {
+    return GenerationStore.#of(new StoreFile(IN_MEMORY, { connect }), clock);
   }
 
   static #of(file: StoreFile, clock: Clock): GenerationStore {

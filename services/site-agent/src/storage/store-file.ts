@@ -2,7 +2,7 @@
 import { existsSync, renameSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { hasCode } from '@antipode/runtime';
-import { openDatabase } from './database.ts';
+import { type Connect, openDatabase } from './database.ts';
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
@@ -14,9 +14,11 @@ export class StoreFile {
   readonly path: string;
   /** Where a database that was no longer sound has been put, if one was. */
   setAside: string | undefined;
+  readonly #connect: Connect | undefined;
 
-  constructor(path: string) {
+  constructor(path: string, { connect }: { connect?: Connect | undefined } = {}) {
     this.path = path;
+    this.#connect = connect;
   }
 
   /** @throws FILE_UNWRITABLE, FILE_BUSY */
@@ -43,7 +45,7 @@ export class StoreFile {
   }
 
   #open(): DatabaseSync {
-    const database = openDatabase(this.path, { schema: SCHEMA, version: SCHEMA_VERSION });
+    const database = openDatabase(this.path, { schema: SCHEMA, version: SCHEMA_VERSION, connect: this.#connect });
     database.exec('PRAGMA secure_delete = ON');
     return database;
   }

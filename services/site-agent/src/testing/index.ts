@@ -1,16 +1,24 @@
 /** Insides of the agent, for tests outside of it. No program imports them. */
+export { AgentLoops } from '../agent-loops.ts';
 export type { PartitionSettings } from '../config.ts';
 export { type CheckedPartition, checkOf } from '../objects/partition-check.ts';
 export { apply, Touched } from '../orders/apply.ts';
 export { OrderBook } from '../orders/order-book.ts';
+export { siteAgentHandlers } from '../orders/rpc.ts';
 export { verify } from '../orders/verify.ts';
 export { type OpenPartition, type Partition, Partitions } from '../partition/partition.ts';
+export { type Rank, Turns, yielding } from '../partition/turns.ts';
 export { type RecyclePolicy, workerPartitions } from '../partition/worker-partition.ts';
 export { remembering } from '../partition/wrap-digests.ts';
+export { Link } from '../peers/link.ts';
+export type { Peer, Peers } from '../peers/peers.ts';
+export type { Pin } from '../peers/pins.ts';
 export { TlsPeers } from '../peers/tls-peers.ts';
 export { Transfer } from '../peers/transfer.ts';
 export { Trust } from '../peers/trust.ts';
-export { buildSite } from '../site.ts';
+export { buildSite, type Site } from '../site.ts';
+export { GRACE_MS } from '../storage/collector.ts';
 export { GenerationStore } from '../storage/generation-store.ts';
 export { Journal } from '../storage/journal/journal.ts';
+export { Heartbeat } from '../tenure/heartbeat.ts';
 export { LivingSite } from './living-site.ts';

@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { type AntipodeError, type Clock, type Prng, systemPrng } from '@antipode/runtime';
-import { IN_MEMORY, openDatabase, untilWritable, writeFault } from '../database.ts';
+import { type Connect, IN_MEMORY, openDatabase, untilWritable, writeFault } from '../database.ts';
 import { AcknowledgementRecords } from './acknowledgements.ts';
 import { CollectionRecords } from './collection.ts';
 import { DecisionRecords } from './decisions.ts';
@@ -67,12 +67,12 @@ export class Journal {
   }
 
   /** A journal in memory, for simulations. */
-  static inMemory({ prng }: { prng: Prng }): Journal {
-    return Journal.#at(IN_MEMORY, prng);
+  static inMemory({ prng, connect }: { prng: Prng; connect?: Connect }): Journal {
+    return Journal.#at(IN_MEMORY, prng, connect);
   }
 
-  static #at(path: string, prng: Prng): Journal {
-    const database = openDatabase(path, { schema: SCHEMA, version: SCHEMA_VERSION, upgrades: UPGRADES });
+  static #at(path: string, prng: Prng, connect?: Connect): Journal {
+    const database = openDatabase(path, { schema: SCHEMA, version: SCHEMA_VERSION, upgrades: UPGRADES, connect });
     return new Journal({ path, database, prng });
   }
 

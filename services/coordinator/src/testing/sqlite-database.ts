@@ -1,0 +1,150 @@
+/**
+ * The tables of the coordinators in SQLite, in the process of a simulation. The statements are those of production
+ * (sqlite-statements.ts). A statement takes a tenth of the time that it takes in PGlite. What it answers has the types
+ * that PostgreSQL gives. The conformance suite of the store runs over it too.
+ */
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { MIGRATIONS } from '../store/schema.ts';
+import { sqliteSchema, sqliteStatement } from './sqlite-statements.ts';
+
+const SQLITE_CONSTRAINT = 19;
+/** SQLSTATE of a constraint that said no. */
+const UNIQUE_VIOLATION = '23505';
+
+export interface Answer<R> {
+  readonly command: string;
+  readonly rowCount: number;
+  readonly rows: R[];
+}
+
+interface Prepared {
+  readonly statement: StatementSync;
+  readonly parameters: readonly number[];
+  readonly command: string;
+  /** Name and type of each column; none if the statement answers with a count only. */
+  readonly columns: readonly { name: string; read: (value: unknown) => unknown }[];
+}
+
+/** How a column of a declared type is read, as the driver of PostgreSQL reads it. */
+function readerOf(type: string | null): (value: unknown) => unknown {
+  switch (type) {
+    case 'int8':
+    case 'INTEGER':
+      return (value) => value;
+    case 'INT':
+    // An expression: the only one that is selected is the largest of some positions.
+    case null:
+      return (value) => (typeof value === 'bigint' ? Number(value) : value);
+    case 'boolean':
+      return (value) => (value === null ? null : value === 1n);
+    case 'bytea':
+      return (value) => Buffer.from(value as Uint8Array);
+    default:
+      return (value) => value;
+  }
+}
+
+/** The guards of the event log, as production has them in the language of PostgreSQL. */
+const GUARDS = ['UPDATE', 'DELETE'].flatMap((change) =>
+  ['event', 'event_retirement'].map((table) => {
+    const retired = 'OLD.id <= (SELECT max(last_id) FROM event_retirement)';
+    const when = change === 'DELETE' && table === 'event' ? `WHEN NOT coalesce(${retired}, false)` : '';
+    return `CREATE TRIGGER ${table}_${change} BEFORE ${change} ON ${table} ${when} BEGIN SELECT RAISE(IGNORE); END`;
+  }),
+);
+
+let migrated: Uint8Array | undefined;
+
+function migratedBytes(): Uint8Array {
+  const database = new DatabaseSync(':memory:');
+  for (const statement of [...sqliteSchema(MIGRATIONS), ...GUARDS]) database.exec(statement);
+  const bytes = database.serialize();
+  database.close();
+  return bytes;
+}
+
+export class SqliteDatabase {
+  readonly #database: DatabaseSync;
+  readonly #prepared = new Map<string, Prepared>();
+  /** How many statements it has run. */
+  statements = 0;
+  /** A statement of the transaction has failed. Nothing else is done in it. */
+  #isFailed = false;
+
+  /** With its tables, as the migrations leave them, or as they were when `bytes` were taken. */
+  constructor(bytes?: Uint8Array) {
+    this.#database = new DatabaseSync(':memory:');
+    migrated ??= migratedBytes();
+    this.#database.deserialize(bytes ?? migrated);
+    this.#database.exec('PRAGMA foreign_keys = ON; PRAGMA case_sensitive_like = ON');
+    this.#database.function('greatest', { deterministic: true, useBigIntArguments: true }, (one, other) =>
+      (one as bigint) > (other as bigint) ? one : other,
+    );
+  }
+
+  /** Everything that is committed, as it is now. */
+  serialize(): Uint8Array {
+    return this.#database.serialize();
+  }
+
+  run<R>(text: string, values: readonly unknown[]): Answer<R> {
+    this.statements += 1;
+    const { statement, parameters, command, columns } = this.#prepare(text);
+    const given = parameters.map((number) => inputOf(values[number - 1]));
+    if (this.#isFailed) {
+      if (command === 'COMMIT') this.#rollBack();
+      if (command !== 'ROLLBACK') throw new Error('current transaction is aborted');
+      this.#isFailed = false;
+    }
+    try {
+      if (columns.length === 0) {
+        const { changes } = statement.run(...given);
+        return { command, rowCount: Number(changes), rows: [] };
+      }
+      const found = statement.all(...given) as unknown as unknown[][];
+      const rows = found.map(
+        (row) => Object.fromEntries(columns.map(({ name, read }, at) => [name, read(row[at])])) as R,
+      );
+      return { command, rowCount: rows.length, rows };
+    } catch (thrown) {
+      this.#isFailed = this.#database.isTransaction;
+      const { errcode = 0 } = thrown as { errcode?: number };
+      if ((errcode & 0xff) !== SQLITE_CONSTRAINT) throw thrown;
+      throw Object.assign(new Error((thrown as Error).message, { cause: thrown }), { code: UNIQUE_VIOLATION });
+    }
+  }
+
+  /** Ends the transaction of a client that is gone. */
+  forget(): void {
+    if (this.#database.isTransaction) this.#rollBack();
+    this.#isFailed = false;
+  }
+
+  #rollBack(): void {
+    this.#database.exec('ROLLBACK');
+    this.#isFailed = false;
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #prepare(text: string): Prepared {
+    const known = this.#prepared.get(text);
+    if (known !== undefined) return known;
+    const { text: translated, parameters } = sqliteStatement(text);
+    const statement = this.#database.prepare(translated);
+    statement.setReadBigInts(true);
+    statement.setReturnArrays(true);
+    const columns = statement.columns().map(({ name, type }) => ({ name, read: readerOf(type) }));
+    const command = /^\w+/.exec(translated)?.[0].toUpperCase() ?? '';
+    const prepared = { statement, parameters, command, columns };
+    this.#prepared.set(text, prepared);
+    return prepared;
+  }
+}
+
+function inputOf(value: unknown): SQLInputValue {
+  if (typeof value === 'boolean') return value ? 1 : 0;
+  return (value ?? null) as SQLInputValue;
+}

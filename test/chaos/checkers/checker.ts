@@ -1,0 +1,75 @@
+/**
+ * What a checker is told, and what it says. A checker knows one invariant of docs/invariants.md. It judges facts, and not
+ * a simulation: whoever has the facts of live processes can ask the same checkers.
+ */
+
+/** One member of the group as it is in its journal, whatever anybody reports of it. */
+export interface MemberFacts {
+  readonly site: string;
+  readonly role: string;
+  readonly epoch: bigint;
+  readonly owner: string;
+  /** Of its lease in that epoch, by its own clock; 0 where its process does not run. */
+  readonly leaseMs: number;
+}
+
+/** A key of an application, from its making to its end. */
+export interface KeyFacts {
+  readonly label: string;
+  /** Names the key itself: two keys of one label differ in it. */
+  readonly value: string;
+  readonly madeAtMs: number;
+  /** When an application deleted or replaced it where it was served. */
+  endedAtMs?: number;
+  /** It was in a generation that a standby acknowledged, so nobody may lose it. */
+  isPromised: boolean;
+  /** It has ended, and a generation without it was acknowledged. */
+  isEndPromised: boolean;
+}
+
+export interface Facts {
+  readonly nowMs: number;
+  readonly members: readonly MemberFacts[];
+  readonly keys: readonly KeyFacts[];
+  /** Values of the keys of applications that the token of a site holds, each as often as it holds it. */
+  valuesAt(site: string): ReadonlyMap<string, number>;
+  /** Values of the keys that made way for others of their names, and are sealed at a site for an operator. */
+  asideAt(site: string): ReadonlySet<string>;
+  /** Values of the keys that the token of a site is on record to have refused. They are shown, and tried again. */
+  refusedAt(site: string): ReadonlySet<string>;
+  /** How many objects of a token its site reports as nobody's: an operator is told of them, and nothing deletes them. */
+  unexplainedAt(site: string): number;
+  /** An operator has accepted that generations are lost. */
+  readonly isLossAccepted: boolean;
+}
+
+/** A change of the world that a checker may look at. */
+export type Change =
+  | { readonly kind: 'step' }
+  | { readonly kind: 'journal'; readonly site: string }
+  | { readonly kind: 'token'; readonly site: string; readonly running: readonly bigint[] }
+  | { readonly kind: 'epoch'; readonly epoch: bigint; readonly owner: string }
+  | {
+      readonly kind: 'acknowledgement';
+      readonly site: string;
+      readonly epoch: bigint;
+      readonly number: bigint;
+      readonly values: readonly string[];
+    }
+  | { readonly kind: 'resolved'; readonly site: string; readonly epoch: bigint; readonly isLeader: boolean }
+  | {
+      readonly kind: 'reported';
+      readonly protection: string;
+      readonly recoveryPointAgeMs: number | undefined;
+      readonly activeSite: string;
+      readonly members: readonly { readonly site: string; readonly role: string }[];
+    }
+  | { readonly kind: 'end' };
+
+export interface Checker {
+  /** As in docs/invariants.md. */
+  readonly invariant: string;
+  readonly name: string;
+  /** @returns what is wrong; undefined for nothing */
+  look(change: Change, facts: Facts): string | undefined;
+}

@@ -1,0 +1,21 @@
+/** I1: no journal goes back to a lower epoch by itself. A copy that an operator put back is told to the checker. */
+import type { Checker } from './checker.ts';
+
+export const epochGrows = (): Checker & { forget(site: string): void } => {
+  const highest = new Map<string, bigint>();
+  return {
+    invariant: 'I1',
+    name: 'epoch-grows',
+    forget: (site) => void highest.delete(site),
+    look: (change, { members }) => {
+      if (change.kind !== 'journal') return undefined;
+      const member = members.find(({ site }) => site === change.site);
+      if (member === undefined) return undefined;
+      const before = highest.get(member.site) ?? 0n;
+      highest.set(member.site, member.epoch);
+      return member.epoch < before
+        ? `site ${member.site} went back from epoch ${before} to ${member.epoch}`
+        : undefined;
+    },
+  };
+};

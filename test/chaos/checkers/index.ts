@@ -1,0 +1,37 @@
+/** Every checker, made new for each run. */
+import type { Checker } from './checker.ts';
+import { epochGrows } from './epoch-grows.ts';
+import { fencedWrites } from './fenced-writes.ts';
+import { namesAnswer } from './names-answer.ts';
+import { nothingDropped } from './nothing-dropped.ts';
+import { oneActive } from './one-active.ts';
+import { oneOwner } from './one-owner.ts';
+import { promisesKept } from './promises-kept.ts';
+import { trueNumbers } from './true-numbers.ts';
+import { wholeGenerations } from './whole-generations.ts';
+
+export function allCheckers() {
+  const grows = epochGrows();
+  const dropped = nothingDropped();
+  const checkers: readonly Checker[] = [
+    oneActive(),
+    oneOwner(),
+    grows,
+    fencedWrites(),
+    promisesKept(),
+    wholeGenerations(),
+    dropped,
+    namesAnswer(),
+    trueNumbers(),
+  ];
+  return {
+    checkers,
+    /** Somebody has put a journal back, or has emptied a token: what it holds now is its beginning. */
+    forget: (site: string): void => {
+      grows.forget(site);
+      dropped.forget(site);
+    },
+  };
+}
+
+export type { Change, Checker, Facts, KeyFacts, MemberFacts } from './checker.ts';

@@ -1,0 +1,33 @@
+/** A process that runs seeds, one after another, for the command that has started it. Its argument names a mutant. */
+import { makeMutant } from '../mutants/hook.ts';
+import type { Ask, Tell } from './messages.ts';
+
+const mutant = process.argv[2];
+if (mutant !== undefined) makeMutant(mutant);
+// Only after that: what a mutant changes is changed while it is loaded.
+const { catchUncaught, run } = await import('../scenarios/run.ts');
+const { storyOf } = await import('../scenarios/story.ts');
+const { shrink } = await import('../scenarios/shrink.ts');
+// Traces of the many errors that a fault brings cost a tenth of the time. A replay has them.
+Error.stackTraceLimit = 0;
+
+const tell = (message: Tell): void => void process.send?.(message);
+
+async function work({ seed, isShrunk }: Ask): Promise<void> {
+  const story = storyOf(String(seed));
+  try {
+    const { violations, virtualMs, checks, faults, log } = await run(story);
+    const [first] = violations;
+    const kept = first !== undefined && isShrunk ? await shrink(story, first.checker) : story;
+    tell({ seed, violations, virtualMs, checks, faults, lines: log.lines.length, acts: kept.acts });
+  } catch (thrown) {
+    const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    const violation = { invariant: 'defect', checker: 'simulator', text, atMs: 0, step: 0 };
+    tell({ seed, violations: [violation], virtualMs: 0, checks: 0, faults: {}, lines: 0, acts: story.acts });
+  }
+}
+
+catchUncaught();
+process.on('message', (ask) => void work(ask as Ask));
+process.on('disconnect', () => process.exit(0));
+tell('ready');

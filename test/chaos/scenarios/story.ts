@@ -1,0 +1,144 @@
+/**
+ * A story: what is done to a world, and when. It follows from the seed alone, and every act has its own chance, so that
+ * one of them can be left out and the others stay what they are.
+ */
+import { Chance } from '../simulator/chance.ts';
+
+export interface Act {
+  readonly id: number;
+  readonly atMs: number;
+  readonly kind: string;
+  /** A site, a coordinator, or nobody. */
+  readonly at: string;
+  readonly other: string;
+  readonly ms: number;
+  readonly value: number;
+}
+
+export interface Story {
+  readonly seed: string;
+  readonly sites: readonly string[];
+  readonly coordinators: readonly string[];
+  readonly acts: readonly Act[];
+}
+
+/** How long faults are done to the world. */
+export const CHAOS_MS = 30_000;
+
+/** What can be done to one place, and how often it is chosen. */
+type Place = 'site' | 'coordinator' | 'machine' | 'world';
+
+interface ActKind {
+  readonly place: Place;
+  readonly weight: number;
+  /** How long it lasts at most, milliseconds. */
+  readonly ms: number;
+  /** The range of its one figure. */
+  readonly value?: readonly [number, number];
+}
+
+export const FAULTS: Readonly<Record<string, ActKind>> = {
+  'kill-agent': { place: 'site', weight: 6, ms: 12_000 },
+  'pause-agent': { place: 'site', weight: 6, ms: 12_000 },
+  'crash-at-commit': { place: 'site', weight: 6, ms: 6_000, value: [1, 12] },
+  'lose-site': { place: 'site', weight: 5, ms: 25_000 },
+  'disk-full': { place: 'site', weight: 2, ms: 8_000 },
+  'disk-locked': { place: 'site', weight: 2, ms: 8_000 },
+  'roll-back-journal': { place: 'site', weight: 2, ms: 8_000 },
+  'lose-journal': { place: 'site', weight: 1, ms: 4_000 },
+  'hsm-busy': { place: 'site', weight: 3, ms: 0, value: [1, 20] },
+  'hsm-gone': { place: 'site', weight: 4, ms: 15_000 },
+  'hsm-slow': { place: 'site', weight: 3, ms: 15_000, value: [20, 600] },
+  'hsm-lies': { place: 'site', weight: 2, ms: 10_000 },
+  'step-clock': { place: 'machine', weight: 2, ms: 0, value: [-3_600_000, 3_600_000] },
+  'drift-clock': { place: 'machine', weight: 2, ms: 0, value: [0.996, 1.004] },
+  cut: { place: 'machine', weight: 4, ms: 15_000 },
+  'cut-one-way': { place: 'machine', weight: 4, ms: 15_000 },
+  isolate: { place: 'machine', weight: 5, ms: 18_000 },
+  flap: { place: 'machine', weight: 3, ms: 15_000 },
+  'slow-link': { place: 'machine', weight: 2, ms: 15_000, value: [50, 900] },
+  'lossy-link': { place: 'machine', weight: 3, ms: 15_000, value: [0.02, 0.3] },
+  'doubling-link': { place: 'machine', weight: 3, ms: 15_000, value: [0.1, 0.6] },
+  'kill-coordinator': { place: 'coordinator', weight: 5, ms: 8_000 },
+  'pause-coordinator': { place: 'coordinator', weight: 5, ms: 10_000 },
+  'change-profile': { place: 'coordinator', weight: 2, ms: 2_000, value: [0.5, 3] },
+  'stall-database': { place: 'world', weight: 3, ms: 8_000 },
+  'database-away': { place: 'world', weight: 3, ms: 8_000 },
+  'cut-database': { place: 'coordinator', weight: 3, ms: 10_000 },
+  'silent-commits': { place: 'world', weight: 3, ms: 10_000, value: [0.05, 0.4] },
+  'roll-back-database': { place: 'world', weight: 2, ms: 6_000 },
+  'queue-away': { place: 'world', weight: 2, ms: 10_000 },
+  'wipe-queue': { place: 'world', weight: 2, ms: 0 },
+  'doubling-queue': { place: 'world', weight: 3, ms: 15_000, value: [0.2, 0.9] },
+};
+
+export const ORDERS: Readonly<Record<string, ActKind>> = {
+  move: { place: 'site', weight: 5, ms: 0 },
+  'move-anywhere': { place: 'world', weight: 2, ms: 0 },
+  cancel: { place: 'world', weight: 3, ms: 0 },
+  replicate: { place: 'world', weight: 3, ms: 0 },
+  rotate: { place: 'world', weight: 2, ms: 0 },
+  drill: { place: 'world', weight: 1, ms: 0 },
+  scrub: { place: 'site', weight: 1, ms: 0 },
+};
+
+export const WORK: Readonly<Record<string, ActKind>> = {
+  'make-key': { place: 'world', weight: 6, ms: 0 },
+  'make-pair': { place: 'world', weight: 3, ms: 0 },
+  'replace-pair': { place: 'world', weight: 3, ms: 0 },
+  'delete-key': { place: 'world', weight: 3, ms: 0 },
+};
+
+const FAULTS_MAX = 6;
+const ORDERS_MAX = 2;
+const WORK_MAX = 7;
+
+export function storyOf(seed: string): Story {
+  const chance = new Chance(`${seed} story`);
+  const sites = ['a', 'b', 'c'];
+  const coordinators = chance.happens(0.35) ? ['one', 'two'] : ['one'];
+  const kinds = chance.whole(1, 3);
+  // Few kinds in one seed: a fault that comes again finds more than many that come once.
+  const chosen = Array.from({ length: kinds }, () => weighted(FAULTS, chance));
+  const acts: Act[] = [];
+  const add = (kind: string, { place, ms, value = [0, 0] }: ActKind): void => {
+    const own = new Chance(`${seed} act ${acts.length}`);
+    const places = { site: sites, coordinator: coordinators, machine: [...sites, ...coordinators], world: [''] }[place];
+    const at = own.pick(places);
+    const others = [...sites, ...coordinators].filter((one) => one !== at);
+    acts.push({
+      id: acts.length,
+      atMs: Math.round(own.between(0, CHAOS_MS)),
+      kind,
+      at,
+      other: own.pick(others),
+      ms: Math.round(own.between(ms / 20, ms)),
+      value: own.between(...value),
+    });
+  };
+  const given = (table: Readonly<Record<string, ActKind>>, kind: string): void => add(kind, table[kind]!);
+  for (let count = chance.whole(1, FAULTS_MAX); count > 0; count -= 1) given(FAULTS, chance.pick(chosen));
+  for (let count = chance.whole(0, ORDERS_MAX); count > 0; count -= 1) given(ORDERS, weighted(ORDERS, chance));
+  for (let count = chance.whole(3, WORK_MAX); count > 0; count -= 1) given(WORK, weighted(WORK, chance));
+  return { seed, sites, coordinators, acts: acts.sort((one, other) => one.atMs - other.atMs || one.id - other.id) };
+}
+
+function weighted(table: Readonly<Record<string, ActKind>>, chance: Chance): string {
+  const all = Object.entries(table);
+  let left = chance.fraction() * all.reduce((sum, [, { weight }]) => sum + weight, 0);
+  for (const [kind, { weight }] of all) {
+    left -= weight;
+    if (left < 0) return kind;
+  }
+  return all[0]![0];
+}
+
+export function told({ atMs, kind, at, other, ms, value }: Act): string {
+  const where = at === '' ? '' : ` ${at}`;
+  const towards = ['cut', 'cut-one-way', 'flap', 'slow-link', 'lossy-link', 'doubling-link'].includes(kind)
+    ? ` to ${other}`
+    : '';
+  const long = ms > 0 ? ` for ${(ms / 1_000).toFixed(1)} s` : '';
+  const much = value === 0 ? '' : ` (${Number(value.toPrecision(3))})`;
+  return `${(atMs / 1_000).toFixed(1).padStart(5)} s ${kind}${where}${towards}${long}${much}`;
+}

@@ -1,0 +1,87 @@
+/** The share of the simulation that every test run has. `npm run chaos` runs as many seeds as you like. */
+import { PassThrough, type Readable } from 'node:stream';
+import { describe, expect, it, vi } from 'vitest';
+import type { Told } from './command/messages.ts';
+import { runSeeds } from './command/pool.ts';
+import { COMMANDS, replay } from './command/replay.ts';
+import { run, without } from './scenarios/run.ts';
+import { FAULTS, ORDERS, storyOf, WORK } from './scenarios/story.ts';
+import { FAULT_KINDS } from './scenarios/faults.ts';
+
+vi.setConfig({ testTimeout: 300_000 });
+
+/** Seeds of this share. Those in the track record of README.md come first. */
+const TRACK_RECORD = [48, 1_010];
+const SEEDS = [...TRACK_RECORD, ...Array.from({ length: 20 }, (_, at) => 2_000 + at)];
+
+const all = async (seeds: readonly number[]): Promise<Told[]> => {
+  const answers: Told[] = [];
+  await runSeeds({
+    seeds: seeds.map((seed) => ({ seed, isShrunk: true })),
+    workers: 1,
+    told: (answer) => {
+      answers.push(answer);
+      return false;
+    },
+  });
+  return answers;
+};
+
+it('no seed of this share breaks an invariant', async () => {
+  const answers = await all(SEEDS);
+  expect(answers.map(({ seed }) => seed).sort()).toEqual([...SEEDS].sort());
+  expect(answers.flatMap(({ seed, violations }) => violations.map((violation) => ({ seed, ...violation })))).toEqual([]);
+  expect(answers.every(({ checks }) => checks > 0)).toBe(true);
+});
+
+describe('the same seed', () => {
+  it('has the same event log, byte for byte', async () => {
+    const story = storyOf('7');
+    const [one, other] = [await run(story), await run(story)];
+    expect(other.log.lines).toEqual(one.log.lines);
+    expect(one.log.lines.length).toBeGreaterThan(300);
+  });
+
+  it('has another event log than the next one', async () => {
+    const [one, other] = [await run(storyOf('8'), { untilStep: 400 }), await run(storyOf('9'), { untilStep: 400 })];
+    expect(other.log.sha256).not.toBe(one.log.sha256);
+  });
+
+  it('tells a story in which the other acts stay when one is left out', () => {
+    const story = storyOf('11');
+    const [first, ...rest] = story.acts;
+    expect(without(story, new Set([first!.id])).acts).toEqual(rest);
+  });
+});
+
+it('every kind of act is one that somebody can do', () => {
+  expect(Object.keys(FAULTS).sort()).toEqual([...FAULT_KINDS].sort());
+  const told = new Set(Array.from({ length: 400 }, (_, seed) => storyOf(String(seed)).acts.map(({ kind }) => kind)).flat());
+  expect([...told].sort()).toEqual([...Object.keys(FAULTS), ...Object.keys(ORDERS), ...Object.keys(WORK)].sort());
+});
+
+describe('a replay', () => {
+  const told = async (...commands: readonly string[]): Promise<string> => {
+    const output = new PassThrough();
+    const chunks: string[] = [];
+    output.on('data', (chunk: Buffer) => chunks.push(chunk.toString()));
+    const input = new PassThrough();
+    input.end(`${commands.join('\n')}\n`);
+    await replay('7', { without: new Set(), input: input as Readable, output });
+    return chunks.join('');
+  };
+
+  it('shows the state at a step, and what changed between two', async () => {
+    const text = await told('state 250 site a', 'diff 250 320');
+    expect(text).toContain('no violation');
+    expect(text).toMatch(/site a: journal member grp=payments serial=a-1 role=active/);
+    expect(text).toMatch(/^[+-] database: intent/m);
+  });
+
+  it('shows the lines of the event log, and says which commands there are', async () => {
+    const text = await told('log 0 60', 'what');
+    expect(text).toMatch(/told coordinator one: info leading/);
+    expect(text).toContain(COMMANDS.trim());
+  });
+});
+

@@ -1,0 +1,282 @@
+/** The facts of a simulated world, for the checkers: read from disks, tokens and tables, never from what anybody reports. */
+import { type Entry, openSigned } from '@antipode/hsm-core';
+import type { StoredObject } from '@antipode/hsm-core/testing';
+import { type MemberRole, roleName } from '@antipode/protocol';
+import type { Change, Facts, KeyFacts, MemberFacts } from '../checkers/index.ts';
+import type { Arrival } from './network.ts';
+import type { SimulatedSite } from './site.ts';
+import { GROUP, type World } from './world.ts';
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+class Member implements MemberFacts {
+  readonly site: string;
+  role = '';
+  epoch = 0n;
+  owner = '';
+  readonly #of: SimulatedSite;
+
+  constructor(of: SimulatedSite) {
+    this.#of = of;
+    this.site = of.name;
+  }
+
+  get leaseMs(): number {
+    return this.#of.process.hasEnded ? 0 : this.#of.site.leases.remainingMs(GROUP, this.epoch);
+  }
+
+  read(): void {
+    const { disk } = this.#of;
+    const seat = disk.rows('journal', `SELECT role FROM member WHERE grp = '${GROUP}'`)[0];
+    const fence = disk.rows('journal', `SELECT epoch, owner FROM fence WHERE grp = '${GROUP}'`)[0];
+    this.role = String(seat?.['role'] ?? '');
+    this.epoch = BigInt((fence?.['epoch'] as number | undefined) ?? 0);
+    this.owner = String(fence?.['owner'] ?? '');
+  }
+}
+
+/** An order that may still run at a site. */
+interface RunningOrder {
+  readonly epoch: bigint;
+  readonly requestId: string;
+}
+
+export class WorldFacts implements Facts {
+  readonly keys: Mutable<KeyFacts>[] = [];
+  isLossAccepted = false;
+  readonly #world: World;
+  readonly #members: readonly Member[];
+  readonly #tell: (change: Change) => void;
+  readonly #values = new Map<string, Map<string, number>>();
+  readonly #seen = new Map<string, readonly StoredObject[]>();
+  /** The value of a private key, by its public half. */
+  readonly #pairs = new Map<string, string>();
+  /** The value of a key, by the identity that its object has in the manifests. */
+  readonly #valueOfId = new Map<string, string>();
+  readonly #orders = new Map<string, RunningOrder[]>();
+  readonly #generations = new Map<string, readonly string[]>();
+  /** The newest generation that has a key, by its value. */
+  readonly #newest = new Map<string, { epoch: bigint; number: bigint }>();
+  #acknowledged = 0n;
+  #epochs = 0n;
+
+  constructor(world: World, tell: (change: Change) => void) {
+    this.#world = world;
+    this.#tell = tell;
+    this.#members = [...world.sites.values()].map((site) => new Member(site));
+    for (const member of this.#members) {
+      const site = world.site(member.site);
+      member.read();
+      site.disk.onCommit = (file) => {
+        if (file !== 'journal') return;
+        member.read();
+        tell({ kind: 'journal', site: site.name });
+      };
+      site.onToken = () => this.#lookAtToken(site);
+    }
+    world.database.onCommit = () => this.#lookAtTables();
+    world.network.onArrival = (arrival) => this.#watch(arrival);
+  }
+
+  get nowMs(): number {
+    return this.#world.clock.nowMs;
+  }
+
+  get members(): readonly MemberFacts[] {
+    return this.#members;
+  }
+
+  asideAt(site: string): ReadonlySet<string> {
+    const rows = this.#world.site(site).disk.rows('journal', `SELECT digest FROM aside WHERE grp = '${GROUP}'`);
+    return new Set(rows.flatMap(({ digest }) => this.#valuesIn(String(digest)) ?? []));
+  }
+
+  refusedAt(site: string): ReadonlySet<string> {
+    const rows = this.#world.site(site).disk.rows('journal', `SELECT object_id FROM refused WHERE grp = '${GROUP}'`);
+    return new Set(rows.flatMap((row) => this.#valueOfId.get(String(row['object_id'])) ?? []));
+  }
+
+  unexplainedAt(site: string): number {
+    const [row] = this.#world
+      .site(site)
+      .disk.rows('journal', `SELECT divergent + unaccounted AS count FROM member WHERE grp = '${GROUP}'`);
+    return Number(row?.['count'] ?? 0);
+  }
+
+  valuesAt(site: string): ReadonlyMap<string, number> {
+    const known = this.#values.get(site);
+    if (known !== undefined) return known;
+    const values = new Map<string, number>();
+    for (const object of this.#world.site(site).member.hsm.objects) {
+      const value = valueOf(object);
+      if (value !== undefined) values.set(value, (values.get(value) ?? 0) + 1);
+    }
+    this.#values.set(site, values);
+    return values;
+  }
+
+  /** An application has made a key. */
+  made(object: StoredObject, key: { label: string; site: string }): void {
+    const value = valueOf(object);
+    if (value === undefined) throw new Error('a key that was just made has no value');
+    const { label, site } = key;
+    if (object.publicHalf !== undefined) this.#pairs.set(hexOf(object.publicHalf), value);
+    this.keys.push({ label, value, madeAtMs: this.nowMs, isPromised: false, isEndPromised: false });
+    this.tokenChanged(site);
+  }
+
+  /** An application, or a fault, has changed the token of a site. */
+  tokenChanged(site: string): void {
+    this.#values.delete(site);
+    this.#seen.set(site, [...this.#world.site(site).member.hsm.objects]);
+  }
+
+  /** The database or a journal was put back: everything in it is looked at again. */
+  putBack(): void {
+    this.#acknowledged = 0n;
+    this.#epochs = 0n;
+    for (const member of this.#members) member.read();
+  }
+
+  /** What a member says that is not running has nothing to do any more. */
+  restarted(site: string): void {
+    this.#orders.delete(site);
+  }
+
+  #lookAtToken({ name, member }: SimulatedSite): void {
+    const { objects } = member.hsm;
+    const before = this.#seen.get(name);
+    if (before?.length === objects.length && before.every((object, at) => object === objects[at])) return;
+    this.tokenChanged(name);
+    this.#tell({ kind: 'token', site: name, running: (this.#orders.get(name) ?? []).map(({ epoch }) => epoch) });
+  }
+
+  #lookAtTables(): void {
+    const { database } = this.#world;
+    const epochs = database.rows<{ rowid: bigint; epoch: bigint; owner: string }>(
+      `SELECT rowid AS rowid, epoch, owner FROM epoch WHERE rowid > ${this.#epochs}`,
+    );
+    for (const { rowid, epoch, owner } of epochs) {
+      this.#epochs = BigInt(rowid);
+      this.#tell({ kind: 'epoch', epoch, owner });
+    }
+    const rows = database.rows<{ rowid: bigint; site: string; epoch: bigint; number: bigint; manifest_digest: string }>(
+      `SELECT a.rowid AS rowid, a.site, a.epoch, a.number, g.manifest_digest FROM acknowledgement AS a
+       JOIN generation AS g ON g.grp = a.grp AND g.epoch = a.epoch AND g.number = a.number WHERE a.rowid > ${this.#acknowledged} ORDER BY a.rowid`,
+    );
+    for (const { rowid, site, epoch, number, manifest_digest: digest } of rows) {
+      this.#acknowledged = BigInt(rowid);
+      const values = this.#valuesIn(digest);
+      if (values === undefined) continue;
+      this.#promise({ epoch, number }, values);
+      this.#tell({ kind: 'acknowledgement', site, epoch, number, values });
+    }
+  }
+
+  #promise(generation: { epoch: bigint; number: bigint }, values: readonly string[]): void {
+    const isNewer = (one: typeof generation, other: typeof generation): boolean =>
+      one.epoch > other.epoch || (one.epoch === other.epoch && one.number > other.number);
+    const held = new Set(values);
+    for (const key of this.keys) {
+      const newest = this.#newest.get(key.value);
+      if (held.has(key.value)) {
+        key.isPromised = true;
+        if (newest === undefined || isNewer(generation, newest)) this.#newest.set(key.value, generation);
+      } else if (newest !== undefined && key.endedAtMs !== undefined && isNewer(generation, newest))
+        key.isEndPromised = true;
+    }
+  }
+
+  /** The keys of applications in a generation, wherever its manifest is stored; undefined where nobody has it now. */
+  #valuesIn(digest: string): readonly string[] | undefined {
+    const known = this.#generations.get(digest);
+    if (known !== undefined) return known;
+    for (const { disk } of this.#world.sites.values()) {
+      const row = disk.rows('store', `SELECT signed FROM manifest WHERE digest = X'${digest}'`)[0];
+      if (row === undefined) continue;
+      const { generation } = openSigned(row['signed'] as Uint8Array, { group: GROUP, isPinned: () => true });
+      const values = generation.entries.flatMap((entry) => {
+        const value = this.#valueOfEntry(entry);
+        if (value === undefined) return [];
+        this.#valueOfId.set(entry.objectId, value);
+        return [value];
+      });
+      this.#generations.set(digest, values);
+      return values;
+    }
+    return undefined;
+  }
+
+  #valueOfEntry({ objectClass, attributes, publicHalf }: Entry): string | undefined {
+    if (objectClass === 'private-key') return publicHalf && this.#pairs.get(hexOf(publicHalf));
+    if (objectClass !== 'secret-key') return undefined;
+    const label = Buffer.from(attributes.label ?? []).toString();
+    return this.keys.find((key) => key.label === label)?.value;
+  }
+
+  #watch(arrival: Arrival): void {
+    const { machine, method, request } = arrival;
+    const { fence } = request as { fence?: { group: string; epoch: bigint; requestId: string } };
+    if (fence?.group === GROUP && this.#world.sites.has(machine)) {
+      const orders = this.#orders.get(machine) ?? [];
+      this.#orders.set(machine, orders);
+      const { epoch, requestId } = fence;
+      if (!orders.some((one) => one.requestId === requestId)) orders.push({ epoch, requestId });
+      arrival.onAnswer = (answer) => {
+        if ((answer as { order?: { running: boolean } }).order?.running === true) return;
+        this.#orders.set(
+          machine,
+          (this.#orders.get(machine) ?? []).filter((one) => one.requestId !== requestId),
+        );
+      };
+    }
+    if (method === 'resolve')
+      arrival.onAnswer = (answer) => {
+        const { site, epoch, isLeader } = answer as { site: string; epoch: bigint; isLeader: boolean };
+        this.#tell({ kind: 'resolved', site, epoch: BigInt(epoch), isLeader });
+      };
+    if (method === 'getStatus')
+      arrival.onAnswer = (answer) => {
+        const { groups, isLeader } = answer as {
+          isLeader: boolean;
+          groups: readonly {
+            protection: string;
+            activeSite: string;
+            recoveryPointAgeMs?: bigint;
+            members: readonly { site: string; role: MemberRole }[];
+          }[];
+        };
+        const [group] = groups;
+        if (group === undefined || !isLeader) return;
+        this.#tell({
+          kind: 'reported',
+          protection: group.protection,
+          recoveryPointAgeMs: group.recoveryPointAgeMs === undefined ? undefined : Number(group.recoveryPointAgeMs),
+          activeSite: group.activeSite,
+          members: group.members.map(({ site, role }) => ({ site, role: roleName(role) ?? '' })),
+        });
+      };
+  }
+}
+
+const texts = new WeakMap<StoredObject, string>();
+
+/** What a key is told apart by; undefined for everything that is no key of an application, and for a half-made one. */
+export function valueOf(object: StoredObject): string | undefined {
+  const known = texts.get(object);
+  if (known !== undefined) return known;
+  const { objectClass, value, attributes } = object;
+  if (objectClass !== 'secret-key' && objectClass !== 'private-key') return undefined;
+  if (
+    value === undefined ||
+    Buffer.from(attributes.label ?? [])
+      .toString()
+      .startsWith('antipode')
+  )
+    return undefined;
+  const text = hexOf(value);
+  texts.set(object, text);
+  return text;
+}
+
+const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

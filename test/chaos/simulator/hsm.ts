@@ -1,0 +1,157 @@
+/**
+ * A partition of a site as its agent uses it, over a simulated HSM: it is opened when it is needed, and again where its
+ * session was lost. The HSM outlives the processes of its site. Every call takes time, so that a process can end or
+ * stand still between two of them.
+ */
+import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
+import type { SimulatedMember } from '@antipode/hsm-core/testing';
+import { AntipodeError, hasCode } from '@antipode/runtime';
+import {
+  type Journal,
+  type OpenPartition,
+  type Partition,
+  type Rank,
+  Turns,
+  yielding,
+} from '@antipode/site-agent/testing';
+import type { SimulatedProcess } from './clock.ts';
+
+export interface SimulatedPartitionOptions {
+  readonly member: SimulatedMember;
+  readonly journal: Journal;
+  readonly role: 'member' | 'scratch';
+  readonly process: SimulatedProcess;
+  /** Called after each call to the HSM. */
+  readonly afterCall: () => void;
+}
+
+export class SimulatedPartition implements Partition {
+  readonly settings: Partition['settings'];
+  readonly formerIdentities = [];
+  readonly hasReceivingKey = true;
+  readonly unenforced = [];
+  readonly silentSlots = [];
+  readonly unansweredMs = 0;
+  failure: AntipodeError | undefined;
+  readonly #options: SimulatedPartitionOptions;
+  readonly #turns = new Turns();
+  #open: OpenPartition | undefined;
+
+  constructor(options: SimulatedPartitionOptions) {
+    const { member, role } = options;
+    this.#options = options;
+    this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
+  }
+
+  get serial(): string {
+    return this.#options.member.serial;
+  }
+
+  get identitySha256(): string {
+    return this.#options.member.fingerprint;
+  }
+
+  get trusted(): Partition['trusted'] {
+    return this.#options.journal.domainKeys.of(this.serial).filter(({ trusted }) => trusted !== undefined);
+  }
+
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
+    const { process } = this.#options;
+    return this.#turns.take(
+      async (makeWay) => {
+        await process.gate();
+        const open = await this.#opened();
+        const given = rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay) } : open;
+        try {
+          return await work(given);
+        } catch (thrown) {
+          if (hasCode(thrown, 'HSM_UNAVAILABLE', 'HSM_WORKER_LOST')) this.#open = undefined;
+          throw thrown;
+        } finally {
+          await process.gate();
+        }
+      },
+      signal,
+      rank,
+    );
+  }
+
+  async warmUp(): Promise<void> {
+    if (this.#open === undefined) await this.use(async () => {});
+  }
+
+  close(): Promise<void> {
+    return this.#turns.close(async () => {});
+  }
+
+  async #opened(): Promise<OpenPartition> {
+    if (this.#open !== undefined) return this.#open;
+    const { member, journal, process, afterCall } = this.#options;
+    const readKeys = (): void => {
+      member.domainKeys.splice(0, member.domainKeys.length, ...journal.domainKeys.of(member.serial));
+    };
+    try {
+      readKeys();
+      await member.reopen();
+      await process.gate();
+      this.failure = undefined;
+    } catch (thrown) {
+      await process.gate();
+      this.failure = AntipodeError.from(thrown);
+      throw thrown;
+    }
+    const provider = gated(member.provider, process, afterCall);
+    this.#open = {
+      provider,
+      get keyring() {
+        return member.keyring;
+      },
+      description: {
+        serial: member.serial,
+        label: member.serial,
+        manufacturer: '',
+        model: 'simulated',
+        firmware: '1',
+        unenforced: [],
+        silentSlots: [],
+        freeSlots: 0,
+      },
+      captures: new CaptureMemory(),
+      replica: new ReplicaMemory(),
+      refreshKeyring: async () => {
+        readKeys();
+        await member.refresh();
+        await process.gate();
+      },
+    };
+    return this.#open;
+  }
+}
+
+/** Calls of a process that has ended change nothing, and are answered by nobody. */
+function gated<Provider extends object>(
+  provider: Provider,
+  process: SimulatedProcess,
+  afterCall: () => void,
+): Provider {
+  const calls = new Map<PropertyKey, unknown>();
+  return new Proxy(provider, {
+    get: (target, name) => {
+      const known = calls.get(name);
+      if (known !== undefined) return known;
+      const member: unknown = Reflect.get(target, name, target);
+      if (typeof member !== 'function') return member;
+      const call = async (...given: unknown[]): Promise<unknown> => {
+        await process.gate();
+        try {
+          return await member.apply(target, given);
+        } finally {
+          if (!process.hasEnded) afterCall();
+          await process.gate();
+        }
+      };
+      calls.set(name, call);
+      return call;
+    },
+  });
+}

@@ -1,0 +1,214 @@
+/** A site: a machine with a disk, an HSM with two partitions, and the process of its agent, which may end and start again. */
+import { SimulatedMember } from '@antipode/hsm-core/testing';
+import {
+  CoordinatorService,
+  type HeartbeatRequest,
+  type HeartbeatResponse,
+  SiteAgentService,
+} from '@antipode/protocol';
+import { hasCode, type Log } from '@antipode/runtime';
+import {
+  AgentLoops,
+  buildSite,
+  GenerationStore,
+  GRACE_MS,
+  Heartbeat,
+  Journal,
+  Link,
+  Partitions,
+  type Pin,
+  type Site,
+  siteAgentHandlers,
+} from '@antipode/site-agent/testing';
+import { Chance } from './chance.ts';
+import { MachineClock, ProcessClock, SimulatedProcess, type WorldClock } from './clock.ts';
+import { SimulatedDisk } from './disk.ts';
+import { SimulatedPartition } from './hsm.ts';
+import type { SimulatedNetwork } from './network.ts';
+
+const RETENTION_MS_MIN = 7 * 86_400_000;
+
+export interface SimulatedSiteOptions {
+  readonly name: string;
+  readonly seed: string;
+  readonly world: WorldClock;
+  readonly network: SimulatedNetwork;
+  readonly coordinators: readonly string[];
+  readonly logOf: (who: string, process: SimulatedProcess) => Log;
+}
+
+export class SimulatedSite {
+  readonly name: string;
+  readonly disk = new SimulatedDisk();
+  readonly machine: MachineClock;
+  member!: SimulatedMember;
+  scratch!: SimulatedMember;
+  process: SimulatedProcess;
+  site!: Site;
+  clock!: ProcessClock;
+  /** The machine has no power. */
+  isOff = false;
+  /** Told after each call of the agent to its HSM. */
+  onToken: () => void = () => {};
+  readonly #options: SimulatedSiteOptions;
+  readonly #pins = new Map<string, Pin[]>();
+  #starts = 0;
+
+  private constructor(options: SimulatedSiteOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.machine = new MachineClock(options.world);
+    this.process = new SimulatedProcess(`site ${options.name}`, options.world);
+    this.process.end();
+  }
+
+  /** Its member partition is `<name>-1`, and its scratch partition `<name>-2`. The agent does not run yet. */
+  static async make(options: SimulatedSiteOptions): Promise<SimulatedSite> {
+    const site = new SimulatedSite(options);
+    // The HSM counts its own time by the machine of the agent, and outlives the process.
+    const { world } = options;
+    const clock = new ProcessClock(world, site.machine, new SimulatedProcess('hsm', world));
+    const time = {
+      wallMs: () => clock.wallMs(),
+      monotonicMs: () => clock.monotonicMs(),
+      sleep: (ms: number, signal?: AbortSignal) => (site.clock ?? clock).sleep(ms, signal),
+      isSliceOver: () => false,
+      makeWay: () => (site.clock ?? clock).makeWay(),
+    };
+    site.member = await SimulatedMember.make(`${site.name}-1`, { clock: time });
+    site.scratch = await SimulatedMember.make(`${site.name}-2`, { clock: time });
+    return site;
+  }
+
+  get isRunning(): boolean {
+    return this.process.state === 'running';
+  }
+
+  start(): void {
+    const { name, seed, world, network, logOf } = this.#options;
+    if (!this.process.hasEnded || this.isOff) return;
+    this.#starts += 1;
+    const process = new SimulatedProcess(`site ${name}`, world);
+    const clock = new ProcessClock(world, this.machine, process);
+    const prng = new Chance(`${seed} site ${name} ${this.#starts}`);
+    const log = logOf(`site ${name}`, process);
+    let journal: Journal;
+    let store: GenerationStore;
+    try {
+      journal = Journal.inMemory({ prng, connect: () => this.disk.open('journal', process) });
+      journal.beginRun();
+      store = GenerationStore.inMemory({ clock, connect: () => this.disk.open('store', process) });
+    } catch (thrown) {
+      process.end();
+      // Its disk is full or locked: the supervisor of the machine tries again.
+      if (hasCode(thrown, 'FILE_BUSY', 'FILE_UNWRITABLE')) {
+        world.after(1_000, () => this.start());
+        return;
+      }
+      throw thrown;
+    }
+    this.disk.sync();
+    this.process = process;
+    this.clock = clock;
+    const party = { kind: 'site', name } as const;
+    const caller = { party, process, clock };
+    const partition = (member: SimulatedMember, role: 'member' | 'scratch') =>
+      new SimulatedPartition({ member, journal, role, process, afterCall: () => this.onToken() });
+    const site = buildSite({
+      name,
+      instance: `${name} ${this.#starts}`,
+      version: '0',
+      clock,
+      prng,
+      log,
+      journal,
+      store,
+      partitions: new Partitions([partition(this.member, 'member'), partition(this.scratch, 'scratch')]),
+      peers: {
+        client: ({ site: peer }) => network.client(SiteAgentService, caller, { kind: 'site', name: peer }),
+        learn: () => {},
+        keepWarm: async () => {},
+        close: async () => {},
+      },
+      pins: { of: (group) => this.#pins.get(group) ?? [] },
+      loopDelay: { maxMs: () => 0 },
+      collectGarbage: () => {},
+      deletedRetentionMsMin: RETENTION_MS_MIN,
+      eraseGraceMs: GRACE_MS,
+    });
+    this.site = site;
+    network.serve(party, SiteAgentService, { process, handlers: siteAgentHandlers(site) });
+    const clients = this.#options.coordinators.map((coordinator) =>
+      network.client(CoordinatorService, caller, { kind: 'coordinator', name: coordinator }),
+    );
+    let first = 0;
+    const heartbeat = new Heartbeat({
+      site,
+      coordinator: {
+        close: () => {},
+        // The one that answered last comes first.
+        heartbeat: async (request, options): Promise<HeartbeatResponse> => {
+          let failure: unknown;
+          for (let turn = 0; turn < clients.length; turn += 1) {
+            const at = (first + turn) % clients.length;
+            try {
+              const answer = await clients[at]!.heartbeat(request as HeartbeatRequest, options);
+              first = at;
+              return answer;
+            } catch (thrown) {
+              failure = thrown;
+            }
+          }
+          throw failure;
+        },
+      },
+      advertise: () => `${name}:1`,
+      link: new Link(),
+    });
+    const loops = new AgentLoops({ site });
+    heartbeat.start();
+    loops.start();
+  }
+
+  /** SIGKILL: nothing of the process goes on. Its machine says so to whoever is connected. */
+  kill(): void {
+    if (this.process.hasEnded) return;
+    this.process.end();
+    this.disk.endTransactions();
+    this.#options.network.reset(this.name);
+  }
+
+  pause(): void {
+    this.process.pause();
+    this.#options.network.stalled();
+  }
+
+  resume(): void {
+    this.process.resume();
+  }
+
+  /** The whole site: no power, and its HSM with it. */
+  switchOff(): void {
+    this.isOff = true;
+    this.process.end();
+    this.disk.failPower();
+    this.#options.network.switchOff(this.name);
+  }
+
+  switchOn(): void {
+    this.isOff = false;
+    this.#options.network.switchOn(this.name);
+    this.start();
+  }
+
+  /** Trusts the partitions of another site for a group. */
+  pin(group: string, { name: site, member, scratch }: SimulatedSite): void {
+    const pin = ({ serial, fingerprint }: SimulatedMember, role: Pin['role']): Pin => ({
+      site,
+      serial,
+      identity: fingerprint,
+      role,
+    });
+    this.#pins.set(group, [...(this.#pins.get(group) ?? []), pin(member, 'member'), pin(scratch, 'scratch')]);
+  }
+}

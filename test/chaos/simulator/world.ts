@@ -1,0 +1,219 @@
+/**
+ * A whole system in one process: sites, coordinators, their network, database and queue, and an operator, on one clock.
+ * What it does follows from its seed and from what is done to it. It knows no faults and no rules: scenarios bring the
+ * faults, and checkers the rules.
+ */
+import { PROFILES, type Timings } from '@antipode/coordinator/testing';
+import { type Client, OperatorService } from '@antipode/protocol';
+import { AntipodeError, Log, type LogLevel } from '@antipode/runtime';
+import { Chance } from './chance.ts';
+import { MachineClock, ProcessClock, SimulatedProcess, WorldClock } from './clock.ts';
+import { SimulatedCoordinator } from './coordinator.ts';
+import { SimulatedDatabase } from './database.ts';
+import { isOfEndedProcess } from './disk.ts';
+import { EventLog } from './event-log.ts';
+import { SimulatedNetwork } from './network.ts';
+import { SimulatedQueue } from './queue.ts';
+import { SimulatedSite } from './site.ts';
+
+export const GROUP = 'payments';
+
+/** In proportion as by default, with short leases: a failover takes some fifteen seconds, with a pass each second. */
+export const TIMINGS: Timings = {
+  ...PROFILES.default,
+  heartbeatMs: 1_000,
+  suspectMs: 2_500,
+  probeTimeoutMs: 800,
+  probeRounds: 2,
+  leaseMs: 6_000,
+  selfStopMs: 4_500,
+  roundTripMsMax: 400,
+  hangMs: 6_000,
+  hsmLostMs: 6_000,
+  planMs: 1_250,
+  leaderMs: 4_000,
+  automaticFailoverGapMs: 20_000,
+  parkedRetryMs: 4_000,
+};
+
+export interface WorldOptions {
+  readonly seed: string;
+  readonly sites?: readonly string[];
+  readonly coordinators?: readonly string[];
+  readonly timings?: Timings;
+  readonly logLevel?: LogLevel;
+}
+
+export class World {
+  readonly seed: string;
+  readonly clock: WorldClock;
+  readonly log: EventLog;
+  readonly network: SimulatedNetwork;
+  readonly database: SimulatedDatabase;
+  readonly queue: SimulatedQueue;
+  readonly sites = new Map<string, SimulatedSite>();
+  readonly coordinators = new Map<string, SimulatedCoordinator>();
+  readonly timings: Timings;
+  /** Told of what no process may do: a defect that would end it. */
+  onDefect: (error: unknown) => void = () => {};
+  /** Called after each event. Returns whether the run is over. */
+  afterStep: () => boolean = () => false;
+  readonly #logLevel: LogLevel;
+  readonly #operatorNamed = new Map<string, Client<typeof OperatorService>>();
+  readonly #operatorClock: ProcessClock;
+  readonly #operatorProcess: SimulatedProcess;
+
+  private constructor({ seed, coordinators = ['main'], timings = TIMINGS, logLevel = 'info' }: WorldOptions) {
+    this.seed = seed;
+    this.timings = timings;
+    this.#logLevel = logLevel;
+    const clock = new WorldClock(new Chance(`${seed} order`));
+    this.clock = clock;
+    this.log = new EventLog(clock);
+    this.#operatorProcess = new SimulatedProcess('operator', clock);
+    this.#operatorClock = new ProcessClock(clock, new MachineClock(clock), this.#operatorProcess);
+    const { log } = this;
+    this.network = new SimulatedNetwork({
+      clock,
+      chance: new Chance(`${seed} network`),
+      log,
+      time: this.#operatorClock,
+    });
+    this.database = new SimulatedDatabase({ clock, chance: new Chance(`${seed} database`) });
+    this.queue = new SimulatedQueue({ clock, chance: new Chance(`${seed} queue`) });
+    for (const name of coordinators)
+      this.coordinators.set(
+        name,
+        new SimulatedCoordinator({
+          name,
+          seed,
+          world: clock,
+          network: this.network,
+          database: this.database,
+          queue: this.queue,
+          timings,
+          logOf: (who, process) => this.#logOf(who, process),
+        }),
+      );
+  }
+
+  /** Sites and coordinators that have begun to run. Each site trusts the partitions of all for the group. */
+  static async start(options: WorldOptions): Promise<World> {
+    const world = new World(options);
+    const { sites = ['a', 'b', 'c'] } = options;
+    for (const name of sites) {
+      const site = await SimulatedSite.make({
+        name,
+        seed: world.seed,
+        world: world.clock,
+        network: world.network,
+        coordinators: [...world.coordinators.keys()],
+        logOf: (who, process) => world.#logOf(who, process),
+      });
+      world.sites.set(name, site);
+      site.disk.onCrash = () => world.network.reset(name);
+    }
+    for (const site of world.sites.values()) for (const peer of world.sites.values()) site.pin(GROUP, peer);
+    for (const site of world.sites.values()) site.start();
+    for (const coordinator of world.coordinators.values()) void coordinator.start();
+    return world;
+  }
+
+  site(name: string): SimulatedSite {
+    const found = this.sites.get(name);
+    if (found === undefined) throw new Error(`no site ${name}`);
+    return found;
+  }
+
+  coordinator(name: string): SimulatedCoordinator {
+    const found = this.coordinators.get(name);
+    if (found === undefined) throw new Error(`no coordinator ${name}`);
+    return found;
+  }
+
+  /** Every machine that has a name on the network. */
+  get machines(): readonly string[] {
+    return [...this.sites.keys(), ...this.coordinators.keys()];
+  }
+
+  machine(name: string): MachineClock {
+    return (this.sites.get(name) ?? this.coordinator(name)).machine;
+  }
+
+  /** A call of an operator, at the coordinator that leads. One that answers without leading is not believed. */
+  async operate<T>(call: (client: Client<typeof OperatorService>) => Promise<T>): Promise<T> {
+    let failure: unknown = new AntipodeError('LEADERSHIP_LOST', 'no coordinator leads');
+    for (const name of this.coordinators.keys()) {
+      try {
+        const answer = await call(this.#operatorAt(name));
+        if ((answer as { isLeader?: boolean }).isLeader !== false) return answer;
+      } catch (thrown) {
+        failure = thrown;
+        const { code } = AntipodeError.from(thrown);
+        if (!['LEADERSHIP_LOST', 'SITE_UNREACHABLE', 'TIMED_OUT'].includes(code)) throw thrown;
+      }
+    }
+    throw failure;
+  }
+
+  sleep(ms: number): Promise<void> {
+    return this.clock.sleep(ms);
+  }
+
+  async run(ms: number): Promise<void> {
+    await this.clock.runUntil(this.clock.nowMs + ms, () => this.afterStep());
+  }
+
+  /** Lets time pass until the work is done. @throws what it throws, or an error after `limitMs` */
+  async until<T>(work: Promise<T>, limitMs = 120_000): Promise<T> {
+    let isDone = false;
+    const done = work.finally(() => {
+      isDone = true;
+    });
+    done.catch(() => {});
+    const endMs = this.clock.nowMs + limitMs;
+    await this.clock.runUntil(endMs, () => this.afterStep() || isDone);
+    if (!isDone) throw new Error(`it has not ended after ${limitMs} ms of simulated time`);
+    return done;
+  }
+
+  /** Nobody waits for anything any more. */
+  close(): void {
+    for (const { process } of [...this.sites.values(), ...this.coordinators.values()]) process.end();
+  }
+
+  #operatorAt(name: string): Client<typeof OperatorService> {
+    const known = this.#operatorNamed.get(name);
+    if (known !== undefined) return known;
+    const caller = {
+      party: { kind: 'operator', name: 'olga' } as const,
+      process: this.#operatorProcess,
+      clock: this.#operatorClock,
+    };
+    const client = this.network.client(OperatorService, caller, { kind: 'coordinator', name });
+    this.#operatorNamed.set(name, client);
+    return client;
+  }
+
+  /** A process that has ended says nothing any more. A line of a defect is one. */
+  #logOf(who: string, process: SimulatedProcess): Log {
+    const clock = new ProcessClock(this.clock, new MachineClock(this.clock), process);
+    return new Log({
+      level: this.#logLevel,
+      format: 'json',
+      clock,
+      write: (line) => {
+        if (process.hasEnded) return;
+        const { level, message, ...fields } = JSON.parse(line) as Record<string, unknown>;
+        delete fields['time'];
+        this.log.add('told', who, `${String(level)} ${String(message)} ${JSON.stringify(fields)}`);
+      },
+    });
+  }
+
+  /** An error that nobody has caught. In production it ends the process. */
+  uncaught(thrown: unknown): void {
+    if (isOfEndedProcess(thrown)) return;
+    this.onDefect(thrown);
+  }
+}
