@@ -4,9 +4,9 @@ import { describe, expect, it, vi } from 'vitest';
 import type { Told } from './command/messages.ts';
 import { runSeeds } from './command/pool.ts';
 import { COMMANDS, replay } from './command/replay.ts';
+import { FAULT_KINDS } from './scenarios/faults.ts';
 import { run, without } from './scenarios/run.ts';
 import { FAULTS, ORDERS, storyOf, WORK } from './scenarios/story.ts';
-import { FAULT_KINDS } from './scenarios/faults.ts';
 
 vi.setConfig({ testTimeout: 300_000 });
 
@@ -30,7 +30,9 @@ const all = async (seeds: readonly number[]): Promise<Told[]> => {
 it('no seed of this share breaks an invariant', async () => {
   const answers = await all(SEEDS);
   expect(answers.map(({ seed }) => seed).sort()).toEqual([...SEEDS].sort());
-  expect(answers.flatMap(({ seed, violations }) => violations.map((violation) => ({ seed, ...violation })))).toEqual([]);
+  expect(answers.flatMap(({ seed, violations }) => violations.map((violation) => ({ seed, ...violation })))).toEqual(
+    [],
+  );
   expect(answers.every(({ checks }) => checks > 0)).toBe(true);
 });
 
@@ -56,7 +58,9 @@ describe('the same seed', () => {
 
 it('every kind of act is one that somebody can do', () => {
   expect(Object.keys(FAULTS).sort()).toEqual([...FAULT_KINDS].sort());
-  const told = new Set(Array.from({ length: 400 }, (_, seed) => storyOf(String(seed)).acts.map(({ kind }) => kind)).flat());
+  const told = new Set(
+    Array.from({ length: 400 }, (_, seed) => storyOf(String(seed)).acts.map(({ kind }) => kind)).flat(),
+  );
   expect([...told].sort()).toEqual([...Object.keys(FAULTS), ...Object.keys(ORDERS), ...Object.keys(WORK)].sort());
 });
 
@@ -84,4 +88,3 @@ describe('a replay', () => {
     expect(text).toContain(COMMANDS.trim());
   });
 });
-

@@ -1,7 +1,7 @@
 /** The people of a world: applications that make, replace and delete keys where `resolve` sends them, and operators. */
 import { AntipodeError } from '@antipode/runtime';
 import { Chance } from '../simulator/chance.ts';
-import { valueOf, type WorldFacts } from '../simulator/facts.ts';
+import { keyValueOf, type WorldFacts } from '../simulator/facts.ts';
 import { GROUP, type World } from '../simulator/world.ts';
 import type { Act } from './story.ts';
 
@@ -58,7 +58,7 @@ export class People {
     const found = hsm.labelled(label);
     for (const object of found) {
       hsm.remove(object);
-      const key = this.#facts.keys.find(({ value }) => value === valueOf(object));
+      const key = this.#facts.keys.find(({ value }) => value === keyValueOf(object));
       if (key !== undefined) key.endedAtMs ??= this.#world.clock.nowMs;
     }
     this.#facts.tokenChanged(site);

@@ -191,7 +191,8 @@ async function duty(world: World, { protection, contradiction, activeSite, conce
   const isQuarantined = [...world.sites.values()].some(
     ({ process, site }) => !process.hasEnded && site.journal.tenure.quarantine(GROUP) !== undefined,
   );
-  if (contradiction !== '' || isQuarantined) await order('reseat', (operator) => operator.reseatGroup({ group: GROUP }));
+  if (contradiction !== '' || isQuarantined)
+    await order('reseat', (operator) => operator.reseatGroup({ group: GROUP }));
   else if (protection === 'unserved' || activeSite === '')
     await order('move', (operator) => operator.failover({ group: GROUP }));
   else if (concerns.some(({ errorCode }) => errorCode === 'DOMAIN_KEY_RETIRED'))

@@ -108,7 +108,7 @@ export class WorldFacts implements Facts {
     if (known !== undefined) return known;
     const values = new Map<string, number>();
     for (const object of this.#world.site(site).member.hsm.objects) {
-      const value = valueOf(object);
+      const value = keyValueOf(object);
       if (value !== undefined) values.set(value, (values.get(value) ?? 0) + 1);
     }
     this.#values.set(site, values);
@@ -117,7 +117,7 @@ export class WorldFacts implements Facts {
 
   /** An application has made a key. */
   made(object: StoredObject, key: { label: string; site: string }): void {
-    const value = valueOf(object);
+    const value = keyValueOf(object);
     if (value === undefined) throw new Error('a key that was just made has no value');
     const { label, site } = key;
     if (object.publicHalf !== undefined) this.#pairs.set(hexOf(object.publicHalf), value);
@@ -262,7 +262,7 @@ export class WorldFacts implements Facts {
 const texts = new WeakMap<StoredObject, string>();
 
 /** What a key is told apart by; undefined for everything that is no key of an application, and for a half-made one. */
-export function valueOf(object: StoredObject): string | undefined {
+export function keyValueOf(object: StoredObject): string | undefined {
   const known = texts.get(object);
   if (known !== undefined) return known;
   const { objectClass, value, attributes } = object;

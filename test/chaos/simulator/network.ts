@@ -82,8 +82,10 @@ export class SimulatedNetwork {
 
   link(from: string, to: string): LinkFaults {
     const key = `${from}>${to}`;
-    let faults = this.#links.get(key);
-    if (faults === undefined) this.#links.set(key, (faults = sound()));
+    const known = this.#links.get(key);
+    if (known !== undefined) return known;
+    const faults = sound();
+    this.#links.set(key, faults);
     return faults;
   }
 

@@ -1,5 +1,5 @@
 /** The whole state of a world at one moment, one line for each fact, so that two moments can be compared. */
-import { valueOf } from './facts.ts';
+import { keyValueOf } from './facts.ts';
 import { GROUP, type World } from './world.ts';
 
 /** Tables whose rows say nothing that a person looks for. */
@@ -24,7 +24,7 @@ export function picture(world: World): string[] {
       fact(`store manifest ${textOf(row)}`);
     for (const object of member.hsm.objects) {
       const label = Buffer.from(object.attributes.label ?? []).toString();
-      fact(`token ${object.objectClass} "${label}" ${valueOf(object)?.slice(-12) ?? ''}`);
+      fact(`token ${object.objectClass} "${label}" ${keyValueOf(object)?.slice(-12) ?? ''}`);
     }
   }
   for (const { name, process, graph } of world.coordinators.values()) {
