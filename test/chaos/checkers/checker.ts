@@ -1,5 +1,5 @@
 /**
- * What a checker is told, and what it says. A checker knows one invariant of docs/invariants.md. It judges facts, and not
+ * The interface of all checkers. A checker knows one invariant of docs/invariants.md. It judges facts, and not
  * a simulation: whoever has the facts of live processes can ask the same checkers.
  */
 
@@ -37,7 +37,7 @@ export interface Facts {
   asideAt(site: string): ReadonlySet<string>;
   /** Values of the keys that the token of a site is on record to have refused. They are shown, and tried again. */
   refusedAt(site: string): ReadonlySet<string>;
-  /** How many objects of a token its site reports as nobody's: an operator is told of them, and nothing deletes them. */
+  /** How many objects of a token its site reports as nobody's: the status shows them, and nothing deletes them. */
   unexplainedAt(site: string): number;
   /** An operator has accepted that generations are lost. */
   readonly isLossAccepted: boolean;

@@ -1,4 +1,4 @@
-/** I1: no journal goes back to a lower epoch by itself. A copy that an operator put back is told to the checker. */
+/** I1: no journal goes back to a lower epoch by itself. Where a fault put an older copy back, the checker begins again. */
 import type { Checker } from './checker.ts';
 
 export const epochGrows = (): Checker & { forget(site: string): void } => {

@@ -1,6 +1,6 @@
 /**
- * I11: no agent takes a key away from a token, unless an application has deleted or replaced it. Keys that only one site
- * has are no exception: they are divergent, and wait for an operator. One whose name another key needs is sealed before it goes.
+ * I11: no agent takes a key away from a token, unless an application has deleted or replaced it. This holds for
+ * divergent keys too, which only one site has. One whose name another key needs is sealed before it goes.
  */
 import type { Checker } from './checker.ts';
 

@@ -1,6 +1,6 @@
 /**
- * I3: a key of an acknowledged generation is never lost. Whoever becomes active has every one, unless an operator has
- * accepted the loss. At the end the active member and every standby have it.
+ * I3: a key of an acknowledged generation is never lost. A member that becomes active has every one, unless an operator
+ * has accepted the loss. At the end the active member and every standby have it.
  */
 import type { Checker, Facts } from './checker.ts';
 

@@ -1,4 +1,7 @@
-/** I4, I13: a member that has acknowledged a generation holds all of it at that moment, but for what its token refused on record. */
+/**
+ * I4, I13: a member that has acknowledged a generation holds all of it at that moment. Objects that its token has refused
+ * are an exception, and on record.
+ */
 import type { Checker } from './checker.ts';
 
 export const wholeGenerations = (): Checker => ({

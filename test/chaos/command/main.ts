@@ -28,7 +28,7 @@ class Sum {
 const PROGRESS_SEEDS = 100;
 const TEXT_MAX = 900;
 
-/** What was found, the shortest story that finds it, and how to look at it. */
+/** The violation, the shortest story that finds it, and the command that opens it. */
 function story({ seed, violations, acts }: Told): string {
   const [first] = violations;
   const all =

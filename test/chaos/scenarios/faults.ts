@@ -14,7 +14,7 @@ type Undo = () => void;
 
 export class Faults {
   readonly #ports: FaultPorts;
-  /** What is done now, and how it is taken back. */
+  /** The faults under way, and how each is taken back. */
   readonly #open = new Map<number, Undo>();
 
   constructor(ports: FaultPorts) {
@@ -123,6 +123,7 @@ const FAULT_ACTS: Readonly<Record<string, (act: Act, ports: FaultPorts) => Undo 
     site.kill();
     facts.restarted(at);
     return () => {
+      site.kill();
       site.disk.erase('journal');
       forget(at);
       facts.putBack();

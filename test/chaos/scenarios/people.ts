@@ -15,7 +15,7 @@ export class People {
     this.#facts = facts;
   }
 
-  /** Nobody waits for it. What fails is told, and is no violation: the system was disturbed. */
+  /** Nobody waits for it. A failure is a line of the log and not a violation: the system was disturbed. */
   do(act: Act): void {
     const work = WORK_ACTS[act.kind] ?? ORDER_ACTS[act.kind];
     if (work === undefined) throw new Error(`nobody knows how to do ${act.kind}`);

@@ -176,10 +176,12 @@ function isWell(state: GroupState, facts: WorldFacts): boolean {
   const active = facts.members.find(({ role }) => role === 'active');
   if (active === undefined || active.leaseMs <= 0) return false;
   const held = facts.valuesAt(active.site);
-  return facts.keys.every(({ value, isPromised }) => !held.has(value) || isPromised);
+  const wanted = facts.keys.filter(({ value }) => held.has(value));
+  const isEverywhere = (value: string): boolean => facts.members.every(({ site }) => facts.valuesAt(site).has(value));
+  return wanted.every(({ value, isPromised }) => isPromised && isEverywhere(value));
 }
 
-/** What an operator does whose status says so, by its words and the hints of its errors. */
+/** Does what an operator does by the words of the status and the hints of its errors. */
 async function duty(world: World, { protection, contradiction, activeSite, concerns }: GroupState): Promise<void> {
   const order = async (what: string, call: Parameters<World['operate']>[0]): Promise<void> => {
     const outcome = await world.operate(call).then(

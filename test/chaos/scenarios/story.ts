@@ -25,7 +25,7 @@ export interface Story {
 /** How long faults are done to the world. */
 export const CHAOS_MS = 30_000;
 
-/** What can be done to one place, and how often it is chosen. */
+/** Where an act can happen. */
 type Place = 'site' | 'coordinator' | 'machine' | 'world';
 
 interface ActKind {

@@ -170,7 +170,7 @@ class Pool implements PostgresPool {
     // Its process has ended while it waited.
     if (this.#process.hasEnded) connection.break();
     await this.#process.gate();
-    return connection as unknown as PostgresPoolClient;
+    return connection as never as PostgresPoolClient;
   }
 
   async end(): Promise<void> {}

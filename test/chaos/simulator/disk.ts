@@ -37,7 +37,7 @@ export class SimulatedDisk {
 
   /** As a process opens it. */
   open(file: FileName, process: SimulatedProcess): DatabaseSync {
-    return new Handle({ database: this.#files[file], process, disk: this, file }) as unknown as DatabaseSync;
+    return new Handle({ database: this.#files[file], process, disk: this, file }) as never as DatabaseSync;
   }
 
   /** Everything of it, as it is now. */
@@ -62,7 +62,7 @@ export class SimulatedDisk {
     this.#files[file] = new DatabaseSync(':memory:');
   }
 
-  /** What was committed without waiting for the disk is lost, and so is a transaction that is open. */
+  /** Loses every commit that did not wait for the disk, and a transaction that is open. */
   failPower(): void {
     this.endTransactions();
     for (const [file, bytes] of this.#synced) this.restore({ [file]: bytes });
@@ -147,10 +147,14 @@ class Handle {
     const known = this.#statements.get(text);
     if (known !== undefined) return known;
     const statement = this.#database.prepare(text);
+    const live = <T>(work: () => T): T => {
+      this.#live();
+      return work();
+    };
     const guarded = {
-      get: (...values: SQLInputValue[]) => (this.#live(), statement.get(...values)),
-      all: (...values: SQLInputValue[]) => (this.#live(), statement.all(...values)),
-      iterate: (...values: SQLInputValue[]) => (this.#live(), statement.iterate(...values)),
+      get: (...values: SQLInputValue[]) => live(() => statement.get(...values)),
+      all: (...values: SQLInputValue[]) => live(() => statement.all(...values)),
+      iterate: (...values: SQLInputValue[]) => live(() => statement.iterate(...values)),
       columns: () => statement.columns(),
       setReadBigInts: (isOn: boolean) => statement.setReadBigInts(isOn),
       setReturnArrays: (isOn: boolean) => statement.setReturnArrays(isOn),
@@ -162,7 +166,7 @@ class Handle {
         this.#commit(() => {});
         return result;
       },
-    } as unknown as StatementSync;
+    } as never as StatementSync;
     this.#statements.set(text, guarded);
     return guarded;
   }

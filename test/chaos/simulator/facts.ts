@@ -138,7 +138,7 @@ export class WorldFacts implements Facts {
     for (const member of this.#members) member.read();
   }
 
-  /** What a member says that is not running has nothing to do any more. */
+  /** The process of a site has ended, and its orders with it. */
   restarted(site: string): void {
     this.#orders.delete(site);
   }
@@ -261,7 +261,7 @@ export class WorldFacts implements Facts {
 
 const texts = new WeakMap<StoredObject, string>();
 
-/** What a key is told apart by; undefined for everything that is no key of an application, and for a half-made one. */
+/** Names a key of an application by its value. Undefined for every other object, and for a half-made key. */
 export function keyValueOf(object: StoredObject): string | undefined {
   const known = texts.get(object);
   if (known !== undefined) return known;

@@ -1,7 +1,7 @@
 /**
  * The links between machines. Calls cross them as they cross TCP: a message arrives late, or its connection breaks, and
- * then nobody knows whether it had arrived. What a message does on the way is decided by chance and by the faults of its
- * link. Requests are encoded, admitted and validated as over the wire (MemoryNetwork).
+ * then nobody knows whether it had arrived. Chance and the faults of its link decide what happens to a message. Requests
+ * are encoded, admitted and validated as over the wire (MemoryNetwork).
  */
 import type { CallContext, CallOptions, Client, Handlers } from '@antipode/protocol';
 import { type Crossing, MemoryNetwork, type Party } from '@antipode/protocol/testing';
@@ -10,6 +10,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import type { Chance } from './chance.ts';
 import type { SimulatedProcess, WorldClock } from './clock.ts';
 import type { EventLog } from './event-log.ts';
+import { type LinkFaults, Links } from './links.ts';
 
 /** The reason of every signal here. To make one for each call costs more than the call. */
 const ABORTED = new DOMException('This operation was aborted', 'AbortError');
@@ -17,19 +18,6 @@ const ABORTED = new DOMException('This operation was aborted', 'AbortError');
 /** A peer that does not answer its keepalive for so long is given up (LinkLimits of the round trip that is simulated). */
 const KEEPALIVE_MS = 1_200;
 const LATENCY_MS_MAX = 20;
-
-/** Faults of one direction of a link. */
-export interface LinkFaults {
-  isCut: boolean;
-  /** Every message takes so much longer, at most. */
-  slowMs: number;
-  /** How probable it is that a message breaks its connection. */
-  lossy: number;
-  /** How probable it is that a request arrives twice. */
-  doubling: number;
-}
-
-const sound = (): LinkFaults => ({ isCut: false, slowMs: 0, lossy: 0, doubling: 0 });
 
 /** Where the calls to a party arrive. */
 interface Served {
@@ -65,11 +53,9 @@ export class SimulatedNetwork {
   readonly #clock: WorldClock;
   readonly #chance: Chance;
   readonly #log: EventLog;
-  readonly #links = new Map<string, LinkFaults>();
+  readonly #links = new Links();
   readonly #served = new Map<string, Served>();
   readonly #calls = new Set<OpenCall>();
-  readonly #off = new Set<string>();
-  readonly #healed: (() => void)[] = [];
   onArrival: (arrival: Arrival) => void = () => {};
   messages = 0;
 
@@ -81,33 +67,27 @@ export class SimulatedNetwork {
   }
 
   link(from: string, to: string): LinkFaults {
-    const key = `${from}>${to}`;
-    const known = this.#links.get(key);
-    if (known !== undefined) return known;
-    const faults = sound();
-    this.#links.set(key, faults);
-    return faults;
+    return this.#links.of(from, to);
   }
 
   /** Nothing of this direction arrives until {@link heal}. */
   cut(from: string, to: string): void {
-    this.link(from, to).isCut = true;
+    this.#links.cut(from, to);
     this.#watchAll();
   }
 
   heal(from: string, to: string): void {
-    this.link(from, to).isCut = false;
-    for (const go of this.#healed.splice(0)) go();
+    this.#links.heal(from, to);
   }
 
   /** Without power: it neither answers nor says that it does not. */
   switchOff(machine: string): void {
-    this.#off.add(machine);
+    this.#links.switchOff(machine);
     this.#watchAll();
   }
 
   switchOn(machine: string): void {
-    this.#off.delete(machine);
+    this.#links.switchOn(machine);
     // A peer that still waits learns that its connection is unknown here.
     this.reset(machine);
   }
@@ -142,7 +122,7 @@ export class SimulatedNetwork {
               this.#receive(key, addressOf(party), method.localName, request, context),
       ]),
     );
-    this.#wire.serve(party, service, handlers as unknown as Handlers<Service>);
+    this.#wire.serve(party, service, handlers as never as Handlers<Service>);
   }
 
   client<Service extends DescService>(service: Service, caller: Caller, callee: Party): Client<Service> {
@@ -246,9 +226,7 @@ export class SimulatedNetwork {
       return new Promise(() => {});
     }
     await this.#clock.sleep(this.#latencyMs() + (link.slowMs > 0 ? this.#chance.fraction() * link.slowMs : 0));
-    // TCP tries again until the connection is given up. Then the signal aborts.
-    while ((link.isCut || this.#off.has(receiver)) && !signal.aborted)
-      await new Promise<void>((resolve) => this.#healed.push(resolve));
+    await this.#links.untilOpen(sender, receiver, signal);
     this.#log.add('message', `${sender}>${receiver}`, method);
   }
 
@@ -263,7 +241,7 @@ export class SimulatedNetwork {
   }
 
   #isSilent({ from, to }: OpenCall): boolean {
-    if (this.#off.has(to) || this.link(from, to).isCut || this.link(to, from).isCut) return true;
+    if (this.#links.isSilent(from, to)) return true;
     for (const [key, { process }] of this.#served)
       if (key.startsWith(`${to} `) && process.state === 'paused') return true;
     return false;
@@ -285,7 +263,7 @@ export class SimulatedNetwork {
   async #arrive(key: string, machine: string): Promise<Served> {
     const served = this.#served.get(key);
     if (served === undefined || served.process.hasEnded) {
-      if (!this.#off.has(machine)) this.reset(machine);
+      if (!this.#links.isOff(machine)) this.reset(machine);
       return new Promise<never>(() => {});
     }
     await served.process.gate();

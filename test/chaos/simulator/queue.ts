@@ -56,7 +56,7 @@ export class SimulatedQueue {
       void worker.process
         .gate()
         .then(() => worker.run(next))
-        // It is on record already; a defect is told by the log of the process.
+        // It is on record already; the log of the process shows a defect.
         .catch(() => {})
         .finally(() => {
           found.running -= 1;

@@ -1,14 +1,14 @@
 /**
  * A whole system in one process: sites, coordinators, their network, database and queue, and an operator, on one clock.
- * What it does follows from its seed and from what is done to it. It knows no faults and no rules: scenarios bring the
- * faults, and checkers the rules.
+ * Its seed, and the acts of a scenario, decide everything that happens in it. It knows no faults and no rules: scenarios
+ * bring the faults, and checkers the rules.
  */
 import { PROFILES, type Timings } from '@antipode/coordinator/testing';
 import { type Client, OperatorService } from '@antipode/protocol';
 import { AntipodeError, Log, type LogLevel } from '@antipode/runtime';
 import { Chance } from './chance.ts';
 import { MachineClock, ProcessClock, SimulatedProcess, WorldClock } from './clock.ts';
-import { SimulatedCoordinator } from './coordinator.ts';
+import { SimulatedCoordinator } from './coordinator-process.ts';
 import { SimulatedDatabase } from './database.ts';
 import { isOfEndedProcess } from './disk.ts';
 import { EventLog } from './event-log.ts';

@@ -214,7 +214,7 @@ export class MemoryNetwork {
     return call.orEnd(this.#carry({ ...way, method: call.method, signal: call.signal }));
   }
 
-  /** What the handler gives, or its error, which crosses as an answer does. */
+  /** Waits for the handler. Its error crosses the network as its answer does. */
   async #answered<T>(call: Call, work: Promise<T>): Promise<T> {
     try {
       return await call.orEnd(work);

@@ -1,7 +1,7 @@
 /**
  * The tables of the coordinators in SQLite, in the process of a simulation. The statements are those of production
- * (sqlite-statements.ts). A statement takes a tenth of the time that it takes in PGlite. What it answers has the types
- * that PostgreSQL gives. The conformance suite of the store runs over it too.
+ * (sqlite-statements.ts). A statement takes a tenth of the time that it takes in PGlite. The values have the types
+ * that the driver of PostgreSQL gives. The conformance suite of the store runs over it too.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { MIGRATIONS } from '../store/schema.ts';
@@ -101,7 +101,7 @@ export class SqliteDatabase {
         const { changes } = statement.run(...given);
         return { command, rowCount: Number(changes), rows: [] };
       }
-      const found = statement.all(...given) as unknown as unknown[][];
+      const found = statement.all(...given) as never as unknown[][];
       const rows = found.map(
         (row) => Object.fromEntries(columns.map(({ name, read }, at) => [name, read(row[at])])) as R,
       );

@@ -21,7 +21,7 @@ class OneConnection implements PostgresPool {
         if (next === undefined) this.#isLent = false;
         else next();
       },
-    } as unknown as PostgresPoolClient;
+    } as never as PostgresPoolClient;
   }
 
   async end(): Promise<void> {
