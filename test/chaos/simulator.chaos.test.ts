@@ -10,9 +10,7 @@ import { FAULTS, ORDERS, storyOf, WORK } from './scenarios/story.ts';
 
 vi.setConfig({ testTimeout: 300_000 });
 
-/** Seeds of this share. Those in the track record of README.md come first. */
-const TRACK_RECORD = [48, 1_010];
-const SEEDS = [...TRACK_RECORD, ...Array.from({ length: 20 }, (_, at) => 2_000 + at)];
+const SEEDS = Array.from({ length: 20 }, (_, at) => at);
 
 const all = async (seeds: readonly number[]): Promise<Told[]> => {
   const answers: Told[] = [];

@@ -118,18 +118,6 @@ const FAULT_ACTS: Readonly<Record<string, (act: Act, ports: FaultPorts) => Undo 
       site.start();
     };
   },
-  'lose-journal': ({ at }, { world, facts, forget }) => {
-    const site = world.site(at);
-    site.kill();
-    facts.restarted(at);
-    return () => {
-      site.kill();
-      site.disk.erase('journal');
-      forget(at);
-      facts.putBack();
-      site.start();
-    };
-  },
   'hsm-busy': ({ at, value }, { world }) => {
     world.site(at).member.hsm.faults.busyCalls = Math.round(value);
     return undefined;

@@ -45,7 +45,6 @@ export const FAULTS: Readonly<Record<string, ActKind>> = {
   'disk-full': { place: 'site', weight: 2, ms: 8_000 },
   'disk-locked': { place: 'site', weight: 2, ms: 8_000 },
   'roll-back-journal': { place: 'site', weight: 2, ms: 8_000 },
-  'lose-journal': { place: 'site', weight: 1, ms: 4_000 },
   'hsm-busy': { place: 'site', weight: 3, ms: 0, value: [1, 20] },
   'hsm-gone': { place: 'site', weight: 4, ms: 15_000 },
   'hsm-slow': { place: 'site', weight: 3, ms: 15_000, value: [20, 600] },

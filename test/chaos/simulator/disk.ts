@@ -56,12 +56,6 @@ export class SimulatedDisk {
     }
   }
 
-  /** A new disk in place of the one that had this file. No process has it open. */
-  erase(file: FileName): void {
-    this.#files[file].close();
-    this.#files[file] = new DatabaseSync(':memory:');
-  }
-
   /** Loses every commit that did not wait for the disk, and a transaction that is open. */
   failPower(): void {
     this.endTransactions();
