@@ -30,6 +30,8 @@ export class SimulatedQueue {
   wakeUps({ process, run }: { process: SimulatedProcess; run: (intentId: string) => Promise<void> }) {
     return {
       isUp: () => !this.isAway,
+      lead: () => this.wipe(),
+      standDown: () => {},
       close: async () => {},
       enqueue: async (intentId: string, lane: string) => {
         await this.#clock.sleep(this.#chance.fraction());

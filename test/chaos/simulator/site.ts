@@ -1,11 +1,6 @@
 /** A site: a machine with a disk, an HSM with two partitions, and the process of its agent, which may end and start again. */
 import { SimulatedMember } from '@antipode/hsm-core/testing';
-import {
-  CoordinatorService,
-  type HeartbeatRequest,
-  type HeartbeatResponse,
-  SiteAgentService,
-} from '@antipode/protocol';
+import { LeaderFinder, SiteAgentService } from '@antipode/protocol';
 import { hasCode, type Log } from '@antipode/runtime';
 import {
   AgentLoops,
@@ -26,6 +21,8 @@ import { SimulatedDisk } from './disk.ts';
 import { SimulatedPartition } from './hsm.ts';
 import type { SimulatedNetwork } from './network.ts';
 
+/** How long a call to an HSM takes. */
+const CALL_MS = 0.4;
 const RETENTION_MS_MIN = 7 * 86_400_000;
 
 export interface SimulatedSiteOptions {
@@ -76,6 +73,8 @@ export class SimulatedSite {
       makeWay: () => (site.clock ?? clock).makeWay(),
     };
     site.member = await SimulatedMember.make(`${site.name}-1`, { clock: time });
+    // Every call takes some time, so that a process can end between two of them.
+    site.member.hsm.faults.callMs = CALL_MS;
     site.scratch = await SimulatedMember.make(`${site.name}-2`, { clock: time });
     return site;
   }
@@ -138,30 +137,13 @@ export class SimulatedSite {
     });
     this.site = site;
     network.serve(party, SiteAgentService, { process, handlers: siteAgentHandlers(site) });
-    const clients = this.#options.coordinators.map((coordinator) =>
-      network.client(CoordinatorService, caller, { kind: 'coordinator', name: coordinator }),
-    );
-    let first = 0;
     const heartbeat = new Heartbeat({
       site,
-      coordinator: {
-        close: () => {},
-        // The one that answered last comes first.
-        heartbeat: async (request, options): Promise<HeartbeatResponse> => {
-          let failure: unknown;
-          for (let turn = 0; turn < clients.length; turn += 1) {
-            const at = (first + turn) % clients.length;
-            try {
-              const answer = await clients[at]!.heartbeat(request as HeartbeatRequest, options);
-              first = at;
-              return answer;
-            } catch (thrown) {
-              failure = thrown;
-            }
-          }
-          throw failure;
-        },
-      },
+      coordinators: new LeaderFinder({
+        coordinators: this.#options.coordinators.map((id) => ({ id, address: `${id}:1` })),
+        clock,
+        dial: (service, { id }) => network.client(service, caller, { kind: 'coordinator', name: id }),
+      }),
       advertise: () => `${name}:1`,
       link: new Link(),
     });

@@ -25,8 +25,8 @@ export const TIMINGS: Timings = {
   suspectMs: 2_500,
   probeTimeoutMs: 800,
   probeRounds: 2,
-  leaseMs: 6_000,
-  selfStopMs: 4_500,
+  leaseMs: 8_000,
+  selfStopMs: 6_000,
   roundTripMsMax: 400,
   hangMs: 6_000,
   hsmLostMs: 6_000,
@@ -150,7 +150,7 @@ export class World {
       } catch (thrown) {
         failure = thrown;
         const { code } = AntipodeError.from(thrown);
-        if (!['LEADERSHIP_LOST', 'SITE_UNREACHABLE', 'TIMED_OUT'].includes(code)) throw thrown;
+        if (!['LEADERSHIP_LOST', 'NOT_LEADER', 'SITE_UNREACHABLE', 'TIMED_OUT'].includes(code)) throw thrown;
       }
     }
     throw failure;

@@ -53,11 +53,17 @@ const GUARDS = ['UPDATE', 'DELETE'].flatMap((change) =>
   }),
 );
 
+/** As the migrations of production record themselves. */
+const DONE = [
+  'CREATE TABLE migration (version int PRIMARY KEY)',
+  ...MIGRATIONS.map((_, index) => `INSERT INTO migration VALUES (${index + 1})`),
+];
+
 let migrated: Uint8Array | undefined;
 
 function migratedBytes(): Uint8Array {
   const database = new DatabaseSync(':memory:');
-  for (const statement of [...sqliteSchema(MIGRATIONS), ...GUARDS]) database.exec(statement);
+  for (const statement of [...sqliteSchema(MIGRATIONS), ...GUARDS, ...DONE]) database.exec(statement);
   const bytes = database.serialize();
   database.close();
   return bytes;

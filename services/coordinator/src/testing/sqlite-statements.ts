@@ -17,6 +17,7 @@ export function sqliteStatement(statement: string): SqliteStatement {
     statement
       .replace(/\s+/g, ' ')
       .trim()
+      .replace(/pg_advisory_xact_lock\(\d+\)/, '1')
       // One connection: transactions come one after another, and nothing needs a lock.
       .replace(/ for (share|update|no key update)( skip locked| nowait)?$/i, '')
       .replace(/::(int8|int4|int|text|boolean)\b/g, '')
