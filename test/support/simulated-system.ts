@@ -7,10 +7,11 @@
 import { rmSync } from 'node:fs';
 import { InProcessStore, PROFILES } from '@antipode/coordinator/testing';
 import { type Client, type Operation, OperatorService } from '@antipode/protocol';
-import { MemoryNetwork, type Party } from '@antipode/protocol/testing';
+import type { Party } from '@antipode/protocol/testing';
 import { AntipodeError, Log, seededPrng } from '@antipode/runtime';
-import { FakeClock } from '@antipode/runtime/testing';
+import { FakeClock, RatedClock } from '@antipode/runtime/testing';
 import { LivingSite } from '@antipode/site-agent/testing';
+import { CuttableNetwork } from './cuttable-network.ts';
 import { CoordinatorLife } from './simulated-coordinator.ts';
 import { temporaryFolder } from './tokens.ts';
 
@@ -44,12 +45,14 @@ export interface Kill {
 
 export class SimulatedSystem {
   readonly clock: FakeClock;
+  /** As fast as all others, until a test says otherwise. */
+  readonly coordinatorClock: RatedClock;
   readonly lines: string[] = [];
   readonly sites = new Map<string, LivingSite>();
   readonly operator: Client<typeof OperatorService>;
   readonly #seed: string;
   readonly #log: Log;
-  readonly #network: MemoryNetwork;
+  readonly network: CuttableNetwork;
   readonly #folder: string | undefined;
   #store: InProcessStore;
   #coordinator: CoordinatorLife;
@@ -62,17 +65,18 @@ export class SimulatedSystem {
   ) {
     this.#seed = seed;
     this.clock = clock;
+    this.coordinatorClock = new RatedClock(clock);
     this.#store = store;
     this.#folder = isKillable ? temporaryFolder('simulated') : undefined;
     this.#log = new Log({ level: 'debug', format: 'json', clock, write: (line) => this.lines.push(line) });
     const latency = seededPrng(`${seed} latency`);
-    this.#network = new MemoryNetwork({
+    this.network = new CuttableNetwork({
       clock,
       log: this.#log,
       latencyMs: () => 1 + Math.floor(latency.fraction() * LATENCY_MS_MAX),
     });
     this.#coordinator = this.#newLife();
-    this.operator = this.#network.client(OperatorService, { caller: OPERATOR, callee: COORDINATOR });
+    this.operator = this.network.client(OperatorService, { caller: OPERATOR, callee: COORDINATOR });
   }
 
   /** A coordinator that leads, and these sites. Each trusts the partitions of all for the group. */
@@ -186,7 +190,7 @@ export class SimulatedSystem {
       name,
       seed: this.#seed,
       clock,
-      network: this.#network,
+      network: this.network,
       coordinators: [COORDINATOR.name],
       log: this.#log,
     };
@@ -200,10 +204,10 @@ export class SimulatedSystem {
     return new CoordinatorLife({
       party: COORDINATOR,
       seed: `${this.#seed} coordinator${this.#lives > 1 ? ` ${this.#lives}` : ''}`,
-      clock: this.clock,
+      clock: this.coordinatorClock,
       log: this.#log,
       store: this.#store,
-      network: this.#network,
+      network: this.network,
       onStep: (step) => this.#stepped('coordinator', step),
     });
   }

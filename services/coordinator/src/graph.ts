@@ -31,7 +31,7 @@ import type { WakeUps } from './queue/wake-ups.ts';
 import { coordinatorHandlers } from './rpc/heartbeat.ts';
 import { operatorHandlers } from './rpc/operator.ts';
 import { Agents, type Dial } from './sites/agents.ts';
-import { Detector, type Probe } from './sites/detector.ts';
+import { Detector, type Probe, type Transition } from './sites/detector.ts';
 import { JournalBook } from './sites/journals.ts';
 import { LeaseBook } from './sites/leases.ts';
 import type { Store, Tables } from './store/store.ts';
@@ -63,6 +63,9 @@ export interface CoordinatorPorts {
   readonly hooks?: { readonly roleChange: readonly Hook[]; readonly veto: readonly Veto[] };
 }
 
+/** While the database is away: the newest ones count. */
+const TRANSITIONS_KEPT_MAX = 200;
+
 /** More often than a firewall between two sites forgets an idle connection. */
 const KEEP_WARM_MS = 10_000;
 
@@ -84,6 +87,7 @@ export class CoordinatorGraph implements Closeable {
   readonly #retention: Retention;
   readonly #roleChanges: RoleChanges;
   readonly #loops: Closeable[] = [];
+  #transitions: readonly Transition[] = [];
   #closed: Promise<void> | undefined;
 
   constructor(ports: CoordinatorPorts) {
@@ -116,7 +120,16 @@ export class CoordinatorGraph implements Closeable {
       onJournal: (site, mark) => journals.answered(site, mark),
     });
     const probe: Probe = (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs);
-    const detector = new Detector({ clock, log, timings, loopDelayMs, probe });
+    const detector = new Detector({
+      clock,
+      log,
+      timings,
+      loopDelayMs,
+      probe,
+      record: (change) => {
+        this.#transitions = [...this.#transitions.slice(-TRANSITIONS_KEPT_MAX), change];
+      },
+    });
     const context = new EffectContext({
       store,
       election,
@@ -194,7 +207,10 @@ export class CoordinatorGraph implements Closeable {
     const { store, timings } = this.#ports;
     this.#reconciler.start();
     this.#loop('detector', timings.heartbeatMs, async () => {
-      if (this.#election.epoch !== undefined) await this.#detector.pass();
+      const { epoch } = this.#election;
+      if (epoch === undefined) return;
+      await this.#detector.pass();
+      await this.#recordTransitions(epoch);
     });
     this.#loop('connections', KEEP_WARM_MS, () => {
       const up = this.#detector.sites.filter(({ status }) => status === 'up');
@@ -250,6 +266,16 @@ export class CoordinatorGraph implements Closeable {
     await this.#cache.refresh();
     this.#detector.expect(await store.query(readSites));
     wakeUps.lead(epoch);
+  }
+
+  /** If the database is away, the next pass writes them: a verdict does not wait for a database. */
+  async #recordTransitions(epoch: bigint): Promise<void> {
+    const transitions = this.#transitions;
+    if (transitions.length === 0) return;
+    await this.#ports.store.write(epoch, async (_trx, record) => {
+      for (const { kind, site, reason } of transitions) record({ kind, site, details: { reason } });
+    });
+    this.#transitions = this.#transitions.filter((one) => !transitions.includes(one));
   }
 
   #loop(name: string, intervalMs: number, work: () => Promise<void>): void {

@@ -11,8 +11,11 @@ const REOPEN_INTERVAL_MS = 5_000;
 /** How often what the store has lost is asked for again. Where nothing is lost, a pass looks at memory only. */
 const MEND_INTERVAL_MS = 5_000;
 
-/** More often than an idle connection is forgotten by what lies between two sites. */
-const KEEP_WARM_MS = 10_000;
+/**
+ * More often than an idle connection is forgotten by what lies between two sites, and often enough for people to see what
+ * has changed.
+ */
+const KEEP_WARM_MS = 5_000;
 
 /** How often the journal is tried: what keeps it from being written shows in `status` before an order needs it. */
 const JOURNAL_INTERVAL_MS = 5_000;
@@ -29,7 +32,7 @@ export class AgentLoops implements Closeable {
   }
 
   start(): void {
-    const { clock, prng, log, partitions, peers, mender, retention, collector } = this.#site;
+    const { clock, prng, log, partitions, peers, mender, retention, collector, observations } = this.#site;
     const loop = (name: string, intervalMs: number, work: (signal: AbortSignal) => Promise<void>): Promise<void> =>
       every({ name, clock, prng, log, intervalMs, backoffIntervalsMax: 1, signal: this.#stop.signal, work });
     this.#loops = Promise.all([
@@ -37,7 +40,11 @@ export class AgentLoops implements Closeable {
         loop(`open ${partition.settings.name}`, REOPEN_INTERVAL_MS, () => partition.warmUp()),
       ),
       loop('write journal', JOURNAL_INTERVAL_MS, (signal) => this.#watchJournal(signal)),
-      loop('keep peers connected', KEEP_WARM_MS, (signal) => peers.keepWarm(signal)),
+      loop('keep peers connected', KEEP_WARM_MS, (signal) =>
+        peers.keepWarm(signal, (site, reached) => {
+          if (!signal.aborted) observations.note(site, reached);
+        }),
+      ),
       loop('mend store', MEND_INTERVAL_MS, (signal) => mender.mendAll(signal)),
       loop('retire generations', RETIRE_INTERVAL_MS, async (signal) => {
         await retention.pass(signal);

@@ -6,6 +6,7 @@ import { Authority } from './orders/authority.ts';
 import { OrderBook } from './orders/order-book.ts';
 import type { Partition, Partitions } from './partition/partition.ts';
 import { Mender } from './peers/mending.ts';
+import { Observations } from './peers/observations.ts';
 import type { Peers } from './peers/peers.ts';
 import { Transfer } from './peers/transfer.ts';
 import { Trust, type TrustPorts } from './peers/trust.ts';
@@ -56,6 +57,7 @@ export interface Site extends SitePorts {
   readonly leases: LeaseKeeper;
   readonly clockRates: ClockRates;
   readonly terms: TermKeeper;
+  readonly observations: Observations;
   readonly authority: Authority;
   readonly places: KnownPlaces;
   readonly acknowledgements: Acknowledgements;
@@ -84,6 +86,7 @@ export function buildSite(ports: SitePorts): Site {
     leases,
     clockRates: new ClockRates(),
     terms: new TermKeeper({ records: journal.terms }),
+    observations: new Observations({ clock }),
     authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
     places: new KnownPlaces({ journal }),
     acknowledgements: new Acknowledgements({ journal, name, clock }),

@@ -56,7 +56,10 @@ export function coordinatorHandlers({
   return {
     getLeader: async () => ({ coordinator: id, term: election.epoch ?? 0n, leader: election.holder }),
 
-    heartbeat: async ({ state, address, term, termHolder, groupsWithoutSeat, clockRate }, { identity, peer = '' }) => {
+    heartbeat: async (
+      { state, address, term, termHolder, groupsWithoutSeat, clockRate, observations },
+      { identity, peer = '' },
+    ) => {
       if (state === undefined || state.site !== identity.name) {
         throw new AntipodeError('PEER_REFUSED', `site ${identity.name} must not speak for ${state?.site ?? 'nobody'}`, {
           details: { site: identity.name },
@@ -75,7 +78,7 @@ export function coordinatorHandlers({
       detector.admit(state, { address, peer }, { predecessor, mayHoldLease });
       const { account, added } = journals.hear(state, cache.all);
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
-      detector.heard(account, { address, ...(isComparedWithUs ? { clockRate } : {}) });
+      detector.heard(account, { address, observations, ...(isComparedWithUs ? { clockRate } : {}) });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
       const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
       const inForce = `${leaderEpoch} ${toJson(row)}`;

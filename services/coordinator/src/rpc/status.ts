@@ -43,7 +43,14 @@ export function statusHandlers(ports: RpcPorts): StatusHandlers {
       coordinator: id,
       version: VERSION,
       isLeader: election.epoch !== undefined,
-      sites: detector.sites.map((view) => siteState(view, clock.monotonicMs(), detector.refused(view.site))),
+      sites: detector.sites.map((view, _at, others) =>
+        siteState(view, {
+          nowMonotonicMs: clock.monotonicMs(),
+          nowMs: clock.wallMs(),
+          refused: detector.refused(view.site),
+          others,
+        }),
+      ),
       groups: forCaller(identity, await groups.states()),
       operations: (await store.query(readRecent)).map((intent) =>
         operationMessage(intent, (atMs) => timeline.toWallMs(atMs)),

@@ -1,9 +1,9 @@
 /**
- * Says which sites are there. A silent site is first suspect. It counts as down only if the coordinator misses it, no
- * other site reaches it, and this process's own event loop is healthy, because an observer must doubt itself first.
- * Reasons are kept for people.
+ * Says which sites are there. A silent site is first suspect. It counts as down only if no other site reaches it either,
+ * and if this process can believe itself. Its own event loop must be healthy, and it must hear at least as many sites as
+ * it misses. Otherwise it may be cut off itself. Reasons are kept for people (ADR 0042).
  */
-import { type ClockRateBounds, type DescribeResponse, isSlowClock } from '@antipode/protocol';
+import { type ClockRateBounds, type DescribeResponse, isSlowClock, type PeerObservation } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Timings } from '../timings.ts';
 import type { Predecessor } from './journals.ts';
@@ -21,6 +21,18 @@ export interface SiteView {
   /** Wall time of the last heartbeat; undefined when there was none. */
   readonly lastWallMs: number | undefined;
   readonly failedRounds: number;
+  /** Monotonic time at which it came into this status. */
+  readonly sinceMs?: number;
+  /** The last round of probes while it was silent: who looked, and what was seen; undefined where an observer could not look. */
+  readonly looks?: readonly {
+    readonly observer: string;
+    readonly reached: boolean | undefined;
+    readonly atMs: number;
+  }[];
+  /** How often it was suspected and another site reached it. */
+  readonly refutations?: number;
+  /** Which other sites its agent reaches, by its last heartbeat. */
+  readonly observations?: readonly PeerObservation[];
   readonly state: DescribeResponse | undefined;
   /** The speed of its clock, in milliseconds of one of this coordinator's; absent before it was compared. */
   readonly clockRate?: ClockRateBounds | undefined;
@@ -70,6 +82,15 @@ export interface DetectorOptions {
   readonly timings: Timings;
   readonly loopDelayMs: () => number;
   readonly probe: Probe;
+  /** Receives what an operator may want to look up afterwards. */
+  readonly record?: (change: Transition) => void;
+}
+
+/** A site was found to be down, or up again after that; or another site has reached a suspect one. */
+export interface Transition {
+  readonly kind: 'site-down' | 'site-up' | 'suspicion-refuted';
+  readonly site: string;
+  readonly reason: string;
 }
 
 export class Detector {
@@ -132,6 +153,8 @@ export class Detector {
         lastMs,
         lastWallMs: undefined,
         failedRounds: 0,
+        sinceMs: lastMs,
+        refutations: 0,
         state: undefined,
       });
     }
@@ -179,7 +202,14 @@ export class Detector {
   }
 
   /** Of a process that {@link admit} has let in. */
-  heard(state: DescribeResponse, { address, clockRate }: { address: string; clockRate?: ClockRateBounds }): void {
+  heard(
+    state: DescribeResponse,
+    {
+      address,
+      clockRate,
+      observations = [],
+    }: { address: string; clockRate?: ClockRateBounds; observations?: readonly PeerObservation[] },
+  ): void {
     const { clock, log } = this.#options;
     const { site, instance } = state;
     const nowMs = clock.monotonicMs();
@@ -187,6 +217,8 @@ export class Detector {
     // It was restarted a moment ago, or is the one now: nobody has to look for it.
     if (this.#refused.get(site)?.instance === instance) this.#refused.delete(site);
     if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
+    if (before?.status === 'down')
+      this.#options.record?.({ kind: 'site-up', site, reason: `it was down: ${before.reason}` });
     this.#sites.set(site, {
       site,
       status: 'up',
@@ -196,6 +228,9 @@ export class Detector {
       lastMs: nowMs,
       lastWallMs: clock.wallMs(),
       failedRounds: 0,
+      sinceMs: before?.status === 'up' ? (before.sinceMs ?? nowMs) : nowMs,
+      refutations: before?.refutations ?? 0,
+      observations,
       state,
       clockRate,
       hsmLostMs: this.#hsmLost(state, before?.hsmLostMs),
@@ -217,55 +252,79 @@ export class Detector {
     const silent = this.sites.filter(
       ({ lastMs, status }) => clock.monotonicMs() - lastMs > timings.suspectMs && status !== 'down',
     );
-    await Promise.all(silent.map((suspect) => this.#examine(suspect, ownDelayMs)));
+    const known = this.sites.filter(({ status }) => status !== 'down').length;
+    // Sites that were down before do not count: they were lost one after another.
+    const isCutOff = silent.length > known - silent.length;
+    const doubt = isCutOff
+      ? `this coordinator hears only ${known - silent.length} of ${known} sites, so it may be cut off itself`
+      : undefined;
+    await Promise.all(silent.map((suspect) => this.#examine(suspect, { ownDelayMs, doubt })));
   }
 
-  async #examine(suspect: SiteView, ownDelayMs: number): Promise<void> {
+  async #examine(
+    suspect: SiteView,
+    { ownDelayMs, doubt }: { ownDelayMs: number; doubt: string | undefined },
+  ): Promise<void> {
     const { clock, timings, probe } = this.#options;
     const silence = `${((clock.monotonicMs() - suspect.lastMs) / 1_000).toFixed(1)} s`;
     if (ownDelayMs > timings.loopDelayMsMax) {
-      this.#judge(
-        suspect,
-        'suspect',
-        `no heartbeat for ${silence}, but this coordinator itself was ${ownDelayMs} ms late`,
-        0,
-      );
+      const reason = `no heartbeat for ${silence}, but this coordinator itself was ${ownDelayMs} ms late`;
+      this.#judge(suspect, { status: 'suspect', reason, failedRounds: 0 });
       return;
     }
     const observers = this.sites.filter(({ site, status }) => site !== suspect.site && status === 'up');
-    const answers = await Promise.all(
-      observers.map(async (observer) => ({ observer: observer.site, reached: await probe(observer, suspect) })),
+    const looks = await Promise.all(
+      observers.map(async (observer) => ({
+        observer: observer.site,
+        reached: await probe(observer, suspect),
+        atMs: clock.monotonicMs(),
+      })),
     );
-    const reachedBy = answers.filter(({ reached }) => reached === true).map(({ observer }) => observer);
-    const missedBy = answers.filter(({ reached }) => reached === false).map(({ observer }) => observer);
+    const reachedBy = looks.filter(({ reached }) => reached === true).map(({ observer }) => observer);
+    const missedBy = looks.filter(({ reached }) => reached === false).map(({ observer }) => observer);
     if (reachedBy.length > 0) {
-      this.#judge(
-        suspect,
-        'suspect',
-        `no heartbeat for ${silence}, but it can be reached from site ${reachedBy.join(', ')}`,
-        0,
-      );
+      const reason = `no heartbeat for ${silence}, but it can be reached from site ${reachedBy.join(', ')}`;
+      this.#judge(suspect, { status: 'suspect', reason, failedRounds: 0, looks });
       return;
     }
     // Only a round in which another site looked and missed it counts. A site that did not answer is not a witness.
-    const failedRounds = suspect.failedRounds + (missedBy.length > 0 ? 1 : 0);
     const witnesses =
       missedBy.length > 0
         ? `and it cannot be reached from site ${missedBy.join(', ')} either`
         : 'and no other site could be asked';
-    this.#judge(
-      suspect,
-      missedBy.length > 0 && failedRounds >= timings.probeRounds ? 'down' : 'suspect',
-      `no heartbeat for ${silence}, ${witnesses}`,
-      failedRounds,
-    );
+    const found = `no heartbeat for ${silence}, ${witnesses}`;
+    if (doubt !== undefined) {
+      this.#judge(suspect, { status: 'suspect', reason: `${found}; but ${doubt}`, failedRounds: 0, looks });
+      return;
+    }
+    const failedRounds = suspect.failedRounds + (missedBy.length > 0 ? 1 : 0);
+    const isDown = missedBy.length > 0 && failedRounds >= timings.probeRounds;
+    this.#judge(suspect, { status: isDown ? 'down' : 'suspect', reason: found, failedRounds, looks });
   }
 
   /** Unless it was heard meanwhile. */
-  #judge(suspect: SiteView, status: SiteStatus, reason: string, failedRounds: number): void {
-    const now = this.#sites.get(suspect.site);
+  #judge(
+    suspect: SiteView,
+    verdict: Pick<SiteView, 'reason' | 'failedRounds' | 'looks'> & { readonly status: 'suspect' | 'down' },
+  ): void {
+    const { clock, log, record } = this.#options;
+    const { site } = suspect;
+    const { status, reason } = verdict;
+    const now = this.#sites.get(site);
     if (now === undefined || now.lastMs !== suspect.lastMs) return;
-    if (now.status !== status) this.#options.log.warn(`site is ${status}`, { site: suspect.site, reason });
-    this.#sites.set(suspect.site, { ...now, status, reason, failedRounds });
+    if (now.status !== status) log.warn(`site is ${status}`, { site, reason });
+    // Once for each silence: it is suspected only once.
+    const isRefuted = isReached(verdict) && !isReached(now);
+    if (isRefuted) log.warn('a suspicion was refuted: another site reaches the site', { site, reason });
+    if (isRefuted) record?.({ kind: 'suspicion-refuted', site, reason });
+    if (status === 'down') record?.({ kind: 'site-down', site, reason });
+    this.#sites.set(site, {
+      ...now,
+      ...verdict,
+      sinceMs: now.status === status ? (now.sinceMs ?? now.lastMs) : clock.monotonicMs(),
+      refutations: (now.refutations ?? 0) + (isRefuted ? 1 : 0),
+    });
   }
 }
+
+const isReached = ({ looks = [] }: Pick<SiteView, 'looks'>): boolean => looks.some(({ reached }) => reached === true);

@@ -1,6 +1,6 @@
 /** The agents of other sites, as orders, transfers and heartbeats reach them. */
 import type { Client, SiteAgentService } from '@antipode/protocol';
-import type { Closeable } from '@antipode/runtime';
+import { AntipodeError, type Closeable } from '@antipode/runtime';
 
 export interface PeerAddress {
   readonly site: string;
@@ -21,6 +21,30 @@ export interface Peers extends Closeable {
   /** Learns the other members of this site's groups from the coordinator's answer. */
   learn(members: readonly PeerAddress[]): void;
 
-  /** Keeps what it has learnt connected. Called every few seconds, never twice at once. A peer that is away causes no error. */
-  keepWarm(signal: AbortSignal): Promise<void>;
+  /**
+   * Tries to reach what it has learnt, which also keeps it connected. Called every few seconds, never twice at once. A
+   * peer that is away causes no error.
+   * @param note receives the outcome of each attempt
+   */
+  keepWarm(signal: AbortSignal, note: (site: string, reached: boolean) => void): Promise<void>;
+}
+
+/** One attempt for each, side by side. @throws a defect of this process */
+export async function reachAll(
+  members: readonly PeerAddress[],
+  note: (site: string, reached: boolean) => void,
+  ping: (member: PeerAddress) => Promise<unknown>,
+): Promise<void> {
+  await Promise.all(
+    members.map(async (member) => {
+      try {
+        await ping(member);
+        note(member.site, true);
+      } catch (thrown) {
+        // Not an error here: the coordinator decides what a peer that cannot be reached means.
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+        note(member.site, false);
+      }
+    }),
+  );
 }

@@ -5,7 +5,7 @@
 import { createClient, SiteAgentService, type Tls } from '@antipode/protocol';
 import { AntipodeError, isAddress } from '@antipode/runtime';
 import { Link } from './link.ts';
-import type { Peer, PeerAddress, Peers } from './peers.ts';
+import { type Peer, type PeerAddress, type Peers, reachAll } from './peers.ts';
 
 export class TlsPeers implements Peers {
   readonly #tls: Tls;
@@ -41,18 +41,10 @@ export class TlsPeers implements Peers {
     this.#members = [...new Map(members.map(({ site, address }) => [site, { site, address }])).values()];
   }
 
-  async keepWarm(signal: AbortSignal): Promise<void> {
-    await Promise.all(
-      this.#members
-        .filter(({ address }) => isAddress(address))
-        .map(async (member) => {
-          try {
-            await this.client(member).ping({}, { timeoutMs: this.#link.limits.answerMs, signal });
-          } catch (thrown) {
-            // A peer that cannot be reached is not reported here: the coordinator asks by a probe.
-            if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
-          }
-        }),
+  keepWarm(signal: AbortSignal, note: (site: string, reached: boolean) => void): Promise<void> {
+    const members = this.#members.filter(({ address }) => isAddress(address));
+    return reachAll(members, note, (member) =>
+      this.client(member).ping({}, { timeoutMs: this.#link.limits.answerMs, signal }),
     );
   }
 

@@ -20,6 +20,7 @@ export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;
   readonly peers: Pick<Site['peers'], 'learn'>;
+  readonly observations: Pick<Site['observations'], 'keepOnly'>;
   readonly places: Pick<Site['places'], 'learn' | 'forget' | 'of'>;
   readonly acknowledgements: Pick<Site['acknowledgements'], 'learn' | 'forget'>;
 };
@@ -77,7 +78,9 @@ export class HeartbeatAnswers {
     for (const group of forgotten) each(group, () => this.#forget(group));
     for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
     for (const { group, manifestDigests } of needed) this.#site.retention.learn(group, manifestDigests.map(hex));
-    this.#site.peers.learn(peers.flatMap(({ sites, witnesses }) => [...sites, ...witnesses]));
+    const others = peers.flatMap(({ sites, witnesses }) => [...sites, ...witnesses]);
+    this.#site.peers.learn(others);
+    this.#site.observations.keepOnly(others.map(({ site }) => site));
     if (defect !== undefined) throw defect;
   }
 

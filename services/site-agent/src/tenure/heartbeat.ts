@@ -59,7 +59,7 @@ export class Heartbeat implements Closeable {
   }
 
   async #beat(): Promise<void> {
-    const { clock, clockRates, loopDelay, journal, places, terms } = this.#site;
+    const { clock, clockRates, loopDelay, journal, places, terms, observations } = this.#site;
     const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
     const rate = clockRates.bounds;
     const { term = 0n, coordinator: termHolder = '' } = terms.highest ?? {};
@@ -73,6 +73,7 @@ export class Heartbeat implements Closeable {
         ...(rate === undefined ? {} : { clockRate: rate }),
         term,
         termHolder,
+        observations: observations.all,
       },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );

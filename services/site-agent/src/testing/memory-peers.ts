@@ -1,12 +1,15 @@
 /** Other agents in the same process. Whether one is there is found out by each call. */
 import { SiteAgentService } from '@antipode/protocol';
 import type { MemoryNetwork } from '@antipode/protocol/testing';
-import type { Peer, PeerAddress, Peers } from '../peers/peers.ts';
+import { type Peer, type PeerAddress, type Peers, reachAll } from '../peers/peers.ts';
+
+const PING_MS = 2_000;
 
 export class MemoryPeers implements Peers {
   readonly #network: MemoryNetwork;
   readonly #caller: string;
   readonly #life: AbortSignal | undefined;
+  #members: readonly PeerAddress[] = [];
 
   /** `life` is aborted when the caller has ended. */
   constructor({ network, caller, life }: { network: MemoryNetwork; caller: string; life?: AbortSignal }) {
@@ -23,9 +26,13 @@ export class MemoryPeers implements Peers {
     });
   }
 
-  learn(): void {}
+  learn(members: readonly PeerAddress[]): void {
+    this.#members = [...new Map(members.map((member) => [member.site, member])).values()];
+  }
 
-  async keepWarm(): Promise<void> {}
+  keepWarm(signal: AbortSignal, note: (site: string, reached: boolean) => void): Promise<void> {
+    return reachAll(this.#members, note, (member) => this.client(member).ping({}, { timeoutMs: PING_MS, signal }));
+  }
 
   async close(): Promise<void> {}
 }

@@ -20,6 +20,28 @@ it('a partition that cannot be used is shown with its error, and degrades the wh
   expect([isDegraded(refused), isDegraded(status({ sites: [site('up')] }))]).toEqual([true, false]);
 });
 
+it('a site that is not up is shown with what the others see of it, and since when', () => {
+  const observations = [
+    { observer: 'b', reached: false, ageMs: 1_000n, sinceMs: 9_000n },
+    { observer: 'c', reached: true, ageMs: 1_000n, sinceMs: 60_000n },
+  ];
+  const text = (state: string) => statusText(status({ sites: [{ ...site(state), observations, stateAgeMs: 4_000n }] }));
+  expect(text('suspect')).toMatch(/a +suspect +4\.0 s/);
+  expect(text('suspect')).toContain(
+    'Site a is suspect, as others see it: b does not reach it (for 9.0 s, last tried 1.0 s ago); c reaches it',
+  );
+  expect(text('up')).toContain('Site a is up, as others see it: b does not reach it');
+  expect(text('up')).not.toContain('c reaches it');
+});
+
+it('an HSM that is gone while its agent lives is shown with since when', () => {
+  const partitions = [{ name: 'main', serial: 's1', errorCode: 'HSM_UNAVAILABLE' }];
+  const lostPartitions = [{ serial: 's1', ageMs: 12_000n }];
+  expect(statusText(status({ sites: [{ ...site('up'), partitions, lostPartitions }] }))).toContain(
+    'The HSM of partition main at site a has been gone for 12.0 s, although its agent answers.',
+  );
+});
+
 it('a partition whose token does not keep what it promises is shown as weak, with what it does not keep', () => {
   const partitions = [{ name: 'main', unenforced: ['extractable', 'copyable'] }];
   const text = statusText(status({ sites: [{ site: 'a', state: 'up', partitions }] }));

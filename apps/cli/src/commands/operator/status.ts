@@ -41,10 +41,11 @@ export function notableOf(operations: readonly Operation[]): Operation[] {
 /** Sites with their partitions; what is under way or waits for a person; and the groups. */
 export function statusText(status: GetStatusResponse): string {
   const sites = table(
-    ['SITE', 'STATE', 'SILENT FOR', 'ADDRESS', 'PARTITIONS', 'REASON'],
+    ['SITE', 'STATE', 'SINCE', 'SILENT FOR', 'ADDRESS', 'PARTITIONS', 'REASON'],
     status.sites.map((site) => [
       site.site,
       site.state,
+      duration(site.stateAgeMs),
       duration(site.silenceMs),
       site.address,
       partitionsCell(site.partitions),
@@ -79,6 +80,8 @@ export function statusText(status: GetStatusResponse): string {
         `Nothing has been planned for ${group === '' ? 'any group' : `group ${group}`} for ${duration(ageMs)}: no capture, no replication, no failover. ${message}\n  ${hint}`,
     ),
     sites,
+    ...reachedBy(status),
+    ...lostPartitions(status),
     ...refusedAgents(status),
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
@@ -87,6 +90,30 @@ export function statusText(status: GetStatusResponse): string {
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
   ].join('\n\n');
+}
+
+/** The views that others have of a site that is not up, and of one that somebody cannot reach although it is up. */
+function reachedBy({ sites }: GetStatusResponse): string[] {
+  return sites.flatMap(({ site, state, observations, refutations }) => {
+    const notable = state === 'up' ? observations.filter(({ reached }) => !reached) : observations;
+    if (notable.length === 0) return [];
+    const seen = notable.map(
+      ({ observer, reached, ageMs, sinceMs }) =>
+        `${observer} ${reached ? 'reaches' : 'does not reach'} it (for ${duration(sinceMs)}, last tried ${duration(ageMs)} ago)`,
+    );
+    const refuted = refutations === 0 ? '' : ` It was suspected and then reached by another site ${refutations} times.`;
+    return [`Site ${site} is ${state}, as others see it: ${seen.join('; ')}.${refuted}`];
+  });
+}
+
+/** An HSM that is gone while its agent lives is a loss like that of the site. */
+function lostPartitions({ sites }: GetStatusResponse): string[] {
+  return sites.flatMap(({ site, partitions, lostPartitions: lost }) =>
+    lost.map(({ serial, ageMs }) => {
+      const name = partitions.find((one) => one.serial === serial)?.name ?? serial;
+      return `The HSM of partition ${name} at site ${site} has been gone for ${duration(ageMs)}, although its agent answers.`;
+    }),
+  );
 }
 
 /** Two agents that speak for one site: nothing is taken from the second, and nobody else would tell of it. */

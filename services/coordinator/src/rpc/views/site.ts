@@ -1,14 +1,33 @@
 /** Sites as operators see them. */
-import type { SiteStateSchema } from '@antipode/protocol';
+import type { SiteObservationSchema, SiteStateSchema } from '@antipode/protocol';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { RefusedAgent, SiteView } from '../../sites/detector.ts';
 
 export function siteState(
   view: SiteView,
-  nowMonotonicMs: number,
-  refused?: RefusedAgent,
+  {
+    nowMonotonicMs,
+    nowMs,
+    refused,
+    others = [],
+  }: {
+    nowMonotonicMs: number;
+    /** On the timeline. */
+    nowMs: number;
+    refused?: RefusedAgent | undefined;
+    /** All sites, which say whom they reach. */
+    others?: readonly SiteView[];
+  },
 ): MessageInitShape<typeof SiteStateSchema> {
+  const ago = (atMs: number): bigint => BigInt(Math.max(0, Math.round(nowMonotonicMs - atMs)));
   return {
+    stateAgeMs: ago(view.sinceMs ?? view.lastMs),
+    refutations: view.refutations ?? 0,
+    observations: observationsOf(view, { others, ago }),
+    lostPartitions: [...(view.hsmLostMs ?? [])].map(([serial, sinceMs]) => ({
+      serial,
+      ageMs: BigInt(Math.max(0, Math.round(nowMs - sinceMs))),
+    })),
     site: view.site,
     address: view.address,
     state: view.status,
@@ -29,4 +48,29 @@ export function siteState(
         }),
     ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
   };
+}
+
+/**
+ * The views that the sites that are heard have of a site. They come from the last round of probes, if there was one for
+ * this silence. Otherwise they come from heartbeats, which are some seconds older.
+ */
+function observationsOf(
+  { site, status, looks = [] }: SiteView,
+  { others, ago }: { others: readonly SiteView[]; ago: (atMs: number) => bigint },
+): MessageInitShape<typeof SiteObservationSchema>[] {
+  return others
+    .filter((observer) => observer.site !== site && observer.status === 'up')
+    .flatMap((observer) => {
+      const told = observer.observations?.find((one) => one.site === site);
+      const look = status === 'up' ? undefined : looks.find((one) => one.observer === observer.site);
+      if (look?.reached !== undefined) {
+        const isSame = told?.reached === look.reached;
+        const sinceMs = isSame ? told.sinceMs + ago(observer.lastMs) : ago(look.atMs);
+        return [{ observer: observer.site, reached: look.reached, ageMs: ago(look.atMs), sinceMs }];
+      }
+      if (told === undefined) return [];
+      const { reached, ageMs, sinceMs } = told;
+      const sinceHeardMs = ago(observer.lastMs);
+      return [{ observer: observer.site, reached, ageMs: ageMs + sinceHeardMs, sinceMs: sinceMs + sinceHeardMs }];
+    });
 }

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/types.proto.
  */
 export const file_antipode_v1_types: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEihgEKBUZlbmNlEg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEg0KBW93bmVyGAMgASgJEhIKCnJlcXVlc3RfaWQYBCABKAkSDAoEdGVybRgFIAEoBBIuCglhcHByb3ZhbHMYCCABKAsyGy5hbnRpcG9kZS52MS5PcmRlckFwcHJvdmFscyJQCg5PcmRlckFwcHJvdmFscxIUCgxvcGVyYXRpb25faWQYASABKAkSKAoJYXBwcm92YWxzGAIgAygLMhUuYW50aXBvZGUudjEuQXBwcm92YWwiTwoIQXBwcm92YWwSDwoHcmVxdWVzdBgBIAEoDBIyCgpzaWduYXR1cmVzGAIgAygLMh4uYW50aXBvZGUudjEuQXBwcm92YWxTaWduYXR1cmUiOAoRQXBwcm92YWxTaWduYXR1cmUSEAoIb3BlcmF0b3IYASABKAkSEQoJc2lnbmF0dXJlGAIgASgMIlgKCk9yZGVyU3RhdGUSDwoHcnVubmluZxgBIAEoCBIOCgZhZ2VfbXMYAiABKAQSKQoHam91cm5hbBgDIAEoCzIYLmFudGlwb2RlLnYxLkpvdXJuYWxNYXJrIjYKC0pvdXJuYWxNYXJrEgoKAmlkGAEgASgJEgsKA3J1bhgCIAEoCRIOCgZ3cml0ZXMYAyABKAQiigIKDUdlbmVyYXRpb25SZWYSDQoFZXBvY2gYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYAyABKAwSFgoOY29udGVudF9kaWdlc3QYBCABKAwSGgoSY2FwdHVyZV9zdGFydGVkX21zGAUgASgEEhQKDG9iamVjdF9jb3VudBgGIAEoDRIaChJkb21haW5fa2V5X3ZlcnNpb24YByABKA0SMQoKdW5jYXB0dXJlZBgIIAMoCzIdLmFudGlwb2RlLnYxLlVuY2FwdHVyZWRPYmplY3QSFgoJa2V5X2NvdW50GAkgASgNSACIAQFCDAoKX2tleV9jb3VudCJDChBVbmNhcHR1cmVkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIsCgtTaXRlQWRkcmVzcxIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiZQoMUHJvb2ZTdW1tYXJ5Eg4KBnByb3ZlZBgBIAEoDRIOCgZmYWlsZWQYAiABKA0SGQoRZmFpbGVkX29iamVjdF9pZHMYAyADKAkSGgoSdXNlc19ub3RfZXhlcmNpc2VkGAQgASgNIlQKDVJlZnVzZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDAoEY29kZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkiSwoUTm90Q2FycmllZEF0dHJpYnV0ZXMSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSEgoKYXR0cmlidXRlcxgDIAMoCSJaCg9DZXJ0aWZpY2F0ZUluZm8SGwoTY2VydGlmaWNhdGVfZW5kc19tcxgBIAEoBBIZChFhdXRob3JpdHlfZW5kc19tcxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJKnIKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9BQ1RJVkUQARIXChNNRU1CRVJfUk9MRV9TVEFOREJZEAISFgoSTUVNQkVSX1JPTEVfRkVOQ0VEEANiBnByb3RvMw");
+  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEihgEKBUZlbmNlEg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEg0KBW93bmVyGAMgASgJEhIKCnJlcXVlc3RfaWQYBCABKAkSDAoEdGVybRgFIAEoBBIuCglhcHByb3ZhbHMYCCABKAsyGy5hbnRpcG9kZS52MS5PcmRlckFwcHJvdmFscyJQCg5PcmRlckFwcHJvdmFscxIUCgxvcGVyYXRpb25faWQYASABKAkSKAoJYXBwcm92YWxzGAIgAygLMhUuYW50aXBvZGUudjEuQXBwcm92YWwiTwoIQXBwcm92YWwSDwoHcmVxdWVzdBgBIAEoDBIyCgpzaWduYXR1cmVzGAIgAygLMh4uYW50aXBvZGUudjEuQXBwcm92YWxTaWduYXR1cmUiOAoRQXBwcm92YWxTaWduYXR1cmUSEAoIb3BlcmF0b3IYASABKAkSEQoJc2lnbmF0dXJlGAIgASgMIlgKCk9yZGVyU3RhdGUSDwoHcnVubmluZxgBIAEoCBIOCgZhZ2VfbXMYAiABKAQSKQoHam91cm5hbBgDIAEoCzIYLmFudGlwb2RlLnYxLkpvdXJuYWxNYXJrIjYKC0pvdXJuYWxNYXJrEgoKAmlkGAEgASgJEgsKA3J1bhgCIAEoCRIOCgZ3cml0ZXMYAyABKAQiigIKDUdlbmVyYXRpb25SZWYSDQoFZXBvY2gYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYAyABKAwSFgoOY29udGVudF9kaWdlc3QYBCABKAwSGgoSY2FwdHVyZV9zdGFydGVkX21zGAUgASgEEhQKDG9iamVjdF9jb3VudBgGIAEoDRIaChJkb21haW5fa2V5X3ZlcnNpb24YByABKA0SMQoKdW5jYXB0dXJlZBgIIAMoCzIdLmFudGlwb2RlLnYxLlVuY2FwdHVyZWRPYmplY3QSFgoJa2V5X2NvdW50GAkgASgNSACIAQFCDAoKX2tleV9jb3VudCJDChBVbmNhcHR1cmVkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIsCgtTaXRlQWRkcmVzcxIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiUgoPUGVlck9ic2VydmF0aW9uEgwKBHNpdGUYASABKAkSDwoHcmVhY2hlZBgCIAEoCBIOCgZhZ2VfbXMYAyABKAQSEAoIc2luY2VfbXMYBCABKAQiZQoMUHJvb2ZTdW1tYXJ5Eg4KBnByb3ZlZBgBIAEoDRIOCgZmYWlsZWQYAiABKA0SGQoRZmFpbGVkX29iamVjdF9pZHMYAyADKAkSGgoSdXNlc19ub3RfZXhlcmNpc2VkGAQgASgNIlQKDVJlZnVzZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDAoEY29kZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkiSwoUTm90Q2FycmllZEF0dHJpYnV0ZXMSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSEgoKYXR0cmlidXRlcxgDIAMoCSJaCg9DZXJ0aWZpY2F0ZUluZm8SGwoTY2VydGlmaWNhdGVfZW5kc19tcxgBIAEoBBIZChFhdXRob3JpdHlfZW5kc19tcxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJKnIKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9BQ1RJVkUQARIXChNNRU1CRVJfUk9MRV9TVEFOREJZEAISFgoSTUVNQkVSX1JPTEVfRkVOQ0VEEANiBnByb3RvMw");
 
 /**
  * The first field of every mutating order: its sender, and its tenure.
@@ -368,6 +368,48 @@ export const SiteAddressSchema: GenMessage<SiteAddress> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 8);
 
 /**
+ * Whether one agent reaches another. Agents try it every few seconds.
+ *
+ * @generated from message antipode.v1.PeerObservation
+ */
+export type PeerObservation = Message<"antipode.v1.PeerObservation"> & {
+  /**
+   * The other site.
+   *
+   * @generated from field: string site = 1;
+   */
+  site: string;
+
+  /**
+   * Whether the last attempt reached it.
+   *
+   * @generated from field: bool reached = 2;
+   */
+  reached: boolean;
+
+  /**
+   * How long ago that was, milliseconds.
+   *
+   * @generated from field: uint64 age_ms = 3;
+   */
+  ageMs: bigint;
+
+  /**
+   * For how long all attempts have ended like this, milliseconds.
+   *
+   * @generated from field: uint64 since_ms = 4;
+   */
+  sinceMs: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.PeerObservation.
+ * Use `create(PeerObservationSchema)` to create a new message.
+ */
+export const PeerObservationSchema: GenMessage<PeerObservation> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 9);
+
+/**
  * The result of one proof.
  *
  * @generated from message antipode.v1.ProofSummary
@@ -407,7 +449,7 @@ export type ProofSummary = Message<"antipode.v1.ProofSummary"> & {
  * Use `create(ProofSummarySchema)` to create a new message.
  */
 export const ProofSummarySchema: GenMessage<ProofSummary> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 9);
+  messageDesc(file_antipode_v1_types, 10);
 
 /**
  * An object of the newest generation that a member could not restore.
@@ -449,7 +491,7 @@ export type RefusedObject = Message<"antipode.v1.RefusedObject"> & {
  * Use `create(RefusedObjectSchema)` to create a new message.
  */
 export const RefusedObjectSchema: GenMessage<RefusedObject> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 10);
+  messageDesc(file_antipode_v1_types, 11);
 
 /**
  * Attributes of a captured object that no replica gets.
@@ -484,7 +526,7 @@ export type NotCarriedAttributes = Message<"antipode.v1.NotCarriedAttributes"> &
  * Use `create(NotCarriedAttributesSchema)` to create a new message.
  */
 export const NotCarriedAttributesSchema: GenMessage<NotCarriedAttributes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 11);
+  messageDesc(file_antipode_v1_types, 12);
 
 /**
  * How it stands with the certificate of a process.
@@ -519,7 +561,7 @@ export type CertificateInfo = Message<"antipode.v1.CertificateInfo"> & {
  * Use `create(CertificateInfoSchema)` to create a new message.
  */
 export const CertificateInfoSchema: GenMessage<CertificateInfo> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 12);
+  messageDesc(file_antipode_v1_types, 13);
 
 /**
  * A member's seat in a group.
