@@ -38,6 +38,11 @@ export const CATALOGUE = {
     summary: 'A file or folder to be written already exists with other contents.',
     hint: 'Choose another folder, or remove the old one yourself if nobody needs it. Antipode overwrites nothing.',
   },
+  SITE_RENAMED: {
+    disposition: 'operator',
+    summary: 'The data folder of an agent belongs to a site of another name.',
+    hint: 'Set `site` in the configuration to the name that the folder belongs to, or `dataFolder` to the folder of this site. A site keeps its name: to give its machine to a site of another name, remove the member from its groups, take an empty data folder and initialised tokens, and add the new site as a new member.',
+  },
   FILE_UNWRITABLE: {
     disposition: 'operator',
     summary: 'A file could not be read or written.',

@@ -117,7 +117,8 @@ export class SiteAgent implements Closeable {
 
   /**
    * Reads its certificate, takes the data folder for itself, and opens journal and store there.
-   * @throws CONFIG_INVALID, CERTIFICATE_INVALID, FILE_UNWRITABLE, FILE_EXISTS when another agent runs on the folder
+   * @throws CONFIG_INVALID, CERTIFICATE_INVALID, FILE_UNWRITABLE, FILE_EXISTS when another agent runs on the folder,
+   * SITE_RENAMED when the folder belongs to a site of another name
    */
   static open(options: AgentOptions): SiteAgent {
     const { config, log, clock, prng } = options;
@@ -133,17 +134,20 @@ export class SiteAgent implements Closeable {
       );
     }
     const lock = lockFolder(config.dataFolder, { program: 'agent' });
+    let journal: Journal | undefined;
     try {
-      const journal = Journal.open(config.dataFolder, { prng });
+      journal = Journal.open(config.dataFolder, { prng, site: config.site });
       const store = GenerationStore.open(config.dataFolder, { clock });
       if (store.setAside !== undefined)
         log.error('the store was damaged and starts empty; missing generations are fetched from other members', {
           damaged: store.setAside,
         });
       journal.beginRun({ place: lock.place });
+      journal.siteName.claim(config.site);
       endStrayDrills({ settings: config.partitions, journal, log });
       return new SiteAgent(options, { tls, lock, journal, store });
     } catch (thrown) {
+      journal?.close();
       void lock.close();
       throw thrown;
     }

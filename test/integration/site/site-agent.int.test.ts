@@ -88,6 +88,20 @@ describe('an agent that cannot start', () => {
   );
 });
 
+it('refuses the folder of a site of another name, says whose it is, and leaves it free', async () => {
+  const files = await trust.issue({ kind: 'site', name: 'elsewhere' });
+  const tls = { ca: files.caFile, certificate: files.certificateFile, key: files.keyFile };
+  const mine = config();
+  const parts = { log: silentLog, clock: systemClock, prng: systemPrng };
+  await SiteAgent.open({ config: { ...mine, site: 'elsewhere', tls }, ...parts }).close();
+  for (const _ of ['once', 'again'])
+    expect(thrown(() => SiteAgent.open({ config: mine, ...parts }))).toMatchObject({
+      code: 'SITE_RENAMED',
+      details: { expected: 'elsewhere', found: 'a' },
+    });
+  await SiteAgent.open({ config: { ...mine, site: 'elsewhere', tls }, ...parts }).close();
+});
+
 it('frees the folder also when its databases cannot be opened', () => {
   const mine = config();
   const journal = join(mine.dataFolder, 'journal.db');

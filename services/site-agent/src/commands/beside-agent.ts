@@ -15,10 +15,10 @@ export interface SiteMemory {
   close(): void;
 }
 
-/** @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
-export function openSiteMemory({ dataFolder }: Pick<AgentConfig, 'dataFolder'>): SiteMemory {
+/** @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED, SITE_RENAMED */
+export function openSiteMemory({ dataFolder, site }: Pick<AgentConfig, 'dataFolder' | 'site'>): SiteMemory {
   const clock = systemClock;
-  const journal = Journal.open(dataFolder);
+  const journal = Journal.open(dataFolder, { site });
   try {
     const store = GenerationStore.open(dataFolder, { clock });
     const close = (): void => {

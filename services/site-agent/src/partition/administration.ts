@@ -57,10 +57,11 @@ export async function initialisePartition({
   replaceLost?: boolean;
 }): Promise<PartitionIdentity> {
   const settings = partitionSettings(config, name);
-  const journal = Journal.open(config.dataFolder);
+  const journal = Journal.open(config.dataFolder, { site: config.site });
   try {
     const provider = await openForCommand(settings, { ...config, log });
     try {
+      journal.siteName.claim(config.site);
       const known = journal.identities.of(name);
       const isLost = await openKeyringOf(provider, known).then(
         () => false,
@@ -152,7 +153,7 @@ export async function planInitialisation({
   const makesReceivingKey = receivesDomainKeys(settings);
   const makesOfficerKey = makesReceivingKey && (settings.officerKey ?? false);
   const known = { tokenLabel, identityTokenLabel, makesReceivingKey, makesOfficerKey };
-  const journal = Journal.open(config.dataFolder);
+  const journal = Journal.open(config.dataFolder, { site: config.site });
   try {
     if (journal.identities.of(name) !== undefined) return { isInitialised: true, ...known, hasFreeSlot: false };
   } finally {
@@ -180,7 +181,7 @@ export function planTrust(config: AgentConfig, name: string): { serial: string; 
       details: { partition: name },
       hint: `Set \`officerKey: true\` of partition ${name} before \`antipode partition init\`. An initialised partition needs a new identity, and every other site must trust it again. A token that does not enforce CKA_WRAP_WITH_TRUSTED gets no officer key.`,
     });
-  const journal = Journal.open(config.dataFolder);
+  const journal = Journal.open(config.dataFolder, { site: config.site });
   try {
     return { serial, waiting: journal.domainKeys.delivered(serial).map(({ group, version }) => ({ group, version })) };
   } finally {
@@ -206,7 +207,7 @@ export async function trustDomainKeys({
 }): Promise<TrustedVersion[]> {
   const { serial, waiting } = planTrust(config, name);
   if (waiting.length === 0) return [];
-  const journal = Journal.open(config.dataFolder);
+  const journal = Journal.open(config.dataFolder, { site: config.site });
   try {
     const identity = journal.identities.of(name)!;
     const provider = await openForCommand(partitionSettings(config, name), { ...config, serial, log });
@@ -251,7 +252,7 @@ export function seatedGroups(dataFolder: string): string[] {
 /** @throws IDENTITY_MISSING */
 export function showIdentity(config: AgentConfig, name: string): PartitionIdentity {
   partitionSettings(config, name);
-  const journal = Journal.open(config.dataFolder);
+  const journal = Journal.open(config.dataFolder, { site: config.site });
   try {
     const record = journal.identities.of(name);
     if (record === undefined)

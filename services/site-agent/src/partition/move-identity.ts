@@ -62,7 +62,7 @@ export async function moveIdentity(options: MoveOptions): Promise<IdentityMove> 
         hint: 'Make a token for identity keys alone, name it as `identityPartition` of this partition in agent.yaml, and restart the agent. The agent uses the old key until the move is done.',
       },
     );
-  const journal = Journal.open(config.dataFolder);
+  const journal = Journal.open(config.dataFolder, { site: config.site });
   try {
     const known = journal.identities.of(name);
     if (known === undefined)

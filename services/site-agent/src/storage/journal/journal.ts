@@ -19,6 +19,7 @@ import { IdentityRecords } from './identities.ts';
 import { IntentRecords } from './intents.ts';
 import { PlaceRecords } from './places.ts';
 import { SCHEMA, SCHEMA_VERSION, UPGRADES } from './schema.ts';
+import { SiteName } from './site-name.ts';
 import { Statements } from './statements.ts';
 import { TenureRecords } from './tenure.ts';
 import { TermRecords } from './terms.ts';
@@ -39,6 +40,7 @@ export class Journal {
   readonly drills: DrillRecords;
   readonly places: PlaceRecords;
   readonly acknowledgements: AcknowledgementRecords;
+  readonly siteName: SiteName;
   /** The records of the collector. */
   readonly collection: CollectionRecords;
 
@@ -58,12 +60,23 @@ export class Journal {
     this.drills = new DrillRecords(statements);
     this.places = new PlaceRecords(statements);
     this.acknowledgements = new AcknowledgementRecords(statements);
+    this.siteName = new SiteName(statements, { path });
     this.collection = new CollectionRecords({ database, path, write: (work) => statements.transaction(work) });
   }
 
-  /** The journal in this folder; a new one where there is none. @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
-  static open(folder: string, { prng = systemPrng }: { prng?: Prng } = {}): Journal {
-    return Journal.#at(join(folder, 'journal.db'), prng);
+  /**
+   * The journal in this folder; a new one where there is none.
+   * @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED, and SITE_RENAMED if it belongs to a site other than `site`
+   */
+  static open(folder: string, { prng = systemPrng, site }: { prng?: Prng; site?: string } = {}): Journal {
+    const journal = Journal.#at(join(folder, 'journal.db'), prng);
+    try {
+      if (site !== undefined) journal.siteName.check(site);
+      return journal;
+    } catch (thrown) {
+      journal.close();
+      throw thrown;
+    }
   }
 
   /** A journal in memory, for simulations. */

@@ -3,8 +3,9 @@ import { ACKNOWLEDGED } from './acknowledgements.ts';
 import { COLLECTION, COLLECTION_UPGRADE } from './collection.ts';
 import { JOURNAL_HISTORY, RUN_PLACE } from './history.ts';
 import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
+import { SITE_NAME } from './site-name.ts';
 
-export const SCHEMA_VERSION = 23;
+export const SCHEMA_VERSION = 24;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -94,6 +95,7 @@ export const SCHEMA = `
   ${ACKNOWLEDGED};
   ${RUN_PLACE};
   ${TERM};
+  ${SITE_NAME};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
@@ -120,4 +122,5 @@ export const UPGRADES = {
   20: ACKNOWLEDGED,
   21: RUN_PLACE,
   22: TERM,
+  23: SITE_NAME,
 };
