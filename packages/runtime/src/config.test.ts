@@ -24,8 +24,10 @@ partitions:
 function placesOf(text: string): string[] {
   const error = thrown(() => parseConfig(text, { path: 'site.yaml', schema }));
   expect(error.code).toBe('CONFIG_INVALID');
-  expect(error.details).toEqual({ path: 'site.yaml' });
-  return [...error.message.matchAll(/site\.yaml:(\d+:\d+): /g)].map(([, place]) => place!);
+  const places = [...error.message.matchAll(/site\.yaml:(\d+:\d+): /g)].map(([, place]) => place!);
+  const { path, line, column, ...others } = error.details;
+  expect([path, `${line}:${column}`, others]).toEqual(['site.yaml', places[0], {}]);
+  return places;
 }
 
 it('returns what the schema makes of a good text', () => {

@@ -33,16 +33,21 @@ export function parseConfig<Schema extends z.ZodType>(
     prettyErrors: false,
     logLevel: 'error',
   });
-  const syntax = document.errors.map((error) => place(lines, path, error.pos[0]) + error.message);
-  if (syntax.length > 0) throw new AntipodeError('CONFIG_INVALID', syntax.join('\n'), { details: { path } });
+  const invalid = (faults: readonly { offset: number; message: string }[]): AntipodeError => {
+    const { line, col: column } = lines.linePos(faults[0]!.offset);
+    const message = faults.map(({ offset, message }) => place(lines, path, offset) + message).join('\n');
+    return new AntipodeError('CONFIG_INVALID', message, { details: { path, line, column } });
+  };
+  if (document.errors.length > 0)
+    throw invalid(document.errors.map(({ pos, message }) => ({ offset: pos[0], message })));
   const parsed = schema.safeParse(plainValue(document, path));
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map((issue) => {
-    const at = place(lines, path, offsetOf(document, issue));
-    const name = issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ` : '';
-    return `${at}${name}${issue.message}`;
-  });
-  throw new AntipodeError('CONFIG_INVALID', faults.join('\n'), { details: { path } });
+  throw invalid(
+    parsed.error.issues.map((issue) => {
+      const name = issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ` : '';
+      return { offset: offsetOf(document, issue), message: `${name}${issue.message}` };
+    }),
+  );
 }
 
 /** An alias to nothing, or one that unfolds without end, shows only here. */

@@ -2,10 +2,16 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { agentFindings, coordinatorFindings, operatorFindings } from '@antipode/cli/testing';
-import { CoordinatorService, OperatorService, RpcServer } from '@antipode/protocol';
+import { agentFindings, applicationFindings, coordinatorFindings, operatorFindings } from '@antipode/cli/testing';
+import { CoordinatorService, OperatorService, ResolverService, RpcServer } from '@antipode/protocol';
 import { AntipodeError, lockFolder, silentLog, systemClock } from '@antipode/runtime';
-import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder, makeSiteFolder } from '@antipode/setup';
+import {
+  makeApplicationFolder,
+  makeAuthority,
+  makeCoordinatorFolder,
+  makeOperatorFolder,
+  makeSiteFolder,
+} from '@antipode/setup';
 import { initialisePartition, loadAgentConfig, pinPartitions } from '@antipode/site-agent';
 import { Journal } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -283,6 +289,92 @@ describe('of an operator', () => {
   ])('finds what is wrong with %s: %s', async (check, what, breakIt) => {
     await breakIt();
     const found = of(await operatorFindings(file), check);
+    expect([found.ok, found.detail]).toEqual([false, expect.stringContaining(what)]);
+  });
+});
+
+describe('of an application', () => {
+  const folder = join(root, 'application');
+  const file = join(folder, 'application.yaml');
+  let agent: RpcServer;
+  let address: string;
+  let answers: () => Promise<never>;
+  beforeAll(async () => {
+    const site = join(root, 'site-of-application');
+    const partition = {
+      name: 'main',
+      module: SOFTHSM_MODULE,
+      tokenLabel: 'none',
+      pinFile: 'pin',
+      role: 'member',
+    } as const;
+    const given = { authority, site: 'a', listen: 'localhost:0', coordinators: [coordinator], partitions: [partition] };
+    await makeSiteFolder({ folder: site, ...given });
+    const files = (name: string): string => join(site, name);
+    agent = new RpcServer({
+      tls: { caFile: files('ca.crt'), certificateFile: files('tls.crt'), keyFile: files('tls.key') },
+      log: silentLog,
+    });
+    agent.add(ResolverService, { lastKnown: () => answers() });
+    address = `localhost:${await agent.listen('localhost:0')}`;
+  });
+  afterAll(() => agent.close(0));
+  beforeEach(async () => {
+    rmSync(folder, { recursive: true, force: true });
+    answers = () => Promise.reject(new AntipodeError('NOT_FOUND', 'no coordinator has told this site'));
+    await makeApplicationFolder({
+      folder,
+      authority,
+      name: 'signer',
+      coordinators: [coordinator],
+      agent: { site: 'a', address },
+    });
+  });
+
+  it('all is well where it gets its answers, also without an agent', async () => {
+    const checks = ['configuration', 'certificate', 'key file'].map((what) => `application ${what}`);
+    const reached = ['coordinator of the application', 'agent of the application'];
+    const found = async () => (await applicationFindings(file)).map(({ check, ok }) => [check, ok]);
+    expect(await found()).toEqual([...checks, ...reached].map((check) => [check, true]));
+    change(file, /^agent:\n( .*\n)+/m, '');
+    expect(await found()).toEqual([...checks, reached[0]].map((check) => [check, true]));
+  });
+
+  it('names file, line and column of a configuration that is not valid', async () => {
+    writeFileSync(file, 'coordinator:\n  id: main\n  address: nowhere\n');
+    const [found, ...others] = await applicationFindings(file);
+    expect(found).toMatchObject({
+      ok: false,
+      code: 'CONFIG_INVALID',
+      isConfiguration: true,
+      place: { file, line: 3, column: 12 },
+      detail: expect.stringContaining(`${file}:3:12: coordinator.address`),
+    });
+    expect(others).toEqual([]);
+  });
+
+  it.each<[string, string, () => unknown]>([
+    [
+      'application certificate',
+      'expected application',
+      () => {
+        for (const name of ['tls.crt', 'tls.key'])
+          writeFileSync(join(folder, name), readFileSync(join(root, 'coordinator', name)));
+      },
+    ],
+    ['application key file', 'has mode 640', () => chmodSync(join(folder, 'tls.key'), 0o640)],
+    ['coordinator of the application', 'SITE_UNREACHABLE', () => change(file, coordinator.address, 'localhost:1')],
+    ['agent of the application', 'SITE_UNREACHABLE', () => change(file, address, 'localhost:1')],
+    [
+      'agent of the application',
+      'PEER_REFUSED',
+      () => {
+        answers = () => Promise.reject(new AntipodeError('PEER_REFUSED', 'not for this certificate'));
+      },
+    ],
+  ])('finds what is wrong with %s: %s', async (check, what, breakIt) => {
+    await breakIt();
+    const found = of(await applicationFindings(file), check);
     expect([found.ok, found.detail]).toEqual([false, expect.stringContaining(what)]);
   });
 });

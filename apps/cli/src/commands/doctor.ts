@@ -10,6 +10,7 @@ export function doctorCommand(): Command {
     'doctor --agent site-a/agent.yaml',
     'doctor --coordinator coordinator/coordinator.yaml',
     'doctor --operator operator/operator.yaml --json',
+    'doctor --application application/application.yaml',
   ])
     .option(
       '--agent <file>',
@@ -20,24 +21,31 @@ export function doctorCommand(): Command {
       'configuration of a coordinator: certificate, files, addresses, programs or servers',
     )
     .option('--operator <file>', 'configuration of an operator: certificate, key, connection to the coordinator')
+    .option(
+      '--application <file>',
+      'configuration of an application: certificate, key, connections to the coordinator and to the agent of its site',
+    )
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nWithout an option, it looks for agent.yaml, coordinator.yaml and operator.yaml in this folder,\nand checks each that exists.',
+      '\nWithout an option, it looks for agent.yaml, coordinator.yaml, operator.yaml and application.yaml in this\nfolder, and checks each that exists. Exits with 2 if a configuration is not valid, and with 1 if another check failed.',
     )
     .action(async ({ json, ...given }) => {
-      const named = [given.agent, given.coordinator, given.operator].some((file) => file !== undefined);
+      const named = [given.agent, given.coordinator, given.operator, given.application].some(
+        (file) => file !== undefined,
+      );
       const here = (file: string): string | undefined => (!named && existsSync(file) ? file : undefined);
       const agent = given.agent ?? here('agent.yaml');
       const coordinator = given.coordinator ?? here('coordinator.yaml');
       const operator = given.operator ?? here('operator.yaml');
-      if (agent === undefined && coordinator === undefined && operator === undefined)
+      const application = given.application ?? here('application.yaml');
+      if ([agent, coordinator, operator, application].every((file) => file === undefined))
         throw new AntipodeError(
           'USAGE',
-          'nothing to check: this folder has no agent.yaml, coordinator.yaml or operator.yaml',
+          'nothing to check: this folder has no agent.yaml, coordinator.yaml, operator.yaml or application.yaml',
           {
             details: { field: 'agent' },
-            hint: 'Run it in the folder of a configuration file, or name files with --agent, --coordinator and --operator.',
+            hint: 'Run it in the folder of a configuration file, or name files with --agent, --coordinator, --operator and --application.',
           },
         );
       const diagnosis = await import('../doctor/diagnosis.ts');
@@ -45,8 +53,11 @@ export function doctorCommand(): Command {
         ...(coordinator === undefined ? [] : await diagnosis.coordinatorFindings(coordinator)),
         ...(agent === undefined ? [] : await diagnosis.agentFindings(agent)),
         ...(operator === undefined ? [] : await diagnosis.operatorFindings(operator)),
+        ...(application === undefined ? [] : await diagnosis.applicationFindings(application)),
       ];
       output({ json }).data(findings, () => diagnosis.findingsTable(findings));
-      if (findings.some(({ ok }) => !ok)) process.exitCode = EXIT.error;
+      const failed = findings.filter(({ ok }) => !ok);
+      if (failed.some(({ isConfiguration }) => isConfiguration)) process.exitCode = EXIT.usage;
+      else if (failed.length > 0) process.exitCode = EXIT.error;
     });
 }

@@ -9,6 +9,7 @@ import {
   createClient,
   isUnreachable,
   namesOfCoordinators,
+  ResolverService,
 } from '@antipode/protocol';
 import { AntipodeError, hasCode, readPinFile, requireProgram, silentLog, systemClock } from '@antipode/runtime';
 import {
@@ -29,17 +30,27 @@ interface Finding {
   readonly check: string;
   readonly ok: boolean;
   readonly detail: string;
+  /** Code of the error. Empty if the check passed. */
+  readonly code: string;
   /** Says what to do. Empty if the check passed. */
   readonly hint: string;
+  /** Whether it is about the configuration file as a whole: nothing else of it could be checked. */
+  readonly isConfiguration: boolean;
+  /** The place of the first fault of a configuration file, from 1. */
+  readonly place?: { readonly file: string; readonly line: number; readonly column: number };
 }
 
 async function perform([name, work]: Check): Promise<Finding> {
   try {
     const detail = await work();
-    return { check: name, ok: true, detail: typeof detail === 'string' ? detail : 'ok', hint: '' };
+    const said = typeof detail === 'string' ? detail : 'ok';
+    return { check: name, ok: true, detail: said, code: '', hint: '', isConfiguration: false };
   } catch (thrown) {
-    const error = AntipodeError.from(thrown);
-    return { check: name, ok: false, detail: error.message, hint: error.hint };
+    const { message, code, hint, details } = AntipodeError.from(thrown);
+    const { path, line, column } = details;
+    const place =
+      line === undefined ? {} : { place: { file: String(path), line: Number(line), column: Number(column) } };
+    return { check: name, ok: false, detail: message, code, hint, isConfiguration: false, ...place };
   }
 }
 
@@ -52,7 +63,7 @@ async function performAll<T>(name: string, load: () => T, checks: (config: T) =>
       config = load();
     },
   ]);
-  if (config === undefined) return [first];
+  if (config === undefined) return [{ ...first, isConfiguration: true }];
   const findings = [first];
   for (const check of checks(config)) findings.push(await perform(check));
   return findings;
@@ -223,6 +234,49 @@ export const operatorFindings = (file: string): Promise<Finding[]> =>
       ],
     ],
   );
+
+/** A certificate of an application may ask for the status and for places, and nothing else. */
+export const applicationFindings = (file: string): Promise<Finding[]> =>
+  performAll(
+    'application configuration',
+    () => loadOperatorConfig(file),
+    (config) => {
+      const { tls, agent } = config;
+      return [
+        ...tlsChecks('application', { kind: 'application', tls }),
+        [
+          'coordinator of the application',
+          async () => {
+            const options = { timeoutMs: REACH_MS_MAX };
+            const { coordinator, isLeader } = await withOperator(file, (client) => client.getStatus({}), options);
+            return `${coordinator}${isLeader ? '' : ' (does not lead)'}`;
+          },
+        ],
+        ...(agent === undefined ? [] : [['agent of the application', () => reachAgent(agent, tls)] satisfies Check]),
+      ];
+    },
+  );
+
+/** Asks for a group that does not exist. The agent answers that only after it has checked our certificate. */
+async function reachAgent(
+  { site, address }: { site: string; address: string },
+  { ca, certificate, key }: { ca: string; certificate: string; key: string },
+): Promise<string> {
+  const client = createClient(ResolverService, {
+    address,
+    tls: { caFile: ca, certificateFile: certificate, keyFile: key },
+    expected: { kind: 'site', name: site },
+    defaultTimeoutMs: REACH_MS_MAX,
+  });
+  try {
+    await client.lastKnown({ group: '' });
+  } catch (thrown) {
+    if (!hasCode(thrown, 'NOT_FOUND') || isUnreachable(thrown)) throw thrown;
+  } finally {
+    client.close();
+  }
+  return `site ${site} at ${address}`;
+}
 
 export function findingsTable(findings: readonly Finding[]): string {
   return table(

@@ -4,7 +4,7 @@ export { type Round, replicateOnce } from '../commands/operator/replicate.ts';
 export { isDegraded, statusText } from '../commands/operator/status.ts';
 export { moveText } from '../commands/site/partition.ts';
 export { storeText } from '../commands/site/store.ts';
-export { agentFindings, coordinatorFindings, operatorFindings } from '../doctor/diagnosis.ts';
+export { agentFindings, applicationFindings, coordinatorFindings, operatorFindings } from '../doctor/diagnosis.ts';
 export { follow, type Operator } from '../operator-connection.ts';
 export { table } from '../output.ts';
 export { environmentOf } from '../place/place.ts';
