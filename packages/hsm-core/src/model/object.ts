@@ -33,6 +33,10 @@ export interface Outside {
   /** CKA_LABEL and CKA_ID of an object of another class, whose attributes the model does not have. */
   readonly label?: Uint8Array;
   readonly id?: Uint8Array;
+  /** Of a key, as far as a readable attribute tells it. */
+  readonly sizeBits?: number;
+  /** CKA_PARAMETER_SET, which stands for the size of a post-quantum key. */
+  readonly parameterSet?: number;
 }
 
 /** One token object, as one look has read it. */

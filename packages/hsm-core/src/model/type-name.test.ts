@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { kindNameOf } from './type-name.ts';
+import { keyTypeNameOf, kindNameOf } from './type-name.ts';
 
 it.each([
   [{ objectClass: 'private-key', keyType: 'rsa' }, 'private-key/rsa'],
@@ -11,4 +11,13 @@ it.each([
   [{ objectClass: 'other', outside: { objectClass: 5 } }, 'hardware-feature'],
 ] as const)('calls %o by its real class and type', (object, name) => {
   expect(kindNameOf(object)).toBe(name);
+});
+
+it.each([
+  [{ keyType: 0x4a, parameterSet: 2 }, 'ML-DSA, parameter set 2'],
+  [{ keyType: 0x44 }, 'HMAC SHA-512/256'],
+  [{ keyType: 0x8000_0001 }, '0x80000001'],
+  [{}, 'unknown'],
+])('names a key type outside the model: %o', (outside, name) => {
+  expect(keyTypeNameOf({ objectClass: 'private-key', keyType: 'unsupported', outside })).toBe(name);
 });

@@ -19,8 +19,11 @@ export function classNameOf({ objectClass, outside }: Pick<Named, 'objectClass' 
 
 /** `RSA`, `EC prime256v1`, `DES3`, ... Undefined for an object that is not a key. */
 export function keyTypeNameOf({ keyType, outside, curveParams, publicHalf }: Named): string | undefined {
-  if (keyType === undefined) return outside?.keyType === undefined ? undefined : keyTypeName(outside.keyType);
-  if (keyType === 'unsupported') return outside?.keyType === undefined ? 'unknown' : keyTypeName(outside.keyType);
+  if (keyType === undefined || keyType === 'unsupported') {
+    if (outside?.keyType === undefined) return keyType === undefined ? undefined : 'unknown';
+    const { parameterSet } = outside;
+    return `${keyTypeName(outside.keyType)}${parameterSet === undefined ? '' : `, parameter set ${parameterSet}`}`;
+  }
   const params = curveParams ?? (keyType === 'ec' && publicHalf !== undefined ? paramsIn(publicHalf) : undefined);
   const name = NAMES[keyType] ?? keyType.toUpperCase();
   const curve = params === undefined ? undefined : (curveOf(params)?.openssl ?? 'of an unknown curve');

@@ -34,7 +34,7 @@ export function siteObject(object: Described | Entry, objectId?: string): SiteOb
     ...(objectId === undefined ? {} : { objectId }),
     objectClass: classNameOf(object),
     ...(keyType === undefined ? {} : { keyType }),
-    sizeBits: object.sizeBits,
+    sizeBits: object.sizeBits || (outside?.sizeBits ?? 0),
     label: printableBytes(label ?? new Uint8Array()),
     ckaId: hex(id ?? new Uint8Array()),
     uses: USES.filter((use) => attributes[use] === true),

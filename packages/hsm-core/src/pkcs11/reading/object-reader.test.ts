@@ -67,6 +67,23 @@ describe('an object is read', () => {
     expect(read({}).objectClass).toBe('other');
   });
 
+  it.each([
+    ['its modulus', CKO.PRIVATE_KEY, 0x05, { [CKA.MODULUS]: Buffer.alloc(256, 0xff) }, 2048],
+    ['its prime', CKO.PUBLIC_KEY, 0x04, { [CKA.PRIME]: Buffer.alloc(300, 0x7f) }, 2399],
+    ['its curve', CKO.PRIVATE_KEY, 0x30, { [CKA.EC_PARAMS]: Buffer.from('06052b81040022', 'hex') }, 384],
+    ['its length', CKO.SECRET_KEY, 0x25, { [CKA.VALUE_LEN]: 24 }, 192],
+    ['the bits of its value', CKO.PRIVATE_KEY, 0x8000_0001, { [CKA.VALUE_BITS]: 160, [CKA.PRIME]: GENERAL_ERROR }, 160],
+    ['nothing', CKO.PRIVATE_KEY, 0x8000_0001, {}, undefined],
+  ] as const)('outside the model with the size that is known by %s', (_what, objectClass, type, values, sizeBits) => {
+    const { keyType, outside } = read({ [CKA.CLASS]: objectClass, [CKA.KEY_TYPE]: type, ...values });
+    expect([keyType, outside?.keyType, outside?.sizeBits]).toEqual(['unsupported', type, sizeBits]);
+  });
+
+  it('of a post-quantum key with its parameter set', () => {
+    const key = { [CKA.CLASS]: CKO.PUBLIC_KEY, [CKA.KEY_TYPE]: 0x4a, [CKA.PARAMETER_SET]: 2 };
+    expect(read(key).outside).toMatchObject({ keyType: 0x4a, parameterSet: 2 });
+  });
+
   it('without what the token gives in another form than the standard has', () => {
     const read1 = read({
       [CKA.CLASS]: CKO.CERTIFICATE,

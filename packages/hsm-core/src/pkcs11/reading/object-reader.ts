@@ -24,9 +24,9 @@ import {
   OBJECT_CLASSES,
   type ObjectClass,
   type ObservedObject,
-  type Outside,
 } from '../../model/object.ts';
 import { classOf, decodeNative, keyTypeOf, nestedOf } from './objects.ts';
+import { OutsideReader } from './outside-reader.ts';
 
 const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
 const isFixed = (name: AttributeName): boolean => ['boolean', 'number', 'date'].includes(ATTRIBUTES[name].kind);
@@ -74,6 +74,7 @@ export class ObjectReader {
   /** Of every class at once: what an object does not have costs less than a second call. */
   readonly #reader: AttributeReader;
   readonly #value: AttributeReader;
+  readonly #outside: OutsideReader;
   /** The attributes that go into a digest, by class. */
   readonly #printed: ReadonlyMap<ObjectClass | 'other', readonly number[]>;
   readonly #vendor: readonly number[];
@@ -110,6 +111,7 @@ export class ObjectReader {
     this.#readers = new Map(OBJECT_CLASSES.map((one) => [one, readerOf([one])]));
     this.#reader = readerOf(OBJECT_CLASSES);
     this.#attributes = this.#reader;
+    this.#outside = new OutsideReader({ cryptoki, session });
     this.#value = new AttributeReader({ cryptoki, session, wanted: [{ type: CKA.VALUE, size: 'variable' }] });
   }
 
@@ -182,7 +184,7 @@ export class ObjectReader {
         objectClass,
         sizeBits: 0,
         attributes: {},
-        outside: this.#outside(objectClass),
+        outside: this.#outside.describe(handle, objectClass, (type) => this.#attributes.value(type)),
         ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
         readDigest,
       };
@@ -218,7 +220,7 @@ export class ObjectReader {
       ...(keyType === undefined ? {} : { keyType }),
       sizeBits: sizeBitsOf(objectClass, kind, value),
       attributes,
-      ...(keyType === 'unsupported' ? { outside: this.#outside(objectClass) } : {}),
+      ...(keyType === 'unsupported' ? { outside: this.#outside.describe(handle, objectClass, shown) } : {}),
       ...(publicHalf === undefined ? {} : { publicHalf }),
       ...(curveParams === undefined ? {} : { curveParams }),
       ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
@@ -235,23 +237,6 @@ export class ObjectReader {
     const { wrapTemplate, unwrapTemplate, deriveTemplate } = attributes;
     const held = [wrapTemplate, unwrapTemplate, deriveTemplate].filter((one) => one !== undefined);
     return this.#templates.size > held.length;
-  }
-
-  /** Describes the object that was read last for people. */
-  #outside(objectClass: ObjectClass | 'other'): Outside {
-    const bytes = (type: number): Buffer | undefined => this.#attributes.value(type);
-    const number = (type: number): number | undefined => {
-      const value = bytes(type);
-      return value?.length === 8 ? Number(value.readBigUInt64LE()) : undefined;
-    };
-    const [shownClass, keyType] = [number(CKA.CLASS), number(CKA.KEY_TYPE)];
-    const [label, id] = objectClass === 'other' ? [bytes(CKA.LABEL), bytes(CKA.ID)] : [];
-    return {
-      ...(shownClass === undefined ? {} : { objectClass: shownClass }),
-      ...(keyType === undefined ? {} : { keyType }),
-      ...(label?.length ? { label: new Uint8Array(label) } : {}),
-      ...(id?.length ? { id: new Uint8Array(id) } : {}),
-    };
   }
 
   /** Attributes of the object that was read last, and that no replica gets. */
