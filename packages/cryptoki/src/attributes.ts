@@ -6,6 +6,7 @@ export const CKA = {
   TOKEN: 0x001,
   PRIVATE: 0x002,
   LABEL: 0x003,
+  UNIQUE_ID: 0x004,
   APPLICATION: 0x010,
   VALUE: 0x011,
   OBJECT_ID: 0x012,

@@ -41,7 +41,7 @@ export const CATALOGUE = {
   SITE_RENAMED: {
     disposition: 'operator',
     summary: 'The data folder of an agent belongs to a site of another name.',
-    hint: 'Set `site` in the configuration to the name that the folder belongs to, or `dataFolder` to the folder of this site. A site keeps its name: to give its machine to a site of another name, remove the member from its groups, take an empty data folder and initialised tokens, and add the new site as a new member.',
+    hint: 'Set `site` in the configuration to the name that the folder belongs to, or `dataFolder` to the folder of this site. A site keeps its name. To replace it by a site of another name, remove the member from its groups. Take an empty data folder and initialised tokens for the new site, and add it as a new member.',
   },
   FILE_UNWRITABLE: {
     disposition: 'operator',

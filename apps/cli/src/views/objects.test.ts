@@ -64,6 +64,13 @@ describe('the list of a partition', () => {
     expect(objectsText({ ...LIST, replicas: [] })).toContain('No coordinator has told this site yet');
   });
 
+  it('shows the unique ids of a token that has them', () => {
+    const [one, other] = LIST.objects;
+    const lines = objectsText({ ...LIST, objects: [{ ...one!, uniqueId: 'u-1' }, other!] }).split('\n');
+    expect(lines.slice(0, 3).map((line) => cells(line).at(-1))).toEqual(['UNIQUE_ID', 'u-1', '-']);
+    expect(objectsText(LIST)).not.toContain('UNIQUE_ID');
+  });
+
   it('cuts a long list, with whole counts', () => {
     const objects = Array.from({ length: 10_000 }, (_, index) => ({ ...LIST.objects[2]!, objectId: `id ${index}` }));
     const text = objectsText({ ...LIST, objects });

@@ -47,6 +47,7 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
     const count = objects.filter((one) => one.state === state).length;
     return count === 0 ? [] : [`${count} ${state}`];
   });
+  const hasUniqueIds = objects.some(({ uniqueId }) => uniqueId !== undefined);
   const rows = objects
     .slice(0, limit)
     .map((one) => [
@@ -55,6 +56,7 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
       reasonText(one),
       ...(list.replicas === undefined ? [] : [one.acknowledgedBy?.join(', ') || '-']),
       ...nameCells(one),
+      ...(hasUniqueIds ? [shortened(one.uniqueId ?? '')] : []),
     ]);
   const ways = new Map(
     objects.flatMap((one) => {
@@ -63,7 +65,15 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
     }),
   );
   return [
-    table(['OBJECT', 'STATE', 'REASON', ...(list.replicas === undefined ? [] : ['AT']), ...NAME_COLUMNS], rows),
+    table(
+      [
+        ...['OBJECT', 'STATE', 'REASON'],
+        ...(list.replicas === undefined ? [] : ['AT']),
+        ...NAME_COLUMNS,
+        ...(hasUniqueIds ? ['UNIQUE_ID'] : []),
+      ],
+      rows,
+    ),
     ...cutText(objects.length, limit),
     `\n${countText(objects.length)} of ${where}: ${counts.join(', ')}.`,
     ...(generation === undefined ? [] : replicaLines({ ...list, generation })),

@@ -66,6 +66,8 @@ export interface ObservedObject {
   readonly isPartlyRead?: true;
   /** Names of its attributes that no replica gets (model/not-carried.ts). Absent if there are none. */
   readonly notCarried?: readonly string[];
+  /** CKA_UNIQUE_ID, where the token has it. It belongs to this token: a replica has another one. */
+  readonly uniqueId?: Uint8Array;
   /**
    * SubjectPublicKeyInfo (RFC 5280), DER. Absent for a private key if neither the token nor a use of the key shows it.
    */

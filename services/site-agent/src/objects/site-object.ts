@@ -20,13 +20,15 @@ export interface SiteObject {
   readonly ckaId: string;
   /** The uses that the key allows. */
   readonly uses: readonly string[];
+  /** CKA_UNIQUE_ID in this token, where it has one. */
+  readonly uniqueId?: string;
 }
 
 type Described = Pick<ObservedObject, 'objectClass' | 'keyType' | 'sizeBits' | 'attributes' | 'publicHalf'> &
-  Partial<Pick<ObservedObject, 'outside' | 'curveParams'>>;
+  Partial<Pick<ObservedObject, 'outside' | 'curveParams' | 'uniqueId'>>;
 
 export function siteObject(object: Described | Entry, objectId?: string): SiteObject {
-  const { outside }: Described = object;
+  const { outside, uniqueId }: Described = object;
   const attributes: Attributes = object.attributes;
   const { label = outside?.label, id = outside?.id } = attributes;
   const keyType = keyTypeNameOf(object);
@@ -38,5 +40,6 @@ export function siteObject(object: Described | Entry, objectId?: string): SiteOb
     label: printableBytes(label ?? new Uint8Array()),
     ckaId: hex(id ?? new Uint8Array()),
     uses: USES.filter((use) => attributes[use] === true),
+    ...(uniqueId === undefined ? {} : { uniqueId: printableBytes(uniqueId) }),
   };
 }

@@ -79,6 +79,16 @@ describe('an object is read', () => {
     expect([keyType, outside?.keyType, outside?.sizeBits]).toEqual(['unsupported', type, sizeBits]);
   });
 
+  it('with the unique id that the token gives it, by which an equal object under its handle is another one', () => {
+    const key = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES, [label.type]: Buffer.from('a') };
+    const [one, other] = ['id 1', 'id 2'].map((id) => read({ ...key, [CKA.UNIQUE_ID]: Buffer.from(id) }));
+    expect(one?.uniqueId).toEqual(new Uint8Array(Buffer.from('id 1')));
+    expect(one?.readDigest).not.toBe(other?.readDigest);
+    expect(read(key)).not.toHaveProperty('uniqueId');
+    const failing = read({ ...key, [CKA.UNIQUE_ID]: GENERAL_ERROR });
+    expect([failing.attributes, failing.isPartlyRead]).toEqual([read(key).attributes, undefined]);
+  });
+
   it('of a post-quantum key with its parameter set', () => {
     const key = { [CKA.CLASS]: CKO.PUBLIC_KEY, [CKA.KEY_TYPE]: 0x4a, [CKA.PARAMETER_SET]: 2 };
     expect(read(key).outside).toMatchObject({ keyType: 0x4a, parameterSet: 2 });

@@ -52,6 +52,12 @@ const wantedOf = (classes: readonly ObjectClass[]): readonly WantedAttribute[] =
 const isPublicPart = (classes: readonly ObjectClass[], name: AttributeName): boolean =>
   classes.includes('private-key') && PUBLIC_PARTS.has(ATTRIBUTES[name].type);
 
+/**
+ * CKA_UNIQUE_ID of PKCS#11 3.0, where the token has it. It goes into the digest, so that an equal object under a reused
+ * handle is another one.
+ */
+const UNIQUE_ID: WantedAttribute = { type: CKA.UNIQUE_ID, size: 'variable' };
+
 /** SoftHSM answers with a general error for a date that is set on a private object, and with it the whole call. */
 const FRAGILE = ATTRIBUTE_NAMES.filter(isDate).map((name) => fixed(ATTRIBUTES[name].type));
 
@@ -101,7 +107,11 @@ export class ObjectReader {
     this.#session = session;
     this.#digestKey = digestKey;
     this.#vendor = vendorAttributes;
-    const fragileOf = (classes: readonly ObjectClass[]) => [...FRAGILE, ...notCarriedOf(classes, vendorAttributes)];
+    const fragileOf = (classes: readonly ObjectClass[]) => [
+      UNIQUE_ID,
+      ...FRAGILE,
+      ...notCarriedOf(classes, vendorAttributes),
+    ];
     const readerOf = (classes: readonly ObjectClass[]): AttributeReader =>
       new AttributeReader({ cryptoki, session, wanted: wantedOf(classes), fragile: fragileOf(classes) });
     this.#printed = new Map<ObjectClass | 'other', readonly number[]>([
@@ -214,6 +224,7 @@ export class ObjectReader {
     const publicHalf = pair?.publicHalf(value);
     const curveParams = pair?.curveParams?.(value);
     const notCarried = this.#notCarried(objectClass);
+    const uniqueId = shown(CKA.UNIQUE_ID);
     return {
       handle,
       objectClass,
@@ -228,6 +239,7 @@ export class ObjectReader {
       ...(isBeyondModel ? { isBeyondModel: true } : {}),
       ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
       ...(notCarried.length > 0 ? { notCarried } : {}),
+      ...(uniqueId?.length ? { uniqueId: new Uint8Array(uniqueId) } : {}),
       readDigest,
     };
   }

@@ -1,6 +1,6 @@
 /**
- * The site that a journal belongs to. Epochs, pins, acknowledgements and certificates bear its name. An agent under another
- * name would take the tenures of this site for those of a stranger.
+ * The site that a journal belongs to. Epochs, pins, acknowledgements and certificates bear its name. An agent under
+ * another name would take the tenures of this site for those of a stranger.
  */
 import { AntipodeError } from '@antipode/runtime';
 import type { Statements } from './statements.ts';
