@@ -223,7 +223,9 @@ export class CoordinatorGraph implements Closeable {
       await store.write(epoch, (trx) => lowerLeaseLength(trx, timings.leaseMs));
       shortenedIn = epoch;
     });
-    this.#loop('schedule', timings.leaderMs / 2, () => this.#schedule.look(this.#cache.all.map(({ spec }) => spec)));
+    this.#loop('schedule', timings.leaderMs / 2, () =>
+      this.#schedule.look(this.#cache.all.filter(({ pause }) => pause === undefined).map(({ spec }) => spec)),
+    );
     this.#loop('hooks', timings.planMs, () => this.#roleChanges.pass());
     this.#loop('retention', RETENTION_INTERVAL_MS, () => this.#retention.pass());
     this.#loop('timeline', timings.leaderMs, async () => {

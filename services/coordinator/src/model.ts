@@ -71,6 +71,10 @@ export interface Group {
   readonly createdMs: number;
   /** Of the declaration: 1, and one more with each change. */
   readonly revision: number;
+  /** A person has stopped its automation; absent where nobody has. */
+  readonly pause?: { readonly sinceMs: number; readonly operator: string; readonly reason: string };
+  /** A person has let automation go on: earlier failovers do not hold up the next automatic one. */
+  readonly resumedMs?: number;
 }
 
 export type Uncaptured = GenerationFacts['uncaptured'][number];

@@ -119,4 +119,21 @@ describe('an active site that nobody reaches', () => {
       ]);
     },
   );
+
+  it('is left only when a person has resumed the automation that was paused', async () => {
+    await started();
+    await watched(async () => (await group()).protection === 'protected');
+    await system.until(system.operator.pauseAutomation({ group: '', reason: 'maintenance' }));
+    cutBetween('a', [MAIN, 'b', 'w']);
+    await watched(async () => siteIn(await system.operator.getStatus({}), 'a').state === 'down');
+    await watchedFor(60_000);
+    expect(await shown()).toMatchObject({
+      epoch: 1n,
+      activeSite: 'a',
+      automationPause: { operator: 'olga', reason: 'maintenance' },
+    });
+    await system.until(system.operator.resumeAutomation({ group: GROUP }));
+    await watched(async () => (await group()).activeSite === 'b');
+    expect((await shown()).automaticFailoverPausedUntilMs).toBeGreaterThan(0n);
+  });
 });

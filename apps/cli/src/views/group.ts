@@ -85,7 +85,7 @@ export function distributorText({ spec }: GroupState): string {
 
 /** The obstacles of a group: a contradiction, members in quarantine, a pause of automatic failover. */
 export function troublesOf(group: GroupState): string[] {
-  const { spec, contradiction, members, automaticFailoverPausedUntilMs, distributorErrorCode } = group;
+  const { spec, contradiction, members, automaticFailoverPausedUntilMs, automationPause, distributorErrorCode } = group;
   const name = spec?.name ?? '';
   return [
     ...waitOf(group),
@@ -109,7 +109,12 @@ export function troublesOf(group: GroupState): string[] {
     ...(automaticFailoverPausedUntilMs === undefined
       ? []
       : [
-          `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, because the last failover was recent.\n  Run \`antipode failover ${name}\` to move the group by hand.`,
+          `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, because the last failover was recent.\n  Run \`antipode failover ${name}\` to move the group by hand, or \`antipode group resume ${name}\` to end the wait.`,
+        ]),
+    ...(automationPause === undefined
+      ? []
+      : [
+          `Group ${name}: its automation has been paused for ${duration(automationPause.ageMs)} by ${automationPause.operator}${automationPause.reason === '' ? '' : ` (${automationPause.reason})`}. No failover, no drill and no scrub begins by itself. Captures and replications continue.\n  Run \`antipode group resume ${name}\` to end the pause.`,
         ]),
   ];
 }

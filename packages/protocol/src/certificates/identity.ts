@@ -101,6 +101,8 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/CancelOperation': OPERATOR,
   'OperatorService/PlanReseat': OPERATOR,
   'OperatorService/ReseatGroup': OPERATOR,
+  'OperatorService/PauseAutomation': OPERATOR,
+  'OperatorService/ResumeAutomation': OPERATOR,
   'OperatorService/Resolve': APPLICATION,
   'ResolverService/LastKnown': APPLICATION,
 };

@@ -432,6 +432,52 @@ describe('an automatic failover', () => {
     expect(due(one, rest).filter((kind) => kind === 'failover')).toEqual([]);
   });
 
+  describe('while a person has paused the automation', () => {
+    const PAUSE = { sinceMs: NOW_MS - 1_000, operator: 'alice', reason: 'maintenance' };
+    const paused = (one: Case, rest: Partial<Situation> = {}) => {
+      const found = situation(one, rest);
+      return plan({ ...found, group: { ...found.group, pause: PAUSE } });
+    };
+
+    it('is not due, and one that waits for a person is not taken up again', () => {
+      expect(paused(lost).create).toEqual([]);
+      const waits = (reason: string) =>
+        intent('failover', {
+          id: reason,
+          status: 'parked',
+          state: { phase: 'issuing', reason } as { phase: string },
+          updatedMs: NOW_MS - TIMINGS.parkedRetryMs,
+        });
+      expect(paused(lost, { open: [waits('automatic')] }).reopen).toEqual([]);
+      expect(paused(lost, { open: [waits('operator')] }).reopen).toEqual(['operator']);
+    });
+
+    it('settles an epoch that is not in force: somebody has to serve', () => {
+      const unsettled = { statuses: { a: 'down' as const }, group: { highestEpoch: 2n, highestOwner: 'b' } };
+      expect(paused(unsettled).create.map(({ kind }) => kind)).toEqual(['failover']);
+    });
+
+    it('captures and replicates all the same, and begins no scrub', () => {
+      const stale = { newest: generation({ recoveryPointMs: NOW_MS - RPO_MS }) };
+      const scrubs = ['a', 'b', 'c'].map((site) => ({
+        group: 'payments',
+        site,
+        startedMs: NOW_MS - SCRUB_MS,
+        errorCode: '',
+      }));
+      expect(paused({}, { ...stale, scrubs }).create.map(({ kind }) => kind)).toEqual(['capture']);
+      expect(plan(situation({}, { ...stale, scrubs })).create.map(({ kind }) => kind)).toContain('scrub');
+    });
+  });
+
+  it('is due again within the hour where a person has resumed the automation since', () => {
+    const recent = [ended({ reason: 'automatic', ageMs: 5_000 })];
+    const found = situation(lost, { recent });
+    const resumed = (resumedMs: number) =>
+      plan({ ...found, group: { ...found.group, resumedMs } }).create.map(({ kind }) => kind);
+    expect([resumed(NOW_MS - 1_000), resumed(NOW_MS - 9_000)]).toEqual([['failover'], []]);
+  });
+
   it.each([
     ['a witness', ['w'], ['failover']],
     ['a witness at the site of a member, which votes once', ['b'], []],

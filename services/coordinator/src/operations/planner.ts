@@ -88,7 +88,13 @@ export function plan(situation: Situation): Plan {
       !hasJustFailed(situation, kind, site) &&
       quarantineOf(group, situation.view(site)) === undefined,
   );
-  const isWorthALook = ({ status, updatedMs }: Intent): boolean =>
+  const isPausedMove = ({ kind, state }: Intent): boolean =>
+    group.pause !== undefined &&
+    isSettled(group) &&
+    kind === 'failover' &&
+    (state as { reason?: string }).reason === 'automatic';
+  const isWorthALook = (one: Intent): boolean => isDueForALook(one) && !isPausedMove(one);
+  const isDueForALook = ({ status, updatedMs }: Intent): boolean =>
     contradiction === undefined && status === 'parked' && agoMs({ nowMs, stampMs: updatedMs }) >= timings.parkedRetryMs;
   return {
     create: create.map((draft) => ({ ...draft, group: name })),
@@ -111,8 +117,8 @@ const dueBesides = (situation: Situation): Draft[] => [
   ...dueReplications(situation),
   ...dueRejoins(situation),
   ...dueJoins(situation),
-  ...dueScrubs(situation),
-  ...dueKeyRetirements(situation),
+  // A pause stops what can wait. It does not stop what protects keys.
+  ...(situation.group.pause === undefined ? [...dueScrubs(situation), ...dueKeyRetirements(situation)] : []),
 ];
 
 /**
@@ -311,10 +317,11 @@ function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Sit
     const isHsmLost = hsmLostMs !== undefined && agoMs({ nowMs, stampMs: hsmLostMs }) >= timings.hsmLostMs;
     // Only where another member may serve: a failover that finds nobody would fence for nothing.
     const isWorthIt = lost?.status === 'down' || (lost?.status === 'up' && isHsmLost && hasStandby(group, view));
-    if (!isAutomatic || !isWorthIt) return [];
+    if (!isAutomatic || !isWorthIt || group.pause !== undefined) return [];
     const isTooSoon = recent.some(
       ({ kind, state, createdMs }) =>
         kind === 'failover' &&
+        createdMs > (group.resumedMs ?? Number.NEGATIVE_INFINITY) &&
         (state as { reason?: string }).reason === 'automatic' &&
         agoMs({ nowMs, stampMs: createdMs }) < timings.automaticFailoverGapMs,
     );

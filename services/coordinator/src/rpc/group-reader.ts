@@ -101,7 +101,7 @@ export class GroupReader {
         hangMs: timings.hangMs,
       }),
       wait: waiting && { waiting, ageMs: clock.monotonicMs() - waiting.sinceMs },
-      pausedUntilMs: group.spec.failoverPolicy === 'automatic' ? pausedUntilMs(read.moves, timings) : undefined,
+      pausedUntilMs: group.spec.failoverPolicy === 'automatic' ? pausedUntilMs(read.moves, timings, group) : undefined,
       leaseRemainingMs: leases.remainingMs(name),
       contradiction: contradictionOf({ group, newest: read.newest, view }),
       view,

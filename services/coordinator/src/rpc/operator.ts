@@ -1,5 +1,6 @@
 /** The service for operators, by subject. Their orders become intents. Only the leader answers. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
+import { automationHandlers } from './automation.ts';
 import { drillHandlers } from './drills.ts';
 import { failoverHandlers } from './failover.ts';
 import { generationHandlers } from './generations.ts';
@@ -23,6 +24,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...failoverHandlers(ports),
     ...reseatHandlers(ports),
     ...operationHandlers(ports),
+    ...automationHandlers(ports),
     ...resolveHandlers(ports),
   });
 

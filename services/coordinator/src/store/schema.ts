@@ -20,6 +20,10 @@ export interface Schema {
     rotate_above: number;
     first_epoch: bigint;
     created_ms: bigint;
+    paused_ms: bigint | null;
+    paused_by: string;
+    pause_reason: string;
+    resumed_ms: bigint | null;
   };
   member: {
     grp: string;
@@ -248,5 +252,9 @@ export const MIGRATIONS: readonly string[] = [
   `,
   `
   CREATE TABLE hook_accepted (hook text, grp text, epoch int8 NOT NULL, PRIMARY KEY (hook, grp));
+  `,
+  // Automation that is paused, and since when moves count for the wait between two automatic ones.
+  `
+  ALTER TABLE replication_group ADD COLUMN paused_ms int8, ADD COLUMN paused_by text NOT NULL DEFAULT '', ADD COLUMN pause_reason text NOT NULL DEFAULT '', ADD COLUMN resumed_ms int8;
   `,
 ];

@@ -27,6 +27,7 @@ import {
   notCarriedTable,
   uncapturedTable,
 } from '../../views/group.ts';
+import { pauseCommand, resumeCommand } from './automation.ts';
 import {
   addMemberCommand,
   addWitnessCommand,
@@ -235,6 +236,8 @@ export function groupCommand(): Command {
   group.addCommand(removeMemberCommand());
   group.addCommand(addWitnessCommand());
   group.addCommand(removeWitnessCommand());
+  group.addCommand(pauseCommand());
+  group.addCommand(resumeCommand());
   group.addCommand(setScratchCommand());
   group.addCommand(deleteCommand());
   group.addCommand(reseatCommand());

@@ -354,3 +354,15 @@ it('an automatic failover pauses the next one, and only an automatic one does', 
   expect(told.automaticFailoverPausedUntilMs).toBe(BigInt(NOW_MS + 60_000));
   expect(groupState(facts()).automaticFailoverPausedUntilMs).toBeUndefined();
 });
+
+it('shows who has paused the automation, why and for how long; a resumption ends the wait of earlier moves', () => {
+  const pause = { sinceMs: NOW_MS - 4_000, operator: 'alice', reason: 'new firmware' };
+  const shown = groupState(facts({ group: { ...facts().group, pause } }));
+  expect(shown.automationPause).toEqual({ ageMs: 4_000n, operator: 'alice', reason: 'new firmware' });
+  expect(groupState(facts())).not.toHaveProperty('automationPause');
+  const moves = [{ state: { phase: 'complete', reason: 'automatic' } as { phase: string }, createdMs: 5_000 }];
+  const timings = { automaticFailoverGapMs: 3_600_000 };
+  expect(
+    [undefined, 4_000, 6_000].map((at) => pausedUntilMs(moves, timings, at === undefined ? {} : { resumedMs: at })),
+  ).toEqual([3_605_000, 3_605_000, undefined]);
+});

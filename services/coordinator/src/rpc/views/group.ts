@@ -112,6 +112,15 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       quarantine: quarantineOf(group, view(site)) ?? '',
     })),
     votingSites: votersOf(group),
+    ...(group.pause === undefined
+      ? {}
+      : {
+          automationPause: {
+            ageMs: BigInt(Math.max(0, Math.round(nowMs - group.pause.sinceMs))),
+            operator: group.pause.operator,
+            reason: group.pause.reason,
+          },
+        }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
     concerns: (facts.concerns ?? []).map(concernMessage),
     contradiction: facts.contradiction?.message ?? '',
@@ -256,8 +265,11 @@ function protectionOf(
 export function pausedUntilMs(
   moves: readonly Pick<Intent, 'state' | 'createdMs'>[],
   { automaticFailoverGapMs }: Pick<Timings, 'automaticFailoverGapMs'>,
+  { resumedMs = Number.NEGATIVE_INFINITY }: Pick<Group, 'resumedMs'> = {},
 ): number | undefined {
-  const automatic = moves.filter(({ state }) => (state as { reason?: string }).reason === 'automatic');
+  const automatic = moves.filter(
+    ({ state, createdMs }) => (state as { reason?: string }).reason === 'automatic' && createdMs > resumedMs,
+  );
   return automatic.length === 0
     ? undefined
     : Math.max(...automatic.map(({ createdMs }) => createdMs)) + automaticFailoverGapMs;

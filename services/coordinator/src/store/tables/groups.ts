@@ -133,6 +133,10 @@ function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
     revision: row.revision,
     rotateAbove: row.rotate_above,
     firstEpoch: row.first_epoch,
+    ...(row.paused_ms === null
+      ? {}
+      : { pause: { sinceMs: Number(row.paused_ms), operator: row.paused_by, reason: row.pause_reason } }),
+    ...(row.resumed_ms === null ? {} : { resumedMs: Number(row.resumed_ms) }),
   };
 }
 
@@ -177,6 +181,10 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
       rotate_above: 0,
       first_epoch: firstEpoch,
       created_ms: BigInt(nowMs),
+      paused_ms: null,
+      paused_by: '',
+      pause_reason: '',
+      resumed_ms: null,
     })
     .execute();
   for (const [position, { site, serial }] of spec.members.entries()) {
@@ -344,5 +352,30 @@ export async function useVersion(trx: Write, group: string, version: number): Pr
     .set({ domain_key_version: version })
     .where('name', '=', group)
     .where('domain_key_version', '<', version)
+    .execute();
+}
+
+/** Stops the automation of a group. One that is paused already stays as it is. Returns whether it was not. */
+export async function pauseAutomation(
+  trx: Write,
+  group: string,
+  { nowMs, operator, reason }: { nowMs: number; operator: string; reason: string },
+): Promise<boolean> {
+  const paused = await trx
+    .updateTable('replication_group')
+    .set({ paused_ms: BigInt(nowMs), paused_by: operator, pause_reason: reason })
+    .where('name', '=', group)
+    .where('paused_ms', 'is', null)
+    .returning('name')
+    .execute();
+  return paused.length > 0;
+}
+
+/** Ends a pause. Failovers of before do not hold up the next automatic one any more. */
+export async function resumeAutomation(trx: Write, group: string, { nowMs }: { nowMs: number }): Promise<void> {
+  await trx
+    .updateTable('replication_group')
+    .set({ paused_ms: null, paused_by: '', pause_reason: '', resumed_ms: BigInt(nowMs) })
+    .where('name', '=', group)
     .execute();
 }
