@@ -1,9 +1,9 @@
 /** NSS softokn as a second device, and SoftHSM beside it in one group: what moves between them, and what is refused. */
 import { execFileSync } from 'node:child_process';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, getDiffieHellman, randomBytes } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CKA, type Template } from '@antipode/cryptoki';
+import { CKA, CKM, mechanism, type Template } from '@antipode/cryptoki';
 import { type Entry, openPartition, type SealedGeneration } from '@antipode/hsm-core';
 import {
   ATTRIBUTES,
@@ -19,10 +19,11 @@ import { rejection } from '@antipode/runtime/testing';
 import { agentConfigSchema, initialisePartition } from '@antipode/site-agent';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRawToken } from '../../attacks/support/raw-token.ts';
-import { label } from '../../attacks/support/templates.ts';
+import { flags, label } from '../../attacks/support/templates.ts';
 import { makeNssToken, NSS_UNENFORCED } from '../../support/devices/nss-tokens.ts';
 import { enrolTogether, TestMember } from '../../support/members.ts';
 import { onToken } from '../../support/raw-token.ts';
+import { PORTABLE } from '../../support/token-pair.ts';
 import { type AnyToken, temporaryFolder } from '../../support/tokens.ts';
 import { aesOf } from '../../support/zoo/specimen.ts';
 
@@ -211,6 +212,29 @@ describe('from NSS to SoftHSM', () => {
     expect(sealed.generation.uncaptured).toMatchObject([{ objectClass: 'other', reason: 'unsupported-type' }]);
     expect(await group.apply(soft, sealed)).toMatchObject({ unaccounted: 0, divergent: 0, narrowed: 0 });
     await expectHeld(group, soft, sealed);
+  });
+
+  it('a long Diffie-Hellman key stays there, because NSS wraps none, and it does not end the worker', async () => {
+    const token = await openRawToken(nss.token);
+    try {
+      const [prime, base] = [getDiffieHellman('modp14').getPrime(), Uint8Array.of(2)];
+      await token.generateKeyPair(
+        mechanism(CKM.DH_PKCS_KEY_PAIR_GEN),
+        [[CKA.TOKEN, true], [CKA.PRIME, prime], [CKA.BASE, base], ...label('dh')],
+        [...PORTABLE, ...label('dh'), ...flags({ derive: true, sign: false })],
+      );
+    } finally {
+      await token.close();
+    }
+    // NSS 3.87 damages its memory where it derives as many bytes as the prime has. So the public half is found by fewer.
+    const keys = (await othersAt(nss)).filter(({ keyType }) => keyType === 'dh');
+    expect(keys.map(({ objectClass }) => objectClass).sort()).toEqual(['private-key', 'public-key']);
+    expect(keys[0]!.publicHalf).toEqual(keys[1]!.publicHalf);
+    const { generation } = await group.captured(nss);
+    expect(generation.uncaptured).toContainEqual(
+      expect.objectContaining({ objectClass: 'private-key', keyType: 'dh', reason: 'unreadable' }),
+    );
+    await nss.provider.destroy(keys.map(({ handle }) => handle));
   });
 
   it('a key with an unwrap template stays there: NSS keeps addresses of one process, and no template', async () => {

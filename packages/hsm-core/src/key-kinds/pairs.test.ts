@@ -16,6 +16,7 @@ import type { Attributes } from '../model/attributes.ts';
 import { dhPublicHalf, fieldIn } from '../model/finite-field.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import { TWISTED, type TwistedName } from '../model/twisted-curve.ts';
+import { type Agreement, PLAIN } from '../pkcs11/agreement.ts';
 import { Proof } from '../pkcs11/proving/proof.ts';
 import { ObjectReader } from '../pkcs11/reading/object-reader.ts';
 import { PublicKeys } from '../pkcs11/reading/public-keys.ts';
@@ -27,10 +28,15 @@ const session = 1n;
 const key = { handle: 3n as Handle, objectClass: 'private-key', sizeBits: 0, readDigest: '' } as const;
 const spkiOf = (publicKey: KeyObject): Uint8Array => new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
 
-function outcomesOf(kind: KeyKind, cryptoki: Cryptoki, { attributes, publicHalf }: Partial<ObservedObject>): string[] {
+function outcomesOf(
+  kind: KeyKind,
+  cryptoki: Cryptoki,
+  { attributes, publicHalf }: Partial<ObservedObject>,
+  agreement = PLAIN,
+): string[] {
   const proof = new Proof(
     {
-      ...soundSession(cryptoki),
+      ...soundSession(cryptoki, { agreement }),
       domainKey: 2n,
       objects: new ObjectReader({ cryptoki, session, digestKey: new Uint8Array(32) }),
       loginForUse: () => {},
@@ -47,7 +53,11 @@ function outcomesOf(kind: KeyKind, cryptoki: Cryptoki, { attributes, publicHalf 
 function found(
   kind: KeyKind,
   cryptoki: Cryptoki,
-  { attributes, beside = [] }: { attributes: Attributes; beside?: Uint8Array[] },
+  {
+    attributes,
+    beside = [],
+    agreement = PLAIN,
+  }: { attributes: Attributes; beside?: Uint8Array[]; agreement?: Agreement },
 ) {
   const publicKeys = new PublicKeys(
     beside.map(
@@ -60,7 +70,11 @@ function found(
       }),
     ),
   );
-  return kind.pair!.findPublicHalf!(soundSession(cryptoki), { ...key, keyType: kind.type, attributes }, { publicKeys });
+  return kind.pair!.findPublicHalf!(
+    soundSession(cryptoki, { agreement }),
+    { ...key, keyType: kind.type, attributes },
+    { publicKeys },
+  );
 }
 
 /** A private key that signs, in a token that signs by this key of software. */
@@ -88,11 +102,15 @@ describe.each(['ed25519', 'ed448'] as const)('%s', (type) => {
 });
 
 /** A token that agrees as this work says, and shows what was agreed. */
-const agreeing = (agree: (theirs: Uint8Array) => Uint8Array, shown: Record<number, Uint8Array> = {}): Cryptoki => {
+const agreeing = (
+  agree: (theirs: Uint8Array, bytes: number) => Uint8Array,
+  shown: Record<number, Uint8Array> = {},
+): Cryptoki => {
   let secret = new Uint8Array();
   return partialCryptoki({
-    deriveKey: (_session, { parameter, keep }) => {
-      secret = new Uint8Array(agree(keep?.[0] ?? parameter!));
+    deriveKey: (_session, { parameter, keep }, _key, template) => {
+      const bytes = Number(template.find(([type]) => type === CKA.VALUE_LEN)?.[1] ?? 0);
+      secret = new Uint8Array(agree(keep?.[0] ?? parameter!, bytes));
       return 9n;
     },
     attributes: (_session, handle, types) =>
@@ -149,6 +167,36 @@ describe('dh', () => {
     });
     expect(found(kind, power, { attributes })).toEqual(publicHalf);
     expect(fieldIn(publicHalf)).toMatchObject({ prime: new Uint8Array(prime) });
+  });
+
+  describe('in a token that derives no long secret', () => {
+    const agreement = { ...PLAIN, derivedBytesMax: 32 };
+    /** As PKCS#11 has it, or as some tokens do. */
+    const ends = [(secret: Buffer) => secret.subarray(-32), (secret: Buffer) => secret.subarray(0, 32)];
+    const shortToken = (own: typeof software, end: (secret: Buffer) => Buffer): Cryptoki =>
+      agreeing(
+        (value, bytes) => {
+          if (bytes > 32) throw new Error('this would end the process');
+          const secret = own.computeSecret(value);
+          return end(Buffer.concat([Buffer.alloc(prime.length - secret.length), secret]));
+        },
+        { [CKA.PRIME]: prime, [CKA.BASE]: base },
+      );
+    const other = createDiffieHellman(prime, base);
+    const otherHalf = dhPublicHalf({ prime, base, publicValue: other.generateKeys() })!;
+    const elsewhere = dhPublicHalf({ prime: getDiffieHellman('modp5').getPrime(), base, publicValue })!;
+
+    it.each(ends)('proves a key by a part of the secret', (end) => {
+      const item = { attributes, publicHalf };
+      expect(outcomesOf(kind, shortToken(software, end), item, agreement)).toEqual(['derive proved']);
+      expect(outcomesOf(kind, shortToken(other, end), item, agreement)).toEqual(['derive failed']);
+    });
+
+    it.each(ends)('finds its public half among the public keys beside it, and nowhere else', (end) => {
+      const at = (beside: Uint8Array[]) => found(kind, shortToken(software, end), { attributes, agreement, beside });
+      expect(at([elsewhere, otherHalf, publicHalf])).toEqual(publicHalf);
+      expect(at([elsewhere, otherHalf])).toBeUndefined();
+    });
   });
 
   it('does not use a key that asks for the PIN', () => {

@@ -15,6 +15,8 @@ export interface Agreement {
   /** The functions that the token offers, the preferred first. */
   readonly kdfs: readonly Kdf[];
   readonly pointEncoding: PointEncoding;
+  /** More bytes of a secret are not derived in the token; absent where it derives any number. */
+  readonly derivedBytesMax?: number;
 }
 
 /** The way of SoftHSM, and of every token that an older agent works with. */

@@ -16,7 +16,7 @@ import { Pkcs11OwnKeys } from './own-keys/own-keys.ts';
 import { findUnenforced } from './own-keys/protections.ts';
 import { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import { Pkcs11Prover } from './prover.ts';
-import { keepsOnePerId, type Quirks, reusesHandles } from './quirks.ts';
+import { derivedBytesMax, keepsOnePerId, type Quirks, reusesHandles } from './quirks.ts';
 import { Pkcs11Reader } from './reader.ts';
 import { ObjectReader } from './reading/object-reader.ts';
 import { PublicHalves } from './reading/public-halves.ts';
@@ -56,7 +56,10 @@ async function findQuirks(
     settings,
   }: { objects: ObjectReader; accepted: readonly Protection[]; settings: MechanismSettings },
 ): Promise<Quirks> {
-  const mechanisms = findMechanisms({ cryptoki, session }, settings);
+  const found = findMechanisms({ cryptoki, session }, settings);
+  const limit = derivedBytesMax(token);
+  const agreement = limit === undefined ? found.agreement : { ...found.agreement, derivedBytesMax: limit };
+  const mechanisms = { ...found, agreement };
   const crossing = findCrossing({ cryptoki, session, ...mechanisms });
   const context = wrappingSession({ cryptoki, session }, { ...mechanisms, crossing });
   try {

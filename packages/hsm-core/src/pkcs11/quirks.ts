@@ -78,6 +78,13 @@ export function wantedAfter(
 
 export const keepsOnePerId = ({ model }: TokenInfo): boolean => model.startsWith('NSS ');
 
+/**
+ * NSS 3.87 writes beyond its memory where it derives some 200 bytes by Diffie-Hellman, and the worker process ends. So
+ * this is not tried.
+ */
+export const derivedBytesMax = ({ model }: TokenInfo): number | undefined =>
+  model.startsWith('NSS ') ? 128 : undefined;
+
 /** Tried once, with two session objects. */
 export function reusesHandles({ cryptoki, session }: TokenSession): boolean {
   const draft: Template = [
