@@ -454,6 +454,20 @@ describe('agents', () => {
   });
 
   attack(device, 'retired-version', async () => {
+    // Attacks above have brought versions that the database never ordered, and the coordinator has noticed.
+    await system.untilProtection('contradicted');
+    for (const name of ['a', 'b', 'c']) {
+      const { serial } = system.site(name);
+      const { domainKeys } = siteOf(name).journal;
+      for (const record of domainKeys.of(serial).filter(({ version }) => version > 1)) {
+        domainKeys.beginRetirement(serial, record);
+        domainKeys.endRetirement(serial, record, 'destroyed');
+      }
+    }
+    await system.until(
+      'the database and the agents agree',
+      async () => (await system.operator.getGroup({ group: GROUP })).group?.contradiction === '',
+    );
     const { operationId } = await system.operator.rotateDomainKey({ group: GROUP });
     await system.ended(operationId);
     await system.replicate();
