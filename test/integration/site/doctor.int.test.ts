@@ -346,7 +346,6 @@ describe('of an application', () => {
     expect(found).toMatchObject({
       ok: false,
       code: 'CONFIG_INVALID',
-      isConfiguration: true,
       place: { file, line: 3, column: 12 },
       detail: expect.stringContaining(`${file}:3:12: coordinator.address`),
     });

@@ -28,7 +28,7 @@ export function doctorCommand(): Command {
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nWithout an option, it looks for agent.yaml, coordinator.yaml, operator.yaml and application.yaml in this\nfolder, and checks each that exists. Exits with 2 if a configuration is not valid, and with 1 if another check failed.',
+      '\nWithout an option, it looks for agent.yaml, coordinator.yaml, operator.yaml and application.yaml in this\nfolder, and checks each that exists.',
     )
     .action(async ({ json, ...given }) => {
       const named = [given.agent, given.coordinator, given.operator, given.application].some(
@@ -56,8 +56,6 @@ export function doctorCommand(): Command {
         ...(application === undefined ? [] : await diagnosis.applicationFindings(application)),
       ];
       output({ json }).data(findings, () => diagnosis.findingsTable(findings));
-      const failed = findings.filter(({ ok }) => !ok);
-      if (failed.some(({ isConfiguration }) => isConfiguration)) process.exitCode = EXIT.usage;
-      else if (failed.length > 0) process.exitCode = EXIT.error;
+      if (findings.some(({ ok }) => !ok)) process.exitCode = EXIT.error;
     });
 }

@@ -30,12 +30,10 @@ interface Finding {
   readonly check: string;
   readonly ok: boolean;
   readonly detail: string;
-  /** Code of the error. Empty if the check passed. */
-  readonly code: string;
   /** Says what to do. Empty if the check passed. */
   readonly hint: string;
-  /** Whether it is about the configuration file as a whole: nothing else of it could be checked. */
-  readonly isConfiguration: boolean;
+  /** Code of the error, if the check failed. */
+  readonly code?: string;
   /** The place of the first fault of a configuration file, from 1. */
   readonly place?: { readonly file: string; readonly line: number; readonly column: number };
 }
@@ -44,13 +42,13 @@ async function perform([name, work]: Check): Promise<Finding> {
   try {
     const detail = await work();
     const said = typeof detail === 'string' ? detail : 'ok';
-    return { check: name, ok: true, detail: said, code: '', hint: '', isConfiguration: false };
+    return { check: name, ok: true, detail: said, hint: '' };
   } catch (thrown) {
     const { message, code, hint, details } = AntipodeError.from(thrown);
     const { path, line, column } = details;
     const place =
       line === undefined ? {} : { place: { file: String(path), line: Number(line), column: Number(column) } };
-    return { check: name, ok: false, detail: message, code, hint, isConfiguration: false, ...place };
+    return { check: name, ok: false, detail: message, hint, code, ...place };
   }
 }
 
@@ -63,7 +61,7 @@ async function performAll<T>(name: string, load: () => T, checks: (config: T) =>
       config = load();
     },
   ]);
-  if (config === undefined) return [{ ...first, isConfiguration: true }];
+  if (config === undefined) return [first];
   const findings = [first];
   for (const check of checks(config)) findings.push(await perform(check));
   return findings;
