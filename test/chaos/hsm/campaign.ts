@@ -37,6 +37,8 @@ export interface Outcome {
   /** Of the recorded steps, how many a kill has hit, and how many there are. */
   readonly stepsHit: number;
   readonly stepsAll: number;
+  /** Names of the steps that a kill has hit. */
+  readonly stepNames: ReadonlySet<string>;
   /** Kills that left a half key for the next apply to clean up: that they hit where it hurts. */
   readonly halfKeysLeft: number;
   /** Looks at a token that ended the process that looked; each was repeated. */
@@ -89,6 +91,7 @@ class Run {
   readonly #violations: (Violation & { replay: string })[] = [];
   readonly #kinds: Record<string, number> = {};
   readonly #hit = new Set<string>();
+  readonly #stepNames = new Set<string>();
   #kills = 0;
   #budget = 0;
   /** Of the budget, what the recorded steps still need: the kills that follow on them must not use it up. */
@@ -122,6 +125,7 @@ class Run {
         harms: this.#harms,
         violations: this.#violations,
         stepsHit: this.#hit.size,
+        stepNames: this.#stepNames,
         stepsAll,
         halfKeysLeft: this.#halfKeysLeft,
         readerCrashes: lanes.reduce((sum, lane) => sum + lane.readerCrashes, 0),
@@ -217,9 +221,10 @@ class Run {
     return randomKill(prng, pace);
   }
 
-  #count({ name, first }: Episode, kill: Kill, leftHalfKey: boolean): void {
+  #count({ name, first, scenario }: Episode, kill: Kill, leftHalfKey: boolean): void {
     this.#kills += 1;
     if (kill === first) this.#hit.add(name);
+    if (kill === first && kill.at === 'step') this.#stepNames.add(scenario.steps[kill.step]!);
     const kind =
       kill.at === 'call'
         ? `${kill.victim} in ${kill.call}`

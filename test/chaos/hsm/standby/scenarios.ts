@@ -20,7 +20,8 @@ export interface Scenario {
 
 /**
  * `fresh`: an apply after an acknowledged one. The others begin after an apply that was killed when all of its keys
- * were made. `half`: the same apply again, with one half-made key. `skip`: a newer generation, as after a capture in
+ * were made. `half`: the same apply again, with one half-made key. `exact`: the same, with a secret that was sealed
+ * exactly. `skip`: a newer generation, as after a capture in
  * between. It is sealed under another domain key and gives the half key another name. `reseal`: the same, without a
  * half key.
  */
@@ -35,13 +36,21 @@ export async function recordScenarios(
   const starts = [
     { name: 'fresh', standing: fixture.start, newestTried: 1, target: 2 },
     { name: 'half', standing: standing('half'), newestTried: 2, target: 2, half: '"new issuer" 09' },
+    {
+      name: 'exact',
+      standing: standing('exact'),
+      newestTried: 2,
+      target: 2,
+      half: '"odd mac, second" 0d',
+      made: EXACT,
+    },
     { name: 'skip', standing: standing('skip'), newestTried: 2, target: 3, half: '"card key, second" 01' },
     { name: 'reseal', standing: standing('reseal'), newestTried: 2, target: 3 },
   ];
   const scenarios: Scenario[] = [];
   const violations: Violation[] = [];
-  for (const { half, ...start } of starts) {
-    if (start.newestTried > 1) await cutShort(lane, scenarios[0]!, { to: start.standing, half });
+  for (const { half, made = WRAPPED, ...start } of starts) {
+    if (start.newestTried > 1) await cutShort(lane, scenarios[0]!, { to: start.standing, half, made });
     lane.setBack(start.standing, start);
     const { life, violations: found } = await lane.run(start.target, { at: 'never' });
     violations.push(...found.map(({ harm, what }) => ({ harm, what: `${start.name}, without a kill: ${what}` })));
@@ -52,6 +61,10 @@ export async function recordScenarios(
   }
   return { scenarios, violations };
 }
+
+/** The step that has made the keys that are wrapped, or the secrets that are sealed exactly. */
+const WRAPPED = 'after provider.unwrap';
+const EXACT = 'after provider.unwrapSecrets';
 
 interface Recording {
   readonly workspace: Workspace;
@@ -66,10 +79,10 @@ interface Recording {
 async function cutShort(
   lane: Lane,
   from: Scenario,
-  { to, half }: { to: Standing; half: string | undefined },
+  { to, half, made }: { to: Standing; half: string | undefined; made: string },
 ): Promise<void> {
   lane.setBack(from.standing, from);
-  await lane.run(from.target, { at: 'step', step: from.steps.indexOf('after provider.unwrap'), victim: 'agent' });
+  await lane.run(from.target, { at: 'step', step: from.steps.indexOf(made), victim: 'agent' });
   if (half !== undefined) await lane.halve(half, from.standing);
   lane.save(to);
 }
