@@ -17,7 +17,7 @@ import { privateOf, publicOf, type Specimen, type Use } from './specimen.ts';
 
 const generateRsa = promisify(generateKeyPair);
 
-const rsaParts = (key: KeyObject, without: readonly number[] = []): Template => {
+export const rsaParts = (key: KeyObject, without: readonly number[] = []): Template => {
   const { n, e, d, p, q, dp, dq, qi } = jwkOf(key);
   const parts: Template = [
     [CKA.MODULUS, bytesOf(n)],
@@ -32,7 +32,7 @@ const rsaParts = (key: KeyObject, without: readonly number[] = []): Template => 
   return parts.filter(([type]) => !without.includes(type));
 };
 
-const CRT = [CKA.PRIME_1, CKA.PRIME_2, CKA.EXPONENT_1, CKA.EXPONENT_2, CKA.COEFFICIENT];
+export const CRT = [CKA.PRIME_1, CKA.PRIME_2, CKA.EXPONENT_1, CKA.EXPONENT_2, CKA.COEFFICIENT];
 
 const rsaKey = async (modulusLength = 2048, publicExponent = 65537): Promise<KeyObject> =>
   (await generateRsa('rsa', { modulusLength, publicExponent })).privateKey;

@@ -5,11 +5,15 @@ const BEGIN = '<!-- Made by test/integration/tokens/key-zoo.int.test.ts. KEY_TAB
 const END = '<!-- End of what is made. -->';
 
 /** The page with the table of these findings in the place of the one that it has. */
-export function pageWith(page: string, findings: readonly Finding[]): string {
-  const [before, rest = ''] = page.split(BEGIN);
-  const [, after] = rest.split(END);
-  if (before === undefined || after === undefined) throw new Error('the page has no place for the table');
-  return `${before}${BEGIN}\n\n${sectionOf(findings)}\n${END}${after}`;
+export const pageWith = (page: string, findings: readonly Finding[]): string =>
+  pageBetween(page, BEGIN, sectionOf(findings));
+
+/** The page with this text in the place of what follows a line of it, up to the end of what is made. */
+export function pageBetween(page: string, begin: string, text: string): string {
+  const [before, rest] = page.split(begin);
+  const end = rest?.indexOf(END) ?? -1;
+  if (before === undefined || rest === undefined || end === -1) throw new Error('the page has no place for the table');
+  return `${before}${begin}\n\n${text}\n${rest.slice(end)}`;
 }
 
 function sectionOf(findings: readonly Finding[]): string {
@@ -51,7 +55,7 @@ function reasonText({ uncaptured }: Finding): string {
     .join('; ');
 }
 
-function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => widthOf(row[column]!))));
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell, column) => cell + ' '.repeat(widths[column]! - widthOf(cell))).join(' | ')} |`;
