@@ -292,7 +292,7 @@ describe.each(DEVICES)('the holder of the PIN, on $name', (device) => {
   const sealedExactly = async () => {
     const { provider, keyring } = member;
     const { handle: under } = keyring.domainKey(GROUP, 1);
-    const made = await provider.generateExactKey(under);
+    const made = await provider.generateExactKey(under, 3072);
     if (made === undefined) return undefined;
     const odd = randomBytes(20);
     const application = [

@@ -14,10 +14,10 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
     'use a type of key that moves (the page of the device lists them), or bring the object to each site by hand',
   'unsupported-attribute': 'make the key with templates of known attributes only, or bring it to each site by hand',
   'length-not-multiple-of-8':
-    'make a new secret of at most 342 bytes where the token offers the exact way, otherwise of 16, 24, 32, 40, ... bytes, and let it take over',
+    'make a new secret of at most 470 bytes where the token offers the exact way, otherwise of 16, 24, 32, 40, ... bytes, and let it take over',
   'length-unknown':
     'generate the secret in the token again, or import its value there, with 16, 24, 32, 40, ... bytes. Then the token shows its length',
-  'too-large': 'split it into data objects of at most 4 MiB. Remove certificates and public keys that nobody needs',
+  'too-large': 'split it into data objects of at most 8 MiB. Remove certificates and public keys that nobody needs',
   settling: 'do nothing: the next capture takes it. If the reason stays, something changes the object all the time',
   excluded: "do nothing: the group's filter keeps it at its site",
   unreadable:

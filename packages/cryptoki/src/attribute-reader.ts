@@ -66,7 +66,10 @@ export class AttributeReader {
 
   /** Reads what fits. False when the object is gone. @throws CryptokiFailure, SessionFailure */
   read(object: bigint): boolean {
-    if (this.#layout.isOutsized) this.#layout = layOut(this.#wanted, this.#rooms);
+    if (this.#layout.isOutsized) {
+      this.#layout = layOut(this.#wanted, this.#rooms);
+      this.#fingerprint = Buffer.alloc(0);
+    }
     return this.#ask(object);
   }
 

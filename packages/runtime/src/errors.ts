@@ -158,7 +158,7 @@ export const CATALOGUE = {
   SECRET_INEXACT: {
     disposition: 'operator',
     summary: 'The token does not carry a secret byte for byte, so the secret is not restored there.',
-    hint: 'Enable RSA-OAEP with RSA-3072 keys and C_DigestKey with SHA-256 on this device, or make the secret again with 16, 24, 32, 40, ... bytes. docs/devices says which tokens carry secrets of any length.',
+    hint: 'Enable RSA-OAEP with RSA-3072 keys and C_DigestKey with SHA-256 on this device. Secrets above 342 bytes need RSA-4096. Or make the secret again with 16, 24, 32, 40, ... bytes. docs/devices says which tokens carry secrets of any length.',
   },
   DOMAIN_KEY_UNTRUSTED: {
     disposition: 'operator',

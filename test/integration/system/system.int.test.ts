@@ -194,8 +194,8 @@ describe('a group of three sites', () => {
     agent.close();
   });
 
-  it('moves a data object of 4 MiB through stores and links to both standbys', async () => {
-    const value = randomBytes(4 * 1024 * 1024);
+  it('moves a data object of 8 MiB through stores and links to both standbys', async () => {
+    const value = randomBytes(8 * 1024 * 1024);
     const at = async <T>(site: string, work: (token: RawToken) => Promise<T>): Promise<T> => {
       const token = await openRawToken(system.site(site).token);
       try {

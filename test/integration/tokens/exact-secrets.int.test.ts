@@ -54,6 +54,37 @@ const secretNamed = (name: string, bytes: Uint8Array): Template =>
 
 const secret = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes)).map((byte) => byte || 1);
 
+/** Puts a secret into a token by an unwrap, after which SoftHSM does not tell its length. */
+const unwrapInto = (token: TestToken, value: Uint8Array, ...names: Template): void =>
+  onToken(token, (cryptoki, session) => {
+    const { publicKey, privateKey } = cryptoki.generateKeyPair(
+      session,
+      mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
+      [
+        [CKA.TOKEN, false],
+        [CKA.MODULUS_BITS, 4096],
+        [CKA.PUBLIC_EXPONENT, Uint8Array.of(1, 0, 1)],
+        [CKA.WRAP, true],
+      ],
+      [[CKA.TOKEN, false], ...flags({ unwrap: true })],
+    );
+    const known = cryptoki.create(session, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+      [CKA.TOKEN, false],
+      [CKA.EXTRACTABLE, true],
+      [CKA.VALUE, value],
+    ]);
+    const blob = cryptoki.wrapKey(session, mechanism(CKM.RSA_PKCS), publicKey, known);
+    cryptoki.destroy(session, known);
+    cryptoki.unwrapKey(session, mechanism(CKM.RSA_PKCS), privateKey, blob, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+      ...PORTABLE,
+      ...names,
+    ]);
+  });
+
 const sealedOf = ({ generation: { entries } }: SealedGeneration): string[] =>
   entries.map(({ blobSha256 }) => blobSha256!).sort();
 
@@ -128,6 +159,16 @@ describe('secrets that wrapping would change', () => {
     expect([atStandby.generation.uncaptured, sealedOf(atStandby)]).toEqual([[], sealedOf(sealed)]);
   }, 120_000);
 
+  it('arrive byte for byte at lengths up to 470, by a larger key', async () => {
+    const values = new Map([343, 401, 470].map((bytes) => [`secret of ${bytes}`, secret(bytes).fill(0, -3)] as const));
+    await plant(values);
+    const unknown = secret(461);
+    unwrapInto(pair.a.token, unknown, ...label('of unknown length'));
+    const sealed = await pair.replicate();
+    expect(sealed.generation.uncaptured).toEqual([]);
+    expect(digestsIn(pair.b)).toEqual(valuesOf(new Map([...values, ['of unknown length', unknown]])));
+  });
+
   it('differ from the same values with zeros behind them', async () => {
     const value = secret(13);
     const values = new Map([13, 14, 16, 20].map((bytes) => [`of ${bytes}`, Buffer.alloc(bytes, 0).fill(value, 0, 13)]));
@@ -175,34 +216,7 @@ describe('secrets that wrapping would change', () => {
 
   it('are captured where their length is unknown, since they came by an unwrap', async () => {
     const value = secret(21);
-    onToken(pair.a.token, (cryptoki, session) => {
-      const { publicKey, privateKey } = cryptoki.generateKeyPair(
-        session,
-        mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
-        [
-          [CKA.TOKEN, false],
-          [CKA.MODULUS_BITS, 2048],
-          [CKA.PUBLIC_EXPONENT, Uint8Array.of(1, 0, 1)],
-          [CKA.WRAP, true],
-        ],
-        [[CKA.TOKEN, false], ...flags({ unwrap: true })],
-      );
-      const known = cryptoki.create(session, [
-        [CKA.CLASS, CKO.SECRET_KEY],
-        [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-        [CKA.TOKEN, false],
-        [CKA.EXTRACTABLE, true],
-        [CKA.VALUE, value],
-      ]);
-      const blob = cryptoki.wrapKey(session, mechanism(CKM.RSA_PKCS), publicKey, known);
-      cryptoki.destroy(session, known);
-      cryptoki.unwrapKey(session, mechanism(CKM.RSA_PKCS), privateKey, blob, [
-        [CKA.CLASS, CKO.SECRET_KEY],
-        [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-        ...PORTABLE,
-        ...label('unwrapped'),
-      ]);
-    });
+    unwrapInto(pair.a.token, value, ...label('unwrapped'));
     const sealed = await pair.replicate();
     expect(sealed.generation).toMatchObject({ uncaptured: [], entries: [{ sizeBits: 0 }] });
     expect(digestsIn(pair.b)).toEqual(new Map([['unwrapped', inSoftware(value)]]));

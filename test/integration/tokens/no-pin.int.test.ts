@@ -128,9 +128,14 @@ describe('a session that never logged in', () => {
     withoutLogin(pair.a.token, '--write-object', textFile('small'), '--type', 'data', '--label', 'small');
     anybody((cryptoki, session) => {
       cryptoki.create(session, [...certificateOf(randomBytes(1_000)), ...idAndLabel('03', 'small')]);
-      cryptoki.create(session, [...certificateOf(randomBytes(1024 * 1024)), ...idAndLabel('04', 'large')]);
-      cryptoki.create(session, [...certificateOf(randomBytes(9)), ...idAndLabel('05', 'x'.repeat(300 * 1024))]);
+      cryptoki.create(session, [...certificateOf(randomBytes(9 * 1024 * 1024)), ...idAndLabel('04', 'large')]);
+      cryptoki.create(session, [...certificateOf(randomBytes(9)), ...idAndLabel('05', 'x'.repeat(9 * 1024 * 1024))]);
     });
+    // The value of an object that is too large stays in its token, however many such objects there are.
+    const crossed = (await pair.objects(pair.a)).flatMap(({ attributes }) =>
+      Object.values(attributes).flatMap((one) => (one instanceof Uint8Array ? one.length : [])),
+    );
+    expect(Math.max(...crossed)).toBeLessThan(64 * 1024);
     const sealed = await pair.replicate();
     expect(sealed.generation.uncaptured.map(({ objectClass, reason }) => [objectClass, reason])).toEqual([
       ['certificate', 'too-large'],

@@ -4,13 +4,12 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Entry, SealedGeneration } from '../model/generation.ts';
 import { openSigned } from '../model/manifest/signed-manifest.ts';
-import type { UncapturedReason } from '../model/object.ts';
+import { type UncapturedReason, VALUE_BYTES_MAX } from '../model/object.ts';
 import { enrolTogether, privateKey, type SimulatedHsm, SimulatedMember, type StoredObject } from '../testing/index.ts';
 import { type CaptureResult, captureGeneration } from './capture.ts';
 import type { CaptureOptions } from './capture-context.ts';
 import { CaptureMemory } from './capture-memory.ts';
 import { matchesPattern } from './filter.ts';
-import { DATA_BYTES_MAX } from './uncaptured.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
@@ -300,6 +299,27 @@ describe('a secret that wrapping would change', () => {
     expect(blobs.has(again.generation.dataKeys[0]!.blobSha256)).toBe(true);
   });
 
+  it('is carried by a larger key if it is longer, and only then', async () => {
+    const made: number[] = [];
+    const generateExactKey = a.provider.generateExactKey.bind(a.provider);
+    a.provider.generateExactKey = (domainKey, modulusBits) => {
+      made.push(modulusBits);
+      return generateExactKey(domainKey, modulusBits);
+    };
+    const secretOf = (label: string, bytes: number): StoredObject => a.hsm.addSecret(label, { ...ODD, bytes });
+    secretOf('short', 342);
+    const first = await captured();
+    expect([made, first.generation.dataKeys.length]).toEqual([[3072], 1]);
+    secretOf('long', 470);
+    // Their lengths are not told.
+    secretOf('unknown', 342).sizeBits = 0;
+    secretOf('unknown and long', 470).sizeBits = 0;
+    const second = await captured();
+    expect([made, second.generation.dataKeys.length]).toEqual([[3072, 3072, 4096], 3]);
+    expect([second.generation.entries.length, reasonsOf(second)]).toEqual([4, []]);
+    expect(entryOf(second, 'long').dataKeyId).toBe(entryOf(second, 'unknown and long').dataKeyId);
+  });
+
   it('is asked for ever more seldom while the token does not carry it, and at once if another one is new', async () => {
     a.hsm.addSecret('odd', ODD);
     const asked: number[] = [];
@@ -359,8 +379,8 @@ describe('what cannot be captured is named with its reason:', () => {
     ['wrap-with-trusted', () => a.hsm.addSecret('x', { wrapWithTrusted: true })],
     ['length-not-multiple-of-8', () => withoutExact().addSecret('x', { keyType: 'generic-secret', bytes: 13 })],
     ['length-unknown', () => (withoutExact().addSecret('x', { keyType: 'generic-secret' }).sizeBits = 0)],
-    ['length-not-multiple-of-8', () => a.hsm.addSecret('x', { keyType: 'generic-secret', bytes: 343 })],
-    ['too-large', () => a.hsm.addData('x', new Uint8Array(DATA_BYTES_MAX + 1))],
+    ['length-not-multiple-of-8', () => a.hsm.addSecret('x', { keyType: 'generic-secret', bytes: 471 })],
+    ['too-large', () => a.hsm.addData('x', new Uint8Array(VALUE_BYTES_MAX + 1))],
     ['unsupported-attribute', () => (a.hsm.addSecret('x').hasTemplate = true)],
     ['unreadable', () => delete a.hsm.addSecret('x').value],
     ['unreadable', () => delete a.hsm.addCertificate('x').attributes.value],
@@ -820,7 +840,7 @@ describe('what was captured before', () => {
   it('keeps its entry if a data object grows too large, and is reported', async () => {
     const data = a.hsm.addData('data', Buffer.from('value'));
     const first = await captured();
-    data.value = new Uint8Array(DATA_BYTES_MAX + 1);
+    data.value = new Uint8Array(VALUE_BYTES_MAX + 1);
     const second = await captured();
     expect([second.generation.entries, reasonsOf(second)]).toEqual([first.generation.entries, ['too-large']]);
   });

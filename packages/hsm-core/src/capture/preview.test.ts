@@ -52,7 +52,7 @@ function makeObjects(): void {
   a.hsm.addData('data', Buffer.from('value'));
   a.hsm.addSecret('hidden', { extractable: false });
   a.hsm.addSecret('local-1');
-  a.hsm.addSecret('odd', { bytes: 343, keyType: 'generic-secret' });
+  a.hsm.addSecret('odd', { bytes: 471, keyType: 'generic-secret' });
   a.hsm.addSecret('trusted only', { wrapWithTrusted: true });
 }
 

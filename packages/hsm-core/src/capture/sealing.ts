@@ -136,6 +136,10 @@ const sealSecrets = (context: CaptureContext, candidates: readonly Candidate[]):
 const encryptAll = (context: CaptureContext, candidates: readonly Candidate[]): Promise<UnderDataKeys> =>
   sealUnderDataKeys(context, candidates, sealData);
 
+/** 0 if the token does not tell. */
+const bytesOf = ({ objectClass, valueBytes = 0, sizeBits }: ObservedObject): number =>
+  objectClass === 'data' ? valueBytes : sizeBits / 8;
+
 async function sealUnderDataKeys(
   context: CaptureContext,
   candidates: readonly Candidate[],
@@ -148,7 +152,7 @@ async function sealUnderDataKeys(
     candidate,
     handle: handleOf(candidate),
     objectId: candidate.before?.objectId ?? newObjectId(context),
-    bytes: candidate.examined.object.valueBytes ?? 0,
+    bytes: bytesOf(candidate.examined.object),
   }));
   const outcome = await seal({ ...options, domainKey: domainKey().handle }, named);
   const captured: CapturedObject[] = [];

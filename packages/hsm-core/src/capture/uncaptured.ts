@@ -8,29 +8,20 @@ import {
   type ObjectId,
   type ObservedObject,
   type UncapturedReason,
+  VALUE_BYTES_MAX,
 } from '../model/object.ts';
+import { bytesIn, inBatches } from '../objects/batches.ts';
 import { isOfUnknownLength, isPadded, mayBeExact } from '../objects/recognise.ts';
 
-/** The largest data object. A larger one does not fit the messages between agents, nor does a generation with it. */
-export const DATA_BYTES_MAX = 4 * 1024 * 1024;
-
-/** The largest certificate or public key. Real chains and extensions take some ten kilobytes. */
-export const SHOWN_OBJECT_BYTES_MAX = 256 * 1024;
-
-/** The most that all of them may take in one generation: a quarter of the largest manifest that a member accepts. */
+/**
+ * The most that all objects whose value is in the manifest may take in one generation: a quarter of the largest manifest
+ * that a member accepts.
+ */
 export const SHOWN_BYTES_MAX = 64 * 1024 * 1024;
 
 /** About how many bytes an object takes in the manifest if it is not sealed. */
-export function shownBytes({
-  objectClass,
-  attributes,
-  publicHalf,
-}: Pick<ObservedObject, 'objectClass' | 'attributes' | 'publicHalf'>): number {
-  if (isWrapped(objectClass) || objectClass === 'data') return 0;
-  let bytes = 128 + (publicHalf?.length ?? 0);
-  for (const value of Object.values(attributes)) if (value instanceof Uint8Array) bytes += value.length;
-  return bytes;
-}
+export const shownBytes = (object: Pick<ObservedObject, 'objectClass' | 'attributes' | 'publicHalf'>): number =>
+  isWrapped(object.objectClass) || object.objectClass === 'data' ? 0 : 128 + bytesIn(object);
 
 export interface UncapturedObject {
   readonly object: ObservedObject;
@@ -53,10 +44,10 @@ export function reasonOf(
   if (objectClass === 'other') return 'unsupported-type';
   if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined)
     return 'unsupported-type';
+  if ((object.valueBytes ?? 0) > VALUE_BYTES_MAX || bytesIn(object) > VALUE_BYTES_MAX) return 'too-large';
   if (objectClass === 'certificate' && attributes.value === undefined) return 'unreadable';
   if (keyType === 'unsupported') return attributes.extractable === false ? 'unextractable' : 'unsupported-type';
   if (object.hasTemplate || object.isBeyondModel) return 'unsupported-attribute';
-  if ((object.valueBytes ?? 0) > DATA_BYTES_MAX || shownBytes(object) > SHOWN_OBJECT_BYTES_MAX) return 'too-large';
   if (!isWrapped(objectClass)) return undefined;
   if (attributes.extractable !== true) return 'unextractable';
   if (attributes.wrapWithTrusted === true && !hasTrusted) return 'wrap-with-trusted';
@@ -94,7 +85,8 @@ export async function nameUncaptured(
     copy.writeUInt32BE(copies);
     return Buffer.concat([value, copy]);
   });
-  const tags = await tag(values);
+  const tags: Uint8Array[] = [];
+  for (const batch of inBatches(values, bytesIn)) tags.push(...(await tag(batch)));
   const names = new Map(unnamed.map(({ object }, index) => [object, hex(tags[index]!.subarray(0, OBJECT_ID_BYTES))]));
   return uncaptured.map(({ object, reason, objectId = names.get(object)! }) => {
     const { objectClass, keyType } = object;

@@ -22,6 +22,12 @@ export type Handle = bigint & { readonly brand?: 'Handle' };
 /** 16 random bytes in hexadecimal, given at the first capture. Labels and CKA_IDs repeat, and prove nothing. */
 export type ObjectId = string & { readonly brand?: 'ObjectId' };
 
+/**
+ * The largest value that an object may have to be moved. One object is one message on its way, to the worker and between
+ * agents, and no message may hold up a heartbeat.
+ */
+export const VALUE_BYTES_MAX = 8 * 1024 * 1024;
+
 export const OBJECT_ID_BYTES = 16;
 
 /** An object whose class or key type the model does not have. */
@@ -53,7 +59,7 @@ export interface ObservedObject {
   readonly outside?: Outside;
   /** CKA_EC_PARAMS of an EC key. It identifies the curve (model/curve.ts). */
   readonly curveParams?: Uint8Array;
-  /** Length of the value of a data object. */
+  /** Length of the value of a data object, or of the longest attribute if that is too large to be read. */
   readonly valueBytes?: number;
   /**
    * Whether it has a CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE that the model cannot hold. Without

@@ -1,11 +1,13 @@
 /** Work on many objects, cut to what one message to the worker, one call and one turn of the event loop may hold. */
+import type { Entry } from '../model/generation.ts';
+import { EncodedEntry } from '../model/manifest/encoded-entry.ts';
 import type { Handle } from '../model/object.ts';
 import type { PartitionReader } from '../provider/reader.ts';
 
 /** At the 94 ms that one destroy takes among 10,000 objects, a call of this size ends in half a minute. */
 export const BATCH = 256;
 
-/** Bytes of the items in one message: a few data objects of the largest size. More would be gigabytes in one piece. */
+/** Bytes of the items in one message: a few objects of the largest size. More would be gigabytes in one piece. */
 export const BATCH_BYTES = 16 * 1024 * 1024;
 
 export function* inBatches<T>(items: readonly T[], bytesOf: (item: T) => number = () => 0): Generator<readonly T[]> {
@@ -22,6 +24,19 @@ export function* inBatches<T>(items: readonly T[], bytesOf: (item: T) => number 
   }
   if (batch.length > 0) yield batch;
 }
+
+/** The bytes of all byte strings in a value, however deep they are. */
+export function bytesIn(value: unknown): number {
+  if (value instanceof Uint8Array) return value.length;
+  if (typeof value !== 'object' || value === null) return 0;
+  let bytes = 0;
+  for (const part of Object.values(value)) bytes += bytesIn(part);
+  return bytes;
+}
+
+/** The bytes that an object takes on its way to the worker: its sealed form, and what the manifest has of it. */
+export const entryBytes = (entry: Entry): number =>
+  entry.blobSize + (EncodedEntry.encodingOf(entry)?.length ?? bytesIn(entry));
 
 /**
  * Destroys token objects, asking before each batch. Returns those that are left: see {@link PartitionReader.destroy}.

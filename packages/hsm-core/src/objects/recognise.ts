@@ -20,6 +20,7 @@ import {
 } from '../model/object.ts';
 import { EXACT_BYTES_MAX, type ExactSealer } from '../provider/exact-sealer.ts';
 import type { Sealer } from '../provider/sealer.ts';
+import { entryBytes } from './batches.ts';
 
 /** The findings about one object beside its attributes. */
 export interface Examined {
@@ -258,12 +259,14 @@ export function* pairing(examined: readonly Examined[], entries: readonly Entry[
     candidates.splice(index, 1);
   };
   let looked = 0;
-  const isSliceOver = (): boolean => {
-    looked += 1;
-    return looked % PAIRS_A_SLICE === 0;
+  const isSliceOver = (pairs: number): boolean => {
+    looked += pairs;
+    if (looked < PAIRS_A_SLICE) return false;
+    looked = 0;
+    return true;
   };
   for (const [key = '', copies] of yield* grouping(examined, (one) => byValue.keyOf(one))) {
-    if (isSliceOver()) yield;
+    if (isSliceOver(1)) yield;
     const candidates = free.get(key) ?? [];
     if (candidates.length === 0 || copies.length + candidates.length === 2) continue;
     const alike = Map.groupBy(candidates, allOf);
@@ -281,11 +284,11 @@ export function* pairing(examined: readonly Examined[], entries: readonly Entry[
   }
   for (const one of examined) {
     if (!matched.has(one.object.handle)) take(one, (entry) => hasSameNames(one.object.attributes, entry.attributes));
-    if (isSliceOver()) yield;
+    if (isSliceOver(weightOf(one))) yield;
   }
   for (const one of examined) {
     if (!matched.has(one.object.handle)) take(one, () => true);
-    if (isSliceOver()) yield;
+    if (isSliceOver(weightOf(one))) yield;
   }
   return {
     matched,
@@ -297,15 +300,31 @@ export function* pairing(examined: readonly Examined[], entries: readonly Entry[
 /** Some milliseconds of work: each takes a hash. */
 const PAIRS_A_SLICE = 1_000;
 
+/** A value of this size takes a hash as long as everything else of a pair. */
+const BYTES_A_PAIR = 8 * 1024;
+
+/** How much work an object or an entry is, in pairs. */
+const weightOf = (item: Examined | Entry): number =>
+  1 + Math.floor(('object' in item ? valueLength(item.object) : entryBytes(item) - item.blobSize) / BYTES_A_PAIR);
+
+const valueLength = ({ attributes }: ObservedObject): number => attributes.value?.length ?? 0;
+
 /** As `Map.groupBy`, in slices. */
-export function* grouping<T, Key>(items: readonly T[], keyOf: (item: T) => Key): Generator<void, Map<Key, T[]>> {
+export function* grouping<T extends Examined | Entry, Key>(
+  items: readonly T[],
+  keyOf: (item: T) => Key,
+): Generator<void, Map<Key, T[]>> {
   const groups = new Map<Key, T[]>();
-  for (const [index, item] of items.entries()) {
+  let worked = 0;
+  for (const item of items) {
     const key = keyOf(item);
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [item]);
     else group.push(item);
-    if (index % PAIRS_A_SLICE === PAIRS_A_SLICE - 1) yield;
+    worked += weightOf(item);
+    if (worked < PAIRS_A_SLICE) continue;
+    worked = 0;
+    yield;
   }
   return groups;
 }

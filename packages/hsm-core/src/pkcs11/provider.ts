@@ -168,7 +168,7 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
     tagData: (domainKey, handles) => sealer.tagData(domainKey, handles),
     tagBytes: (domainKey, values) => sealer.tagBytes(domainKey, values),
     tagSecrets: (domainKey, handles) => exactSealer.tagSecrets(domainKey, handles),
-    generateExactKey: (domainKey) => exactSealer.generateExactKey(domainKey),
+    generateExactKey: (domainKey, modulusBits) => exactSealer.generateExactKey(domainKey, modulusBits),
     sealSecrets: (options) => exactSealer.sealSecrets(options),
     openExactKey: (domainKey, blob) => exactSealer.openExactKey(domainKey, blob),
     unwrapSecrets: (options) => exactSealer.unwrapSecrets(options),

@@ -5,8 +5,19 @@
 import type { Handle, UncapturedReason } from '../model/object.ts';
 import type { BatchOutcome, Refusal, UnwrapItem } from './restorer.ts';
 
-/** The longest secret that the exact way carries: RSA-3072 takes that many bytes by OAEP with SHA-1. */
-export const EXACT_BYTES_MAX = 342;
+/**
+ * The RSA pairs of the exact way, and how many bytes each carries by OAEP with SHA-1. The larger one is made only for a
+ * secret that the smaller one does not carry: it takes a token several times as long.
+ */
+export const EXACT_PAIRS = [
+  { modulusBits: 3072, bytesMax: 342 },
+  { modulusBits: 4096, bytesMax: 470 },
+] as const;
+
+export type ExactModulusBits = (typeof EXACT_PAIRS)[number]['modulusBits'];
+
+/** The longest secret that the exact way carries. */
+export const EXACT_BYTES_MAX = 470;
 
 /** The keys that seal some secrets: session objects. The caller forgets them. */
 export interface OpenedKey {
@@ -47,7 +58,7 @@ export interface ExactSealer {
    * Makes the keys for one capture, and tries them with known values. Undefined where the token does not offer the
    * exact way now, or does not carry every value unchanged. Each call tries the token again.
    */
-  generateExactKey(domainKey: Handle): Promise<ExactKey | undefined>;
+  generateExactKey(domainKey: Handle, modulusBits: ExactModulusBits): Promise<ExactKey | undefined>;
   /** Seals secrets. Each is opened again in the token, and counts as sealed only if its value is the same. */
   sealSecrets(options: {
     domainKey: Handle;

@@ -9,7 +9,7 @@ import { AntipodeError, bytesEqual, type ErrorCode, invariant, Pace, sha256Hex }
 import { isTwin } from '../capture/namesakes.ts';
 import { blobDigests, type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
-import { inBatches } from '../objects/batches.ts';
+import { entryBytes, inBatches } from '../objects/batches.ts';
 import { asSeen, destroyDoomed } from '../objects/doomed.ts';
 import { proofItem } from './read-back.ts';
 import { recogniseAgain } from './recognition.ts';
@@ -144,7 +144,7 @@ async function findUnsound(options: ApplyOptions, domainKey: Handle): Promise<Se
     (entry) => (doubted === 'everything' || doubted.has(entry.objectId)) && isAsWanted(options, entry),
   );
   const unsound = new Set<ObjectId>();
-  for (const batch of inBatches(here)) {
+  for (const batch of inBatches(here, entryBytes)) {
     const items = batch.map((entry) => proofItem(entry, memory.known.get(entry.objectId)!.handle));
     const outcomes = await provider.prove(domainKey, items);
     for (const [index, { objectId }] of batch.entries()) if (outcomes[index]?.proved !== true) unsound.add(objectId);

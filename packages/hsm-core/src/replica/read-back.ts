@@ -4,7 +4,7 @@
 import { bytesEqual, fromHex } from '@antipode/runtime';
 import { contentDigest, type Entry, entryDigest, isExact } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
-import { inBatches } from '../objects/batches.ts';
+import { entryBytes, inBatches } from '../objects/batches.ts';
 import { seenAs } from '../objects/doomed.ts';
 import { examine, observedDigest, typesByBlob } from '../objects/recognise.ts';
 import type { ProofItem, ProofOutcome } from '../provider/provider.ts';
@@ -54,7 +54,7 @@ export async function readBack(
     ({ objectId }) => asked?.has(objectId) !== false || (memory.known.get(objectId)?.digest.length ?? 0) === 0,
   );
   const judged: Judged[] = [];
-  const batches = [...inBatches(touched)];
+  const batches = [...inBatches(touched, entryBytes)];
   let ahead = readHeld(options, batches[0]);
   for (const [index, batch] of batches.entries()) {
     const { held, reading } = ahead;

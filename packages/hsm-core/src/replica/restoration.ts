@@ -5,7 +5,7 @@
 import { AntipodeError, type ErrorCode, invariant } from '@antipode/runtime';
 import { type Entry, entryDigest, isExact } from '../model/generation.ts';
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
-import { destroyAll, inBatches } from '../objects/batches.ts';
+import { destroyAll, entryBytes, inBatches } from '../objects/batches.ts';
 import { aadOf, exactAadOf } from '../objects/recognise.ts';
 import type { BatchOutcome, CreateItem, OpenedKey, Refusal, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
@@ -37,7 +37,7 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
   const exactKeys = new ExactKeys(restoration);
   let proving = Promise.resolve();
   try {
-    for (const batch of inBatches(entries, ({ blobSize }) => blobSize)) {
+    for (const batch of inBatches(entries, entryBytes)) {
       options.checkFence();
       options.journal.begin(batch.map(intentOf));
       await makeBatch(restoration, { batch, unproven, exactKeys });

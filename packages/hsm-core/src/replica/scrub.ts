@@ -10,7 +10,7 @@ import { pairNamesakes } from '../capture/namesakes.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import type { Handle, ObjectId } from '../model/object.ts';
-import { inBatches } from '../objects/batches.ts';
+import { entryBytes, inBatches } from '../objects/batches.ts';
 import { EntriesByValue, type Examined, examine, observedDigest, pairing, typesByBlob } from '../objects/recognise.ts';
 import type { HsmProvider, ProofOutcome } from '../provider/provider.ts';
 import { type ProofSummary, proofItem, summarise } from './read-back.ts';
@@ -73,7 +73,7 @@ export async function scrub({
     lost.delete(entry.objectId);
   }
   const judged: { entry: Entry; outcome: ProofOutcome | undefined }[] = [];
-  for (const batch of inBatches(found)) {
+  for (const batch of inBatches(found, ([entry]) => entryBytes(entry))) {
     const outcomes = await provider.prove(
       domainKey,
       batch.map(([entry, handle]) => proofItem(entry, handle)),

@@ -163,7 +163,7 @@ async function sealAll(
     object: one.object,
     handle: one.object.handle,
     objectId: hex(prng.bytes(OBJECT_ID_BYTES)),
-    bytes: one.object.valueBytes ?? 0,
+    bytes: one.object.valueBytes ?? one.object.sizeBits / 8,
   }));
   const forms = new Map<Handle, Sealed>();
   const wrapped = named.filter(({ one, object }) => isWrapped(object.objectClass) && !isExactly(one));

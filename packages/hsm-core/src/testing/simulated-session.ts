@@ -7,6 +7,7 @@ import { derivedBy, type Kdf } from '../model/kdf.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
 import { LookLog } from '../objects/look-log.ts';
+import { EXACT_PAIRS, type ExactModulusBits } from '../provider/exact-sealer.ts';
 import type {
   BatchOutcome,
   Challenge,
@@ -52,6 +53,8 @@ export class SimulatedSession implements HsmProvider {
   readonly #handles = new Map<StoredObject, Handle>();
   readonly #sessionObjects = new Set<StoredObject>();
   readonly #trusted = new Map<Handle, Handle>();
+  /** Of a key that carries secrets: how many bytes it takes. */
+  readonly #carried = new Map<Handle, number>();
   #nextHandle: bigint;
   readonly #looks = new LookLog();
   #lookCount = 0;
@@ -364,14 +367,16 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
-  async generateExactKey(domainKey: Handle): Promise<ExactKey | undefined> {
+  async generateExactKey(domainKey: Handle, modulusBits: ExactModulusBits): Promise<ExactKey | undefined> {
     this.#alive();
     if (!this.#token.offersExact) return undefined;
     const [data, carrier] = [this.#token.prng.bytes(32), this.#token.prng.bytes(32)];
     const key = this.#get(domainKey);
+    const wrapping = this.#session(carrier, { wrap: true });
+    this.#carried.set(wrapping, EXACT_PAIRS.find((pair) => pair.modulusBits === modulusBits)!.bytesMax);
     return {
       dataKey: this.#session(data, { encrypt: true }),
-      wrapping: this.#session(carrier, { wrap: true }),
+      wrapping,
       opening: this.#session(carrier, { unwrap: true }),
       blob: new Uint8Array(Buffer.concat([wrap(key, data), wrap(key, carrier)])),
     };
@@ -385,6 +390,8 @@ export class SimulatedSession implements HsmProvider {
       if (object?.value === undefined) return { handle, reason: 'unreadable', returnValue: 'CKR_GENERAL_ERROR' };
       if (object.attributes.extractable !== true || object.attributes.wrapWithTrusted === true)
         return { handle, reason: 'unextractable' };
+      if (object.value.length > this.#carried.get(options.exactKey.wrapping)!)
+        return { handle, reason: 'not-wrappable' };
       const ciphertext = this.#encrypt(options.exactKey.dataKey, wrap(wrapping, object.value), aad);
       return { handle, ciphertext, valueTag: exactTagOf(domainKey, object.value) };
     });

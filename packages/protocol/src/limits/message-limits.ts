@@ -24,8 +24,8 @@ const RESPONSE_BYTES: Readonly<Record<string, number>> = {
   // Every object that a generation does not protect is named.
   'SiteAgentService/Capture': RESPONSE_BYTES_MAX,
   'SiteAgentService/Scrub': RESPONSE_BYTES_MAX,
-  // One data object of 4 MiB, and what is batched with it.
-  'SiteAgentService/PullBlobs': 8 * 1024 * 1024,
+  // One data object of 8 MiB, and what is batched with it.
+  'SiteAgentService/PullBlobs': 9 * 1024 * 1024,
 };
 
 export const requestBytesMax = (method: string): number => REQUEST_BYTES[method] ?? REQUEST_BYTES_DEFAULT;

@@ -13,9 +13,6 @@ export const FORMAT_3 = 3;
 export const OBJECT_ID_BYTES = 16;
 export const SHA256_BYTES = 32;
 
-/** Entries in one slice: some 5 ms of work, and several times that on a busy machine. */
-export const ENTRIES_A_SLICE = 500;
-
 /** Numbers of the fields of antipode.seal.v1.Manifest and of its parts. */
 export const MANIFEST = {
   format: 1,

@@ -23,7 +23,6 @@ import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes } from '.
 import {
   CLASSES,
   DATA_KEY,
-  ENTRIES_A_SLICE,
   FORMAT_1,
   FORMAT_2,
   FORMAT_3,
@@ -37,6 +36,7 @@ import {
   UNCAPTURED,
 } from './manifest-fields.ts';
 import { formatOf } from './manifest-format.ts';
+import { Slice } from './slice.ts';
 
 /** A generation that was read, and the digest of its content. The digest costs nothing extra while reading. */
 export interface ReadManifest {
@@ -116,7 +116,9 @@ function* readingEntries(reader: CanonicalReader): Generator<void, { entries: En
   const of = bytesOf(reader, MANIFEST.entries);
   const content = createHash('sha256').update(CONTENT_PREFIX);
   const entries: Entry[] = [];
+  const slice = new Slice();
   for (;;) {
+    const start = reader.position;
     const outer = reader.enter(MANIFEST.entries);
     if (outer === undefined) return { entries, contentDigest: content.digest('hex') };
     const entry = readEntry(reader, of, entries.length);
@@ -126,13 +128,15 @@ function* readingEntries(reader: CanonicalReader): Generator<void, { entries: En
     entries.push(entry);
     reader.leave(outer);
     content.update(entry.objectId, 'hex').update(EncodedEntry.digestOf(entry)!);
-    if (entries.length % ENTRIES_A_SLICE === 0) yield;
+    if (slice.isOverAfter(reader.position - start)) yield;
   }
 }
 
 function* readingUncaptured(reader: CanonicalReader): Generator<void, Uncaptured[]> {
   const uncaptured: Uncaptured[] = [];
+  const slice = new Slice();
   for (;;) {
+    const start = reader.position;
     const outer = reader.enter(MANIFEST.uncaptured);
     if (outer === undefined) return uncaptured;
     const objectId = reader.hex(UNCAPTURED.objectId);
@@ -144,14 +148,16 @@ function* readingUncaptured(reader: CanonicalReader): Generator<void, Uncaptured
     if (reason === undefined) throw new NotCanonical('an uncaptured object has no reason');
     reader.leave(outer);
     uncaptured.push({ objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), reason });
-    if (uncaptured.length % ENTRIES_A_SLICE === 0) yield;
+    if (slice.isOverAfter(reader.position - start)) yield;
   }
 }
 
 function* readingTombstones(reader: CanonicalReader, format: number): Generator<void, Tombstone[]> {
   const of = bytesOf(reader, MANIFEST.tombstones);
   const tombstones: Tombstone[] = [];
+  const slice = new Slice();
   for (;;) {
+    const start = reader.position;
     const outer = reader.enter(MANIFEST.tombstones);
     if (outer === undefined) return tombstones;
     const outerOfEntry = reader.enter(TOMBSTONE.entry);
@@ -168,7 +174,7 @@ function* readingTombstones(reader: CanonicalReader, format: number): Generator<
     // Format 1 has no more fields. `leave` refuses any field that follows.
     tombstones.push(format === FORMAT_1 ? deleted : readSealedDeleted(reader, deleted));
     reader.leave(outer);
-    if (tombstones.length % ENTRIES_A_SLICE === 0) yield;
+    if (slice.isOverAfter(reader.position - start)) yield;
   }
 }
 

@@ -10,7 +10,6 @@ import { ATTRIBUTE, ENTRY, EncodedEntry } from './encoded-entry.ts';
 import {
   CLASS_NUMBERS,
   DATA_KEY,
-  ENTRIES_A_SLICE,
   FORMAT_1,
   KEY_TYPE_NUMBERS,
   MANIFEST,
@@ -20,6 +19,7 @@ import {
   UNCAPTURED,
 } from './manifest-fields.ts';
 import { formatOf } from './manifest-format.ts';
+import { Slice } from './slice.ts';
 
 export const encodeManifest = (generation: Generation, options: { format?: number } = {}): Uint8Array =>
   runToEnd(writingManifest(generation, options));
@@ -57,11 +57,11 @@ export function* writingManifest(
     part.number(DATA_KEY.blobSize, blobSize);
     writer.message(MANIFEST.dataKeys, part.written);
   }
-  let written = 0;
+  const slice = new Slice();
   for (const entry of sorted(generation.entries, ({ objectId }) => objectId)) {
-    writer.message(MANIFEST.entries, encodedEntry(entry, scratch));
-    written += 1;
-    if (written % ENTRIES_A_SLICE === 0) yield;
+    const encoded = encodedEntry(entry, scratch);
+    writer.message(MANIFEST.entries, encoded);
+    if (slice.isOverAfter(encoded.length)) yield;
   }
   for (const { objectId, objectClass, keyType, reason } of sorted(generation.uncaptured, (one) => one.objectId)) {
     part.clear();
@@ -70,8 +70,7 @@ export function* writingManifest(
     if (keyType !== undefined && keyType !== 'unsupported') part.number(UNCAPTURED.keyType, KEY_TYPE_NUMBERS[keyType]);
     part.number(UNCAPTURED.reason, REASON_NUMBERS[reason]);
     writer.message(MANIFEST.uncaptured, part.written);
-    written += 1;
-    if (written % ENTRIES_A_SLICE === 0) yield;
+    if (slice.isOverAfter(part.written.length)) yield;
   }
   for (const tombstone of sorted(generation.tombstones, ({ entry }) => entry.objectId)) {
     part.clear();
@@ -81,8 +80,7 @@ export function* writingManifest(
     part.number(TOMBSTONE.deletedMs, tombstone.deletedMs);
     if (format !== FORMAT_1) writeSealedDeleted(part, tombstone, scratch.attribute);
     writer.message(MANIFEST.tombstones, part.written);
-    written += 1;
-    if (written % ENTRIES_A_SLICE === 0) yield;
+    if (slice.isOverAfter(part.written.length)) yield;
   }
   return new Uint8Array(writer.written);
 }

@@ -34,6 +34,28 @@ const plain = ({ entries, tombstones, ...rest }: Generation): Generation => ({
 });
 
 describe('a manifest', () => {
+  it('is written and read in more slices if it has large certificates', () => {
+    const generationOf = (bytes: number): Generation => {
+      const [given] = fc.sample(GENERATION, { seed: 7, numRuns: 1 }) as [Generation];
+      const entries = ['0a', '0b', '0c'].map((start) => ({
+        objectId: start.repeat(16),
+        objectClass: 'certificate' as const,
+        sizeBits: 0,
+        attributes: { value: new Uint8Array(bytes) },
+        blobSize: 0,
+      }));
+      return { ...given, entries, tombstones: [], uncaptured: [], dataKeys: [] };
+    };
+    const slicesOf = (generation: Generation): number[] => {
+      const writing = [...writingManifest(generation)].length;
+      return [writing, [...readingManifest(encodeManifest(generation))].length];
+    };
+    expect([slicesOf(generationOf(1_000)), slicesOf(generationOf(2 * 1024 * 1024))]).toEqual([
+      [0, 0],
+      [3, 3],
+    ]);
+  });
+
   it('is written as the schema says, even from entries of another manifest', () => {
     fc.assert(
       fc.property(GENERATION, (given) => {

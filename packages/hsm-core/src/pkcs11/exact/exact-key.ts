@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, rsaOaep, type Template } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
-import type { ExactKey, OpenedKey } from '../../provider/exact-sealer.ts';
+import type { ExactKey, ExactModulusBits, OpenedKey } from '../../provider/exact-sealer.ts';
 import { makeDataKey, openDataKey } from '../data-key.ts';
 import { widerThan } from '../own-keys/narrowing.ts';
 import { openingKeyPolicy } from '../own-keys/policy.ts';
@@ -16,8 +16,6 @@ import { publicKeyTemplate, readPublicHalf } from '../own-keys/receiving-key.ts'
 import type { KeyQuirks } from '../quirks.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
 import { KNOWN_VALUES, softwareDigest, unlessRefused, type ValueDigests } from './value-digests.ts';
-
-const MODULUS_BITS = 3072;
 
 /** An AES-256 key, wrapped by RFC 5649. The private half follows. */
 const WRAPPED_DATA_KEY_BYTES = 40;
@@ -32,7 +30,10 @@ export interface ExactContext {
  * Makes one, and opens its private half again as a member does. Undefined where the token makes none, or one that
  * changes a value or is not held to its template. @throws SessionFailure
  */
-export function makeExactKey(exact: ExactContext, domainKey: Handle): ExactKey | undefined {
+export function makeExactKey(
+  exact: ExactContext,
+  { domainKey, modulusBits }: { domainKey: Handle; modulusBits: ExactModulusBits },
+): ExactKey | undefined {
   const { context } = exact;
   const { cryptoki, session, keyWrap } = context;
   const made: Handle[] = [];
@@ -48,7 +49,7 @@ export function makeExactKey(exact: ExactContext, domainKey: Handle): ExactKey |
       mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
       [
         [CKA.TOKEN, false],
-        [CKA.MODULUS_BITS, MODULUS_BITS],
+        [CKA.MODULUS_BITS, modulusBits],
         [CKA.PUBLIC_EXPONENT, Uint8Array.of(1, 0, 1)],
         [CKA.ENCRYPT, false],
         [CKA.VERIFY, false],

@@ -9,6 +9,7 @@ import type { Handle } from '../../model/object.ts';
 import type {
   ExactItem,
   ExactKey,
+  ExactModulusBits,
   ExactOpening,
   ExactOutcome,
   ExactSealer,
@@ -42,8 +43,8 @@ export class Pkcs11ExactSealer implements ExactSealer {
     return this.#digests.tags(domainKey, handles);
   }
 
-  async generateExactKey(domainKey: Handle): Promise<ExactKey | undefined> {
-    return this.#digests.isOffered ? twice(() => makeExactKey(this.#exact, domainKey)) : undefined;
+  async generateExactKey(domainKey: Handle, modulusBits: ExactModulusBits): Promise<ExactKey | undefined> {
+    return this.#digests.isOffered ? twice(() => makeExactKey(this.#exact, { domainKey, modulusBits })) : undefined;
   }
 
   async sealSecrets(options: {

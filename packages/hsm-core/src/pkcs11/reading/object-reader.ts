@@ -24,6 +24,7 @@ import {
   OBJECT_CLASSES,
   type ObjectClass,
   type ObservedObject,
+  VALUE_BYTES_MAX,
 } from '../../model/object.ts';
 import { classOf, decodeNative, keyTypeOf, nestedOf } from './objects.ts';
 import { OutsideReader } from './outside-reader.ts';
@@ -207,6 +208,8 @@ export class ObjectReader {
     };
     const attributes: Attributes = {};
     let isBeyondModel = false;
+    // Nobody moves an object with a larger value. It stays here, since any number of such objects would fill memory.
+    let outsized = 0;
     for (const name of attributesOf(objectClass)) {
       const { type, kind } = ATTRIBUTES[name];
       if (kind === 'template') {
@@ -215,6 +218,10 @@ export class ObjectReader {
         continue;
       }
       const bytes = value(type);
+      if (bytes !== undefined && bytes.length > VALUE_BYTES_MAX) {
+        outsized = Math.max(outsized, bytes.length);
+        continue;
+      }
       const decoded = bytes && decodeNative(kind, bytes);
       if (decoded !== undefined) setAttribute(attributes, name, decoded);
       else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
@@ -234,10 +241,12 @@ export class ObjectReader {
       ...(keyType === 'unsupported' ? { outside: this.#outside.describe(handle, objectClass, shown) } : {}),
       ...(publicHalf === undefined ? {} : { publicHalf }),
       ...(curveParams === undefined ? {} : { curveParams }),
-      ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
+      ...(objectClass === 'data' || outsized > 0
+        ? { valueBytes: Math.max(outsized, hasValue ? this.#value.length(CKA.VALUE) : 0) }
+        : {}),
       ...(this.#hasOtherTemplate(attributes) ? { hasTemplate: true } : {}),
       ...(isBeyondModel ? { isBeyondModel: true } : {}),
-      ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
+      ...(this.#attributes.isPartial || (hasValue && this.#value.isPartial) ? { isPartlyRead: true } : {}),
       ...(notCarried.length > 0 ? { notCarried } : {}),
       ...(uniqueId?.length ? { uniqueId: new Uint8Array(uniqueId) } : {}),
       readDigest,

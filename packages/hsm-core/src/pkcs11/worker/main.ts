@@ -4,7 +4,7 @@
  * orders but the methods of HsmProvider, one at a time.
  */
 import { hardenProcess, translate } from '@antipode/cryptoki';
-import { inBatches } from '../../objects/batches.ts';
+import { bytesIn, inBatches } from '../../objects/batches.ts';
 import type { HsmProvider, Look } from '../../provider/provider.ts';
 import { openProvider } from '../provider.ts';
 import type { PartitionConfig } from '../session/session.ts';
@@ -30,10 +30,10 @@ async function serve({ id, method, args }: ToWorker): Promise<void> {
     const end = { id, residentBytes: process.memoryUsage.rss() };
     if (method === 'look') {
       const { objects, ...rest } = result as Look;
-      for (const part of inBatches(objects)) answer({ id, part });
+      for (const part of inBatches(objects, bytesIn)) answer({ id, part });
       answer({ ...end, result: rest, listAs: 'objects' });
     } else if (Array.isArray(result)) {
-      for (const part of inBatches(result)) answer({ id, part });
+      for (const part of inBatches(result, bytesIn)) answer({ id, part });
       answer({ ...end, result: [] });
     } else answer({ ...end, result });
   } catch (thrown) {

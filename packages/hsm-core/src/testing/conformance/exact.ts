@@ -15,8 +15,8 @@ const VALUES = [1, 13, 20, 64, 77, 201].map((bytes) => {
 export function exact({ promise, has }: Chapter): void {
   promise('makes no key for the exact way where it does not carry every value', async ({ provider, domain }) => {
     if (has('exact-secrets')) return;
-    expect(await provider.generateExactKey(domain.handle)).toBeUndefined();
-    expect(await provider.generateExactKey(domain.handle)).toBeUndefined();
+    expect(await provider.generateExactKey(domain.handle, 3072)).toBeUndefined();
+    expect(await provider.generateExactKey(domain.handle, 3072)).toBeUndefined();
   });
 
   const planted = VALUES.map((value) =>
@@ -40,7 +40,7 @@ export function exact({ promise, has }: Chapter): void {
     async ({ provider, domain, plant, countObjects }) => {
       const handles = await plant(...planted);
       const before = await countObjects();
-      const { blob: keyBlob, ...exactKey } = (await provider.generateExactKey(domain.handle))!;
+      const { blob: keyBlob, ...exactKey } = (await provider.generateExactKey(domain.handle, 3072))!;
       expect(await countObjects()).toBe(before);
       const aad = (index: number): Uint8Array => Buffer.from(`place ${index}`);
       const items = handles.map((handle, index) => ({ handle, aad: aad(index) }));
