@@ -361,6 +361,12 @@ export const CATALOGUE = {
     summary: 'This coordinator is no longer the leader. It did not write the change.',
     hint: 'Do nothing: the new leader continues.',
   },
+  HEARTBEAT_LATE: {
+    disposition: 'retry',
+    summary:
+      'A heartbeat arrived after a later one of the same agent, so its account is over. Nothing was taken from it.',
+    hint: 'Do nothing: the agent sends the next heartbeat by itself. If this goes on, look for what delays messages between the site and the coordinator.',
+  },
   NOT_LEADER: {
     disposition: 'retry',
     summary: 'This coordinator does not lead. It has answered nothing, and changed nothing.',

@@ -109,6 +109,8 @@ class Bench {
       groupsWithoutSeat = [],
       term = 0n,
       termHolder = '',
+      beat = 0n,
+      writes = 1n,
     }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run' | 'place', string>> & {
       epoch?: bigint;
       refusals?: readonly string[];
@@ -118,6 +120,9 @@ class Bench {
       groupsWithoutSeat?: string[];
       term?: bigint;
       termHolder?: string;
+      beat?: bigint;
+      /** Of the journal, in each of its runs. */
+      writes?: bigint;
     } = {},
   ) {
     const members = [
@@ -134,7 +139,7 @@ class Bench {
       { serial: `serial-${site}`, name: 'main', module, tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
     ];
-    const runs = [...new Set([journal, run])].map((token, at) => ({ token, writes: 1n, place: places[at] ?? place }));
+    const runs = [...new Set([journal, run])].map((token, at) => ({ token, writes, place: places[at] ?? place }));
     const context: CallContext = {
       identity: { trustDomain: 'd', kind: 'site', name: as },
       signal: new AbortController().signal,
@@ -153,6 +158,7 @@ class Bench {
         ...(clockRate === undefined ? {} : { clockRate }),
         term,
         termHolder,
+        beat,
       }),
       context,
     );
@@ -332,6 +338,31 @@ describe('a heartbeat', () => {
     expect(leases).toEqual([]);
     expect(quarantined).toMatchObject([{ group: 'payments', reason: expect.stringContaining('lost or replaced') }]);
     expect(bench.detector.view('a')?.state?.journal?.quarantined).toHaveLength(1);
+  });
+
+  it('takes nothing from a heartbeat that arrives after a later one of the same process', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a', { journal: 'j', writes: 27n, beat: 7n, module: 'new.so' });
+    // The same one may arrive twice.
+    await bench.heartbeat('a', { journal: 'j', writes: 27n, beat: 7n, module: 'new.so' });
+    const late = await rejection(bench.heartbeat('a', { journal: 'j', writes: 26n, beat: 6n, module: 'old.so' }));
+    expect(late.code).toBe('HEARTBEAT_LATE');
+    expect(bench.detector.view('a')?.state?.partitions[0]?.module).toBe('new.so');
+    const next = await bench.heartbeat('a', { journal: 'j', writes: 28n, beat: 8n });
+    expect(next).toMatchObject({ quarantined: [], leases: [{}] });
+  });
+
+  it('knows an older copy of a journal by the heartbeats that follow', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a', { journal: 'j', writes: 27n, beat: 7n });
+    expect((await bench.heartbeat('a', { journal: 'j', writes: 26n, beat: 8n })).quarantined).toHaveLength(1);
+  });
+
+  it('counts the heartbeats of a new process from their beginning', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a', { journal: 'j', beat: 7n, place: 'p', places: ['p', 'p'] });
+    const again = { journal: 'j', run: 'k', instance: 'a2', beat: 1n, places: ['p', 'p'] } as const;
+    expect(await bench.heartbeat('a', again)).toMatchObject({ quarantined: [] });
   });
 
   it.each([

@@ -53,11 +53,25 @@ export function coordinatorHandlers({
         if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
       });
   };
+  /** The last heartbeat of each site's process. */
+  const heard = new Map<string, { instance: string; beat: bigint }>();
+  /**
+   * A request can be left over on a broken connection, or wait in a process that was stopped. Taken for the newest account,
+   * it would show a journal with fewer writes than before, as an older copy of it has.
+   * @throws HEARTBEAT_LATE
+   */
+  const refuseLate = ({ site, instance }: DescribeResponse, beat: bigint): void => {
+    const last = heard.get(site);
+    if (last?.instance === instance && beat < last.beat)
+      throw new AntipodeError('HEARTBEAT_LATE', `heartbeat ${beat} of site ${site} came after heartbeat ${last.beat}`, {
+        details: { site, beat, last: last.beat },
+      });
+  };
   return {
     getLeader: async () => ({ coordinator: id, term: election.epoch ?? 0n, leader: election.holder }),
 
     heartbeat: async (
-      { state, address, term, termHolder, groupsWithoutSeat, clockRate, observations },
+      { state, address, term, termHolder, groupsWithoutSeat, clockRate, observations, beat },
       { identity, peer = '' },
     ) => {
       if (state === undefined || state.site !== identity.name) {
@@ -76,6 +90,8 @@ export function coordinatorHandlers({
         (group) => activeOf(group)?.site === state.site && leases.remainingMs(group.spec.name) > 0,
       );
       detector.admit(state, { address, peer }, { predecessor, mayHoldLease });
+      refuseLate(state, beat);
+      heard.set(state.site, { instance: state.instance, beat });
       const { account, added } = journals.hear(state, cache.all);
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
       detector.heard(account, { address, observations, ...(isComparedWithUs ? { clockRate } : {}) });

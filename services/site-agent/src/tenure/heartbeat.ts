@@ -25,6 +25,7 @@ export class Heartbeat implements Closeable {
   readonly #stop = new AbortController();
   #intervalMs = FIRST_INTERVAL_MS;
   #running: Promise<unknown> | undefined;
+  #beats = 0n;
   lastSuccessMs: number | undefined;
 
   constructor(options: {
@@ -63,6 +64,7 @@ export class Heartbeat implements Closeable {
     const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
     const rate = clockRates.bounds;
     const { term = 0n, coordinator: termHolder = '' } = terms.highest ?? {};
+    this.#beats += 1n;
     const sentAtMs = elapsedMs(clock);
     const answer = await this.#leader.heartbeat(
       {
@@ -74,6 +76,7 @@ export class Heartbeat implements Closeable {
         term,
         termHolder,
         observations: observations.all,
+        beat: this.#beats,
       },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );
