@@ -10,6 +10,7 @@ import {
   encodeNested,
   named,
   plantedKey,
+  proofItem,
   SealedGroup,
   SoftwareDomain,
   secretKey,
@@ -212,6 +213,28 @@ describe('from NSS to SoftHSM', () => {
     expect(sealed.generation.uncaptured).toMatchObject([{ objectClass: 'other', reason: 'unsupported-type' }]);
     expect(await group.apply(soft, sealed)).toMatchObject({ unaccounted: 0, divergent: 0, narrowed: 0 });
     await expectHeld(group, soft, sealed);
+  });
+
+  it('a key that asks for the PIN at each use is proved, though NSS knows no login for a use', async () => {
+    const token = await openRawToken(nss.token);
+    try {
+      await token.generateKeyPair(
+        mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
+        [[CKA.TOKEN, true], [CKA.MODULUS_BITS, 2048], [CKA.PUBLIC_EXPONENT, Buffer.of(1, 0, 1)], ...label('each time')],
+        [...PORTABLE, ...label('each time'), ...flags({ sign: true }), [ATTRIBUTES.alwaysAuthenticate.type, true]],
+      );
+    } finally {
+      await token.close();
+    }
+    const { generation } = await group.captured(nss);
+    const isIt = ({ attributes }: Pick<Entry, 'attributes'>): boolean => attributes.alwaysAuthenticate === true;
+    const [entry] = generation.entries.filter(isIt);
+    const [key] = (await othersAt(nss)).filter(isIt);
+    const domainKey = nss.keyring.domainKey(GROUP, 1).handle;
+    const [outcome] = await nss.provider.prove(domainKey, [proofItem(entry!, key!.handle)]);
+    expect(outcome).toMatchObject({ proved: true });
+    expect(outcome!.checks).toContainEqual(expect.objectContaining({ use: 'sign', outcome: 'proved' }));
+    await nss.provider.destroy([key!.handle]);
   });
 
   it('a long Diffie-Hellman key stays there, because NSS wraps none, and it does not end the worker', async () => {

@@ -212,6 +212,9 @@ function contextLogin(
     try {
       cryptoki.login(session, bytes, CKU_CONTEXT_SPECIFIC);
     } catch (thrown) {
+      // NSS knows no login for a use. It has not looked at the PIN, and lets the key be used.
+      if (thrown instanceof SessionFailure && thrown.returnValue === 'CKR_USER_ALREADY_LOGGED_IN')
+        return guard.succeeded(pin);
       if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
         guard.refused(pin);
       throw translate(thrown);
