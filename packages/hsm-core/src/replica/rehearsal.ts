@@ -2,7 +2,8 @@
  * Restores a generation into an empty scratch partition, proves every object, and empties the partition again. This is
  * the core of a drill. The caller has checked that the partition is declared as scratch (I7).
  */
-import { AntipodeError, type Clock } from '@antipode/runtime';
+import { AntipodeError, type Clock, sha256Hex } from '@antipode/runtime';
+import { looksOf } from '../capture/namesakes.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { contentDigestOf, type SealedGeneration } from '../model/generation.ts';
 import { isWrapped, type ObservedObject } from '../model/object.ts';
@@ -26,7 +27,7 @@ export interface Rehearsal {
   readonly strangers: number;
 }
 
-/** Objects that anybody can make without a PIN: how many there are of each read digest. */
+/** Objects that anybody can make without a PIN: how many there are of each read digest. It is valid in one provider. */
 export type Strangers = ReadonlyMap<string, number>;
 
 /**
@@ -39,16 +40,22 @@ export async function lookIntoScratch({
 }: {
   provider: HsmProvider;
   keyring: Keyring;
-}): Promise<{ foreign: number; strangers: Strangers }> {
-  const objects = await beside({ provider, keyring, strangers: new Map() });
+}): Promise<{ foreign: number; strangers: Strangers; looks: ReadonlySet<string> }> {
+  const objects = await beside({ provider, keyring });
+  const anybodys = objects.filter(isAnybodys);
   const strangers = new Map<string, number>();
-  for (const { readDigest } of objects.filter(isAnybodys))
-    strangers.set(readDigest, (strangers.get(readDigest) ?? 0) + 1);
-  return { foreign: objects.filter((object) => !isAnybodys(object)).length, strangers };
+  for (const { readDigest } of anybodys) strangers.set(readDigest, (strangers.get(readDigest) ?? 0) + 1);
+  return { foreign: objects.length - anybodys.length, strangers, looks: new Set(anybodys.map(lookDigestOf)) };
 }
 
 const isAnybodys = ({ objectClass, attributes }: ObservedObject): boolean =>
   attributes.private === false || (attributes.private !== true && !isWrapped(objectClass));
+
+/**
+ * Digest of class, type and names. Every process of a worker computes the same one, unlike a read digest. It holds no
+ * value of an object.
+ */
+const lookDigestOf = (object: ObservedObject): string => sha256Hex(Buffer.from(looksOf(object)));
 
 /**
  * The partition is emptied even after a failure.
@@ -109,22 +116,28 @@ export async function rehearse(options: {
 /**
  * Destroys all objects of a scratch partition, except its own keys and the objects from before the drill. Returns
  * whether they are gone. Objects that anybody makes there meanwhile do not count.
+ *
+ * The objects from before are named by `strangers` in the provider that has seen them, and by `looks` in any other. By
+ * looks a public object of the drill may be taken for one of them. It stays, since the other choice would be to destroy
+ * an object of somebody else.
  */
 export async function emptyScratch({
   provider,
   keyring,
-  strangers = new Map(),
+  strangers,
+  looks,
 }: {
   provider: HsmProvider;
   keyring: Keyring;
   strangers?: Strangers;
+  looks?: ReadonlySet<string>;
 }): Promise<boolean> {
-  const left = await beside({ provider, keyring, strangers });
+  const left = await beside({ provider, keyring, strangers, looks });
   if (left.length === 0) return true;
   const handles = left.map(({ handle }) => handle);
   await destroyAll(provider, handles, { checkFence: () => {} });
   const doomed = new Set(left.map(({ readDigest }) => readDigest));
-  const after = await beside({ provider, keyring, strangers });
+  const after = await beside({ provider, keyring, strangers, looks });
   return after.every((object) => isAnybodys(object) && !doomed.has(object.readDigest));
 }
 
@@ -132,14 +145,18 @@ async function beside({
   provider,
   keyring,
   strangers,
+  looks,
 }: {
   provider: HsmProvider;
   keyring: Keyring;
-  strangers: Strangers;
+  strangers?: Strangers | undefined;
+  looks?: ReadonlySet<string> | undefined;
 }): Promise<ObservedObject[]> {
   const spared = new Map(strangers);
-  return (await provider.inventory()).filter(({ handle, readDigest }) => {
+  return (await provider.inventory()).filter((object) => {
+    const { handle, readDigest } = object;
     if (keyring.ownHandles.has(handle)) return false;
+    if (looks !== undefined && isAnybodys(object) && looks.has(lookDigestOf(object))) return false;
     const copies = spared.get(readDigest) ?? 0;
     spared.set(readDigest, copies - 1);
     return copies <= 0;

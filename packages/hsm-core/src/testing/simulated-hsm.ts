@@ -52,6 +52,8 @@ export class SimulatedHsm {
   /** By which it agrees on keys. */
   kdfs: readonly Kdf[] = KDFS;
   readonly faults: SimulatedFaults = soundToken();
+  /** How many sessions it has opened. */
+  sessionCount = 0;
   readonly #clock: Clock;
 
   constructor({ serial, prng, clock = new FakeClock() }: { serial: string; prng: Prng; clock?: Clock }) {
@@ -116,8 +118,8 @@ export class SimulatedHsm {
     });
   }
 
-  addData(label: string, value: Uint8Array): StoredObject {
-    const attributes = { label: Buffer.from(label), application: Buffer.from('app'), modifiable: true };
+  addData(label: string, value: Uint8Array, more: Attributes = {}): StoredObject {
+    const attributes = { label: Buffer.from(label), application: Buffer.from('app'), modifiable: true, ...more };
     return this.#add({ objectClass: 'data', value, sizeBits: 0, attributes });
   }
 

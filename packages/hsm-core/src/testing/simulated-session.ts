@@ -55,6 +55,8 @@ export class SimulatedSession implements HsmProvider {
   readonly #trusted = new Map<Handle, Handle>();
   /** Of a key that carries secrets: how many bytes it takes. */
   readonly #carried = new Map<Handle, number>();
+  /** In every read digest: as with a real worker, a digest of one session means nothing to another. */
+  readonly #number: number;
   #nextHandle: bigint;
   readonly #looks = new LookLog();
   #lookCount = 0;
@@ -63,6 +65,7 @@ export class SimulatedSession implements HsmProvider {
   constructor(token: SimulatedHsm, interrupt: Interrupt) {
     this.#token = token;
     this.#interrupt = interrupt;
+    this.#number = ++token.sessionCount;
     this.#nextHandle = BigInt(token.prng.bytes(1)[0]! * 1_000 + 1);
   }
 
@@ -638,7 +641,7 @@ export class SimulatedSession implements HsmProvider {
       ...(publicHalf === undefined ? {} : { publicHalf }),
       ...(objectClass === 'data' ? { valueBytes: value?.length ?? 0 } : {}),
       ...(hasTemplate === undefined ? {} : { hasTemplate }),
-      readDigest: sha256Hex(everything),
+      readDigest: sha256Hex(`${this.#number} ${everything}`),
     };
   }
 }

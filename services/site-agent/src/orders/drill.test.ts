@@ -124,9 +124,11 @@ describe('a drill', () => {
   it('goes on beside what anybody can put there without a PIN, says so, and never destroys it, not after a crash either', async () => {
     const ref = await sites.captured();
     b.scratch.hsm.addCertificate('anybody');
+    b.scratch.hsm.addData('anybody', Buffer.from('value'), { private: false });
+    b.scratch.hsm.addData('anybody', Buffer.from('other value'), { private: false });
     const before = b.scratch.hsm.contents();
     const { proof, isClean, evidence } = await sites.drill(b, ref);
-    expect([proof?.failed, isClean, JSON.parse(evidence!).scratch.strangers]).toEqual([0, true, 1]);
+    expect([proof?.failed, isClean, JSON.parse(evidence!).scratch.strangers]).toEqual([0, true, 3]);
     expect(b.scratch.hsm.contents()).toEqual(before);
 
     const end = b.site.journal.drills.end.bind(b.site.journal.drills);
@@ -134,9 +136,11 @@ describe('a drill', () => {
     b.site.journal.drills.end = () => {};
     b.scratch.provider.destroy = async (handles) => [...handles];
     await sites.drill(b, ref);
-    expect(b.scratch.hsm.contents().length).toBeGreaterThan(1);
+    expect(b.scratch.hsm.contents().length).toBeGreaterThan(4);
     b.site.journal.drills.end = end;
     b.scratch.provider.destroy = destroy;
+    // What another process has read of an object tells nothing to this one.
+    await b.scratch.reopen();
     const next = await sites.drill(b, ref);
     expect([next.proof?.failed, next.isClean, b.scratch.hsm.contents()]).toEqual([0, true, before]);
   });

@@ -159,13 +159,13 @@ async function inScratch(
   const { serial } = open.description;
   const cutShort = journal.drills.open(serial);
   if (cutShort !== undefined) {
-    if (!(await emptyScratch({ ...open, strangers: journal.drills.strangers(serial) })))
+    if (!(await emptyScratch({ ...open, looks: journal.drills.strangers(serial) })))
       throw new AntipodeError('DRILL_UNCLEAN', `the leftovers of drill ${cutShort} cannot be removed`, {
         details: { serial, drill: cutShort },
       });
     journal.drills.end(serial);
   }
-  const { foreign, strangers } = await lookIntoScratch(open);
+  const { foreign, strangers, looks } = await lookIntoScratch(open);
   if (foreign > 0)
     throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign} objects, expected none`, {
       details: { serial, objects: foreign },
@@ -178,7 +178,7 @@ async function inScratch(
     });
   // Whatever it once held as a member is not in it any more.
   journal.tenure.forgetPartition(serial);
-  journal.drills.begin(serial, drillId, strangers);
+  journal.drills.begin(serial, drillId, looks);
   try {
     const rehearsal = await work();
     if (rehearsal.isClean) journal.drills.end(serial);

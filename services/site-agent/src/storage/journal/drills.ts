@@ -13,12 +13,11 @@ export class DrillRecords {
     return row && String(row['drill_id']);
   }
 
-  /** `strangers` were there before: whatever becomes of the drill, they are not its own. */
-  begin(serial: string, drillId: string, strangers: ReadonlyMap<string, number> = new Map()): void {
+  /** `strangers` were there before, by their looks: whatever becomes of the drill, they are not its own. */
+  begin(serial: string, drillId: string, strangers: ReadonlySet<string> = new Set()): void {
     this.#statements.transaction(() => {
       this.#statements.run('DELETE FROM stranger WHERE serial = ?', serial);
-      for (const [readDigest, copies] of strangers)
-        this.#statements.run('INSERT INTO stranger VALUES (?, ?, ?)', serial, readDigest, copies);
+      for (const looks of strangers) this.#statements.run('INSERT INTO stranger VALUES (?, ?)', serial, looks);
       this.#statements.run(
         'INSERT INTO open_drill VALUES (?, ?) ON CONFLICT (serial) DO UPDATE SET drill_id = excluded.drill_id',
         serial,
@@ -27,9 +26,9 @@ export class DrillRecords {
     });
   }
 
-  strangers(serial: string): ReadonlyMap<string, number> {
-    const rows = this.#statements.all('SELECT read_digest, copies FROM stranger WHERE serial = ?', serial);
-    return new Map(rows.map((row) => [String(row['read_digest']), Number(row['copies'])]));
+  strangers(serial: string): ReadonlySet<string> {
+    const rows = this.#statements.all('SELECT looks FROM stranger WHERE serial = ?', serial);
+    return new Set(rows.map((row) => String(row['looks'])));
   }
 
   end(serial: string): void {

@@ -225,6 +225,7 @@ it('of an older program keeps the applies that were cut short', () => {
       CREATE TABLE divergent (grp TEXT, object_id TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT;
       CREATE TABLE head (grp TEXT, kind TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, kind)) STRICT;
       CREATE TABLE member (grp TEXT PRIMARY KEY, serial TEXT NOT NULL, role TEXT NOT NULL, divergent INTEGER NOT NULL DEFAULT 0, unaccounted INTEGER NOT NULL DEFAULT 0) STRICT;
+      CREATE TABLE open_drill (serial TEXT PRIMARY KEY, drill_id TEXT NOT NULL) STRICT;
       INSERT INTO member VALUES ('g', 's1', 'standby', 0, 0);
       INSERT INTO apply_intent VALUES ('g', '01', 'secret-key', 'aes', x'0102')`,
     version: 3,
@@ -241,6 +242,20 @@ it('of an older program keeps the applies that were cut short', () => {
       attributesDigest: Uint8Array.of(1, 2),
     },
   ]);
+  upgraded.close();
+});
+
+it('of an older program ends a drill that was cut short beside objects of somebody else', () => {
+  const older = join(folder, 'drills');
+  writeJournal19(
+    join(older, 'journal.db'),
+    `INSERT INTO open_drill VALUES ('alone', 'd1'), ('beside others', 'd2');
+     INSERT INTO stranger VALUES ('beside others', 'a digest that is keyed by a process', 1)`,
+  );
+  const upgraded = Journal.open(older);
+  // It would destroy all that is there, since it knows none of them any more.
+  expect(['alone', 'beside others'].map((serial) => upgraded.drills.open(serial))).toEqual(['d1', undefined]);
+  expect(upgraded.drills.strangers('beside others')).toEqual(new Set());
   upgraded.close();
 });
 

@@ -5,7 +5,7 @@ import { JOURNAL_HISTORY, RUN_PLACE } from './history.ts';
 import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
 import { SITE_NAME } from './site-name.ts';
 
-export const SCHEMA_VERSION = 24;
+export const SCHEMA_VERSION = 25;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -60,9 +60,20 @@ const TRUSTED_KEY =
 const MOVED_IDENTITY =
   'CREATE TABLE moved_identity (partition TEXT, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB, state TEXT NOT NULL, versions TEXT NOT NULL, PRIMARY KEY (partition, public_half)) STRICT';
 
-/** Objects that anybody can make and that were in a scratch partition before its open drill, by what was read of them. */
-const STRANGER =
+/** Objects that anybody can make and that were in a scratch partition before its open drill, by their looks. */
+const STRANGER = 'CREATE TABLE stranger (serial TEXT, looks TEXT, PRIMARY KEY (serial, looks)) STRICT';
+
+const STRANGER_16 =
   'CREATE TABLE stranger (serial TEXT, read_digest TEXT, copies INTEGER NOT NULL, PRIMARY KEY (serial, read_digest)) STRICT';
+
+/**
+ * Read digests of version 24 mean nothing to another process. A drill that was cut short beside strangers ends with its
+ * upgrade: nobody can tell its objects from theirs any more.
+ */
+const STRANGER_25 = `
+  DELETE FROM open_drill WHERE serial IN (SELECT serial FROM stranger);
+  DROP TABLE stranger;
+  ${STRANGER}`;
 
 /** Where clients of each group must go, as a coordinator last said (protobuf). */
 const KNOWN_PLACE = 'CREATE TABLE known_place (grp TEXT PRIMARY KEY, place BLOB NOT NULL) STRICT';
@@ -114,7 +125,7 @@ export const UPGRADES = {
   12: `${COLLECTION_UPGRADE}; ${beforeSerials('had_captured')}`,
   13: TRUSTED_KEY,
   14: MOVED_IDENTITY,
-  15: STRANGER,
+  15: STRANGER_16,
   16: beforeSerials('untried'),
   17: KNOWN_PLACE,
   18: FILTER,
@@ -123,4 +134,5 @@ export const UPGRADES = {
   21: RUN_PLACE,
   22: TERM,
   23: SITE_NAME,
+  24: STRANGER_25,
 };
