@@ -393,7 +393,7 @@ export const ATTACKS = {
     'peer',
     'documented',
     'begin an exchange under a higher epoch of its own, as a pinned member, without any order',
-    'the version is installed, and not used; an honest distribution of the same version then fails, and takes the next',
+    'the version is installed, and not used; the coordinator, which never recorded it, holds the group until an operator seats it again',
   ),
 } as const satisfies Record<string, Attack>;
 
