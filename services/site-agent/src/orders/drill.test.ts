@@ -139,7 +139,7 @@ describe('a drill', () => {
     expect(b.scratch.hsm.contents().length).toBeGreaterThan(4);
     b.site.journal.drills.end = end;
     b.scratch.provider.destroy = destroy;
-    // What another process has read of an object tells nothing to this one.
+    // A new process of the worker computes other digests of the same objects.
     await b.scratch.reopen();
     const next = await sites.drill(b, ref);
     expect([next.proof?.failed, next.isClean, b.scratch.hsm.contents()]).toEqual([0, true, before]);
