@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { SiteView } from '../sites/detector.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
-import { siteView } from '../testing/site-views.ts';
+import { type SaidOfMember, siteView } from '../testing/site-views.ts';
 import { troubleOf, usableAcknowledgements } from './member-trouble.ts';
 
 const GROUP = groupOf(SPEC);
 const view = (
   partitions: readonly { serial: string; errorCode: string }[] | undefined,
   quarantined: { group: string; reason: string }[] = [],
-): SiteView => siteView('x', partitions && { partitions: [...partitions], journal: { quarantined } });
+  members: SaidOfMember[] = [],
+): SiteView => siteView('x', partitions && { partitions: [...partitions], journal: { quarantined }, members });
 const SEAT = { serial: 's' };
 
 describe('what keeps a member from serving', () => {
@@ -35,5 +36,19 @@ describe('what keeps a member from serving', () => {
       'a',
       'c',
     ]);
+  });
+
+  it('takes out what a partition acknowledged before its token was initialised again', () => {
+    const acknowledged = ['a', 'b'].map((site) => ({ site, number: 4n }));
+    const unproved = { group: 'payments', unproved: true };
+    const said = (member: SaidOfMember) => (site: string) =>
+      view([{ serial: `serial-${site}`, errorCode: '' }], [], site === 'b' ? [member] : []);
+    const usable = (member: SaidOfMember) =>
+      usableAcknowledgements(GROUP, acknowledged, said(member)).map(({ site }) => site);
+    expect([
+      usable(unproved),
+      usable({ ...unproved, unproved: false }),
+      usable({ ...unproved, group: 'other' }),
+    ]).toEqual([['a'], ['a', 'b'], ['a', 'b']]);
   });
 });

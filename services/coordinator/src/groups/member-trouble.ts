@@ -13,7 +13,8 @@ export function troubleOf(view: SiteView | undefined, { serial }: Pick<Seat, 'se
 
 /**
  * Without what members have acknowledged that cannot serve now: a key in a token that nobody can use, or at a site that is
- * not promoted, protects nobody (I13). The record itself stays, and counts again when the member can serve.
+ * not promoted, protects nobody (I13). The same holds for a token that was initialised again: it is empty until a
+ * generation was read back there. The record itself stays, and counts again when the member can serve.
  */
 export function usableAcknowledgements<T extends { readonly site: string }>(
   group: Group,
@@ -21,7 +22,13 @@ export function usableAcknowledgements<T extends { readonly site: string }>(
   view: (site: string) => SiteView | undefined,
 ): T[] {
   const isBroken = (seat: Seat): boolean =>
-    troubleOf(view(seat.site), seat) !== '' || quarantineOf(group, view(seat.site)) !== undefined;
+    troubleOf(view(seat.site), seat) !== '' ||
+    quarantineOf(group, view(seat.site)) !== undefined ||
+    isUnproved(group, view(seat.site));
   const broken = new Set(group.members.filter(isBroken).map(({ site }) => site));
   return acknowledged.filter(({ site }) => !broken.has(site));
 }
+
+/** Whether the site says that its partition holds nothing of the group that was proved. */
+const isUnproved = ({ spec }: Group, view: SiteView | undefined): boolean =>
+  view?.state?.members.some(({ group, unproved }) => group === spec.name && unproved) === true;

@@ -89,6 +89,7 @@ export function memberState(site: Site, seat: Seat) {
   const { journal, leases } = site;
   const fence = journal.tenure.fence(seat.group);
   const [captured, applied] = [headRef(site, seat, 'captured'), headRef(site, seat, 'applied')];
+  const unproved = journal.heads.hasLeft(seat);
   const versions = journal.domainKeys.of(seat.serial).filter(({ group }) => group === seat.group);
   return {
     group: seat.group,
@@ -98,7 +99,8 @@ export function memberState(site: Site, seat: Seat) {
     epochOwner: fence?.owner ?? '',
     ...(captured.ref === undefined ? {} : { captured: captured.ref }),
     // After it has left the group and come back, it has nothing until that is proved again.
-    ...(applied.ref === undefined || journal.heads.hasLeft(seat) ? {} : { applied: applied.ref }),
+    ...(applied.ref === undefined || unproved ? {} : { applied: applied.ref }),
+    unproved,
     domainKeyVersion: Math.max(0, ...versions.map(({ version }) => version)),
     leaseRemainingMs: BigInt(
       Math.floor(seat.role === 'active' && fence !== undefined ? leases.remainingMs(seat.group, fence.epoch) : 0),

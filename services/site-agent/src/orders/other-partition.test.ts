@@ -215,13 +215,19 @@ describe('what is known of a partition', () => {
     await enrolled('b-1');
     const generation = await captured();
     await brought(generation);
-    const reported = async () => (await b.call('describe', {})).members?.[0]?.applied?.manifestDigest;
-    expect(hex((await reported())!)).toBe(b.site.journal.heads.of(S1, 'applied'));
+    const reported = async () => {
+      const { applied, unproved } = (await b.call('describe', {})).members![0]!;
+      return [applied?.manifestDigest && hex(applied.manifestDigest), unproved];
+    };
+    const proved = [b.site.journal.heads.of(S1, 'applied'), false];
+    expect(await reported()).toEqual(proved);
     released();
     await seated('b-1');
-    expect(await reported()).toBeUndefined();
+    expect(await reported()).toEqual([undefined, true]);
     await brought(generation);
-    expect(hex((await reported())!)).toBe(b.site.journal.heads.of(S1, 'applied'));
+    expect(await reported()).toEqual(proved);
+    b.site.journal.tenure.beginAnew('b-1');
+    expect(await reported()).toEqual([undefined, true]);
   });
 
   it('is nothing once a drill has used it as a scratch partition', async () => {
