@@ -4,7 +4,7 @@ import { type ErrorCode, fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
-import { setRole } from '../../store/tables/groups.ts';
+import { setRole, setSpec } from '../../store/tables/groups.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { CHOSEN, EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import type { SaidOfMember } from '../../testing/site-views.ts';
@@ -263,7 +263,8 @@ describe('issuing an epoch', () => {
 
   describe('with a witness', () => {
     beforeEach(async () => {
-      group = { ...group, spec: { ...group.spec, witnesses: ['w'] } };
+      await database.rows.write((trx) => setSpec(trx, { ...group.spec, witnesses: ['w'] }));
+      group = await database.rows.readGroup();
       bench.answers.set('persistEpoch w', { epoch: 2n, owner: 'b' });
     });
 
