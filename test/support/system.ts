@@ -5,9 +5,11 @@ import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort, type PartitionPlan, Town, type TownProcess } from '@antipode/demo/town';
 import {
   type CallOptions,
+  type Client,
   createClient,
   FailoverPolicy,
   type GroupState,
+  LeaderFinder,
   type Operation,
   OperatorService,
   type SiteAgentService,
@@ -16,6 +18,7 @@ import {
 } from '@antipode/protocol';
 import { type Clock, closeAll, Log, parseAddress, systemClock, systemPrng } from '@antipode/runtime';
 import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
+import type { DescService } from '@bufbuild/protobuf';
 import { patient } from './patient-operator.ts';
 import { openLink, type TestLink } from './proxy.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder, USER_PIN } from './tokens.ts';
@@ -69,7 +72,18 @@ export interface SystemOptions {
   readonly tokens?: (site: string) => { readonly label: string; readonly pin: string };
   /** Of agents in this process, by site. */
   readonly clocks?: ((name: string) => Clock) | undefined;
+  /** Coordinators `main` and `south`, each a process of its own, on servers that the test runs. */
+  readonly shared?: SharedServers | undefined;
 }
+
+/** The servers that several coordinators share. */
+export interface SharedServers {
+  /** For each coordinator, so that the database can tell them apart. */
+  readonly databaseUrl: (coordinator: string) => string;
+  readonly redisUrl: string;
+}
+
+export const COORDINATORS = ['main', 'south'] as const;
 
 /** Lines of the log that a wait in vain ends with. */
 const TOLD_MAX = 40;
@@ -83,6 +97,7 @@ export class TestSystem {
   readonly log = new Log({ level: 'debug', format: 'json', write: (line) => this.logLines.push(line) });
   coordinator!: Coordinator;
   coordinatorProcess: TownProcess | undefined;
+  readonly coordinatorProcesses = new Map<string, TownProcess>();
   /** Repeats what is refused because nobody leads for a moment. */
   operator!: Operator;
   /** Speaks with the coordinator's own certificate: for orders that a stale or stolen coordinator might give. */
@@ -92,13 +107,16 @@ export class TestSystem {
 
   readonly #environment: NonNullable<SystemOptions['environment']>;
   readonly #clocks: SystemOptions['clocks'];
+  readonly #shared: SharedServers | undefined;
   readonly #timeoutMs: number;
 
   constructor({
     environment = () => ({}),
     clocks,
     timeoutMs = TIMEOUT_MS,
-  }: Pick<SystemOptions, 'environment' | 'clocks' | 'timeoutMs'> = {}) {
+    shared,
+  }: Pick<SystemOptions, 'environment' | 'clocks' | 'timeoutMs' | 'shared'> = {}) {
+    this.#shared = shared;
     this.#environment = environment;
     this.#clocks = clocks;
     this.#timeoutMs = timeoutMs;
@@ -120,15 +138,18 @@ export class TestSystem {
     timings = 'fast',
     timeoutMs = TIMEOUT_MS,
     tokens = (site) => ({ label: `payments-${site}`, pin: USER_PIN }),
+    shared,
   }: SystemOptions = {}): Promise<TestSystem> {
     const system = new TestSystem({
       timeoutMs,
       ...(environment === undefined ? {} : { environment }),
       ...(clocks === undefined ? {} : { clocks }),
+      shared,
     });
     try {
       await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens });
-      await system.startCoordinator({ asProcess: processes.includes('coordinator') });
+      if (shared === undefined) await system.startCoordinator({ asProcess: processes.includes('coordinator') });
+      else for (const id of COORDINATORS) system.startSharing(id);
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
       await system.until(
@@ -170,6 +191,15 @@ export class TestSystem {
       log: this.log,
     });
     await this.coordinator.start();
+  }
+
+  /** One of the coordinators that share servers, as a process. */
+  startSharing(id: string): TownProcess {
+    const { databaseUrl, redisUrl } = this.#shared!;
+    const environment = { DATABASE_URL: databaseUrl(id), REDIS_URL: redisUrl };
+    const started = this.#town.startCoordinator({ id, environment });
+    this.coordinatorProcesses.set(id, started);
+    return started;
   }
 
   async startAgent(name: string, { asProcess = false }: { asProcess?: boolean } = {}): Promise<void> {
@@ -286,6 +316,20 @@ export class TestSystem {
     });
   }
 
+  /** A client to one coordinator, whether it leads or not. */
+  dialCoordinator<Service extends DescService>(service: Service, id: string): Client<Service> {
+    return createClient(service, {
+      address: this.#town.coordinators.find((one) => one.id === id)!.address,
+      tls: this.#town.tls('operator'),
+      expected: { kind: 'coordinator', name: id },
+    });
+  }
+
+  /** TLS of one coordinator, for orders that it might have given. */
+  tlsOfCoordinator(id: string): Tls {
+    return this.#town.tls(id === this.#town.coordinator.id ? 'coordinator' : `coordinator-${id}`);
+  }
+
   async until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
     const endMs = systemClock.monotonicMs() + this.#timeoutMs;
     let trouble: unknown;
@@ -330,6 +374,7 @@ export class TestSystem {
     await closeAll([...this.sites.keys()].map((name) => ({ close: () => this.stopAgent(name) })));
     await this.coordinator?.close();
     await this.coordinatorProcess?.killAll();
+    for (const one of this.coordinatorProcesses.values()) await one.killAll();
     await closeAll(this.links);
   }
 
@@ -356,15 +401,21 @@ export class TestSystem {
     >,
   ): Promise<void> {
     this.#hasDistributor = distributor;
-    this.#town = await Town.found({ folder: this.folder, trustDomain: 'test.antipode', operator: 'test', timings });
-    this.coordinatorTls = this.#town.tls('coordinator');
-    const { id, address } = this.#town.coordinator;
-    const operator = createClient(OperatorService, {
-      address,
-      tls: this.#town.tls('operator'),
-      expected: { kind: 'coordinator', name: id },
+    this.#town = await Town.found({
+      folder: this.folder,
+      trustDomain: 'test.antipode',
+      operator: 'test',
+      timings,
+      ...(this.#shared === undefined ? {} : { coordinators: COORDINATORS }),
     });
-    this.operator = patient(operator, { timeoutMs: this.#timeoutMs });
+    this.coordinatorTls = this.#town.tls('coordinator');
+    const { address } = this.#town.coordinator;
+    const finder = new LeaderFinder({
+      coordinators: this.#town.coordinators,
+      patienceMs: this.#timeoutMs,
+      dial: (service, coordinator) => this.dialCoordinator(service, coordinator.id),
+    });
+    this.operator = patient(finder.client(OperatorService), { timeoutMs: this.#timeoutMs });
     for (const name of ['a', 'b', 'c', ...(distributor || spare ? ['d'] : [])]) {
       const { label, pin } = tokens(name);
       const token = makeToken(label, { pin });

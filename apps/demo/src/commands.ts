@@ -13,6 +13,8 @@ export interface DemoCommands {
     group: string,
     options: { timeoutMs: number; sites: readonly string[] },
   ): Promise<{ readonly generation: number; readonly state: GroupState }>;
+  /** A PostgreSQL for several coordinators, in this folder. */
+  serveDatabase(folder: string): Promise<{ readonly databaseUrl: string; close(): Promise<void> }>;
   /** A time span as people read it. */
   duration(ms: number | bigint | undefined): string;
 }

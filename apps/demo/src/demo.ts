@@ -68,7 +68,7 @@ export class Demo {
 
   async run(): Promise<DemoResult> {
     await this.#chapter(
-      'Three sites, each with a SoftHSM token and an agent; a coordinator at none of them, so that it outlives any',
+      'Three sites, each with a SoftHSM token and an agent; two coordinators, which share a database',
       () => this.#setUp(),
     );
     return this.#commands.withOperator(this.#places.operatorFile, async (operator) => {
@@ -88,8 +88,9 @@ export class Demo {
         () => this.#drill(operator),
       );
       const before = await this.#group(operator);
-      const failover = await this.#chapter('Site a is lost: every process of it is killed with SIGKILL', () =>
-        this.#loseSiteA(operator),
+      const failover = await this.#chapter(
+        'Site a is lost, and the leading coordinator with it: every process of both is killed with SIGKILL',
+        () => this.#loseSiteA(operator),
       );
       const atB = await this.#chapter('At b, pkcs11-tool signs with the key that was made at a', async () => ({
         lost: this.#countLost(before, failover),
@@ -122,7 +123,7 @@ export class Demo {
   }
 
   async #setUp(): Promise<void> {
-    await this.#places.make();
+    await this.#places.make(this.#commands);
     this.#story.detail(`PostgreSQL, Redis, mutual TLS and everything else live in ${this.#places.folder}, on loopback`);
   }
 
@@ -213,15 +214,18 @@ export class Demo {
   }
 
   async #loseSiteA(operator: Operator): Promise<{ to: string; epoch: number; recoveryTimeMs: number; proved: number }> {
+    const { coordinator: leading } = await operator.getStatus({});
     const lostAtMs = systemClock.monotonicMs();
-    await this.#places.site('a').agent?.killAll();
+    await Promise.all([this.#places.site('a').agent?.killAll(), this.#places.killCoordinator(leading)]);
     this.#story.detail('no order is given to anybody from here on');
     const place = await this.#places.until('another site is active', TIMEOUT_MS, async () => {
       const answer = await operator.resolve({ group: GROUP });
       return answer.site === 'a' ? undefined : answer;
     });
     const measuredMs = Math.round(systemClock.monotonicMs() - lostAtMs);
-    const { operations } = await operator.getStatus({});
+    const { operations, coordinator: successor } = await operator.getStatus({});
+    this.#story.detail(`coordinator ${leading} led when it was killed, coordinator ${successor} leads now`);
+    this.#expect(successor !== leading, `coordinator ${successor} leads after the loss of ${leading}`);
     const outcome = operations.find(({ kind }) => kind === 'failover')?.outcome;
     const proved = outcome?.case === 'failover' ? (outcome.value.provedObjects ?? 0) : 0;
     this.#story.detail(

@@ -1,15 +1,18 @@
-/** The places of the demonstration: its town, with a token and an agent at each site, and a coordinator. */
-import { mkdtempSync, rmSync } from 'node:fs';
+/** The places of the demonstration: its town, with a token and an agent at each site, and two coordinators. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AntipodeError, systemClock, temporaryBase } from '@antipode/runtime';
+import type { DemoCommands } from './commands.ts';
 import { type DemoToken, makeDemoToken } from './token.ts';
 import type { TownProcess } from './town/processes.ts';
 import { softhsmModule } from './town/softhsm.ts';
 import { type PartitionPlan, Town, type TownIdentity } from './town/town.ts';
 
 export const SITES = ['a', 'b', 'c'] as const;
+const COORDINATORS = ['main', 'south'] as const;
 export type SiteName = (typeof SITES)[number];
 const POLL_MS = 100;
+const PASSABLE = 0o711;
 
 export interface DemoSite {
   readonly name: SiteName;
@@ -24,7 +27,8 @@ export class Places {
   #root = '';
   #isClosing = false;
   #town!: Town;
-  #coordinator: TownProcess | undefined;
+  readonly #coordinators = new Map<string, TownProcess>();
+  #database: { close(): Promise<void> } | undefined;
   #scratchSerial = '';
 
   /** Empty before anything is made. */
@@ -46,14 +50,20 @@ export class Places {
     return site;
   }
 
-  /** Folders, tokens, certificates, configuration. The coordinator runs, the agents do not yet. */
-  async make(): Promise<void> {
+  /** Folders, tokens, certificates, configuration. The coordinators run, the agents do not yet. */
+  async make({ serveDatabase }: Pick<DemoCommands, 'serveDatabase'>): Promise<void> {
     this.#root = mkdtempSync(join(temporaryBase(), 'antipode-demo-'));
+    // Where we are root, PostgreSQL is another user, and passes through.
+    chmodSync(this.#root, PASSABLE);
+    const database = await serveDatabase(join(this.#root, 'database'));
+    this.#database = database;
     this.#town = await Town.found({
       folder: this.#root,
       trustDomain: 'demo.antipode',
       operator: 'demo',
       timings: 'fast',
+      coordinators: COORDINATORS,
+      servers: { databaseUrl: database.databaseUrl },
     });
     for (const name of SITES) {
       const folder = this.#town.folderOf(name);
@@ -67,7 +77,8 @@ export class Places {
       this.#sites.set(name, { name, folder, token, serial: '', agent: undefined });
     }
     this.requireOpen();
-    this.#coordinator = this.#town.startCoordinator({ temporaryFolder: this.#root });
+    for (const id of COORDINATORS)
+      this.#coordinators.set(id, this.#town.startCoordinator({ id, temporaryFolder: this.#root }));
   }
 
   /** Gives every partition its identity, and pins them all at every site. */
@@ -78,6 +89,11 @@ export class Places {
       else this.#scratchSerial = serial;
     }
     return identities;
+  }
+
+  /** Kills a coordinator with everything that it has started. */
+  async killCoordinator(id: string): Promise<void> {
+    await this.#coordinators.get(id)?.killAll();
   }
 
   startAgents(names: readonly SiteName[] = SITES): void {
@@ -94,7 +110,7 @@ export class Places {
 
   /** Why one of the processes has ended though nobody told it to; undefined where all run. */
   endedProcess(): AntipodeError | undefined {
-    const processes = [this.#coordinator, ...[...this.#sites.values()].map(({ agent }) => agent)];
+    const processes = [...this.#coordinators.values(), ...[...this.#sites.values()].map(({ agent }) => agent)];
     return processes.map((one) => one?.failure).find((failure) => failure !== undefined);
   }
 
@@ -124,7 +140,8 @@ export class Places {
   async close({ keep }: { keep: boolean }): Promise<void> {
     this.#isClosing = true;
     await Promise.all([...this.#sites.values()].map(({ agent }) => agent?.stop()));
-    await this.#coordinator?.stop();
+    await Promise.all([...this.#coordinators.values()].map((one) => one.stop()));
+    await this.#database?.close();
     if (!keep && this.#root !== '') rmSync(this.#root, { recursive: true, force: true, maxRetries: 3 });
   }
 }

@@ -46,6 +46,11 @@ class Coordinators {
   lead: () => Promise<void> = async () => {};
   readonly madeReady: string[] = [];
 
+  /** The row as an older copy of the database has it. */
+  async putBack(row: { epoch: bigint; seq: bigint; holder: string }): Promise<void> {
+    await this.#db.updateTable('leader_lease').set(row).execute();
+  }
+
   make(id: string, more: Pick<ElectionOptions, 'mayLead' | 'lost'> = {}): Election {
     const store = {
       query: async <T>(look: Look<T>): Promise<T> => {
@@ -171,6 +176,16 @@ describe('a coordinator', () => {
     expect(a.epoch).toBeUndefined();
   });
 
+  it('leads no longer after its machine has slept, although its monotonic clock stood still', async () => {
+    const all = new Coordinators();
+    const a = all.make('a');
+    await a.pass();
+    all.clock.sleepMachine(TTL_MS);
+    expect(a.epoch).toBeUndefined();
+    await a.pass();
+    expect(a.epoch).toBe(1n);
+  });
+
   it('whose lease lapsed while it stood still leads again as soon as it is asked, unless another does by now', async () => {
     const all = new Coordinators();
     const [a, b] = [all.make('a'), all.make('b')];
@@ -241,6 +256,22 @@ describe('a coordinator', () => {
     expect([a.epoch, b.epoch]).toEqual([8n, undefined]);
     await b.outrun(20n);
     expect([a.epoch, b.epoch]).toEqual([8n, undefined]);
+  });
+
+  it('never leads in one term twice, though the database is put back to before it', async () => {
+    const all = new Coordinators();
+    const [a, b] = [all.make('a'), all.make('b')];
+    await b.pass();
+    await a.pass();
+    await all.clock.advance(TTL_MS * 2);
+    await a.pass();
+    expect(a.epoch).toBe(2n);
+    await all.putBack({ epoch: 1n, seq: 7n, holder: 'b' });
+    await a.pass();
+    expect(a.epoch).toBeUndefined();
+    await all.clock.advance(TTL_MS * 2);
+    await a.pass();
+    expect(a.epoch).toBe(3n);
   });
 
   it('that is followed while it begins another term leads in none', async () => {

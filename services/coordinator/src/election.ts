@@ -3,7 +3,7 @@
  * compare-and-set after the row stood still for TTL x 1.1 on its own monotonic clock. No wall clock is compared, and every
  * write checks the epoch again (store.ts), so a paused leader does no harm.
  */
-import { AntipodeError, type Clock, type Closeable, every, type Log, type Prng } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Closeable, elapsedMs, every, type Log, type Prng } from '@antipode/runtime';
 import type { Store } from './store/store.ts';
 import {
   outrunLeaderLease,
@@ -77,9 +77,12 @@ export class Election implements Terms, Closeable {
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   #epoch: bigint | undefined;
+  /** Elapsed time: a machine that was suspended leads no longer when it wakes. */
   #validUntilMs = 0;
   #seen: { epoch: bigint; seq: bigint; sinceMs: number } | undefined;
   #holder = '';
+  /** The highest epoch in which it has led: a database that was put back would have it lead in the same one again. */
+  #highest = 0n;
   /** Why the last look failed. */
   #trouble: AntipodeError | undefined;
 
@@ -88,9 +91,7 @@ export class Election implements Terms, Closeable {
   }
 
   get epoch(): bigint | undefined {
-    return this.#epoch !== undefined && this.#options.clock.monotonicMs() < this.#validUntilMs
-      ? this.#epoch
-      : undefined;
+    return this.#epoch !== undefined && elapsedMs(this.#options.clock) < this.#validUntilMs ? this.#epoch : undefined;
   }
 
   require(): bigint {
@@ -149,7 +150,8 @@ export class Election implements Terms, Closeable {
 
   async #pass(): Promise<void> {
     const { store, clock, id, ttlMs, log, mayLead } = this.#options;
-    const sentAtMs = clock.monotonicMs();
+    const sentAtMs = elapsedMs(clock);
+    const askedAtMs = clock.monotonicMs();
     const led = this.#epoch;
     if (led !== undefined) {
       const isRenewed = await store.query((db) => renewLeaderLease(db, { epoch: led, id }));
@@ -169,15 +171,16 @@ export class Election implements Terms, Closeable {
     if (this.#seen?.epoch !== row.epoch || this.#seen.seq !== row.seq)
       // From after the read: how long the row had stood like this before, nobody here knows.
       this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: clock.monotonicMs() };
-    if (row.holder !== '' && sentAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
+    if (row.holder !== '' && askedAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
     await mayLead?.();
-    const epoch = row.epoch + 1n;
+    const epoch = (row.epoch > this.#highest ? row.epoch : this.#highest) + 1n;
     if (await store.query((db) => takeLeaderLease(db, { seen: row, id, epoch })))
       await this.#begin({ epoch, sentAtMs });
   }
 
   async #begin({ epoch, sentAtMs }: { epoch: bigint; sentAtMs: number }): Promise<void> {
     const { id, log, lead, ttlMs } = this.#options;
+    this.#highest = epoch;
     await lead(epoch);
     this.#epoch = epoch;
     this.#holder = id;
@@ -193,7 +196,7 @@ export class Election implements Terms, Closeable {
     const led = this.#epoch;
     if (led === undefined || led > term) return;
     const { store, clock, id, log } = this.#options;
-    const sentAtMs = clock.monotonicMs();
+    const sentAtMs = elapsedMs(clock);
     this.#epoch = undefined;
     this.#options.lost?.();
     log.error('a site has heard a later term than this leader has: the database is an older copy', {

@@ -1,5 +1,5 @@
 import type { Demo, DemoResult, Story } from '@antipode/demo';
-import { AntipodeError, systemClock } from '@antipode/runtime';
+import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
 import { follow, withOperator } from '../operator-connection.ts';
@@ -21,9 +21,13 @@ export function demoCommand(): Command {
     .addHelpText('after', `\nExits with ${EXIT.ok} only if everything held. Otherwise it names the step that failed.`)
     .action(async ({ json = false, keep = false }) => {
       // The demonstration is made of everything; no other command should load it.
-      const { Demo, Story } = await import('@antipode/demo');
+      const [{ Demo, Story }, coordinator] = await Promise.all([
+        import('@antipode/demo'),
+        import('@antipode/coordinator'),
+      ]);
+      const serveDatabase = (dataFolder: string) => coordinator.serveDatabase({ dataFolder, log: silentLog });
       const story = new Story({ write: (text) => (json ? process.stderr : process.stdout).write(`${text}\n`) });
-      const demo = new Demo({ story, commands: { withOperator, follow, replicateOnce, duration } });
+      const demo = new Demo({ story, commands: { withOperator, follow, replicateOnce, serveDatabase, duration } });
       const interruption = closeWhenInterrupted(demo, { story, keep });
       try {
         const result = await demo.run();

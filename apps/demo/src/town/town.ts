@@ -71,7 +71,7 @@ export class Town {
     timings?: 'fast' | 'default' | 'wan';
     /** Names of the coordinators. Several share one database and one Redis, which the town does not run. */
     coordinators?: readonly string[];
-    servers?: { readonly databaseUrl: string; readonly redisUrl: string };
+    servers?: { readonly databaseUrl: string; readonly redisUrl?: string };
   }): Promise<Town> {
     const { folder, trustDomain, operator, timings, servers } = options;
     chmodSync(folder, PASSABLE);

@@ -1,0 +1,172 @@
+/**
+ * The leading coordinator is killed at every step of six machines, once for each step. Another one continues, and the
+ * group comes to the state that it comes to without a crash.
+ */
+import { FailoverPolicy, type GroupState, MemberRole } from '@antipode/protocol';
+import { hasCode } from '@antipode/runtime';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { COORDINATORS, Coordinators, type Crash } from '../../support/coordinators.ts';
+
+const GROUP = 'payments';
+const NAMES = ['a', 'b', 'c'] as const;
+
+let all: Coordinators;
+let keys = 0;
+
+beforeAll(async () => {
+  all = await Coordinators.start({ sites: NAMES, group: GROUP });
+  all.sites.get('a')!.member.hsm.addSecret('first');
+  const members = NAMES.map((site) => ({ site, serial: `${site}-1` }));
+  const scratch = [{ site: 'c', serial: 'c-2' }];
+  const spec = { name: GROUP, members, scratch, rpoSeconds: 3_600, failoverPolicy: FailoverPolicy.MANUAL };
+  await all.until(all.operator.createGroup({ spec }));
+  await settled();
+});
+afterAll(() => all?.close());
+
+const group = async (): Promise<GroupState> => (await all.operator.getGroup({ group: GROUP })).group!;
+
+/** Operations that have not ended. */
+const underWay = async (): Promise<number> => {
+  const rows = await all.store.query((db) =>
+    db.selectFrom('intent').select('id').where('status', 'in', ['open', 'parked']).execute(),
+  );
+  return rows.length;
+};
+
+/** Nothing is under way, and every member has what the active one has. */
+function settled(): Promise<true> {
+  return all.seen('the group has settled', async () => {
+    if ((await underWay()) > 0) return false;
+    const { newest, members, activeSite, domainKeyDue, joining, protection } = await group();
+    const isCurrent = members.every(
+      ({ site, role, acknowledgedGeneration }) =>
+        role === (site === activeSite ? MemberRole.ACTIVE : MemberRole.STANDBY) &&
+        (site === activeSite || (newest !== undefined && acknowledgedGeneration >= newest.generation)),
+    );
+    return isCurrent && protection === 'protected' && !domainKeyDue && joining.length === 0 && (await underWay()) === 0;
+  });
+}
+
+/** Everything that must be the same whether a coordinator was lost or not. */
+async function endState() {
+  const { members, protection, contradiction, activeSite } = await all.seen('the group is shown', group);
+  const held = NAMES.map((name) => all.sites.get(name)!.member.hsm.contents());
+  return {
+    /** Whichever site serves by now. */
+    roles: members.map(({ site, role }) => (site === activeSite ? 'serves' : `role ${role}`)).toSorted(),
+    protection,
+    contradiction,
+    quarantined: members.filter(({ quarantine }) => quarantine !== '').length,
+    divergent: members.reduce((sum, one) => sum + one.divergentObjects + one.unaccountedObjects, 0),
+    /** Each member has the same objects, and each key once. */
+    copies: held.map((contents) => `${contents.length} ${new Set(contents).size}`),
+    differences: new Set(held.map((contents) => contents.toSorted().join('\n'))).size,
+    scratch: all.sites.get('c')!.scratch.hsm.contents().length,
+    leaders: all.leaders,
+    defects: all.defects,
+  };
+}
+
+interface Story {
+  /** The kinds of operations in it. */
+  readonly kinds: readonly string[];
+  /** Orders what is to happen. It is ordered again where it ended without that. */
+  readonly order: () => Promise<unknown>;
+  readonly hasHappened: () => Promise<boolean>;
+}
+
+const drills = async (): Promise<number> =>
+  (await all.operator.listDrills({ group: GROUP })).drills.filter(({ passed }) => passed).length;
+const done = async (kind: string): Promise<number> =>
+  (await all.operator.listOperations({ group: GROUP, limit: 500 })).operations.filter(
+    (one) => one.kind === kind && one.status === 'done',
+  ).length;
+
+/** Each call begins another one, so that it can be told from those before. */
+const STORIES: Record<string, () => Promise<Story>> = {
+  'a new key is replicated': async () => {
+    keys += 1;
+    const active = (await group()).activeSite;
+    const { generation = 0n } = (await group()).newest ?? {};
+    all.sites.get(active)!.member.hsm.addSecret(`key ${keys}`);
+    return {
+      kinds: ['capture', 'replication'],
+      order: () => all.operator.replicate({ group: GROUP }),
+      hasHappened: async () => ((await group()).newest?.generation ?? 0n) > generation,
+    };
+  },
+  'the group moves to another site': async () => {
+    const toSite = (await group()).activeSite === 'a' ? 'b' : 'a';
+    return {
+      kinds: ['failover', 'rejoin'],
+      order: () => all.operator.failover({ group: GROUP, toSite }),
+      hasHappened: async () => (await group()).activeSite === toSite,
+    };
+  },
+  'a drill runs': async () => {
+    const before = await drills();
+    return {
+      kinds: ['drill'],
+      order: () => all.operator.runDrill({ group: GROUP, site: 'c' }),
+      hasHappened: async () => (await drills()) > before,
+    };
+  },
+  'a member is scrubbed': async () => {
+    const before = await done('scrub');
+    const site = (await group()).activeSite === 'c' ? 'b' : 'c';
+    return {
+      kinds: ['scrub'],
+      order: () => all.operator.runScrub({ group: GROUP, site }),
+      hasHappened: async () => (await done('scrub')) > before,
+    };
+  },
+  'the domain key changes': async () => {
+    const { domainKeyVersion } = await group();
+    return {
+      kinds: ['domain-key'],
+      order: () => all.operator.rotateDomainKey({ group: GROUP }),
+      hasHappened: async () => (await group()).domainKeyVersion > domainKeyVersion,
+    };
+  },
+};
+
+/** Lets a story happen, with a coordinator lost on the way if `crash` says where. */
+async function tell(begin: () => Promise<Story>, crash?: Crash) {
+  const story = await all.until(begin());
+  all.watch(crash);
+  await all.seen('what was ordered has happened', async () => {
+    if (await story.hasHappened()) return true;
+    await story.order().catch((thrown: unknown) => {
+      if (!hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT', 'NOT_LEADER', 'GROUP_BUSY', 'LEADERSHIP_LOST'))
+        throw thrown;
+    });
+    while ((await underWay()) > 0) await all.clock.sleep(100);
+    return story.hasHappened();
+  });
+  await settled();
+  const { steps } = all;
+  all.watch();
+  for (const id of COORDINATORS) await all.revive(id);
+  return { steps, kinds: story.kinds, end: await endState() };
+}
+
+describe.each(Object.keys(STORIES))('while %s', (name) => {
+  it('the leader may be lost at any step', async () => {
+    const begin = STORIES[name]!;
+    const undisturbed = await tell(begin);
+    const { copies: _, ...expected } = undisturbed.end;
+    for (const kind of undisturbed.kinds) {
+      const count = undisturbed.steps.filter((step) => step.kind === kind).length;
+      expect(count).toBeGreaterThan(0);
+      // Between two steps nothing outlives the process: after one is before the next.
+      const crashes = Array.from({ length: count }, (_, index) => ({ kind, index, when: 'after' as const }));
+      for (const crash of [{ kind, index: 0, when: 'before' as const }, ...crashes]) {
+        const { end } = await tell(begin, crash);
+        const { copies, ...rest } = end;
+        expect([crash, rest]).toEqual([crash, expected]);
+        expect(new Set(copies).size).toBe(1);
+      }
+    }
+  });
+});
