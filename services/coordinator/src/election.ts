@@ -173,7 +173,8 @@ export class Election implements Terms, Closeable {
       this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: clock.monotonicMs() };
     if (row.holder !== '' && askedAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
     await mayLead?.();
-    const epoch = (row.epoch > this.#highest ? row.epoch : this.#highest) + 1n;
+    const next = row.epoch + 1n;
+    const epoch = next > this.#highest ? next : this.#highest + 1n;
     if (await store.query((db) => takeLeaderLease(db, { seen: row, id, epoch })))
       await this.#begin({ epoch, sentAtMs });
   }
