@@ -1,7 +1,7 @@
 /**
  * Two coordinators over one store, and their sites, in one process on one clock. A coordinator can be killed before or
- * after any step: a write, or an order to a site, that a run of an operation makes. What a killed one had asked for may
- * take place, but it hears nothing of that and does nothing more.
+ * after any step: a write, or an order to a site, that a run of an operation makes. A write or an order that a
+ * killed one had begun may take place. It hears nothing of that, and does nothing more.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import {
@@ -115,7 +115,7 @@ export class Coordinators {
     this.#crash = crash;
   }
 
-  /** A coordinator starts anew, as a process does. */
+  /** A coordinator starts again, as a process does. */
   async revive(id: string): Promise<void> {
     if (this.#alive.has(id)) return;
     this.#starts += 1;

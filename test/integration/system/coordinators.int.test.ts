@@ -36,7 +36,7 @@ interface Said {
   readonly term: bigint;
 }
 
-/** What each coordinator says of itself; one that does not answer says nothing. */
+/** The coordinator that says that it leads. One that is paused does not answer. */
 async function leader({ except = '' }: { except?: string } = {}): Promise<Said> {
   return system.until('a coordinator leads', async () => {
     for (const id of COORDINATORS.filter((one) => one !== except)) {
