@@ -10,7 +10,7 @@ import { type Client, type Operation, OperatorService } from '@antipode/protocol
 import type { Party } from '@antipode/protocol/testing';
 import { AntipodeError, Log, seededPrng } from '@antipode/runtime';
 import { FakeClock, RatedClock } from '@antipode/runtime/testing';
-import { LivingSite } from '@antipode/site-agent/testing';
+import { type ApprovalSettings, LivingSite } from '@antipode/site-agent/testing';
 import { CuttableNetwork } from './cuttable-network.ts';
 import { CoordinatorLife } from './simulated-coordinator.ts';
 import { temporaryFolder } from './tokens.ts';
@@ -29,6 +29,8 @@ export interface SimulatedSystemOptions {
   readonly seed: string;
   /** How many turns of the event loop due work gets before time goes on (FakeClock). */
   readonly turnsToSettle?: number;
+  /** How the agents guard their actions. */
+  readonly approvals?: ApprovalSettings;
   /** The databases of the sites are files, so that agents can be killed. */
   readonly isKillable?: boolean;
 }
@@ -51,6 +53,7 @@ export class SimulatedSystem {
   readonly sites = new Map<string, LivingSite>();
   readonly operator: Client<typeof OperatorService>;
   readonly #seed: string;
+  readonly #approvals: ApprovalSettings | undefined;
   readonly #log: Log;
   readonly network: CuttableNetwork;
   readonly #folder: string | undefined;
@@ -60,10 +63,11 @@ export class SimulatedSystem {
   #kills: readonly Kill[] = [];
 
   private constructor(
-    { seed, isKillable = false }: SimulatedSystemOptions,
+    { seed, isKillable = false, approvals }: SimulatedSystemOptions,
     { clock, store }: { clock: FakeClock; store: InProcessStore },
   ) {
     this.#seed = seed;
+    this.#approvals = approvals;
     this.clock = clock;
     this.coordinatorClock = new RatedClock(clock);
     this.#store = store;
@@ -196,7 +200,7 @@ export class SimulatedSystem {
     };
     const folder = this.#folder;
     const killable = folder === undefined ? {} : { folder, onStep: (step: string) => this.#stepped(name, step) };
-    this.sites.set(name, await LivingSite.start({ ...options, ...killable, isWitness }));
+    this.sites.set(name, await LivingSite.start({ ...options, ...killable, isWitness, approvals: this.#approvals }));
   }
 
   #newLife(): CoordinatorLife {

@@ -40,6 +40,9 @@ const run = (
         orders.push(request);
         return create(ChangeGroupResponseSchema, { group: { epoch: 1n }, operationId });
       },
+      submitApproval: async () => {
+        throw new Error('nothing was approved');
+      },
       getGroup: async () =>
         create(GetGroupResponseSchema, { group: { epoch: 2n, domainKeyDue: keyed.shift() ?? false } }),
       getOperation: async () => create(GetOperationResponseSchema, { operation: { id: operationId, ...operation } }),

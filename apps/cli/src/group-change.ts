@@ -2,6 +2,7 @@
 import type { GroupChangeSchema, GroupState, PlanGroupChangeResponse } from '@antipode/protocol';
 import { AntipodeError, isErrorCode, systemClock } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { submitApprovals } from './approvals/approval-file.ts';
 import { confirm } from './confirm.ts';
 import { follow, type Operator } from './operator-connection.ts';
 import { duration, type Output } from './output.ts';
@@ -11,6 +12,8 @@ export type Change = NonNullable<MessageInitShape<typeof GroupChangeSchema>['kin
 export interface ChangeOptions {
   readonly dryRun?: boolean | undefined;
   readonly yes?: boolean | undefined;
+  /** Files with approvals that the change needs. */
+  readonly approval?: readonly string[] | undefined;
   /** Seconds. */
   readonly timeout: number;
 }
@@ -20,9 +23,9 @@ export interface ChangeOptions {
  * @throws what the order would end with, before it is given
  */
 export async function changeGroup(
-  operator: Pick<Operator, 'planGroupChange' | 'changeGroup' | 'getOperation' | 'getGroup'>,
+  operator: Pick<Operator, 'planGroupChange' | 'changeGroup' | 'getOperation' | 'getGroup' | 'submitApproval'>,
   { group, change, output }: { group: string; change: Change; output: Output },
-  { dryRun, yes, timeout }: ChangeOptions,
+  { dryRun, yes, approval, timeout }: ChangeOptions,
 ): Promise<GroupState | undefined> {
   const plan = await operator.planGroupChange({ group, change: { kind: change } });
   if (plan.changes.length === 0) {
@@ -46,6 +49,7 @@ export async function changeGroup(
       { details: { group }, ...(plan.obstacleHint === '' ? {} : { hint: plan.obstacleHint }) },
     );
   if (plan.needsConfirmation && yes !== true) await confirm(group);
+  await submitApprovals(operator, approval);
   const answer = await operator.changeGroup({ group, change: { kind: change }, revision: plan.revision });
   if (answer.operationId === '') return answer.group;
   output.note('The declaration is changed. The rest follows:');

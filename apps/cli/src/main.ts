@@ -1,6 +1,7 @@
 /** The `antipode` command: parses the command line, runs one command, turns errors into messages and exit codes. */
 import { AntipodeError, VERSION } from '@antipode/runtime';
 import { Command, CommanderError } from 'commander';
+import { approveCommand } from './commands/approvals/approve.ts';
 import { completionCommand } from './commands/completion.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -58,6 +59,7 @@ export function program(): Command {
     storeCommand(),
     failoverCommand(),
     operationCommand(),
+    approveCommand(),
     resolveCommand(),
     launchCommand(),
     doctorCommand(),

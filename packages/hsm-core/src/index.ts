@@ -57,6 +57,7 @@ export {
 export { fingerprint } from './model/public-half.ts';
 export { classNameOf, keyTypeNameOf, kindNameOf } from './model/type-name.ts';
 export { POINT_ENCODINGS } from './pkcs11/agreement.ts';
+export { type OperatorToken, type OperatorTokenKey, useOperatorToken } from './pkcs11/operator-token.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';

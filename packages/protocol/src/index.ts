@@ -1,5 +1,41 @@
 /** The wire: gRPC over mutual TLS 1.3, and who may call what. */
 
+export {
+  APPROVAL_DAYS_MAX,
+  APPROVAL_SKEW_MS,
+  type ApprovalPolicy,
+  approvalFileText,
+  approvalFromFileText,
+  type OperatorSignature,
+  type SignedApproval,
+  type VerifiedApproval,
+  verifyApproval,
+} from './approvals/approval.ts';
+export {
+  APPROVAL_FORMAT,
+  type ApprovalRequest,
+  type ApprovedPartition,
+  approvalBytes,
+  approvalDigest,
+  approvalRequestFrom,
+  EPOCH_UNLIMITED,
+  GUARDED_ACTIONS,
+  type GuardedAction,
+  parseApprovalBytes,
+  signedBytesOf,
+} from './approvals/approval-request.ts';
+export { approvalText } from './approvals/approval-text.ts';
+export {
+  isOperatorKey,
+  isSignedByOperator,
+  OPERATOR_KEY_EXPECTED,
+  type OperatorKey,
+  operatorKeyFingerprint,
+  operatorKeyFrom,
+  operatorKeyText,
+  signAsOperator,
+} from './approvals/operator-keys.ts';
+
 export { START_WAIT_MS_MAX, untilCertificateBegins } from './certificates/certificate-start.ts';
 export { type CertificateState, certificateInfo, WARN_DAYS, warningsOf } from './certificates/certificate-watch.ts';
 export {

@@ -52,5 +52,13 @@ it('only what reads goes without a fence', () => {
   const unfenced = SiteAgentService.methods
     .filter(({ input }) => input.fields.every(({ name }) => name !== 'fence'))
     .map(({ name }) => name);
-  expect(unfenced.sort()).toEqual(['Describe', 'MatchFilter', 'Ping', 'ProbePeer', 'PullBlobs', 'PullManifest']);
+  expect(unfenced.sort()).toEqual([
+    'Describe',
+    'MatchFilter',
+    'Ping',
+    'ProbePeer',
+    'PullBlobs',
+    'PullManifest',
+    'ReportStanding',
+  ]);
 });

@@ -356,6 +356,36 @@ export const CATALOGUE = {
     summary: 'The group cannot be changed like this in its present state. Nothing was changed.',
     hint: 'Read in the message what is in the way. Run the command with --dry-run to see the consequences of a change.',
   },
+  APPROVAL_REQUIRED: {
+    disposition: 'operator',
+    summary: 'The action needs the approval of several operators, and no approval came with the order.',
+    hint: 'Run `antipode approve request`, have the operators sign the file (`antipode approve sign`), and repeat the command with --approval FILE (docs/howto/approvals.md). Nothing was changed.',
+  },
+  APPROVAL_INVALID: {
+    disposition: 'operator',
+    summary: 'An approval is malformed or was altered, or a signature is not that of its operator.',
+    hint: 'Compare the file with the one that was signed (`antipode approve show`). Make a new request if it was altered. Nothing was changed.',
+  },
+  APPROVAL_INSUFFICIENT: {
+    disposition: 'operator',
+    summary: 'Fewer operators than required have signed the approval. The requester does not count, and nobody twice.',
+    hint: 'Have more operators sign the file (`antipode approve sign`). `antipode approve verify` says whose signatures count at a site. Nothing was changed.',
+  },
+  APPROVAL_EXPIRED: {
+    disposition: 'operator',
+    summary: 'The approval has expired, or does not count yet.',
+    hint: 'Check the clock of the agent. Make a new request if the approval has expired. Nothing was changed.',
+  },
+  APPROVAL_MISMATCH: {
+    disposition: 'operator',
+    summary: 'The approval is for another action, group, partition or epoch, or its limits do not allow this.',
+    hint: 'Compare the order with the approval (`antipode approve show`). Make a request for exactly this action. Nothing was changed.',
+  },
+  APPROVAL_USED: {
+    disposition: 'operator',
+    summary: 'The approval was used before, for another operation.',
+    hint: 'Make a new request. `antipode approve list` shows where approvals were used. If nobody here used this one, somebody else did: look into it. Nothing was changed.',
+  },
   LEADERSHIP_LOST: {
     disposition: 'stand-down',
     summary: 'This coordinator is no longer the leader. It did not write the change.',

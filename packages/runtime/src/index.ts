@@ -1,6 +1,7 @@
 /** The needs of every process. Imports nothing of ours. */
 export { ADDRESS_EXPECTED, isAddress, parseAddress } from './address.ts';
 export { bytesEqual, fromHex, hex, sha256, sha256Hex, short } from './bytes.ts';
+export { canonicalJson } from './canonical-json.ts';
 export { loadConfig, parseConfig } from './config.ts';
 export {
   AntipodeError,

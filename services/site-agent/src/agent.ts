@@ -16,6 +16,7 @@ import {
   VERSION,
 } from '@antipode/runtime';
 import { AgentLoops } from './agent-loops.ts';
+import { ApprovalRules } from './approvals/approval-rules.ts';
 import type { AgentConfig } from './config.ts';
 import { endStrayDrills } from './orders/drill.ts';
 import { siteAgentHandlers } from './orders/rpc.ts';
@@ -84,6 +85,7 @@ export class SiteAgent implements Closeable {
       }),
       peers: new TlsPeers({ tls, link }),
       pins: new Pins(config.pinsFile),
+      approvalRules: new ApprovalRules(config.approvals),
       loopDelay: this.#loopDelay,
       collectGarbage,
       deletedRetentionMsMin: config.deletedRetentionDaysMin * DAY_MS,

@@ -11,6 +11,7 @@ import {
 import { coordinatorsFrom, isCkaId, isLabelPattern, isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
+import { approvalsSchema } from './approvals/approval-rules.ts';
 
 const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
 const name = z.string().refine(isName, NAME_EXPECTED);
@@ -100,6 +101,8 @@ const agentFields = z.strictObject({
   http: address.optional(),
   /** A site without an HSM. It votes in the groups that name it, and says which sites it reaches (ADR 0042). */
   witness: z.boolean().default(false),
+  /** The operators who must agree to guarded actions (docs/howto/approvals.md); absent where one certificate is enough. */
+  approvals: approvalsSchema.optional(),
   partitions: z
     .array(partition)
     .default([])

@@ -1,6 +1,7 @@
 /** The agent beside the HSMs of one site. */
 
 export { SiteAgent } from './agent.ts';
+export { ApprovalRules } from './approvals/approval-rules.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
 export { runAgent } from './main.ts';
 export { acceptDeleted, listDeleted, restoreDeleted } from './objects/deleted-objects.ts';

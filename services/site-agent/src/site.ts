@@ -2,6 +2,9 @@
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { type CertificateState, isNewer } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type LoopDelay, type Prng } from '@antipode/runtime';
+import type { ApprovalRules } from './approvals/approval-rules.ts';
+import { Approvals } from './approvals/approvals.ts';
+import { Enrolments } from './approvals/enrolments.ts';
 import { Authority } from './orders/authority.ts';
 import { OrderBook } from './orders/order-book.ts';
 import type { Partition, Partitions } from './partition/partition.ts';
@@ -43,6 +46,8 @@ export interface SitePorts {
   readonly peers: Peers;
   /** Partitions elsewhere that this site trusts, by its own configuration. Read at each use. */
   readonly pins: TrustPorts['pins'];
+  /** The operators who may approve guarded actions here, by the site's own configuration. */
+  readonly approvalRules: ApprovalRules;
   readonly loopDelay: Pick<LoopDelay, 'maxMs'>;
   /** A whole garbage collection: nothing else happens meanwhile. Asked for when no order has run for a while. */
   readonly collectGarbage: () => unknown;
@@ -61,6 +66,8 @@ export interface Site extends SitePorts {
   readonly authority: Authority;
   readonly places: KnownPlaces;
   readonly acknowledgements: Acknowledgements;
+  readonly approvals: Approvals;
+  readonly enrolments: Enrolments;
   readonly deletions: Deletions;
   readonly trust: Trust;
   readonly transfer: Transfer;
@@ -76,7 +83,10 @@ export function buildSite(ports: SitePorts): Site {
   const { name, clock, log, journal, store, partitions, peers, pins } = ports;
   const fences = new FenceKeeper({ records: journal.tenure });
   const leases = new LeaseKeeper({ clock });
-  const trust = new Trust({ site: name, partitions: partitions.all, pins, tenure: journal.tenure });
+  const approvals = new Approvals({ rules: ports.approvalRules, records: journal.approvals, clock, log });
+  const enrolments = new Enrolments({ site: name, approvals, journal, pins, partitions: partitions.all });
+  if (ports.approvalRules.isSet) enrolments.begin();
+  const trust = new Trust({ site: name, partitions: partitions.all, pins, tenure: journal.tenure, enrolments });
   const transfer = new Transfer({ store, peers, trust, log, clock });
   const deletions = new Deletions({ journal, clock, retentionMsMin: ports.deletedRetentionMsMin });
   const retention = new Retention({ journal, store, log, clock });
@@ -90,6 +100,8 @@ export function buildSite(ports: SitePorts): Site {
     authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
     places: new KnownPlaces({ journal }),
     acknowledgements: new Acknowledgements({ journal, name, clock }),
+    approvals,
+    enrolments,
     deletions,
     trust,
     transfer,

@@ -23,6 +23,7 @@ export async function pull(
         partitions: [],
         pins: new Pins(join(site.folder, 'pins.yaml')),
         tenure: { fence: () => undefined },
+        enrolments: { isEnrolled: () => true, refuseUnapproved: () => {} },
       }),
       log: silentLog,
       clock: systemClock,

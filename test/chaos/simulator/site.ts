@@ -4,6 +4,7 @@ import { LeaderFinder, SiteAgentService } from '@antipode/protocol';
 import { hasCode, type Log } from '@antipode/runtime';
 import {
   AgentLoops,
+  ApprovalRules,
   buildSite,
   GenerationStore,
   GRACE_MS,
@@ -129,6 +130,7 @@ export class SimulatedSite {
         keepWarm: async () => {},
         close: async () => {},
       },
+      approvalRules: new ApprovalRules(undefined),
       pins: { of: (group) => this.#pins.get(group) ?? [] },
       loopDelay: { maxMs: () => 0 },
       collectGarbage: () => {},

@@ -281,6 +281,7 @@ describe('a group of three sites', () => {
       cancelOrder: unused,
       beginExchange: unused,
       completeExchange: unused,
+      reportStanding: unused,
       async *pullManifest(request) {
         for await (const { part, ...rest } of a.transfer.manifest(request, 'b'))
           yield { ...rest, part: lie === 'manifest' ? flip(part) : part };

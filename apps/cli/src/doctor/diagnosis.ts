@@ -14,6 +14,7 @@ import {
 import { AntipodeError, hasCode, readPinFile, requireProgram, silentLog, systemClock } from '@antipode/runtime';
 import {
   type AgentConfig,
+  ApprovalRules,
   initialisePartition,
   loadAgentConfig,
   Pins,
@@ -103,6 +104,7 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
       ...machineChecks('agent', config),
       ['coordinator of the agent', () => reachCoordinators(config)],
       ['pins', () => checkPins(config)],
+      ['approvals', () => describeApprovals(config)],
       ['swap', () => checkSwap()],
       ...config.partitions.flatMap((partition): Check[] => [
         [
@@ -119,6 +121,18 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
 async function reachCoordinators({ coordinators, tls }: AgentConfig): Promise<string> {
   for (const coordinator of coordinators) await reachCoordinator(coordinator, tls);
   return namesOfCoordinators(coordinators);
+}
+
+/** Not a fault without any: the site behaves as it did before there were approvals. */
+function describeApprovals({ approvals }: AgentConfig): string {
+  const rules = new ApprovalRules(approvals).listed;
+  if (rules.length === 0) return 'none configured: one operator is enough for every action (docs/howto/approvals.md)';
+  return rules
+    .map(({ group, policy: { required, operators } }) => {
+      const names = operators.map(({ name }) => name).join(', ');
+      return `${group === '' ? '' : `group ${group}: `}${required} of ${names}, without the requester`;
+    })
+    .join('; ');
 }
 
 /** Sends an empty heartbeat. Every coordinator refuses it, but only after it has checked our certificate. */

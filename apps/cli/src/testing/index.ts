@@ -5,6 +5,7 @@ export { isDegraded, statusText } from '../commands/operator/status.ts';
 export { moveText } from '../commands/site/partition.ts';
 export { storeText } from '../commands/site/store.ts';
 export { agentFindings, applicationFindings, coordinatorFindings, operatorFindings } from '../doctor/diagnosis.ts';
+export { main } from '../main.ts';
 export { follow, type Operator } from '../operator-connection.ts';
 export { table } from '../output.ts';
 export { environmentOf } from '../place/place.ts';

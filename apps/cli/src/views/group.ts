@@ -224,3 +224,20 @@ function refusedTable({ members }: GroupState): string {
   const listed = table(['SITE', 'OBJECT', 'KIND', 'WHY', 'REPORTED'], rows);
   return `\n\nNot restored at these sites. They cannot serve these objects:\n${listed}`;
 }
+
+/** The approvals that sites of the group have used, by their own account, with the people who gave them. */
+export function approvalUseTable({ approvalUses, spec }: GroupState): string {
+  if (approvalUses.length === 0) return '';
+  const listed = table(
+    ['SITE', 'ACTION', 'REQUESTED BY', 'APPROVED BY', 'WHEN', 'APPROVAL'],
+    approvalUses.map(({ site, use }) => [
+      site,
+      use?.action ?? '',
+      use?.requestedBy ?? '',
+      use?.approvedBy.join(', ') ?? '',
+      new Date(Number(use?.usedMs ?? 0n)).toISOString(),
+      (use?.digest ?? '').slice(0, 16),
+    ]),
+  );
+  return `\n\nApprovals used (all of them: antipode approve list ${spec?.name ?? ''}):\n${listed}`;
+}

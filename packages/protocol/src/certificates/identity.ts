@@ -77,6 +77,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/CompleteExchange': SITE,
   'SiteAgentService/PullManifest': SITE,
   'SiteAgentService/PullBlobs': SITE,
+  'SiteAgentService/ReportStanding': SITE,
   'CoordinatorService/Heartbeat': SITE,
   'CoordinatorService/GetLeader': ['site', 'operator', 'application'],
   'OperatorService/CreateGroup': OPERATOR,
@@ -103,6 +104,8 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/ReseatGroup': OPERATOR,
   'OperatorService/PauseAutomation': OPERATOR,
   'OperatorService/ResumeAutomation': OPERATOR,
+  'OperatorService/SubmitApproval': OPERATOR,
+  'OperatorService/ListApprovals': OPERATOR,
   'OperatorService/Resolve': APPLICATION,
   'ResolverService/LastKnown': APPLICATION,
 };

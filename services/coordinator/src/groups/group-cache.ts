@@ -2,6 +2,7 @@
 import { SerialQueue } from '@antipode/runtime';
 import type { Group } from '../model.ts';
 import type { Store } from '../store/store.ts';
+import { type ApprovalRecord, readApprovals } from '../store/tables/approvals.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import { readGroups } from '../store/tables/groups.ts';
 import { type FormerSeat, readDeletedGroups, readFormerSeats } from '../store/tables/membership.ts';
@@ -11,6 +12,7 @@ export class GroupCache {
   readonly #refreshes = new SerialQueue();
   #groups: readonly Group[] = [];
   #former: readonly FormerSeat[] = [];
+  #releases: readonly ApprovalRecord[] = [];
   #unreadable: readonly string[] = [];
   #deleted: readonly string[] = [];
   readonly #needed = new Map<string, readonly string[]>();
@@ -32,6 +34,11 @@ export class GroupCache {
   /** Names of groups that were deleted. A group of today can have one of them. */
   get deleted(): readonly string[] {
     return this.#deleted;
+  }
+
+  /** Approvals to take seats away, newest first. An agent that guards its seat gives it up for one of them only. */
+  get releases(): readonly ApprovalRecord[] {
+    return this.#releases;
   }
 
   /** Groups whose rows cannot be made sense of. */
@@ -67,10 +74,11 @@ export class GroupCache {
   refresh(): Promise<void> {
     return this.#refreshes.run(async () => {
       const unreadable: string[] = [];
-      [this.#groups, this.#former, this.#deleted] = await this.#store.snapshot(async (db) => [
+      [this.#groups, this.#former, this.#deleted, this.#releases] = await this.#store.snapshot(async (db) => [
         await readGroups(db, (group) => unreadable.push(group)),
         await readFormerSeats(db),
         await readDeletedGroups(db),
+        (await readApprovals(db, {})).filter(({ action }) => action === 'release' || action === 'break-glass'),
       ]);
       this.#unreadable = unreadable;
     });

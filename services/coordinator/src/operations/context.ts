@@ -2,6 +2,7 @@
 import { factsRef, type GenerationRef, generationFacts, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
 import { inEpoch, type Leadership } from '../election.ts';
+import { isGuarded, orderApprovals, readUsable } from '../groups/approvals.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { MoveQuestion } from '../hooks/hook.ts';
 import { activeOf, type Generation, type Group, isSettled, type Member } from '../model.ts';
@@ -106,6 +107,18 @@ export class EffectContext {
       throw new AntipodeError('GROUP_BUSY', `the active role of group ${group} is about to move`, {
         details: { group },
       });
+  }
+
+  /**
+   * The fence of an order that an agent may guard, with the approvals on record for its group. Without a site that guards
+   * the group it is the fence alone.
+   */
+  async guarded<Fence extends { readonly group: string }>(group: Group, intent: Pick<Intent, 'id'>, fence: Fence) {
+    const { store, detector, clock } = this.ports;
+    if (!isGuarded(group, detector.snapshot())) return fence;
+    const records = await store.query((db) => readUsable(db, group.spec.name, clock.wallMs()));
+    const approvals = orderApprovals(records, intent.id);
+    return approvals === undefined ? fence : { ...fence, approvals };
   }
 
   /** Members that may hold generations and are not known to be down, the active one first, then who has acknowledged most. */

@@ -26,7 +26,7 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
       const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;
       const strict = planFailover({ ...request, acceptLoss: false, accepted: [] }, found);
       const isRefused = strict.obstacle !== undefined;
-      const { obstacle, choice } = isRefused
+      const { obstacle, choice, needs } = isRefused
         ? planFailover({ ...request, acceptLoss: true, accepted: 'all' }, found)
         : strict;
       // The generation to fetch may turn out to be unavailable. Then only a person who accepts its loss can go on.
@@ -44,6 +44,18 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
         lostGenerations: (choice?.lost ?? []).map(({ number }) => number),
         losses: ((ifNotFetched ?? choice)?.lost ?? []).map(nameRef),
         obstacle: obstacle ?? '',
+        ...(needs === undefined
+          ? {}
+          : {
+              neededApproval: {
+                site: needs.site,
+                serial: needs.serial,
+                epoch: needs.epoch,
+                loses: needs.loses,
+                silentSites: [...needs.silent],
+                required: needs.required,
+              },
+            }),
         catchesUp: choice?.canCatchUp === true,
         needsAcceptLoss: obstacle === undefined && isRefused,
         namesakeObjects: namesakesAt({ group, view: (site) => detector.view(site) }, choice?.to ?? ''),

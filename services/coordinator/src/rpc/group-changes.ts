@@ -4,6 +4,7 @@
  */
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import { approvalMissing, isCovered, readUsable, requestsOf, requiredAt } from '../groups/approvals.ts';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
 import { planDeletion } from '../groups/changes/deletion.ts';
 import { durationsOf, type PastOperations } from '../groups/changes/durations.ts';
@@ -94,6 +95,7 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
         // Repeated, or made by somebody else meanwhile: it is as it should be.
         if (planned.changes.length === 0) return false;
         if (planned.obstacle !== undefined) throw obstacleError(name, planned.obstacle);
+        await requireReleaseApproved(trx, { facts, change, nowMs: ports.clock.wallMs() });
         if (planned.revision !== revision) throw changedMeanwhile(name, { revision, found: planned.revision });
         made = await perform(trx, { facts, change, planned, nowMs: ports.clock.wallMs() });
         record({
@@ -128,6 +130,25 @@ async function pastOf(db: Read, group: string): Promise<PastOperations> {
     captures: await newest('capture'),
     replications: await newest('replication'),
   };
+}
+
+/**
+ * A site that guards its seat gives it up by an approval only. Without one it would go on as a member that nobody knows.
+ * @throws APPROVAL_REQUIRED
+ */
+async function requireReleaseApproved(
+  trx: Write,
+  { facts: { group, detector }, change, nowMs }: { facts: ChangeFacts; change: GroupChange; nowMs: number },
+): Promise<void> {
+  const { name } = group.spec;
+  const leaving = [...group.members, ...group.joining].filter(
+    ({ site }) => change.kind === 'delete' || (change.kind === 'remove-member' && change.seat.site === site),
+  );
+  const guarding = leaving.filter(({ site }) => requiredAt(detector.view(site)?.state, name) > 0);
+  if (guarding.length === 0) return;
+  const requests = requestsOf(await readUsable(trx, name, nowMs));
+  const missing = guarding.find((seat) => !isCovered(requests, { action: 'release', seat, epoch: group.highestEpoch }));
+  if (missing !== undefined) throw approvalMissing(name, missing, 'release');
 }
 
 /** A deletion that is repeated has nothing to do. */

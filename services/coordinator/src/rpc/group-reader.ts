@@ -4,6 +4,7 @@ import { concernsOf, NO_FAILURE } from '../groups/concerns.ts';
 import { type Contradiction, contradictionOf, refuseContradicted } from '../groups/contradiction.ts';
 import type { Group } from '../model.ts';
 import type { Store } from '../store/store.ts';
+import { readApprovalUses } from '../store/tables/approvals.ts';
 import { readDrills, readLastPassed } from '../store/tables/drills.ts';
 import { readAcknowledged, readAcknowledgedByJoining, readNewest } from '../store/tables/generations.ts';
 import { readGroup, readGroups } from '../store/tables/groups.ts';
@@ -13,6 +14,9 @@ import { readScrubs } from '../store/tables/scrubs.ts';
 import { type Place, readFailing } from '../store/tables/streaks.ts';
 import type { RpcPorts } from './ports.ts';
 import { groupState, pausedUntilMs, unreadableGroup } from './views/group.ts';
+
+/** `approve list` has all of them. */
+const APPROVAL_USES_SHOWN = 10;
 
 /** The kinds and sites that must have ended well the last time. */
 const placesOf = ({ members }: Group): Place[] => [
@@ -77,6 +81,7 @@ export class GroupReader {
       drill: (await readDrills(db, { group: name, limit: 1 })).find(({ startedMs }) => startedMs >= group.createdMs),
       failing: await readFailing(db, name, { places: placesOf(group), noFailure: NO_FAILURE }),
       refused: await readRefused(db, name),
+      approvalUses: await readApprovalUses(db, { group: name, limit: APPROVAL_USES_SHOWN }),
       moves: await readDone(db, {
         group: name,
         kinds: ['failover'],

@@ -13,6 +13,7 @@ import type { Group } from '../model.ts';
 import { Detector } from '../sites/detector.ts';
 import { JournalBook } from '../sites/journals.ts';
 import { LeaseBook } from '../sites/leases.ts';
+import { type ApprovalRecord, readApprovalUses } from '../store/tables/approvals.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
 import { type RefusedRecord, readRefused } from '../store/tables/refused.ts';
@@ -52,6 +53,7 @@ class Bench {
     probe: async () => undefined,
   });
   readonly former: FormerSeat[] = [];
+  readonly releases: ApprovalRecord[] = [];
   readonly #handlers: Handlers<typeof CoordinatorService>;
 
   constructor(change: Partial<Group>) {
@@ -65,6 +67,7 @@ class Bench {
       cache: {
         all: [{ ...groupOf(SPEC), ...change }],
         former: this.former,
+        releases: this.releases,
         needed: () => this.needed,
         acknowledged: () => this.acknowledged,
         deleted: ['of yesterday', 'payments', 'odd'],
@@ -111,6 +114,7 @@ class Bench {
       termHolder = '',
       beat = 0n,
       writes = 1n,
+      uses = [],
     }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run' | 'place', string>> & {
       epoch?: bigint;
       refusals?: readonly string[];
@@ -123,6 +127,7 @@ class Bench {
       beat?: bigint;
       /** Of the journal, in each of its runs. */
       writes?: bigint;
+      uses?: readonly string[];
     } = {},
   ) {
     const members = [
@@ -151,6 +156,7 @@ class Bench {
           instance,
           members,
           partitions,
+          approvalUses: uses.map((digest) => ({ digest, group: 'payments', action: 'failover', approvedBy: ['bob'] })),
           ...(journal === '' ? {} : { journal: { id: journal, runs } }),
         },
         address,
@@ -165,6 +171,23 @@ class Bench {
   }
 }
 
+it('records each approval that a site has used, once, with an event', async () => {
+  const bench = new Bench({});
+  const recorded = async () => {
+    await bench.clock.advance(0);
+    return (await database.store.query((db) => readApprovalUses(db, {}))).map(
+      ({ site, digest }) => `${site} ${digest}`,
+    );
+  };
+  await bench.heartbeat('b', { uses: ['d1'] });
+  await bench.heartbeat('b', { uses: ['d1'] });
+  expect(await recorded()).toEqual(['b d1']);
+  await bench.heartbeat('b', { uses: ['d2', 'd1'] });
+  await bench.heartbeat('c', { uses: ['d1'] });
+  expect((await recorded()).sort()).toEqual(['b d1', 'b d2', 'c d1']);
+  expect((await database.rows.events()).filter((kind) => kind === 'approval-used')).toHaveLength(3);
+});
+
 describe('a site that was removed', () => {
   const removed = (epoch: bigint, members = SPEC.members.slice(0, 2)): Bench => {
     const bench = new Bench({ members: groupOf({ ...SPEC, members }).members });
@@ -178,6 +201,23 @@ describe('a site that was removed', () => {
     expect(released).toMatchObject([{ group: 'payments', serial: 'serial-c', epoch: 3n, owner: 'a' }]);
     expect([epochs, leases]).toEqual([[], []]);
     expect((await bench.heartbeat('b')).released).toEqual([]);
+  });
+
+  it('gets the approvals of that group with it, since its agent may guard the seat', async () => {
+    const bench = removed(3n);
+    const approval = {
+      digest: 'd',
+      action: 'release',
+      request: '{}',
+      signatures: [{ operator: 'bob', signature: new Uint8Array(64) }],
+      submittedBy: 'alice',
+      submittedMs: 0,
+      expiresMs: 1,
+    };
+    bench.releases.push({ ...approval, group: 'payments' }, { ...approval, group: 'other' });
+    const { released } = await bench.heartbeat('c', { epoch: 2n });
+    expect(released).toMatchObject([{ approvals: { operationId: 'release payments serial-c 3' } }]);
+    expect(released![0]!.approvals?.approvals).toHaveLength(1);
   });
 
   it('keeps a seat of a later epoch, and one that it has again', async () => {

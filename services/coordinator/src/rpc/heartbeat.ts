@@ -3,10 +3,12 @@ import { type CoordinatorService, type DescribeResponse, type Handlers, isSlowCl
 import { AntipodeError, elapsedMs, fromHex, isAddress } from '@antipode/runtime';
 import type { Terms } from '../election.ts';
 import { acknowledgementsOf } from '../groups/acknowledgements.ts';
+import { orderApprovals } from '../groups/approvals.ts';
 import { quarantineOf } from '../groups/contradiction.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
 import { activeOf, type Group, isSettled, witnessesOf } from '../model.ts';
-import { toJson } from '../store/store.ts';
+import { type Change, toJson } from '../store/store.ts';
+import { type ApprovalRecord, recordApprovalUse } from '../store/tables/approvals.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
 import { recordRefused } from '../store/tables/refused.ts';
 import { recordSite } from '../store/tables/sites.ts';
@@ -67,6 +69,38 @@ export function coordinatorHandlers({
         details: { site, beat, last: last.beat },
       });
   };
+  /** Likewise the approvals that each site has used. */
+  const writtenUses = new Map<string, string>();
+  const noteUses = ({ site, approvalUses }: DescribeResponse, leaderEpoch: bigint): void => {
+    if (approvalUses.length === 0) return;
+    const uses = approvalUses.map(
+      ({ digest, group, action, operationId: operation, requestedBy, approvedBy, usedMs }) => ({
+        site,
+        digest,
+        group,
+        action,
+        operation,
+        requestedBy,
+        approvedBy,
+        usedMs: Number(usedMs),
+      }),
+    );
+    const inForce = `${leaderEpoch} ${uses.map(({ digest }) => digest).join()}`;
+    if (writtenUses.get(site) === inForce) return;
+    writtenUses.set(site, inForce);
+    const write: Change<void> = async (trx, record) => {
+      for (const use of uses) {
+        if (!(await recordApprovalUse(trx, use))) continue;
+        const { group, action, digest, operation, requestedBy } = use;
+        const details = { action, digest, operation, requestedBy, approvedBy: use.approvedBy.join(' ') };
+        record({ kind: 'approval-used', group, site, details });
+      }
+    };
+    store.write(leaderEpoch, write).catch((thrown: unknown) => {
+      writtenUses.delete(site);
+      if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+    });
+  };
   return {
     getLeader: async () => ({ coordinator: id, term: election.epoch ?? 0n, leader: election.holder }),
 
@@ -112,6 +146,7 @@ export function coordinatorHandlers({
       );
       for (const { spec } of seats) noteRefused(spec.name, state, leaderEpoch);
       const isSlow = isComparedWithUs && isSlowClock(clockRate);
+      noteUses(state, leaderEpoch);
       const held = seats.filter((group) => {
         const seat = state.members.find((member) => member.group === group.spec.name);
         // Only under the highest epoch ever issued: while a failover is under way, nothing is renewed.
@@ -152,7 +187,7 @@ export function coordinatorHandlers({
             requestId: 'heartbeat',
           })),
         quarantined: added,
-        released: releasedAt(state, { former: cache.former, seats }),
+        released: releasedAt(state, { former: cache.former, seats, releases: cache.releases }),
         needed: present.flatMap(({ spec }) => {
           const digests = cache.needed(spec.name);
           return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
@@ -216,13 +251,25 @@ async function requireHighest(
  */
 function releasedAt(
   { site, members }: DescribeResponse,
-  { former, seats }: { former: readonly FormerSeat[]; seats: readonly Group[] },
+  {
+    former,
+    seats,
+    releases,
+  }: { former: readonly FormerSeat[]; seats: readonly Group[]; releases: readonly ApprovalRecord[] },
 ) {
-  return former.filter(
+  const released = former.filter(
     (seat) =>
       seat.site === site &&
       // A seat in the present group of that name is not meant, unless the group was founded later.
       !seats.some(({ spec, firstEpoch }) => spec.name === seat.group && firstEpoch <= seat.epoch) &&
       members.some(({ group, serial, epoch }) => group === seat.group && serial === seat.serial && epoch <= seat.epoch),
   );
+  return released.map((seat) => {
+    const { group, serial, epoch } = seat;
+    const given = orderApprovals(
+      releases.filter((one) => one.group === group).slice(0, 16),
+      `release ${group} ${serial} ${epoch}`,
+    );
+    return given === undefined ? seat : { ...seat, approvals: given };
+  });
 }

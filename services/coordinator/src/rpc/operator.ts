@@ -1,5 +1,6 @@
 /** The service for operators, by subject. Their orders become intents. Only the leader answers. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
+import { approvalHandlers } from './approvals.ts';
 import { automationHandlers } from './automation.ts';
 import { drillHandlers } from './drills.ts';
 import { failoverHandlers } from './failover.ts';
@@ -25,6 +26,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...reseatHandlers(ports),
     ...operationHandlers(ports),
     ...automationHandlers(ports),
+    ...approvalHandlers(ports),
     ...resolveHandlers(ports),
   });
 

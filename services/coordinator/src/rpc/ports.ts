@@ -22,7 +22,10 @@ export interface HeartbeatPorts {
   readonly id: string;
   readonly store: Pick<Store, 'write'>;
   readonly election: Pick<Terms, 'epoch' | 'requireLead' | 'holder' | 'outrun'>;
-  readonly cache: Pick<GroupCache, 'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable'>;
+  readonly cache: Pick<
+    GroupCache,
+    'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable' | 'releases'
+  >;
   readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
   readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf'>;
   readonly leases: Pick<LeaseBook, 'granted' | 'remainingMs'>;

@@ -1,9 +1,27 @@
 /** Seating a group again, when database and journals disagree. */
 import { type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
-import { activeOf } from '../model.ts';
+import { approvalMissing, readUsable, requestsOf, requiredAt } from '../groups/approvals.ts';
+import { activeOf, type Group } from '../model.ts';
 import { surveyForReseat } from '../operations/reseat/effects.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
+
+/** Each agent judges for itself. This only keeps a reseat from beginning that none of them would take. */
+async function requireReseatApproved({ store, detector, clock }: RpcPorts, group: Group): Promise<void> {
+  const { name } = group.spec;
+  const guarding = group.members.filter(({ site }) => requiredAt(detector.view(site)?.state, name) > 0);
+  const [first] = guarding;
+  if (first === undefined) return;
+  const requests = requestsOf(await store.query((db) => readUsable(db, name, clock.wallMs())));
+  const isApproved = guarding.some(({ site, serial }) =>
+    requests.some(
+      ({ action, partitions }) =>
+        ['reseat', 'break-glass'].includes(action) &&
+        partitions.some((one) => one.site === site && one.serial === serial),
+    ),
+  );
+  if (!isApproved) throw approvalMissing(name, first, 'reseat');
+}
 
 type Reseats = Pick<Handlers<typeof OperatorService>, 'planReseat' | 'reseatGroup'>;
 
@@ -38,7 +56,7 @@ export function reseatHandlers(ports: RpcPorts): Reseats {
     },
 
     reseatGroup: async ({ group, activeSite }) => {
-      await groups.read(group);
+      await requireReseatApproved(ports, await groups.read(group));
       const state = { phase: 'due', active: activeSite };
       return {
         operationId: (await reconciler.intend({ kind: 'reseat', group, site: '', state, trace: {} })).id,

@@ -113,6 +113,18 @@ export interface Schema {
     revision: number;
     deleted_ms: bigint;
   };
+  approval: {
+    digest: string;
+    grp: string;
+    action: string;
+    /** The canonical text. */
+    request: string;
+    signatures: Json;
+    submitted_by: string;
+    submitted_ms: bigint;
+    expires_ms: bigint;
+  };
+  approval_use: { site: string; digest: string; grp: string; use: Json; used_ms: bigint };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   /**
@@ -256,5 +268,12 @@ export const MIGRATIONS: readonly string[] = [
   // Automation that is paused, and since when moves count for the wait between two automatic ones.
   `
   ALTER TABLE replication_group ADD COLUMN paused_ms int8, ADD COLUMN paused_by text NOT NULL DEFAULT '', ADD COLUMN pause_reason text NOT NULL DEFAULT '', ADD COLUMN resumed_ms int8;
+  `,
+  // Approvals of operators, for the orders that need them, and where agents have used them.
+  `
+  CREATE TABLE approval (digest text PRIMARY KEY, grp text NOT NULL, action text NOT NULL, request text NOT NULL, signatures text NOT NULL, submitted_by text NOT NULL, submitted_ms int8 NOT NULL, expires_ms int8 NOT NULL);
+  CREATE INDEX approval_by_group ON approval (grp, expires_ms);
+  CREATE TABLE approval_use (site text, digest text, grp text NOT NULL, use text NOT NULL, used_ms int8 NOT NULL, PRIMARY KEY (site, digest));
+  CREATE INDEX approval_use_by_group ON approval_use (grp, used_ms);
   `,
 ];

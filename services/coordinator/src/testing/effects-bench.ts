@@ -79,6 +79,8 @@ export class EffectsBench {
   readonly partitions = new Map<string, SaidOfPartition>();
   /** The same of its scratch partition. */
   readonly scratch = new Map<string, SaidOfPartition>();
+  /** Sites that guard their actions. */
+  readonly guarded = new Set<string>();
   /** Sites whose journal was accepted. */
   readonly accepted: string[] = [];
   readonly leadership = new FakeLeadership();
@@ -146,6 +148,7 @@ export class EffectsBench {
       site,
       {
         members: this.members.get(site) ?? [{ group: 'payments', ...this.said.get(site) }],
+        approvalRules: this.guarded.has(site) ? [{ group: '', required: 2, breakGlass: 3, operators: [] }] : [],
         journal: { quarantined: reason === undefined ? [] : [{ group: 'payments', reason }] },
         partitions: partitions.flatMap(({ serial, said }) => (said === undefined ? [] : [{ serial, ...said }])),
       },

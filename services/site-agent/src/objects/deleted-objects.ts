@@ -16,7 +16,10 @@ import {
   ReplicaMemory,
   type SealedGeneration,
 } from '@antipode/hsm-core';
+import type { SignedApproval } from '@antipode/protocol';
 import { AntipodeError, type Log } from '@antipode/runtime';
+import { ApprovalRules } from '../approvals/approval-rules.ts';
+import { Approvals } from '../approvals/approvals.ts';
 import { openForCommand } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
@@ -70,17 +73,20 @@ export function acceptDeleted({
 /**
  * Brings objects back into the token of the active member and proves them by use. If an object's value has changed, the
  * object that has its names now is destroyed once the sound one is there.
- * @throws NOT_FOUND, ROLE_REFUSED, ALREADY_EXISTS, and the codes of an apply
+ * @throws NOT_FOUND, ROLE_REFUSED, ALREADY_EXISTS, APPROVAL_REQUIRED and its like, and the codes of an apply
  */
 export function restoreDeleted({
   config,
   group,
   objectIds,
+  approval,
   log,
 }: {
   config: AgentConfig;
   group: string;
   objectIds: readonly string[];
+  /** Needed where this site guards its actions. */
+  approval?: SignedApproval | undefined;
   log: Log;
 }): Promise<DeletedObject[]> {
   return useGroup(config, group, async (open) => {
@@ -94,6 +100,7 @@ export function restoreDeleted({
         hint: 'Leave it out of the command. `antipode deleted list <group>` shows which objects are restorable.',
       });
     requireFreeNames(chosen, newest.generation);
+    useApproval(open, { config, group, objects: chosen.map(({ objectId }) => objectId), approval, log });
     const wanted = new Set(chosen.map(({ objectId }) => objectId));
     const settings = config.partitions.find(({ name }) => journal.identities.of(name)?.serial === seat.serial);
     const identity = settings && journal.identities.of(settings.name);
@@ -121,6 +128,47 @@ export function restoreDeleted({
     journal.decisions.setRestored(seat, [...wanted]);
     return chosen;
   });
+}
+
+/**
+ * A restore into production needs an approval where this site guards the group. The use is on record before anything is
+ * restored, and the same restore may be repeated with it.
+ */
+export function useApproval(
+  { journal, seat, clock }: Pick<GroupHere, 'journal' | 'seat' | 'clock'>,
+  {
+    config: { site, approvals: settings },
+    group,
+    objects,
+    approval,
+    log,
+  }: {
+    config: Pick<AgentConfig, 'site' | 'approvals'>;
+    group: string;
+    objects: readonly string[];
+    approval: SignedApproval | undefined;
+    log: Log;
+  },
+): void {
+  const approvals = new Approvals({ rules: new ApprovalRules(settings), records: journal.approvals, clock, log });
+  const restored = [...objects].sort().join(' ');
+  approvals.use(
+    {
+      action: 'restore',
+      group,
+      epoch: journal.tenure.fence(group)?.epoch ?? 0n,
+      partition: { site, serial: seat.serial },
+      scope: `restore ${restored}`,
+      what: `the restore of ${objects.length} objects into partition ${seat.serial}`,
+      beyond: (request) => {
+        const other = objects.find((objectId) => !request.objects.includes(objectId));
+        return other === undefined ? undefined : `it does not name object ${other}`;
+      },
+    },
+    approval === undefined
+      ? undefined
+      : { operationId: `restore ${restored}`, approvals: [{ ...approval, signatures: [...approval.signatures] }] },
+  );
 }
 
 /** @throws ROLE_REFUSED */

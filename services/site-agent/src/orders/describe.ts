@@ -16,6 +16,9 @@ import { briefRefOf } from './generation-ref.ts';
 /** The heads that a member goes by. A `staged` generation becomes one of them when it has been read back. */
 export const HEADS = ['captured', 'applied'] as const;
 
+/** A heartbeat carries them: the coordinator has recorded the earlier ones. */
+const APPROVAL_USES_SHOWN = 16;
+
 export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
   await openHeads(site);
   await readOneMore(site);
@@ -47,6 +50,21 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       runs: [...site.journal.account.runs],
       quarantined: site.journal.tenure.quarantined(),
     },
+    approvalRules: site.approvalRules.listed.map(({ group, policy: { required, breakGlass, operators } }) => ({
+      group,
+      required,
+      breakGlass,
+      operators: operators.map(({ name }) => name),
+    })),
+    approvalUses: site.journal.approvals.latest(APPROVAL_USES_SHOWN).map(({ operation, usedMs, ...use }) => ({
+      digest: use.digest,
+      group: use.group,
+      action: use.action,
+      operationId: operation,
+      requestedBy: use.requestedBy,
+      approvedBy: [...use.approvedBy],
+      usedMs: BigInt(usedMs),
+    })),
   };
 }
 

@@ -17,7 +17,7 @@ interface Outcome {
   readonly failures: { serial: string; code: string; message: string }[];
 }
 
-/** @throws EPOCH_STALE, NOT_FOUND, ROLE_REFUSED, and what the partition throws */
+/** @throws EPOCH_STALE, NOT_FOUND, ROLE_REFUSED, APPROVAL_REQUIRED, and what the partition throws */
 export async function distribute(
   { site: here, exchanges }: { site: Site; exchanges: Exchanges },
   request: DistributeDomainKeyRequest,
@@ -39,6 +39,7 @@ export async function distribute(
   const mayAct = (): void => {
     authority.asSite(fence);
     if (distributorSerial !== '') {
+      here.enrolments.require(fence, [{ site: here.name, serial: distributorSerial }]);
       checkDistributor(here, group, partition);
       return;
     }
@@ -49,6 +50,10 @@ export async function distribute(
     authority.asKeyMaker(fence);
   };
   mayAct();
+  here.enrolments.require(
+    fence,
+    request.members.map(({ site, serial }) => ({ site: site?.site ?? '', serial })),
+  );
   const unknown: Outcome = {
     confirmedSerials: [],
     failures: request.members.map(({ serial }) => ({

@@ -6,7 +6,7 @@
  */
 import { emptyScratch, lookIntoScratch, type Rehearsal, rehearse } from '@antipode/hsm-core';
 import { type DrillRequest, type DrillResponseSchema, digestOf, fenceOf, proofSummary } from '@antipode/protocol';
-import { AntipodeError, hasCode, hex, inSpan } from '@antipode/runtime';
+import { AntipodeError, canonicalJson, hasCode, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { PartitionSettings } from '../config.ts';
 import type { OpenPartition } from '../partition/partition.ts';
@@ -213,13 +213,4 @@ export function endStrayDrills({
       drill,
     });
   }
-}
-
-/** JSON with sorted keys and no white space (RFC 8785 for the values used here: strings, integers, booleans, lists). */
-export function canonicalJson(value: unknown): string {
-  if (value instanceof Uint8Array) return JSON.stringify(hex(value));
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
 }

@@ -49,6 +49,11 @@ export class Exchanges {
     if (offer === undefined)
       throw new AntipodeError('REQUEST_INVALID', 'offer is missing', { details: { field: 'offer' } });
     const fence = fenceOf(request);
+    // The initiator has passed on the approvals of its order. The pins below say whether it may bring this key at all.
+    this.#site.enrolments.require({ ...fence, group }, [
+      { site: this.#site.name, serial: responderSerial },
+      { site: identity.name, serial: offer.serial },
+    ]);
     this.#checkInitiator(fence, { group, caller: identity });
     const partition = this.#site.partitions.bySerial(responderSerial);
     return partition.use(async (open) => {

@@ -6,6 +6,7 @@
 import { readBack } from '@antipode/hsm-core';
 import { digestOf, fenceOf, type PromoteRequest, proofSummary } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
+import { guardPromotion } from '../approvals/promotion-guard.ts';
 import { checkCaller } from '../partition/turns.ts';
 import { newestHere, previousOf, refusedAt, type Site, seatOf } from '../site.ts';
 import { HEADS } from './describe.ts';
@@ -46,6 +47,8 @@ export async function promote(
   };
   await site.mender.mend(group, { signal });
   await base();
+  // A repeated order meets a member that is active by the first one.
+  if (seat.role === 'standby') await guardPromotion(site, { fence, serial: seat.serial, signal });
   return partition.use(
     (open) =>
       inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {

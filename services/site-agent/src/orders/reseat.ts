@@ -9,7 +9,7 @@ import { headOf, newestHere, type Site } from '../site.ts';
 import type { HeadKind } from '../storage/journal/heads.ts';
 import type { Role } from '../storage/journal/tenure.ts';
 
-/** @throws EPOCH_STALE, EPOCH_CONFLICT, NOT_FOUND, ROLE_REFUSED, and what pulling a generation throws */
+/** @throws EPOCH_STALE, EPOCH_CONFLICT, NOT_FOUND, ROLE_REFUSED, APPROVAL_REQUIRED, and what pulling a generation throws */
 export async function reseat(site: Site, request: ReseatRequest, signal?: AbortSignal): Promise<void> {
   const { group, epoch, owner, requestId } = fenceOf(request);
   const { serial } = request;
@@ -24,6 +24,17 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
     return role;
   };
   mayAct();
+  site.approvals.use(
+    {
+      action: 'reseat',
+      group,
+      epoch,
+      partition: { site: site.name, serial },
+      scope: `reseat ${serial} ${epoch} ${role}`,
+      what: `the reseat of site ${site.name} in group ${group} as ${role}`,
+    },
+    request.fence?.approvals,
+  );
   // Before anything is pulled: a journal that is an older copy does not know the tenure that the generation is of.
   fences.admit({ group, epoch, owner });
   const wanted = request.generation === undefined ? undefined : digestOf(request.generation);

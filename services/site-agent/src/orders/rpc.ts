@@ -14,6 +14,7 @@ import { Exchanges } from './exchange.ts';
 import { promote } from './promote.ts';
 import { reseat } from './reseat.ts';
 import { scrub } from './scrub.ts';
+import { reportStanding } from './standing.ts';
 import { verify } from './verify.ts';
 
 type Methods = (typeof SiteAgentService)['method'];
@@ -80,6 +81,8 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
 
     ping: async () => ({ site: site.name, instance: site.instance }),
 
+    reportStanding: (request, { identity }) => reportStanding(site, request, identity.name),
+
     probePeer: async ({ peer, timeoutMs }, { signal }) => {
       if (peer === undefined)
         throw new AntipodeError('REQUEST_INVALID', 'peer is missing', { details: { field: 'peer' } });
@@ -127,6 +130,9 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           throw new AntipodeError('ROLE_REFUSED', `another partition of this site is active in group ${group}`, {
             details: { group, serial: request.serial },
           });
+        // A seat is a vote, and a place for the domain key.
+        if (seat?.serial !== request.serial)
+          site.enrolments.require(fenceOf(request), [{ site: site.name, serial: request.serial }]);
         admit(request, call);
         const now = site.journal.tenure.seat(group)?.role;
         const isFirst = now === undefined && (epoch === 1n || request.founding);

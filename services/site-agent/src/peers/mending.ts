@@ -37,6 +37,11 @@ export class Mender {
     );
   }
 
+  /** Where a member of the group is, as the coordinator last reported it; empty where it did not. */
+  addressOf(group: string, site: string): string {
+    return this.#peers.get(group)?.find((peer) => peer.site === site)?.address ?? '';
+  }
+
   /** Every group of this site; what could not be mended is tried again at the next pass. */
   async mendAll(signal?: AbortSignal): Promise<void> {
     let first: unknown;

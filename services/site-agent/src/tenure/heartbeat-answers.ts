@@ -15,7 +15,7 @@ export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
   >;
 
 /** The parts of the site that an answer changes. */
-export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'terms' | 'log'> & {
+export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'terms' | 'approvals' | 'log'> & {
   readonly clockRates: Pick<Site['clockRates'], 'isSlow' | 'bounds'>;
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;
@@ -94,12 +94,24 @@ export class HeartbeatAnswers {
   }
 
   /** An operator has removed this site from a group. Persisted, so that it is not a standby after a restart either. */
-  #release({ group, serial, epoch, owner, deleted }: ReleasedSeat): void {
-    const { fences, journal, leases, log } = this.#site;
+  #release({ group, serial, epoch, owner, deleted, approvals: given }: ReleasedSeat): void {
+    const { fences, journal, leases, approvals, name, log } = this.#site;
     if (journal.tenure.seat(group)?.serial !== serial) return;
     const persisted = journal.tenure.fence(group);
     if (persisted !== undefined && persisted.epoch > epoch) return;
     fences.examine({ group, epoch, owner });
+    approvals.use(
+      {
+        action: 'release',
+        group,
+        epoch,
+        partition: { site: name, serial },
+        scope: `release ${serial} ${epoch}`,
+        what: `the removal of site ${name} from group ${group}`,
+      },
+      given,
+    );
+    journal.approvals.dismiss(group, serial);
     this.#site.places.forget(group);
     this.#site.acknowledgements.forget(group);
     journal.tenure.release(group, { epoch, owner }, { deleted });

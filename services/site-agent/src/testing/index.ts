@@ -1,5 +1,6 @@
 /** Insides of the agent, for tests outside of it. No program imports them. */
 export { AgentLoops } from '../agent-loops.ts';
+export { ApprovalRules, type ApprovalSettings, approvalsSchema } from '../approvals/approval-rules.ts';
 export type { PartitionSettings } from '../config.ts';
 export { type CheckedPartition, checkOf } from '../objects/partition-check.ts';
 export { apply, Touched } from '../orders/apply.ts';
@@ -21,4 +22,7 @@ export { GRACE_MS } from '../storage/collector.ts';
 export { GenerationStore } from '../storage/generation-store.ts';
 export { Journal } from '../storage/journal/journal.ts';
 export { Heartbeat } from '../tenure/heartbeat.ts';
+export { HeartbeatAnswers } from '../tenure/heartbeat-answers.ts';
+export { GUARDED_GROUP, GuardedSites } from './guarded-sites.ts';
 export { LivingSite } from './living-site.ts';
+export type { SimulatedSite } from './simulated-site.ts';

@@ -9,6 +9,7 @@ import { LeaderFinder, SiteAgentService } from '@antipode/protocol';
 import type { MemoryNetwork, Party } from '@antipode/protocol/testing';
 import { AntipodeError, type Clock, closeAll, type Log, seededPrng } from '@antipode/runtime';
 import { AgentLoops } from '../agent-loops.ts';
+import { ApprovalRules, type ApprovalSettings } from '../approvals/approval-rules.ts';
 import { siteAgentHandlers } from '../orders/rpc.ts';
 import { Partitions } from '../partition/partition.ts';
 import { Link } from '../peers/link.ts';
@@ -34,6 +35,8 @@ export interface LivingSiteOptions {
   readonly log: Log;
   /** It has no partition. */
   readonly isWitness?: boolean;
+  /** As its agent.yaml has them. */
+  readonly approvals?: ApprovalSettings | undefined;
   /** For its databases. */
   readonly folder?: string;
   /** Called right after each durable change at the site: of its journal, or in a token. It may end the site. */
@@ -140,6 +143,7 @@ export class LivingSite {
       partitions: new Partitions(partitions),
       peers: new MemoryPeers({ network, caller: name, life: signal }),
       pins: { of: (group) => this.#pins.get(group) ?? [] },
+      approvalRules: new ApprovalRules(this.#options.approvals),
       loopDelay: { maxMs: () => 0 },
       collectGarbage: () => {},
       deletedRetentionMsMin: RETENTION_MS_MIN,

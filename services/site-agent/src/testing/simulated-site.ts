@@ -10,6 +10,7 @@ import { MemoryNetwork } from '@antipode/protocol/testing';
 import { seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { ApprovalRules, type ApprovalSettings } from '../approvals/approval-rules.ts';
 import { siteAgentHandlers } from '../orders/rpc.ts';
 import { Partitions } from '../partition/partition.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
@@ -34,11 +35,11 @@ export class SimulatedNetwork {
   /** A site with one member partition, `<name>-1`, or a distributor in its place; and one scratch partition, `<name>-2`. */
   async add(
     name: string,
-    { role = 'member', retentionMsMin = 7 * 86_400_000 }: { role?: FirstRole; retentionMsMin?: number } = {},
+    { role = 'member', retentionMsMin = 7 * 86_400_000, approvals }: SimulatedSiteOptions = {},
   ): Promise<SimulatedSite> {
     const folder = temporaryFolder();
     this.#folders.push(folder);
-    const site = new SimulatedSite(this, { name, folder, role, retentionMsMin });
+    const site = new SimulatedSite(this, { name, folder, role, retentionMsMin, approvals });
     await site.start();
     return site;
   }
@@ -50,6 +51,13 @@ export class SimulatedNetwork {
 }
 
 type FirstRole = 'member' | 'distributor';
+
+export interface SimulatedSiteOptions {
+  readonly role?: FirstRole;
+  readonly retentionMsMin?: number;
+  /** As its agent.yaml has them. */
+  readonly approvals?: ApprovalSettings | undefined;
+}
 
 export class SimulatedSite {
   readonly name: string;
@@ -66,14 +74,27 @@ export class SimulatedSite {
   #starts = -1;
 
   readonly #retentionMsMin: number;
+  /** Its configuration at the next start. */
+  approvals: ApprovalSettings | undefined;
 
   constructor(
     network: SimulatedNetwork,
-    { name, folder, role, retentionMsMin }: { name: string; folder: string; role: FirstRole; retentionMsMin: number },
+    {
+      name,
+      folder,
+      role,
+      retentionMsMin,
+      approvals,
+    }: Required<Omit<SimulatedSiteOptions, 'approvals'>> & {
+      name: string;
+      folder: string;
+      approvals: ApprovalSettings | undefined;
+    },
   ) {
     this.#network = network;
     this.role = role;
     this.#retentionMsMin = retentionMsMin;
+    this.approvals = approvals;
     this.name = name;
     this.folder = folder;
     this.pins = new Pins(join(folder, 'pins.yaml'));
@@ -105,6 +126,7 @@ export class SimulatedSite {
       ]),
       peers: new MemoryPeers({ network: wire, caller: name }),
       pins: this.pins,
+      approvalRules: new ApprovalRules(this.approvals),
       loopDelay: { maxMs: () => 0 },
       collectGarbage: () => {},
       deletedRetentionMsMin: this.#retentionMsMin,

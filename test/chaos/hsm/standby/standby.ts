@@ -7,6 +7,7 @@ import { ApplyRequestSchema, VerifyRequestSchema } from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import type { PartitionSettings } from '@antipode/site-agent/testing';
 import {
+  ApprovalRules,
   apply,
   buildSite,
   GenerationStore,
@@ -78,6 +79,7 @@ const site = buildSite({
     close: async () => {},
   },
   pins: { of: () => [] },
+  approvalRules: new ApprovalRules(undefined),
   loopDelay: { maxMs: () => 0 },
   collectGarbage: () => {},
   deletedRetentionMsMin: 0,

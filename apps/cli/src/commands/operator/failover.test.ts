@@ -1,4 +1,4 @@
-import { GenerationRefSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
+import { GenerationRefSchema, NeededApprovalSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
 import { acceptedLosses, consequences, meaningOfAcceptance, refuseObstacle } from './failover.ts';
@@ -45,6 +45,22 @@ it('where nothing is lost, --accept-loss only replaces a vote, and names no gene
   expect(meaningOfAcceptance({ losses })).toContain('accepts the loss of the generations named here');
   expect(meaningOfAcceptance({ losses: [] })).toContain('replaces the vote');
   expect(meaningOfAcceptance({ losses: [] })).not.toContain('named here');
+});
+
+it('a target that guards the group is refused with the request for exactly the approval that is missing', () => {
+  const neededApproval = create(NeededApprovalSchema, {
+    site: 'b',
+    serial: 'b-1',
+    epoch: 4n,
+    loses: 2n,
+    silentSites: ['a', 'c'],
+    required: 2,
+  });
+  const hint =
+    'antipode approve request failover payments --partition b=b-1 --epochs 4-6 --loses 2 --without-hearing a --without-hearing c --required 2 ';
+  expect(() => refuseObstacle('payments', { obstacle: 'site b guards the group', neededApproval })).toThrow(
+    expect.objectContaining({ code: 'APPROVAL_REQUIRED', hint: expect.stringContaining(hint) }),
+  );
 });
 
 it('what no accepted loss would mend is refused without a word that asks to accept one', () => {

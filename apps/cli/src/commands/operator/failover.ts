@@ -1,6 +1,7 @@
-import type { GenerationRef, PlanFailoverResponse } from '@antipode/protocol';
+import type { GenerationRef, NeededApproval, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { APPROVAL_OPTION, submitApprovals } from '../../approvals/approval-file.ts';
 import { confirm } from '../../confirm.ts';
 import { follow, withOperator } from '../../operator-connection.ts';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
@@ -50,9 +51,33 @@ export function meaningOfAcceptance({ losses }: Pick<PlanFailoverResponse, 'loss
     : 'It accepts the loss of the generations named here, and of no others.';
 }
 
-/** @throws FAILOVER_REFUSED if an obstacle remains even when every loss is accepted, except that of a majority */
-export function refuseObstacle(group: string, { obstacle }: Pick<PlanFailoverResponse, 'obstacle'>): void {
+/** The command that asks for exactly the approval that is missing. The epoch and the two after it are for further targets. */
+export function approvalCommand(
+  group: string,
+  { site, serial, epoch, loses, silentSites, required }: NeededApproval,
+): string {
+  return [
+    `antipode approve request failover ${group} --partition ${site}=${serial} --epochs ${epoch}-${epoch + 2n}`,
+    ...(loses > 0n ? [`--loses ${loses}`] : []),
+    ...silentSites.map((silent) => `--without-hearing ${silent}`),
+    `--required ${required} --reason TEXT --as NAME --key KEY --out FILE`,
+  ].join(' ');
+}
+
+/**
+ * @throws FAILOVER_REFUSED if an obstacle remains even when every loss is accepted, except that of a majority;
+ * APPROVAL_REQUIRED if the target guards the group
+ */
+export function refuseObstacle(
+  group: string,
+  { obstacle, neededApproval }: Pick<PlanFailoverResponse, 'obstacle' | 'neededApproval'>,
+): void {
   if (obstacle === '') return;
+  if (neededApproval !== undefined)
+    throw new AntipodeError('APPROVAL_REQUIRED', obstacle, {
+      details: { group, site: neededApproval.site },
+      hint: `Run \`${approvalCommand(group, neededApproval)}\`, have ${neededApproval.required} other operators sign the file, and repeat the command with --approval FILE. Nothing was changed.`,
+    });
   throw new AntipodeError('FAILOVER_REFUSED', obstacle, {
     details: { group },
     hint: 'Run `antipode status` to see which sites and partitions cannot be used, and why. Repair that, or name another site with --to. Accepting a loss does not help here. Nothing was changed.',
@@ -65,6 +90,7 @@ export function failoverCommand(): Command {
     'failover payments --to b',
     'failover payments --accept-loss --yes',
   ])
+    .option(...APPROVAL_OPTION)
     .argument('<group>', 'replication group')
     .option('--to <site>', 'the new active site; by default the most advanced standby', '')
     .option('--accept-loss', 'promote even if generations are lost to service')
@@ -75,6 +101,7 @@ export function failoverCommand(): Command {
     .action(async (group, options) => {
       const out = output(options);
       await withOperator(options.config, async (operator) => {
+        await submitApprovals(operator, options.dryRun ? [] : options.approval);
         const plan = await operator.planFailover({ group, toSite: options.to });
         refuseObstacle(group, plan);
         for (const line of consequences(group, plan)) out.note(line);

@@ -1,5 +1,6 @@
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { APPROVAL_OPTION } from '../../approvals/approval-file.ts';
 import { type Change, changeGroup } from '../../group-change.ts';
 import { withOperator } from '../../operator-connection.ts';
 import { collect, operatorCommand, seatFrom, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
@@ -11,11 +12,13 @@ interface Options {
   readonly json?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
+  readonly approval?: readonly string[];
   readonly timeout: number;
 }
 
 const withChangeOptions = (command: Command): Command =>
   command
+    .option(...APPROVAL_OPTION)
     .option('--dry-run', 'print the consequences; change nothing')
     .option('--yes', 'do not ask for confirmation')
     .option('--timeout <seconds>', 'how long to wait for the end', seconds, TIMEOUT_S_DEFAULT);

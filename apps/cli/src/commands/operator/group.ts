@@ -1,6 +1,7 @@
 import { FailoverPolicy, type GroupState, type MatchRulesResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
+import { APPROVAL_OPTION, submitApprovals } from '../../approvals/approval-file.ts';
 import { follow, type Operator, withOperator } from '../../operator-connection.ts';
 import { deletionsOf } from '../../options/deletion-options.ts';
 import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../options/filter-rules.ts';
@@ -19,6 +20,7 @@ import {
 } from '../../options/options.ts';
 import { output } from '../../output.ts';
 import {
+  approvalUseTable,
   disagreements,
   distributorText,
   domainKeyTable,
@@ -79,6 +81,7 @@ export function groupCommand(): Command {
       ]),
     )
       .argument('<group>', 'name')
+      .option(...APPROVAL_OPTION)
       .requiredOption('--member <site=serial>', 'a partition that holds the keys; the first is active', collect)
       .option('--scratch <site=serial>', 'a partition for drills', collect, [])
       .option(
@@ -151,6 +154,7 @@ export function groupCommand(): Command {
               return;
             }
           }
+          await submitApprovals(operator, options.approval);
           const { operationId } = await operator.createGroup({ spec });
           if (operationId === '') out.note(`Group ${name} is already declared like this. Nothing to do.`);
           else await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
@@ -184,7 +188,7 @@ export function groupCommand(): Command {
               rules.errorCode === ''
                 ? ''
                 : `\n\nThe active site did not report what the rules match (${rules.errorCode}).`;
-            return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}${approvalUseTable(state!)}`;
           });
         };
         await withOperator(options.config, show, { timeoutMs });
@@ -196,11 +200,13 @@ export function groupCommand(): Command {
       'bring a new version of the domain key to every member; needed after a new partition was trusted',
       ['group rotate-domain-key payments'],
     )
+      .option(...APPROVAL_OPTION)
       .argument('<group>', 'name')
       .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
         const out = output(options);
         await withOperator(options.config, async (operator) => {
+          await submitApprovals(operator, options.approval);
           const { operationId } = await operator.rotateDomainKey({ group: name });
           const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
           out.data(operation, () => `group ${name} has a new domain key; the next capture seals everything again`);

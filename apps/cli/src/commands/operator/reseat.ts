@@ -1,6 +1,7 @@
 import type { PlanReseatResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { APPROVAL_OPTION, submitApprovals } from '../../approvals/approval-file.ts';
 import { confirm } from '../../confirm.ts';
 import { follow, withOperator } from '../../operator-connection.ts';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
@@ -59,6 +60,7 @@ export function reseatCommand(): Command {
     'group reseat payments',
     'group reseat payments --active b --yes',
   ])
+    .option(...APPROVAL_OPTION)
     .argument('<group>', 'replication group')
     .option('--active <site>', 'the site to make active; by default the one that the journals name', '')
     .option('--dry-run', 'print what would happen; change nothing')
@@ -77,6 +79,7 @@ export function reseatCommand(): Command {
           return;
         }
         if (!options.yes) await confirm(group);
+        await submitApprovals(operator, options.approval);
         const { operationId } = await operator.reseatGroup({
           group,
           activeSite: plan.contradiction === '' ? '' : plan.activeSite,

@@ -83,6 +83,7 @@ export function statusText(status: GetStatusResponse): string {
     ...reachedBy(status),
     ...lostPartitions(status),
     ...refusedAgents(status),
+    ...approvalLines(status),
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
     ...status.groups.flatMap(notCaptured),
@@ -114,6 +115,29 @@ function lostPartitions({ sites }: GetStatusResponse): string[] {
       return `The HSM of partition ${name} at site ${site} has been gone for ${duration(ageMs)}, although its agent answers.`;
     }),
   );
+}
+
+/** Which sites guard their actions, and which leave them to a single operator. */
+export function approvalLines({ sites, groups }: Pick<GetStatusResponse, 'sites' | 'groups'>): string[] {
+  const seated = new Set(groups.flatMap(({ members }) => members.map(({ site }) => site)));
+  const members = sites.filter(({ site }) => seated.has(site));
+  const open = members.filter(({ approvalRules }) => approvalRules.length === 0).map(({ site }) => site);
+  const rules = members.flatMap(({ site, approvalRules }) =>
+    approvalRules.map(({ group, required, operators }) => ({
+      site,
+      text: `${group === '' ? '' : `group ${group}: `}${required} of ${operators.join(', ')}, without the requester`,
+    })),
+  );
+  const guarded = [...Map.groupBy(rules, ({ text }) => text)].map(
+    ([text, same]) => `Guarded actions at site ${same.map(({ site }) => site).join(', ')} need approvals: ${text}.`,
+  );
+  const unguarded =
+    open.length === 0
+      ? []
+      : [
+          `Site ${open.join(', ')} guards nothing by approvals: the certificate of one operator is enough for a failover with loss and for new members (docs/howto/approvals.md).`,
+        ];
+  return [...guarded, ...unguarded];
 }
 
 /** Two agents that speak for one site: nothing is taken from the second, and nobody else would tell of it. */

@@ -2,6 +2,7 @@
 import { processLog } from '@antipode/runtime';
 import { acceptDeleted, type DeletedObject, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import type { Command } from 'commander';
+import { readApprovalFile } from '../../approvals/approval-file.ts';
 import { command, JSON_OPTION } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
 import { NAME_COLUMNS, nameCells } from '../../views/objects.ts';
@@ -75,13 +76,15 @@ export function deletedCommand(): Command {
       .argument('<group>', 'replication group')
       .argument('<object...>', 'object ids or their first digits, CKA_IDs, or labels, from `deleted list`')
       .option(...CONFIG)
+      .option('--approval <file>', 'the approval of operators for this restore, where the site guards its actions')
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
         '\nIf another object now has the names of a restored one, that object is destroyed after the restore.',
       )
-      .action(async (group, objectIds, { config, json }) => {
-        const options = { config: loadAgentConfig(config), group, objectIds, log: processLog() };
+      .action(async (group, objectIds, { config, approval: file, json }) => {
+        const approval = file === undefined ? undefined : readApprovalFile(file);
+        const options = { config: loadAgentConfig(config), group, objectIds, approval, log: processLog() };
         const restored = await restoreDeleted(options);
         output({ json }).data(
           restored,

@@ -23,11 +23,12 @@ export async function domainKey(
       const toSeat = group.members.filter(
         ({ role, site }) => !(role === 'active' && group.epoch > group.firstEpoch) && isWanted(context, group, site),
       );
+      const fence = await context.guarded(group, intent, fenceOf(group, intent));
       await Promise.all(
         toSeat.map(({ site, serial, role }) =>
           context.agent(site).setRole(
             {
-              fence: fenceOf(group, intent),
+              fence,
               serial,
               role: roleNumber(role),
               founding: group.epoch === group.firstEpoch && group.domainKeyVersion === 0,
@@ -56,7 +57,7 @@ export async function domainKey(
       }
       const { failures } = await context.agent(bringer.site).distributeDomainKey(
         {
-          fence: fenceOf(group, intent),
+          fence: await context.guarded(group, intent, fenceOf(group, intent)),
           version: effect.version,
           distributorSerial: bringer.distributorSerial,
           members: members.map(({ site, serial }) => ({ site: context.ports.agents.address(site), serial })),

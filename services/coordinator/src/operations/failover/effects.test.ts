@@ -1,9 +1,11 @@
 /** The steps of a failover at the members: what they are asked, what is written down, and when a target is given up. */
-import { MemberRole } from '@antipode/protocol';
+import { approvalDigest, MemberRole } from '@antipode/protocol';
+import { SomeOperators, someRequest } from '@antipode/protocol/testing';
 import { type ErrorCode, fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
+import { recordApproval } from '../../store/tables/approvals.ts';
 import { setRole, setSpec } from '../../store/tables/groups.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { CHOSEN, EffectsBench, intentOf } from '../../testing/effects-bench.ts';
@@ -365,6 +367,39 @@ describe('waiting for the fence', () => {
 });
 
 describe('the promotion', () => {
+  it('carries the approvals on record to a target that guards the group, and only those of the group', async () => {
+    const operators = new SomeOperators();
+    const nowMs = bench.clock.wallMs();
+    const submit = (changes: Parameters<typeof someRequest>[0], fromMs = nowMs) => {
+      const request = someRequest(changes, fromMs);
+      const { request: bytes, signatures } = operators.sign(request);
+      const { group: name, action, expires } = request;
+      return database.rows.write((trx) =>
+        recordApproval(trx, {
+          digest: approvalDigest(bytes),
+          group: name,
+          action,
+          request: Buffer.from(bytes).toString(),
+          signatures,
+          submittedBy: 'alice',
+          submittedMs: fromMs,
+          expiresMs: Date.parse(expires),
+        }),
+      );
+    };
+    await submit({});
+    await submit({ group: 'other' });
+    await submit({ nonce: 'f'.repeat(32) }, nowMs - 86_400_000);
+    await perform(PROMOTE);
+    bench.guarded.add('b');
+    await perform(PROMOTE);
+    const fences = bench.orders.filter(({ method }) => method === 'promote').map(({ request }) => request['fence']);
+    const { signatures } = operators.sign(someRequest({}, nowMs));
+    expect(fences[0]).not.toHaveProperty('approvals');
+    expect(fences[1]).toMatchObject({ approvals: { operationId: 'i', approvals: [{ signatures }] } });
+    expect((fences[1] as { approvals: { approvals: unknown[] } }).approvals.approvals).toHaveLength(1);
+  });
+
   it('is ordered under the new epoch', async () => {
     expect(await perform(PROMOTE)).toEqual({ type: 'promoted', proved: 7 });
     expect(bench.orders).toMatchObject([

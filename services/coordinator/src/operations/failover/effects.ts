@@ -1,10 +1,11 @@
 /** Looks who is there, issues an epoch, waits out the old lease, promotes, publishes. */
 import { type JournalState, nameRef, roleOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import { readUsable, requestsOf, requiredAt } from '../../groups/approvals.ts';
 import { quarantineOf, witnessedEpoch } from '../../groups/contradiction.ts';
 import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
 import { readGeneration, readKnown } from '../../store/tables/generations.ts';
-import { activateEpoch, lockGroup } from '../../store/tables/groups.ts';
+import { activateEpoch, lockGroup, readEpochOwners } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
 import { isHung, unlessHung } from '../hung-hsm.ts';
@@ -65,7 +66,8 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
   const surveyedMembers = Promise.all(
     group.members.map(async ({ site, serial }): Promise<Candidate | undefined> => {
       try {
-        const { members, partitions, journal } = await agents.client(site).describe({}, { timeoutMs });
+        const state = await agents.client(site).describe({}, { timeoutMs });
+        const { members, partitions, journal } = state;
         const seat = members.find((one) => one.group === name && one.serial === serial);
         const partition = partitions.find((one) => one.serial === serial);
         return {
@@ -83,6 +85,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
                   ? 'HSM_WORKER_LOST'
                   : partition.errorCode,
           lacksKey: (seat?.domainKeyVersion ?? 0) < group.domainKeyVersion,
+          ...(requiredAt(state, name) > 0 ? { approvalsRequired: requiredAt(state, name) } : {}),
         };
       } catch (thrown) {
         if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
@@ -91,13 +94,37 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
     }),
   );
   const [answers, witnesses] = await Promise.all([surveyedMembers, surveyedWitnesses]);
+  const reachable = answers.filter((one) => one !== undefined);
   return {
     active: activeOf(group)?.site ?? '',
-    reachable: answers.filter((one) => one !== undefined),
+    ...(reachable.some(({ approvalsRequired = 0 }) => approvalsRequired > 0)
+      ? await withApprovals(ports, group, reachable)
+      : { reachable }),
     witnesses: witnesses.filter((one) => one !== undefined),
     voters: votersOf(group),
     highestEpoch: group.highestEpoch,
     known,
+  };
+}
+
+/** The facts that the agents of a guarded group will look at before a promotion. */
+async function withApprovals(
+  { store, clock }: EffectContext['ports'],
+  group: Group,
+  reachable: readonly Candidate[],
+): Promise<Pick<Survey, 'reachable' | 'members' | 'approvals'>> {
+  const { name } = group.spec;
+  const [owners, records] = await store.query(async (db) => [
+    await readEpochOwners(db, name),
+    await readUsable(db, name, clock.wallMs()),
+  ]);
+  return {
+    reachable: reachable.map((one) => {
+      const source = one.applied === undefined ? undefined : owners.get(one.applied.epoch);
+      return source === undefined ? one : { ...one, source };
+    }),
+    members: group.members.map(({ site }) => site),
+    approvals: requestsOf(records),
   };
 }
 
@@ -115,7 +142,12 @@ async function promote(
   group: Group,
   { epoch, to, generation, excluded }: Effect<'promote'>,
 ): Promise<FailoverEvent> {
-  const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
+  const fence = await context.guarded(group, intent, {
+    group: group.spec.name,
+    epoch,
+    owner: to,
+    requestId: intent.requestId,
+  });
   const ref = generation && nameRef(generation);
   try {
     const order = { fence, ...(ref === undefined ? {} : { generation: ref }) };

@@ -111,7 +111,8 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
       if (active !== request.from)
         return abort(state, 'FAILOVER_REFUSED', `site ${active} is now active, not site ${request.from}`);
       const plan = planFailover(request, event.survey);
-      if (plan.obstacle !== undefined) return abort(state, 'FAILOVER_REFUSED', plan.obstacle);
+      if (plan.obstacle !== undefined)
+        return abort(state, plan.needs === undefined ? 'FAILOVER_REFUSED' : 'APPROVAL_REQUIRED', plan.obstacle);
       const { canCatchUp, fetch, ...choice } = plan.choice;
       const chosen: Chosen = { ...request, ...choice };
       if (fetch !== undefined)

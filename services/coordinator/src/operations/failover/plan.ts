@@ -2,8 +2,11 @@
  * Chooses the member that a failover promotes, and says what that would lose. Pure: a function of the request and one
  * survey.
  */
+
+import type { ApprovalRequest } from '@antipode/protocol';
 import { isNewer, newestOf } from '@antipode/protocol';
 import { majorityOf } from '../../model.ts';
+import { type ApprovalNeed, approvalNeed, needsApproval } from './approval-need.ts';
 
 /** A generation by its names. */
 export interface Held {
@@ -22,6 +25,10 @@ export interface Candidate {
   readonly applied: Held | undefined;
   /** Code of what keeps its partition from being used; empty for nothing. */
   readonly problem: string;
+  /** Signatures that its agent requires for a promotion that may lose something; absent if it guards nothing. */
+  readonly approvalsRequired?: number;
+  /** Site that captured `applied`. */
+  readonly source?: string;
   /** It has missed the domain key version in use: promoted, it captures nothing before it has got the next one. */
   readonly lacksKey?: boolean;
 }
@@ -49,6 +56,10 @@ export interface Survey {
   readonly highestEpoch: bigint;
   /** Generations known to the database, newest last. */
   readonly known: readonly KnownGeneration[];
+  /** Sites of all members, reachable or not. */
+  readonly members?: readonly string[];
+  /** Approvals on record that may let a guarded site lose something. */
+  readonly approvals?: readonly ApprovalRequest[];
 }
 
 export interface Request {
@@ -102,8 +113,14 @@ export interface Losing {
 }
 
 export type FailoverPlan =
-  | { readonly obstacle: string; readonly losing?: Losing; readonly choice?: undefined }
-  | { readonly obstacle: undefined; readonly losing?: undefined; readonly choice: Choice };
+  | {
+      readonly obstacle: string;
+      readonly losing?: Losing;
+      /** The target would refuse: an approval must allow this. */
+      readonly needs?: ApprovalNeed;
+      readonly choice?: undefined;
+    }
+  | { readonly obstacle: undefined; readonly losing?: undefined; readonly needs?: undefined; readonly choice: Choice };
 
 /** A claim beyond it is a lie or a restored journal: every honest agent would refuse the epoch above it. */
 export const EPOCH_JUMP_MAX = 1_000n;
@@ -158,12 +175,21 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
 
   let highestSeen = highestEpoch;
   for (const { epoch } of [...reachable, ...witnesses]) if (epoch > highestSeen) highestSeen = epoch;
+  const epoch = highestSeen + 1n;
+  const holds = canCatchUp
+    ? newestOf(reachable.flatMap(({ applied }) => applied ?? []))
+    : (fetch?.newest ?? target.applied);
+  const needs = approvalNeed(
+    { target, epoch, holds, source: canCatchUp ? from : target.source },
+    { ...survey, reachable },
+  );
+  if (needs !== undefined) return { obstacle: needsApproval(needs), needs };
   return {
     obstacle: undefined,
     choice: {
       to: target.site,
       serial: target.serial,
-      epoch: highestSeen + 1n,
+      epoch,
       generation: target.applied,
       lost: canCatchUp ? [] : lost.map(named),
       quorum,

@@ -30,12 +30,14 @@ export async function memberJoin(context: EffectContext, intent: Intent): Promis
   const open = await store.query((db) => readOpenIntents(db, { group: name }));
   refuseStuckKey(group, open);
   if (standsBy(group, seat, detector.view(seat.site)) === false)
-    await context
-      .agent(seat.site)
-      .setRole(
-        { fence: fenceOf(group, intent), serial: seat.serial, role: MemberRole.STANDBY },
-        { timeoutMs: ORDER_TIMEOUT_MS },
-      );
+    await context.agent(seat.site).setRole(
+      {
+        fence: await context.guarded(group, intent, fenceOf(group, intent)),
+        serial: seat.serial,
+        role: MemberRole.STANDBY,
+      },
+      { timeoutMs: ORDER_TIMEOUT_MS },
+    );
   await context.write(async (trx, record) => {
     const now = await lockGroup(trx, name);
     if (!now.joining.some(({ site }) => site === seat.site)) return;

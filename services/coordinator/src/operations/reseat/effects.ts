@@ -312,7 +312,12 @@ async function order(
   seats: readonly Account[],
 ): Promise<{ seated: string[]; leftAside: { site: string; error: AntipodeError }[] }> {
   const recorded = await recordedOf(context, group, accounts);
-  const fence = { group: group.spec.name, epoch: plan.epoch, owner: plan.owner, requestId: intent.requestId };
+  const fence = await context.guarded(group, intent, {
+    group: group.spec.name,
+    epoch: plan.epoch,
+    owner: plan.owner,
+    requestId: intent.requestId,
+  });
   const seated: string[] = [];
   const leftAside: { site: string; error: AntipodeError }[] = [];
   await Promise.all(

@@ -17,11 +17,13 @@ import { lackOf } from '../../operations/member-join/effects.ts';
 import type { WaitingFailover } from '../../operations/reconciler.ts';
 import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
 import type { SiteView } from '../../sites/detector.ts';
+import type { ApprovalUseRecord } from '../../store/tables/approvals.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import type { RefusedRecord, RefusedThere } from '../../store/tables/refused.ts';
 import type { ScrubRecord } from '../../store/tables/scrubs.ts';
 import type { Timings } from '../../timings.ts';
+import { useMessage } from '../approvals.ts';
 import { catalogueHint, type ToWall } from './operation.ts';
 
 export interface GroupFacts {
@@ -42,6 +44,8 @@ export interface GroupFacts {
   readonly concerns?: readonly Concern[];
   /** The objects that each member could not restore, by its last report. */
   readonly refused: readonly RefusedRecord[];
+  /** Approvals that its sites have used, newest first. */
+  readonly approvalUses?: readonly ApprovalUseRecord[];
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   /** Converts a moment of the timeline to the wall-clock time that people see. */
@@ -72,6 +76,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
   }
   const known = ages.filter((age) => age !== undefined);
   return {
+    approvalUses: (facts.approvalUses ?? []).map(useMessage),
     spec: specMessage(group.spec),
     epoch: group.epoch,
     activeSite: group.members.find(({ role }) => role === 'active')?.site ?? '',

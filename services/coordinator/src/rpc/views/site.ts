@@ -46,6 +46,7 @@ export function siteState(
             heartbeats: refused.heartbeats,
           },
         }),
+    ...(view.state?.approvalRules?.length ? { approvalRules: view.state.approvalRules } : {}),
     ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
   };
 }

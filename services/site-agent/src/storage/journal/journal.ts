@@ -8,6 +8,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { type AntipodeError, type Clock, type Prng, systemPrng } from '@antipode/runtime';
 import { type Connect, IN_MEMORY, openDatabase, untilWritable, writeFault } from '../database.ts';
 import { AcknowledgementRecords } from './acknowledgements.ts';
+import { ApprovalRecords } from './approvals.ts';
 import { CollectionRecords } from './collection.ts';
 import { DecisionRecords } from './decisions.ts';
 import { DomainKeyRecords } from './domain-keys.ts';
@@ -41,6 +42,7 @@ export class Journal {
   readonly places: PlaceRecords;
   readonly acknowledgements: AcknowledgementRecords;
   readonly siteName: SiteName;
+  readonly approvals: ApprovalRecords;
   /** The records of the collector. */
   readonly collection: CollectionRecords;
 
@@ -61,6 +63,7 @@ export class Journal {
     this.places = new PlaceRecords(statements);
     this.acknowledgements = new AcknowledgementRecords(statements);
     this.siteName = new SiteName(statements, { path });
+    this.approvals = new ApprovalRecords(statements);
     this.collection = new CollectionRecords({ database, path, write: (work) => statements.transaction(work) });
   }
 

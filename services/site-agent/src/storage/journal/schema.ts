@@ -5,7 +5,7 @@ import { JOURNAL_HISTORY, RUN_PLACE } from './history.ts';
 import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
 import { SITE_NAME } from './site-name.ts';
 
-export const SCHEMA_VERSION = 25;
+export const SCHEMA_VERSION = 26;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -84,6 +84,15 @@ const FILTER = 'CREATE TABLE filter (grp TEXT PRIMARY KEY, rules TEXT NOT NULL) 
 const TERM =
   'CREATE TABLE term (id INTEGER PRIMARY KEY CHECK (id = 1), term INTEGER NOT NULL, coordinator TEXT NOT NULL) STRICT';
 
+/**
+ * Approvals that were used here, each once and for ever. The partitions that are enrolled, each with the digest of its
+ * approval, or without one if it was trusted before this site guarded its actions.
+ */
+const APPROVALS = `
+  CREATE TABLE approval_use (nonce TEXT PRIMARY KEY, digest TEXT NOT NULL, grp TEXT NOT NULL, action TEXT NOT NULL, operation TEXT NOT NULL, scope TEXT NOT NULL, requested_by TEXT NOT NULL, approved_by TEXT NOT NULL, used_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE enrolled (grp TEXT, site TEXT, serial TEXT, role TEXT, identity TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, site, serial, role, identity)) STRICT;
+  CREATE TABLE approvals_begun (id INTEGER PRIMARY KEY) STRICT`;
+
 export const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -107,6 +116,7 @@ export const SCHEMA = `
   ${RUN_PLACE};
   ${TERM};
   ${SITE_NAME};
+  ${APPROVALS};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
@@ -135,4 +145,5 @@ export const UPGRADES = {
   22: TERM,
   23: SITE_NAME,
   24: STRANGER_25,
+  25: APPROVALS,
 };

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QirgIKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZRIuCgl3aXRuZXNzZWQYHiADKAsyGy5hbnRpcG9kZS52MS5XaXRuZXNzZWRFcG9jaCI9Cg5XaXRuZXNzZWRFcG9jaBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBINCgVvd25lchgDIAEoCSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiOgoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQSDQoFcGxhY2UYHiABKAkiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSKsAwoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAkSFQoNdW5hbnN3ZXJlZF9tcxgMIAEoDRIvCgtkb21haW5fa2V5cxgNIAMoCzIaLmFudGlwb2RlLnYxLkhlbGREb21haW5LZXkSKgoHdHJ1c3RlZBgOIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbktleVJlZhIzChBhd2FpdGluZ19vZmZpY2VyGA8gAygLMhkuYW50aXBvZGUudjEuRG9tYWluS2V5UmVmEhYKDmlzX2Rpc3RyaWJ1dG9yGBAgASgIIi4KDERvbWFpbktleVJlZhINCgVncm91cBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNIkMKDUhlbGREb21haW5LZXkSDQoFZ3JvdXAYASABKAkSDwoHdmVyc2lvbhgCIAEoDRISCgpuZWVkZWRfZm9yGAMgASgJIrwECgtNZW1iZXJTdGF0ZRINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSLAoIY2FwdHVyZWQYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEisKB2FwcGxpZWQYByABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgIIAEoDRIaChJsZWFzZV9yZW1haW5pbmdfbXMYCSABKAQSGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgKIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgLIAEoDRIUCgxoZWxkX29iamVjdHMYDCABKA0SGAoQbmFtZXNha2Vfb2JqZWN0cxgNIAEoDRIrCgdyZWZ1c2VkGA4gAygLMhouYW50aXBvZGUudjEuUmVmdXNlZE9iamVjdBIXCg9yZWZ1c2VkX29iamVjdHMYDyABKA0SNgoLbm90X2NhcnJpZWQYECADKAsyIS5hbnRpcG9kZS52MS5Ob3RDYXJyaWVkQXR0cmlidXRlcxIbChNub3RfY2FycmllZF9vYmplY3RzGBEgASgNEhsKE25vdF9jYXJyaWVkX3dlaWdodHkYEiABKA0SEAoIdW5wcm92ZWQYEyABKAgiTgoQUHJvYmVQZWVyUmVxdWVzdBImCgRwZWVyGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSEgoKdGltZW91dF9tcxgCIAEoDSJdChFQcm9iZVBlZXJSZXNwb25zZRIRCglyZWFjaGFibGUYASABKAgSFQoNcm91bmRfdHJpcF9tcxgCIAEoDRIeChZvYnNlcnZlcl9sb29wX2RlbGF5X21zGAMgASgNIg0KC1BpbmdSZXF1ZXN0Ii4KDFBpbmdSZXNwb25zZRIMCgRzaXRlGAEgASgJEhAKCGluc3RhbmNlGAIgASgJInwKDlNldFJvbGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEhAKCGZvdW5kaW5nGAQgASgIIjsKD1NldFJvbGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSJRChNQZXJzaXN0RXBvY2hSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USFwoPZW5kc19xdWFyYW50aW5lGAIgASgIIjQKFFBlcnNpc3RFcG9jaFJlc3BvbnNlEg0KBWVwb2NoGAEgASgEEg0KBW93bmVyGAIgASgJIsQBCg1SZXNlYXRSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEi4KCmdlbmVyYXRpb24YBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyI6Cg5SZXNlYXRSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSKEAQoOUHJvbW90ZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIPCgd3YWl0X21zGA4gASgNSgQIAxAEUghsZWFzZV9tcyKNAQoPUHJvbW90ZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSKpAQoaRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIPCgd2ZXJzaW9uGAIgASgNEioKB21lbWJlcnMYAyADKAsyGS5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXISGgoSZGlzdHJpYnV0b3Jfc2VyaWFsGAQgASgJEg8KB3dhaXRfbXMYDiABKA0ilAEKG0Rpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRIZChFjb25maXJtZWRfc2VyaWFscxgBIAMoCRIyCghmYWlsdXJlcxgCIAMoCzIgLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlckZhaWx1cmUSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIkQKE0RvbWFpbk1lbWJlckZhaWx1cmUSDgoGc2VyaWFsGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSK4AQoXUmV0aXJlRG9tYWluS2V5c1JlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgEIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0ifwoYUmV0aXJlRG9tYWluS2V5c1Jlc3BvbnNlEhEKCWRlc3Ryb3llZBgBIAMoDRIoCgRrZXB0GAIgAygLMhouYW50aXBvZGUudjEuSGVsZERvbWFpbktleRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUi7wEKDkNhcHR1cmVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USGgoSZG9tYWluX2tleV92ZXJzaW9uGAIgASgNEikKBmZpbHRlchgDIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchIYChBhYm92ZV9nZW5lcmF0aW9uGAQgASgEEhsKE3Jlc2VydmVkX2dlbmVyYXRpb24YBSABKAQSDwoHd2FpdF9tcxgOIAEoDRIrCgZwb2xpY3kYDyABKAsyGy5hbnRpcG9kZS52MS5EZWxldGlvblBvbGljeSJSCg5EZWxldGlvblBvbGljeRIUCgxyZXRlbnRpb25fbXMYASABKAQSFAoMbG9zc19vYmplY3RzGAIgASgNEhQKDGxvc3NfcGVyY2VudBgDIAEoDSJpCgxPYmplY3RGaWx0ZXISEwoLZXhjbHVkZV9pZHMYASADKAkSFgoOZXhjbHVkZV9sYWJlbHMYAiADKAkSFwoPZXhjbHVkZV9jbGFzc2VzGAMgAygJEhMKC2lnbm9yZV9jYXNlGAQgASgIInoKEk1hdGNoRmlsdGVyUmVxdWVzdBIOCgZzZXJpYWwYASABKAkSKQoGZmlsdGVyGAIgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyEikKBmJlZm9yZRgDIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlciJnChNNYXRjaEZpbHRlclJlc3BvbnNlEiUKBXJ1bGVzGAEgAygLMhYuYW50aXBvZGUudjEuUnVsZU1hdGNoEikKBmNoYW5nZRgCIAEoCzIZLmFudGlwb2RlLnYxLkZpbHRlckNoYW5nZSJsCgxGaWx0ZXJDaGFuZ2USLQoIZXhjbHVkZWQYASABKAsyGy5hbnRpcG9kZS52MS5NYXRjaGVkT2JqZWN0cxItCghpbmNsdWRlZBgCIAEoCzIbLmFudGlwb2RlLnYxLk1hdGNoZWRPYmplY3RzIjIKDk1hdGNoZWRPYmplY3RzEg8KB29iamVjdHMYASABKA0SDwoHY2thX2lkcxgCIAMoCSJJCglSdWxlTWF0Y2gSDAoEa2luZBgBIAEoCRIMCgRydWxlGAIgASgJEg8KB29iamVjdHMYAyABKA0SDwoHY2thX2lkcxgEIAMoCSKtAQoPQ2FwdHVyZVJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYAyABKAQSFgoOc2VhbGVkX29iamVjdHMYBCABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIp0BCgxBcHBseVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAMgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLOAQoNQXBwbHlSZXNwb25zZRIXCg9hcHBsaWVkX29iamVjdHMYASABKA0SFAoMcHVsbGVkX2Jsb2JzGAIgASgNEhQKDHB1bGxlZF9ieXRlcxgDIAEoBBIYChBuYXJyb3dlZF9vYmplY3RzGAQgASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAUgASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYBiABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIocBCg1WZXJpZnlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKZXZlcnl0aGluZxgDIAEoCBIPCgd3YWl0X21zGA4gASgNInoKDlZlcmlmeVJlc3BvbnNlEhYKDmNvbnRlbnRfZGlnZXN0GAEgASgMEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJtCgxTY3J1YlJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIpCgdzb3VyY2VzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLZAQoNU2NydWJSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRIXCg9taXNzaW5nX29iamVjdHMYAyABKA0SFwoPYWx0ZXJlZF9vYmplY3RzGAQgASgNEhQKDG1lbmRlZF9ibG9icxgFIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUixwEKDERyaWxsUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhAKCGRyaWxsX2lkGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhYKDnNjcmF0Y2hfc2VyaWFsGAQgASgJEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItABCg1EcmlsbFJlc3BvbnNlEigKBXByb29mGAEgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBXRpbWVzGAIgASgLMhcuYW50aXBvZGUudjEuRHJpbGxUaW1lcxIQCghpc19jbGVhbhgDIAEoCBIQCghldmlkZW5jZRgEIAEoCRIRCglzaWduYXR1cmUYBSABKAwSDgoGc2lnbmVyGAYgASgMEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJVCgpEcmlsbFRpbWVzEg8KB3B1bGxfbXMYASABKA0SEgoKcmVzdG9yZV9tcxgCIAEoDRIQCghwcm92ZV9tcxgDIAEoDRIQCghjbGVhbl9tcxgEIAEoDSI3ChJDYW5jZWxPcmRlclJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSIkChNDYW5jZWxPcmRlclJlc3BvbnNlEg0KBWZvdW5kGAEgASgIIoABCg1FeGNoYW5nZU9mZmVyEg4KBnNlcmlhbBgBIAEoCRIQCghpZGVudGl0eRgCIAEoDBINCgVub25jZRgDIAEoDBINCgVwb2ludBgEIAEoDBIQCghyZWNlaXZlchgFIAEoDBIPCgdvZmZpY2VyGAYgASgMEgwKBGtkZnMYByADKAkiswEKFEJlZ2luRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SGAoQcmVzcG9uZGVyX3NlcmlhbBgEIAEoCRIpCgVvZmZlchgFIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISIQoFZmVuY2UYBiABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJVChVCZWdpbkV4Y2hhbmdlUmVzcG9uc2USKQoFb2ZmZXIYASABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEhEKCXNpZ25hdHVyZRgCIAEoDCKWAQoXQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSEwoLd3JhcHBlZF9rZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMEiEKBWZlbmNlGAQgASgLMhIuYW50aXBvZGUudjEuRmVuY2USGwoTd3JhcHBlZF90cnVzdGVkX2tleRgFIAEoDCJAChhDb21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USEQoJY2hlY2tfdGFnGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJUChNQdWxsTWFuaWZlc3RSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIjIKFFB1bGxNYW5pZmVzdFJlc3BvbnNlEgwKBHBhcnQYASABKAwSDAoEc2l6ZRgCIAEoBCJhChBQdWxsQmxvYnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBnNoYTI1NhgCIAMoDBIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIiChFQdWxsQmxvYnNSZXNwb25zZRINCgVibG9icxgBIAMoDDKeDAoQU2l0ZUFnZW50U2VydmljZRJHCghEZXNjcmliZRIcLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVxdWVzdBodLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USSgoJUHJvYmVQZWVyEh0uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVxdWVzdBoeLmFudGlwb2RlLnYxLlByb2JlUGVlclJlc3BvbnNlEjsKBFBpbmcSGC5hbnRpcG9kZS52MS5QaW5nUmVxdWVzdBoZLmFudGlwb2RlLnYxLlBpbmdSZXNwb25zZRJECgdTZXRSb2xlEhsuYW50aXBvZGUudjEuU2V0Um9sZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5TZXRSb2xlUmVzcG9uc2USUwoMUGVyc2lzdEVwb2NoEiAuYW50aXBvZGUudjEuUGVyc2lzdEVwb2NoUmVxdWVzdBohLmFudGlwb2RlLnYxLlBlcnNpc3RFcG9jaFJlc3BvbnNlEkEKBlJlc2VhdBIaLmFudGlwb2RlLnYxLlJlc2VhdFJlcXVlc3QaGy5hbnRpcG9kZS52MS5SZXNlYXRSZXNwb25zZRJECgdQcm9tb3RlEhsuYW50aXBvZGUudjEuUHJvbW90ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5Qcm9tb3RlUmVzcG9uc2USaAoTRGlzdHJpYnV0ZURvbWFpbktleRInLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0GiguYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEkQKB0NhcHR1cmUSGy5hbnRpcG9kZS52MS5DYXB0dXJlUmVxdWVzdBocLmFudGlwb2RlLnYxLkNhcHR1cmVSZXNwb25zZRI+CgVBcHBseRIZLmFudGlwb2RlLnYxLkFwcGx5UmVxdWVzdBoaLmFudGlwb2RlLnYxLkFwcGx5UmVzcG9uc2USQQoGVmVyaWZ5EhouYW50aXBvZGUudjEuVmVyaWZ5UmVxdWVzdBobLmFudGlwb2RlLnYxLlZlcmlmeVJlc3BvbnNlEj4KBVNjcnViEhkuYW50aXBvZGUudjEuU2NydWJSZXF1ZXN0GhouYW50aXBvZGUudjEuU2NydWJSZXNwb25zZRJfChBSZXRpcmVEb21haW5LZXlzEiQuYW50aXBvZGUudjEuUmV0aXJlRG9tYWluS2V5c1JlcXVlc3QaJS5hbnRpcG9kZS52MS5SZXRpcmVEb21haW5LZXlzUmVzcG9uc2USPgoFRHJpbGwSGS5hbnRpcG9kZS52MS5EcmlsbFJlcXVlc3QaGi5hbnRpcG9kZS52MS5EcmlsbFJlc3BvbnNlElAKC01hdGNoRmlsdGVyEh8uYW50aXBvZGUudjEuTWF0Y2hGaWx0ZXJSZXF1ZXN0GiAuYW50aXBvZGUudjEuTWF0Y2hGaWx0ZXJSZXNwb25zZRJQCgtDYW5jZWxPcmRlchIfLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVzcG9uc2USVgoNQmVnaW5FeGNoYW5nZRIhLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXF1ZXN0GiIuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlc3BvbnNlEl8KEENvbXBsZXRlRXhjaGFuZ2USJC5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBolLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRJVCgxQdWxsTWFuaWZlc3QSIC5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXF1ZXN0GiEuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVzcG9uc2UwARJMCglQdWxsQmxvYnMSHS5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVzcG9uc2UwAWIGcHJvdG8z", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QikgMKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZRIxCg5hcHByb3ZhbF9ydWxlcxgUIAMoCzIZLmFudGlwb2RlLnYxLkFwcHJvdmFsUnVsZRIvCg1hcHByb3ZhbF91c2VzGBUgAygLMhguYW50aXBvZGUudjEuQXBwcm92YWxVc2USLgoJd2l0bmVzc2VkGB4gAygLMhsuYW50aXBvZGUudjEuV2l0bmVzc2VkRXBvY2giVwoMQXBwcm92YWxSdWxlEg0KBWdyb3VwGAEgASgJEhAKCHJlcXVpcmVkGAIgASgNEhMKC2JyZWFrX2dsYXNzGAMgASgNEhEKCW9wZXJhdG9ycxgEIAMoCSKOAQoLQXBwcm92YWxVc2USDgoGZGlnZXN0GAEgASgJEg0KBWdyb3VwGAIgASgJEg4KBmFjdGlvbhgDIAEoCRIUCgxvcGVyYXRpb25faWQYBCABKAkSFAoMcmVxdWVzdGVkX2J5GAUgASgJEhMKC2FwcHJvdmVkX2J5GAYgAygJEg8KB3VzZWRfbXMYByABKAQiPQoOV2l0bmVzc2VkRXBvY2gSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkidAoMSm91cm5hbFN0YXRlEgoKAmlkGAEgASgJEiUKBHJ1bnMYAiADKAsyFy5hbnRpcG9kZS52MS5Kb3VybmFsUnVuEjEKC3F1YXJhbnRpbmVkGAMgAygLMhwuYW50aXBvZGUudjEuUXVhcmFudGluZWRTZWF0IjoKCkpvdXJuYWxSdW4SDQoFdG9rZW4YASABKAkSDgoGd3JpdGVzGAIgASgEEg0KBXBsYWNlGB4gASgJIjAKD1F1YXJhbnRpbmVkU2VhdBINCgVncm91cBgBIAEoCRIOCgZyZWFzb24YAiABKAkirAMKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJEhIKCnVuZW5mb3JjZWQYCCADKAkSFQoNZXJyb3JfbWVzc2FnZRgJIAEoCRIUCgxzaWxlbnRfc2xvdHMYCiADKAkSFAoMcmV0dXJuX3ZhbHVlGAsgASgJEhUKDXVuYW5zd2VyZWRfbXMYDCABKA0SLwoLZG9tYWluX2tleXMYDSADKAsyGi5hbnRpcG9kZS52MS5IZWxkRG9tYWluS2V5EioKB3RydXN0ZWQYDiADKAsyGS5hbnRpcG9kZS52MS5Eb21haW5LZXlSZWYSMwoQYXdhaXRpbmdfb2ZmaWNlchgPIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbktleVJlZhIWCg5pc19kaXN0cmlidXRvchgQIAEoCCIuCgxEb21haW5LZXlSZWYSDQoFZ3JvdXAYASABKAkSDwoHdmVyc2lvbhgCIAEoDSJDCg1IZWxkRG9tYWluS2V5Eg0KBWdyb3VwGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SEgoKbmVlZGVkX2ZvchgDIAEoCSK8BAoLTWVtYmVyU3RhdGUSDQoFZ3JvdXAYASABKAkSDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEiwKCGNhcHR1cmVkGAYgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIrCgdhcHBsaWVkGAcgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIaChJkb21haW5fa2V5X3ZlcnNpb24YCCABKA0SGgoSbGVhc2VfcmVtYWluaW5nX21zGAkgASgEEhsKE3VuYWNjb3VudGVkX29iamVjdHMYCiABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYCyABKA0SFAoMaGVsZF9vYmplY3RzGAwgASgNEhgKEG5hbWVzYWtlX29iamVjdHMYDSABKA0SKwoHcmVmdXNlZBgOIAMoCzIaLmFudGlwb2RlLnYxLlJlZnVzZWRPYmplY3QSFwoPcmVmdXNlZF9vYmplY3RzGA8gASgNEjYKC25vdF9jYXJyaWVkGBAgAygLMiEuYW50aXBvZGUudjEuTm90Q2FycmllZEF0dHJpYnV0ZXMSGwoTbm90X2NhcnJpZWRfb2JqZWN0cxgRIAEoDRIbChNub3RfY2FycmllZF93ZWlnaHR5GBIgASgNEhAKCHVucHJvdmVkGBMgASgIIk4KEFByb2JlUGVlclJlcXVlc3QSJgoEcGVlchgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEhIKCnRpbWVvdXRfbXMYAiABKA0iXQoRUHJvYmVQZWVyUmVzcG9uc2USEQoJcmVhY2hhYmxlGAEgASgIEhUKDXJvdW5kX3RyaXBfbXMYAiABKA0SHgoWb2JzZXJ2ZXJfbG9vcF9kZWxheV9tcxgDIAEoDSINCgtQaW5nUmVxdWVzdCIuCgxQaW5nUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCSJ8Cg5TZXRSb2xlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRIQCghmb3VuZGluZxgEIAEoCCI7Cg9TZXRSb2xlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUiUQoTUGVyc2lzdEVwb2NoUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhcKD2VuZHNfcXVhcmFudGluZRgCIAEoCCI0ChRQZXJzaXN0RXBvY2hSZXNwb25zZRINCgVlcG9jaBgBIAEoBBINCgVvd25lchgCIAEoCSLEAQoNUmVzZWF0UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRIuCgpnZW5lcmF0aW9uGAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiOgoOUmVzZWF0UmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUihAEKDlByb21vdGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDwoHd2FpdF9tcxgOIAEoDUoECAMQBFIIbGVhc2VfbXMijQEKD1Byb21vdGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZRIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRgoMRG9tYWluTWVtYmVyEiYKBHNpdGUYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIOCgZzZXJpYWwYAiABKAkiqQEKGkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDwoHdmVyc2lvbhgCIAEoDRIqCgdtZW1iZXJzGAMgAygLMhkuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyEhoKEmRpc3RyaWJ1dG9yX3NlcmlhbBgEIAEoCRIPCgd3YWl0X21zGA4gASgNIpQBChtEaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USGQoRY29uZmlybWVkX3NlcmlhbHMYASADKAkSMgoIZmFpbHVyZXMYAiADKAsyIC5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXJGYWlsdXJlEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJEChNEb21haW5NZW1iZXJGYWlsdXJlEg4KBnNlcmlhbBgBIAEoCRIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiuAEKF1JldGlyZURvbWFpbktleXNSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYBCADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNIn8KGFJldGlyZURvbWFpbktleXNSZXNwb25zZRIRCglkZXN0cm95ZWQYASADKA0SKAoEa2VwdBgCIAMoCzIaLmFudGlwb2RlLnYxLkhlbGREb21haW5LZXkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIu8BCg5DYXB0dXJlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgCIAEoDRIpCgZmaWx0ZXIYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXISGAoQYWJvdmVfZ2VuZXJhdGlvbhgEIAEoBBIbChNyZXNlcnZlZF9nZW5lcmF0aW9uGAUgASgEEg8KB3dhaXRfbXMYDiABKA0SKwoGcG9saWN5GA8gASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiUgoORGVsZXRpb25Qb2xpY3kSFAoMcmV0ZW50aW9uX21zGAEgASgEEhQKDGxvc3Nfb2JqZWN0cxgCIAEoDRIUCgxsb3NzX3BlcmNlbnQYAyABKA0iaQoMT2JqZWN0RmlsdGVyEhMKC2V4Y2x1ZGVfaWRzGAEgAygJEhYKDmV4Y2x1ZGVfbGFiZWxzGAIgAygJEhcKD2V4Y2x1ZGVfY2xhc3NlcxgDIAMoCRITCgtpZ25vcmVfY2FzZRgEIAEoCCJ6ChJNYXRjaEZpbHRlclJlcXVlc3QSDgoGc2VyaWFsGAEgASgJEikKBmZpbHRlchgCIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchIpCgZiZWZvcmUYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXIiZwoTTWF0Y2hGaWx0ZXJSZXNwb25zZRIlCgVydWxlcxgBIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaBIpCgZjaGFuZ2UYAiABKAsyGS5hbnRpcG9kZS52MS5GaWx0ZXJDaGFuZ2UibAoMRmlsdGVyQ2hhbmdlEi0KCGV4Y2x1ZGVkGAEgASgLMhsuYW50aXBvZGUudjEuTWF0Y2hlZE9iamVjdHMSLQoIaW5jbHVkZWQYAiABKAsyGy5hbnRpcG9kZS52MS5NYXRjaGVkT2JqZWN0cyIyCg5NYXRjaGVkT2JqZWN0cxIPCgdvYmplY3RzGAEgASgNEg8KB2NrYV9pZHMYAiADKAkiSQoJUnVsZU1hdGNoEgwKBGtpbmQYASABKAkSDAoEcnVsZRgCIAEoCRIPCgdvYmplY3RzGAMgASgNEg8KB2NrYV9pZHMYBCADKAkirQEKD0NhcHR1cmVSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIOCgZpc19uZXcYAiABKAgSGgoSY2FwdHVyZV9zdGFydGVkX21zGAMgASgEEhYKDnNlYWxlZF9vYmplY3RzGAQgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKdAQoMQXBwbHlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgDIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0izgEKDUFwcGx5UmVzcG9uc2USFwoPYXBwbGllZF9vYmplY3RzGAEgASgNEhQKDHB1bGxlZF9ibG9icxgCIAEoDRIUCgxwdWxsZWRfYnl0ZXMYAyABKAQSGAoQbmFycm93ZWRfb2JqZWN0cxgEIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgFIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAYgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKHAQoNVmVyaWZ5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCmV2ZXJ5dGhpbmcYAyABKAgSDwoHd2FpdF9tcxgOIAEoDSJ6Cg5WZXJpZnlSZXNwb25zZRIWCg5jb250ZW50X2RpZ2VzdBgBIAEoDBIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUibQoMU2NydWJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USKQoHc291cmNlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i2QEKDVNjcnViUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSFwoPbWlzc2luZ19vYmplY3RzGAMgASgNEhcKD2FsdGVyZWRfb2JqZWN0cxgEIAEoDRIUCgxtZW5kZWRfYmxvYnMYBSABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIscBCgxEcmlsbFJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIQCghkcmlsbF9pZBgCIAEoCRIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIWCg5zY3JhdGNoX3NlcmlhbBgEIAEoCRIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLQAQoNRHJpbGxSZXNwb25zZRIoCgVwcm9vZhgBIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgV0aW1lcxgCIAEoCzIXLmFudGlwb2RlLnYxLkRyaWxsVGltZXMSEAoIaXNfY2xlYW4YAyABKAgSEAoIZXZpZGVuY2UYBCABKAkSEQoJc2lnbmF0dXJlGAUgASgMEg4KBnNpZ25lchgGIAEoDBImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiVQoKRHJpbGxUaW1lcxIPCgdwdWxsX21zGAEgASgNEhIKCnJlc3RvcmVfbXMYAiABKA0SEAoIcHJvdmVfbXMYAyABKA0SEAoIY2xlYW5fbXMYBCABKA0iNwoSQ2FuY2VsT3JkZXJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiJAoTQ2FuY2VsT3JkZXJSZXNwb25zZRINCgVmb3VuZBgBIAEoCCKAAQoNRXhjaGFuZ2VPZmZlchIOCgZzZXJpYWwYASABKAkSEAoIaWRlbnRpdHkYAiABKAwSDQoFbm9uY2UYAyABKAwSDQoFcG9pbnQYBCABKAwSEAoIcmVjZWl2ZXIYBSABKAwSDwoHb2ZmaWNlchgGIAEoDBIMCgRrZGZzGAcgAygJIrMBChRCZWdpbkV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRINCgVncm91cBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhgKEHJlc3BvbmRlcl9zZXJpYWwYBCABKAkSKQoFb2ZmZXIYBSABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEiEKBWZlbmNlGAYgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiVQoVQmVnaW5FeGNoYW5nZVJlc3BvbnNlEikKBW9mZmVyGAEgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIRCglzaWduYXR1cmUYAiABKAwilgEKF0NvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEhMKC3dyYXBwZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBIhCgVmZW5jZRgEIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhsKE3dyYXBwZWRfdHJ1c3RlZF9rZXkYBSABKAwiQAoYQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlEhEKCWNoZWNrX3RhZxgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiVAoTUHVsbE1hbmlmZXN0UmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIyChRQdWxsTWFuaWZlc3RSZXNwb25zZRIMCgRwYXJ0GAEgASgMEgwKBHNpemUYAiABKAQiYQoQUHVsbEJsb2JzUmVxdWVzdBINCgVncm91cBgBIAEoCRIOCgZzaGEyNTYYAiADKAwSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiIgoRUHVsbEJsb2JzUmVzcG9uc2USDQoFYmxvYnMYASADKAwiNgoVUmVwb3J0U3RhbmRpbmdSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBm5vbmNlcxgCIAMoCSJ8ChZSZXBvcnRTdGFuZGluZ1Jlc3BvbnNlEioKBm5ld2VzdBgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSJwoEdXNlZBgCIAMoCzIZLmFudGlwb2RlLnYxLlVzZWRBcHByb3ZhbBINCgVlcG9jaBgDIAEoBCIzCgxVc2VkQXBwcm92YWwSDQoFbm9uY2UYASABKAkSFAoMb3BlcmF0aW9uX2lkGAIgASgJMvkMChBTaXRlQWdlbnRTZXJ2aWNlEkcKCERlc2NyaWJlEhwuYW50aXBvZGUudjEuRGVzY3JpYmVSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRGVzY3JpYmVSZXNwb25zZRJKCglQcm9iZVBlZXISHS5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVzcG9uc2USOwoEUGluZxIYLmFudGlwb2RlLnYxLlBpbmdSZXF1ZXN0GhkuYW50aXBvZGUudjEuUGluZ1Jlc3BvbnNlEkQKB1NldFJvbGUSGy5hbnRpcG9kZS52MS5TZXRSb2xlUmVxdWVzdBocLmFudGlwb2RlLnYxLlNldFJvbGVSZXNwb25zZRJTCgxQZXJzaXN0RXBvY2gSIC5hbnRpcG9kZS52MS5QZXJzaXN0RXBvY2hSZXF1ZXN0GiEuYW50aXBvZGUudjEuUGVyc2lzdEVwb2NoUmVzcG9uc2USQQoGUmVzZWF0EhouYW50aXBvZGUudjEuUmVzZWF0UmVxdWVzdBobLmFudGlwb2RlLnYxLlJlc2VhdFJlc3BvbnNlEkQKB1Byb21vdGUSGy5hbnRpcG9kZS52MS5Qcm9tb3RlUmVxdWVzdBocLmFudGlwb2RlLnYxLlByb21vdGVSZXNwb25zZRJoChNEaXN0cmlidXRlRG9tYWluS2V5EicuYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QaKC5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USRAoHQ2FwdHVyZRIbLmFudGlwb2RlLnYxLkNhcHR1cmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuQ2FwdHVyZVJlc3BvbnNlEj4KBUFwcGx5EhkuYW50aXBvZGUudjEuQXBwbHlSZXF1ZXN0GhouYW50aXBvZGUudjEuQXBwbHlSZXNwb25zZRJBCgZWZXJpZnkSGi5hbnRpcG9kZS52MS5WZXJpZnlSZXF1ZXN0GhsuYW50aXBvZGUudjEuVmVyaWZ5UmVzcG9uc2USPgoFU2NydWISGS5hbnRpcG9kZS52MS5TY3J1YlJlcXVlc3QaGi5hbnRpcG9kZS52MS5TY3J1YlJlc3BvbnNlEl8KEFJldGlyZURvbWFpbktleXMSJC5hbnRpcG9kZS52MS5SZXRpcmVEb21haW5LZXlzUmVxdWVzdBolLmFudGlwb2RlLnYxLlJldGlyZURvbWFpbktleXNSZXNwb25zZRI+CgVEcmlsbBIZLmFudGlwb2RlLnYxLkRyaWxsUmVxdWVzdBoaLmFudGlwb2RlLnYxLkRyaWxsUmVzcG9uc2USUAoLTWF0Y2hGaWx0ZXISHy5hbnRpcG9kZS52MS5NYXRjaEZpbHRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5NYXRjaEZpbHRlclJlc3BvbnNlElAKC0NhbmNlbE9yZGVyEh8uYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXNwb25zZRJWCg1CZWdpbkV4Y2hhbmdlEiEuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlcXVlc3QaIi5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVzcG9uc2USXwoQQ29tcGxldGVFeGNoYW5nZRIkLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0GiUuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlElUKDFB1bGxNYW5pZmVzdBIgLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlcXVlc3QaIS5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXNwb25zZTABEkwKCVB1bGxCbG9icxIdLmFudGlwb2RlLnYxLlB1bGxCbG9ic1JlcXVlc3QaHi5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXNwb25zZTABElkKDlJlcG9ydFN0YW5kaW5nEiIuYW50aXBvZGUudjEuUmVwb3J0U3RhbmRpbmdSZXF1ZXN0GiMuYW50aXBvZGUudjEuUmVwb3J0U3RhbmRpbmdSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -87,6 +87,20 @@ export type DescribeResponse = Message<"antipode.v1.DescribeResponse"> & {
   journal?: JournalState | undefined;
 
   /**
+   * Whom this site lets approve guarded actions; empty if it guards nothing.
+   *
+   * @generated from field: repeated antipode.v1.ApprovalRule approval_rules = 20;
+   */
+  approvalRules: ApprovalRule[];
+
+  /**
+   * Approvals that were used here, the latest of them.
+   *
+   * @generated from field: repeated antipode.v1.ApprovalUse approval_uses = 21;
+   */
+  approvalUses: ApprovalUse[];
+
+  /**
    * The highest epoch of each group in which this site has no seat, and an epoch on record: as a witness, or from a
    * seat that it had.
    *
@@ -101,6 +115,111 @@ export type DescribeResponse = Message<"antipode.v1.DescribeResponse"> & {
  */
 export const DescribeResponseSchema: GenMessage<DescribeResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 1);
+
+/**
+ * Whom a site lets approve guarded actions, by its own configuration.
+ *
+ * @generated from message antipode.v1.ApprovalRule
+ */
+export type ApprovalRule = Message<"antipode.v1.ApprovalRule"> & {
+  /**
+   * The group; empty for every group without a rule of its own.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * Operators that must have signed, without the requester.
+   *
+   * @generated from field: uint32 required = 2;
+   */
+  required: number;
+
+  /**
+   * The same for a break glass.
+   *
+   * @generated from field: uint32 break_glass = 3;
+   */
+  breakGlass: number;
+
+  /**
+   * Their names.
+   *
+   * @generated from field: repeated string operators = 4;
+   */
+  operators: string[];
+};
+
+/**
+ * Describes the message antipode.v1.ApprovalRule.
+ * Use `create(ApprovalRuleSchema)` to create a new message.
+ */
+export const ApprovalRuleSchema: GenMessage<ApprovalRule> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 2);
+
+/**
+ * The use of an approval at a site.
+ *
+ * @generated from message antipode.v1.ApprovalUse
+ */
+export type ApprovalUse = Message<"antipode.v1.ApprovalUse"> & {
+  /**
+   * SHA-256 of the signed bytes, hexadecimal.
+   *
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * The action that was approved.
+   *
+   * @generated from field: string action = 3;
+   */
+  action: string;
+
+  /**
+   * The operation that it was used for.
+   *
+   * @generated from field: string operation_id = 4;
+   */
+  operationId: string;
+
+  /**
+   * The operator who asked for it.
+   *
+   * @generated from field: string requested_by = 5;
+   */
+  requestedBy: string;
+
+  /**
+   * The operators who count.
+   *
+   * @generated from field: repeated string approved_by = 6;
+   */
+  approvedBy: string[];
+
+  /**
+   * When it was used, milliseconds since the Unix epoch by the clock of the site.
+   *
+   * @generated from field: uint64 used_ms = 7;
+   */
+  usedMs: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.ApprovalUse.
+ * Use `create(ApprovalUseSchema)` to create a new message.
+ */
+export const ApprovalUseSchema: GenMessage<ApprovalUse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 3);
 
 /**
  * An epoch that a site without a seat has persisted.
@@ -135,7 +254,7 @@ export type WitnessedEpoch = Message<"antipode.v1.WitnessedEpoch"> & {
  * Use `create(WitnessedEpochSchema)` to create a new message.
  */
 export const WitnessedEpochSchema: GenMessage<WitnessedEpoch> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 2);
+  messageDesc(file_antipode_v1_site_agent, 4);
 
 /**
  * The identity of an agent's journal. A journal that was lost, or an older copy of it, shows by this.
@@ -170,7 +289,7 @@ export type JournalState = Message<"antipode.v1.JournalState"> & {
  * Use `create(JournalStateSchema)` to create a new message.
  */
 export const JournalStateSchema: GenMessage<JournalState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 3);
+  messageDesc(file_antipode_v1_site_agent, 5);
 
 /**
  * One run of an agent on its journal.
@@ -206,7 +325,7 @@ export type JournalRun = Message<"antipode.v1.JournalRun"> & {
  * Use `create(JournalRunSchema)` to create a new message.
  */
 export const JournalRunSchema: GenMessage<JournalRun> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 4);
+  messageDesc(file_antipode_v1_site_agent, 6);
 
 /**
  * A seat that is held in quarantine.
@@ -234,7 +353,7 @@ export type QuarantinedSeat = Message<"antipode.v1.QuarantinedSeat"> & {
  * Use `create(QuarantinedSeatSchema)` to create a new message.
  */
 export const QuarantinedSeatSchema: GenMessage<QuarantinedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 5);
+  messageDesc(file_antipode_v1_site_agent, 7);
 
 /**
  * A partition of a site.
@@ -361,7 +480,7 @@ export type PartitionState = Message<"antipode.v1.PartitionState"> & {
  * Use `create(PartitionStateSchema)` to create a new message.
  */
 export const PartitionStateSchema: GenMessage<PartitionState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 6);
+  messageDesc(file_antipode_v1_site_agent, 8);
 
 /**
  * A version of a group's domain key.
@@ -389,7 +508,7 @@ export type DomainKeyRef = Message<"antipode.v1.DomainKeyRef"> & {
  * Use `create(DomainKeyRefSchema)` to create a new message.
  */
 export const DomainKeyRefSchema: GenMessage<DomainKeyRef> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 7);
+  messageDesc(file_antipode_v1_site_agent, 9);
 
 /**
  * A domain key version in a partition.
@@ -425,7 +544,7 @@ export type HeldDomainKey = Message<"antipode.v1.HeldDomainKey"> & {
  * Use `create(HeldDomainKeySchema)` to create a new message.
  */
 export const HeldDomainKeySchema: GenMessage<HeldDomainKey> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 8);
+  messageDesc(file_antipode_v1_site_agent, 10);
 
 /**
  * A member's state at its agent.
@@ -575,7 +694,7 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
  * Use `create(MemberStateSchema)` to create a new message.
  */
 export const MemberStateSchema: GenMessage<MemberState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 9);
+  messageDesc(file_antipode_v1_site_agent, 11);
 
 /**
  * Asks to reach a peer.
@@ -603,7 +722,7 @@ export type ProbePeerRequest = Message<"antipode.v1.ProbePeerRequest"> & {
  * Use `create(ProbePeerRequestSchema)` to create a new message.
  */
 export const ProbePeerRequestSchema: GenMessage<ProbePeerRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 10);
+  messageDesc(file_antipode_v1_site_agent, 12);
 
 /**
  * The result of the probe.
@@ -638,7 +757,7 @@ export type ProbePeerResponse = Message<"antipode.v1.ProbePeerResponse"> & {
  * Use `create(ProbePeerResponseSchema)` to create a new message.
  */
 export const ProbePeerResponseSchema: GenMessage<ProbePeerResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 11);
+  messageDesc(file_antipode_v1_site_agent, 13);
 
 /**
  * Nothing to ask for.
@@ -653,7 +772,7 @@ export type PingRequest = Message<"antipode.v1.PingRequest"> & {
  * Use `create(PingRequestSchema)` to create a new message.
  */
 export const PingRequestSchema: GenMessage<PingRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 12);
+  messageDesc(file_antipode_v1_site_agent, 14);
 
 /**
  * The answer.
@@ -681,7 +800,7 @@ export type PingResponse = Message<"antipode.v1.PingResponse"> & {
  * Use `create(PingResponseSchema)` to create a new message.
  */
 export const PingResponseSchema: GenMessage<PingResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 13);
+  messageDesc(file_antipode_v1_site_agent, 15);
 
 /**
  * Seats a partition, or teaches it a higher epoch.
@@ -723,7 +842,7 @@ export type SetRoleRequest = Message<"antipode.v1.SetRoleRequest"> & {
  * Use `create(SetRoleRequestSchema)` to create a new message.
  */
 export const SetRoleRequestSchema: GenMessage<SetRoleRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 14);
+  messageDesc(file_antipode_v1_site_agent, 16);
 
 /**
  * The state after it.
@@ -744,7 +863,7 @@ export type SetRoleResponse = Message<"antipode.v1.SetRoleResponse"> & {
  * Use `create(SetRoleResponseSchema)` to create a new message.
  */
 export const SetRoleResponseSchema: GenMessage<SetRoleResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 15);
+  messageDesc(file_antipode_v1_site_agent, 17);
 
 /**
  * Persists an epoch at a witness.
@@ -772,7 +891,7 @@ export type PersistEpochRequest = Message<"antipode.v1.PersistEpochRequest"> & {
  * Use `create(PersistEpochRequestSchema)` to create a new message.
  */
 export const PersistEpochRequestSchema: GenMessage<PersistEpochRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 16);
+  messageDesc(file_antipode_v1_site_agent, 18);
 
 /**
  * The highest epoch that the witness has persisted.
@@ -800,7 +919,7 @@ export type PersistEpochResponse = Message<"antipode.v1.PersistEpochResponse"> &
  * Use `create(PersistEpochResponseSchema)` to create a new message.
  */
 export const PersistEpochResponseSchema: GenMessage<PersistEpochResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 17);
+  messageDesc(file_antipode_v1_site_agent, 19);
 
 /**
  * Reseats a member. Before this order, an operator has seen the report of every journal.
@@ -849,7 +968,7 @@ export type ReseatRequest = Message<"antipode.v1.ReseatRequest"> & {
  * Use `create(ReseatRequestSchema)` to create a new message.
  */
 export const ReseatRequestSchema: GenMessage<ReseatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 18);
+  messageDesc(file_antipode_v1_site_agent, 20);
 
 /**
  * The state after it.
@@ -870,7 +989,7 @@ export type ReseatResponse = Message<"antipode.v1.ReseatResponse"> & {
  * Use `create(ReseatResponseSchema)` to create a new message.
  */
 export const ReseatResponseSchema: GenMessage<ReseatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 19);
+  messageDesc(file_antipode_v1_site_agent, 21);
 
 /**
  * Makes a standby active.
@@ -906,7 +1025,7 @@ export type PromoteRequest = Message<"antipode.v1.PromoteRequest"> & {
  * Use `create(PromoteRequestSchema)` to create a new message.
  */
 export const PromoteRequestSchema: GenMessage<PromoteRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 20);
+  messageDesc(file_antipode_v1_site_agent, 22);
 
 /**
  * The state after it.
@@ -941,7 +1060,7 @@ export type PromoteResponse = Message<"antipode.v1.PromoteResponse"> & {
  * Use `create(PromoteResponseSchema)` to create a new message.
  */
 export const PromoteResponseSchema: GenMessage<PromoteResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 21);
+  messageDesc(file_antipode_v1_site_agent, 23);
 
 /**
  * A partition that is to hold a domain key.
@@ -969,7 +1088,7 @@ export type DomainMember = Message<"antipode.v1.DomainMember"> & {
  * Use `create(DomainMemberSchema)` to create a new message.
  */
 export const DomainMemberSchema: GenMessage<DomainMember> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 22);
+  messageDesc(file_antipode_v1_site_agent, 24);
 
 /**
  * Makes a new domain key version.
@@ -1020,7 +1139,7 @@ export type DistributeDomainKeyRequest = Message<"antipode.v1.DistributeDomainKe
  * Use `create(DistributeDomainKeyRequestSchema)` to create a new message.
  */
 export const DistributeDomainKeyRequestSchema: GenMessage<DistributeDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 23);
+  messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
  * The holders of the version now.
@@ -1055,7 +1174,7 @@ export type DistributeDomainKeyResponse = Message<"antipode.v1.DistributeDomainK
  * Use `create(DistributeDomainKeyResponseSchema)` to create a new message.
  */
 export const DistributeDomainKeyResponseSchema: GenMessage<DistributeDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 24);
+  messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
  * A member that could not be given the domain key.
@@ -1090,7 +1209,7 @@ export type DomainMemberFailure = Message<"antipode.v1.DomainMemberFailure"> & {
  * Use `create(DomainMemberFailureSchema)` to create a new message.
  */
 export const DomainMemberFailureSchema: GenMessage<DomainMemberFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 25);
+  messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
  * Destroys domain key versions below the one that seals the generation.
@@ -1140,7 +1259,7 @@ export type RetireDomainKeysRequest = Message<"antipode.v1.RetireDomainKeysReque
  * Use `create(RetireDomainKeysRequestSchema)` to create a new message.
  */
 export const RetireDomainKeysRequestSchema: GenMessage<RetireDomainKeysRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 26);
+  messageDesc(file_antipode_v1_site_agent, 28);
 
 /**
  * The destroyed versions.
@@ -1175,7 +1294,7 @@ export type RetireDomainKeysResponse = Message<"antipode.v1.RetireDomainKeysResp
  * Use `create(RetireDomainKeysResponseSchema)` to create a new message.
  */
 export const RetireDomainKeysResponseSchema: GenMessage<RetireDomainKeysResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 27);
+  messageDesc(file_antipode_v1_site_agent, 29);
 
 /**
  * Captures the active partition.
@@ -1241,7 +1360,7 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
  * Use `create(CaptureRequestSchema)` to create a new message.
  */
 export const CaptureRequestSchema: GenMessage<CaptureRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * The treatment of objects that are deleted at the active member.
@@ -1278,7 +1397,7 @@ export type DeletionPolicy = Message<"antipode.v1.DeletionPolicy"> & {
  * Use `create(DeletionPolicySchema)` to create a new message.
  */
 export const DeletionPolicySchema: GenMessage<DeletionPolicy> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without
@@ -1321,7 +1440,7 @@ export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
  * Use `create(ObjectFilterSchema)` to create a new message.
  */
 export const ObjectFilterSchema: GenMessage<ObjectFilter> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * The objects that the rules of a filter match in a partition of this site.
@@ -1356,7 +1475,7 @@ export type MatchFilterRequest = Message<"antipode.v1.MatchFilterRequest"> & {
  * Use `create(MatchFilterRequestSchema)` to create a new message.
  */
 export const MatchFilterRequestSchema: GenMessage<MatchFilterRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * The rules and what they match now.
@@ -1384,7 +1503,7 @@ export type MatchFilterResponse = Message<"antipode.v1.MatchFilterResponse"> & {
  * Use `create(MatchFilterResponseSchema)` to create a new message.
  */
 export const MatchFilterResponseSchema: GenMessage<MatchFilterResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * The objects that other rules treat differently.
@@ -1412,7 +1531,7 @@ export type FilterChange = Message<"antipode.v1.FilterChange"> & {
  * Use `create(FilterChangeSchema)` to create a new message.
  */
 export const FilterChangeSchema: GenMessage<FilterChange> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * Objects without their labels.
@@ -1440,7 +1559,7 @@ export type MatchedObjects = Message<"antipode.v1.MatchedObjects"> & {
  * Use `create(MatchedObjectsSchema)` to create a new message.
  */
 export const MatchedObjectsSchema: GenMessage<MatchedObjects> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * One rule and what it matches.
@@ -1482,7 +1601,7 @@ export type RuleMatch = Message<"antipode.v1.RuleMatch"> & {
  * Use `create(RuleMatchSchema)` to create a new message.
  */
 export const RuleMatchSchema: GenMessage<RuleMatch> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 35);
+  messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
  * The captured generation.
@@ -1531,7 +1650,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
  * Use `create(CaptureResponseSchema)` to create a new message.
  */
 export const CaptureResponseSchema: GenMessage<CaptureResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 36);
+  messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
  * Applies a generation at a standby.
@@ -1574,7 +1693,7 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 37);
+  messageDesc(file_antipode_v1_site_agent, 39);
 
 /**
  * The applied generation.
@@ -1637,7 +1756,7 @@ export type ApplyResponse = Message<"antipode.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 38);
+  messageDesc(file_antipode_v1_site_agent, 40);
 
 /**
  * Verifies what was applied.
@@ -1680,7 +1799,7 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 39);
+  messageDesc(file_antipode_v1_site_agent, 41);
 
 /**
  * The result of reading back.
@@ -1715,7 +1834,7 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 40);
+  messageDesc(file_antipode_v1_site_agent, 42);
 
 /**
  * Looks for silent damage.
@@ -1752,7 +1871,7 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
  * Use `create(ScrubRequestSchema)` to create a new message.
  */
 export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 41);
+  messageDesc(file_antipode_v1_site_agent, 43);
 
 /**
  * The findings.
@@ -1808,7 +1927,7 @@ export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 42);
+  messageDesc(file_antipode_v1_site_agent, 44);
 
 /**
  * Rehearses a restore.
@@ -1865,7 +1984,7 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
  * Use `create(DrillRequestSchema)` to create a new message.
  */
 export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 43);
+  messageDesc(file_antipode_v1_site_agent, 45);
 
 /**
  * The result of the drill.
@@ -1928,7 +2047,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
  * Use `create(DrillResponseSchema)` to create a new message.
  */
 export const DrillResponseSchema: GenMessage<DrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 44);
+  messageDesc(file_antipode_v1_site_agent, 46);
 
 /**
  * Where a drill spent its time.
@@ -1970,7 +2089,7 @@ export type DrillTimes = Message<"antipode.v1.DrillTimes"> & {
  * Use `create(DrillTimesSchema)` to create a new message.
  */
 export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 45);
+  messageDesc(file_antipode_v1_site_agent, 47);
 
 /**
  * Names the order that nobody waits for any more.
@@ -1991,7 +2110,7 @@ export type CancelOrderRequest = Message<"antipode.v1.CancelOrderRequest"> & {
  * Use `create(CancelOrderRequestSchema)` to create a new message.
  */
 export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 46);
+  messageDesc(file_antipode_v1_site_agent, 48);
 
 /**
  * Whether there was anything to end.
@@ -2012,7 +2131,7 @@ export type CancelOrderResponse = Message<"antipode.v1.CancelOrderResponse"> & {
  * Use `create(CancelOrderResponseSchema)` to create a new message.
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 47);
+  messageDesc(file_antipode_v1_site_agent, 49);
 
 /**
  * One side's contribution to the exchange.
@@ -2077,7 +2196,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 48);
+  messageDesc(file_antipode_v1_site_agent, 50);
 
 /**
  * The initiator's offer.
@@ -2133,7 +2252,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 49);
+  messageDesc(file_antipode_v1_site_agent, 51);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -2161,7 +2280,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 50);
+  messageDesc(file_antipode_v1_site_agent, 52);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -2212,7 +2331,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 51);
+  messageDesc(file_antipode_v1_site_agent, 53);
 
 /**
  * The receipt.
@@ -2240,7 +2359,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 52);
+  messageDesc(file_antipode_v1_site_agent, 54);
 
 /**
  * Asks for a manifest.
@@ -2268,7 +2387,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 53);
+  messageDesc(file_antipode_v1_site_agent, 55);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -2296,7 +2415,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 54);
+  messageDesc(file_antipode_v1_site_agent, 56);
 
 /**
  * Asks for blobs.
@@ -2331,7 +2450,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 55);
+  messageDesc(file_antipode_v1_site_agent, 57);
 
 /**
  * Some of the blobs asked for, in order.
@@ -2352,7 +2471,98 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 56);
+  messageDesc(file_antipode_v1_site_agent, 58);
+
+/**
+ * Asks what a site holds of a group.
+ *
+ * @generated from message antipode.v1.ReportStandingRequest
+ */
+export type ReportStandingRequest = Message<"antipode.v1.ReportStandingRequest"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * Nonces of approvals.
+   *
+   * @generated from field: repeated string nonces = 2;
+   */
+  nonces: string[];
+};
+
+/**
+ * Describes the message antipode.v1.ReportStandingRequest.
+ * Use `create(ReportStandingRequestSchema)` to create a new message.
+ */
+export const ReportStandingRequestSchema: GenMessage<ReportStandingRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 59);
+
+/**
+ * The standing of a site in a group.
+ *
+ * @generated from message antipode.v1.ReportStandingResponse
+ */
+export type ReportStandingResponse = Message<"antipode.v1.ReportStandingResponse"> & {
+  /**
+   * The newest generation captured or applied there; unset if there is none.
+   *
+   * @generated from field: antipode.v1.GenerationRef newest = 1;
+   */
+  newest?: GenerationRef | undefined;
+
+  /**
+   * Those of the approvals that were used there.
+   *
+   * @generated from field: repeated antipode.v1.UsedApproval used = 2;
+   */
+  used: UsedApproval[];
+
+  /**
+   * The highest epoch persisted there; 0 for none. No order of an earlier tenure changes what the site holds.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.ReportStandingResponse.
+ * Use `create(ReportStandingResponseSchema)` to create a new message.
+ */
+export const ReportStandingResponseSchema: GenMessage<ReportStandingResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 60);
+
+/**
+ * An approval that a site has used.
+ *
+ * @generated from message antipode.v1.UsedApproval
+ */
+export type UsedApproval = Message<"antipode.v1.UsedApproval"> & {
+  /**
+   * The nonce of the request.
+   *
+   * @generated from field: string nonce = 1;
+   */
+  nonce: string;
+
+  /**
+   * For which operation.
+   *
+   * @generated from field: string operation_id = 2;
+   */
+  operationId: string;
+};
+
+/**
+ * Describes the message antipode.v1.UsedApproval.
+ * Use `create(UsedApprovalSchema)` to create a new message.
+ */
+export const UsedApprovalSchema: GenMessage<UsedApproval> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 61);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).
@@ -2559,6 +2769,16 @@ export const SiteAgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof PullBlobsRequestSchema;
     output: typeof PullBlobsResponseSchema;
+  },
+  /**
+   * What this site holds of a group, and which approvals it has used. Reads only. Agents only.
+   *
+   * @generated from rpc antipode.v1.SiteAgentService.ReportStanding
+   */
+  reportStanding: {
+    methodKind: "unary";
+    input: typeof ReportStandingRequestSchema;
+    output: typeof ReportStandingResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_antipode_v1_site_agent, 0);

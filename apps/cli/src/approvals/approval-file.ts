@@ -1,0 +1,66 @@
+/** Files with an approval: read, shown to people, and brought to the coordinator. */
+import { readFileSync } from 'node:fs';
+import {
+  type ApprovalRequest,
+  approvalDigest,
+  approvalFromFileText,
+  approvalText,
+  type SignedApproval,
+} from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import type { Operator } from '../operator-connection.ts';
+import { collect } from '../options/options.ts';
+
+export interface ApprovalFile extends SignedApproval {
+  readonly parsed: ApprovalRequest;
+  readonly digest: string;
+}
+
+/** @throws FILE_UNWRITABLE, APPROVAL_INVALID */
+export function readApprovalFile(path: string): ApprovalFile {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot read ${path}: ${(cause as NodeJS.ErrnoException).code}`, {
+      details: { path },
+      cause,
+    });
+  }
+  const read = approvalFromFileText(text);
+  return { ...read, digest: approvalDigest(read.request) };
+}
+
+/** Four groups of digits: what two people read to each other. */
+export const spokenDigest = (digest: string): string => (digest.slice(0, 16).match(/.{4}/g) ?? []).join(' ');
+
+/** Everything that is signed, and who has signed. */
+export function approvalLines({
+  parsed,
+  digest,
+  signatures,
+}: Pick<ApprovalFile, 'parsed' | 'digest' | 'signatures'>): string[] {
+  const names = signatures.map(({ operator }) => operator).join(', ');
+  return [
+    `Approval ${spokenDigest(digest)}`,
+    ...approvalText(parsed).map((line) => `  ${line}`),
+    `  Signatures in the file: ${names || 'none'}. \`antipode approve verify\` checks them.`,
+  ];
+}
+
+/** The option of every command that orders something that agents can guard. */
+export const APPROVAL_OPTION = [
+  '--approval <file>',
+  'an approval of operators for this (antipode approve); repeatable',
+  collect,
+  [] as string[],
+] as const;
+
+/** Before the order: the coordinator has it when an agent asks. */
+export async function submitApprovals(
+  operator: Pick<Operator, 'submitApproval'>,
+  files: readonly string[] = [],
+): Promise<void> {
+  for (const { request, signatures } of files.map(readApprovalFile))
+    await operator.submitApproval({ approval: { request, signatures: [...signatures] } });
+}
