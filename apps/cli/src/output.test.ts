@@ -1,7 +1,8 @@
 import { PassThrough } from 'node:stream';
+import { AntipodeError } from '@antipode/runtime';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { duration, guardOutput, output, plain, table } from './output.ts';
+import { duration, guardOutput, output, plain, printError, table } from './output.ts';
 
 const written = { stdout: '', stderr: '' };
 beforeEach(() => {
@@ -16,6 +17,18 @@ beforeEach(() => {
 afterEach(() => void vi.restoreAllMocks());
 
 const RUN = { seed: 20_260_101, numRuns: 200 };
+
+it('shows what another site chose without a command to the terminal, and gives it to a shell as it is', () => {
+  const label = 'token \u001b[2J\u202e';
+  const out = output({});
+  out.data({}, () => label);
+  out.data({}, () => label, { forShell: true });
+  out.note(label);
+  printError(new AntipodeError('HSM_REFUSED', `${label}\n`), { json: false });
+  const shown = 'token \\u001b[2J\\u202e\n';
+  expect(written.stdout).toBe(`${shown}${label}\n`);
+  expect([written.stderr.split(shown).length, written.stderr.includes('\u001b')]).toEqual([3, false]);
+});
 
 describe('a table', () => {
   it('has its columns one below the other, without frames and trailing blanks', () => {

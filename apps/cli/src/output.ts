@@ -1,13 +1,16 @@
-/** Data on standard output, everything else on standard error. Tables for people, JSON for programs. */
+/**
+ * Data on standard output, everything else on standard error. Tables for people, JSON for programs. A text for people can
+ * hold words of another site, so a terminal must not obey them.
+ */
 import { enumWord } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, printableLines } from '@antipode/runtime';
 import Table from 'cli-table3';
 import { exitCodeOf } from './exit-codes.ts';
 
 export interface Output {
   readonly isJson: boolean;
-  /** The answer: `json` for programs, `text` for people. */
-  data(json: unknown, text: () => string): void;
+  /** The answer: `json` for programs, `text` for people, unless it is `forShell`: a shell must read what was meant. */
+  data(json: unknown, text: () => string, options?: { readonly forShell?: boolean }): void;
   /** Progress, which is not part of the answer. */
   note(text: string): void;
 }
@@ -15,8 +18,11 @@ export interface Output {
 export function output({ json }: { json?: boolean | undefined }): Output {
   return {
     isJson: json === true,
-    data: (value, text) => process.stdout.write(`${json === true ? JSON.stringify(value, plain, 2) : text()}\n`),
-    note: (text) => process.stderr.write(`${text}\n`),
+    data: (value, text, { forShell = false } = {}) => {
+      const shown = json === true ? JSON.stringify(value, plain, 2) : forShell ? text() : printableLines(text());
+      process.stdout.write(`${shown}\n`);
+    },
+    note: (text) => process.stderr.write(`${printableLines(text)}\n`),
   };
 }
 
@@ -58,7 +64,7 @@ export function printError(error: AntipodeError, { json }: { json: boolean }): v
     );
     return;
   }
-  process.stderr.write(`${error.message}\n  ${error.hint}\n`);
+  process.stderr.write(printableLines(`${error.message}\n  ${error.hint}\n`));
 }
 
 /** `2 min`, `4.2 s`, `just now`. */

@@ -17,7 +17,7 @@ export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files/file
 export { type FolderLock, lockFolder } from './files/folder-lock.ts';
 export { temporaryBase } from './files/temporary-base.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
-export { printable, printableBytes } from './printable.ts';
+export { printable, printableBytes, printableLines } from './printable.ts';
 export { type Prng, seededPrng, systemPrng, uuidFrom } from './prng.ts';
 export { type Boot, readBoot } from './process/boot.ts';
 export { DelayedService, type DelayedServiceOptions } from './process/delayed-service.ts';

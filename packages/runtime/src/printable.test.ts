@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { printable, printableBytes } from './printable.ts';
+import { printable, printableBytes, printableLines } from './printable.ts';
 
 it.each([
   ['an ordinary label', 'payments key 1', 'payments key 1'],
@@ -23,4 +23,10 @@ it.each([
 it('shows bytes that are not UTF-8 one by one', () => {
   expect(printableBytes(Buffer.from('c3bcff1b', 'hex'))).toBe('\\xc3\\xbc\\xff\\u001b');
   expect(printableBytes(Buffer.from('Schl\xfcssel', 'latin1'))).toBe('Schl\\xfcssel');
+});
+
+it('keeps the lines and blanks of a table, and shows what a terminal would obey', () => {
+  expect(printableLines('SITE  TOKEN\na     \u001b]0;x\u0007\u009b2J\r\u202e \\ b\n')).toBe(
+    'SITE  TOKEN\na     \\u001b]0;x\\u0007\\u009b2J\\u000d\\u202e \\ b\n',
+  );
 });

@@ -10,6 +10,9 @@ const STRAY_MARKS = /^\p{M}+|(?<=\p{M}{2})\p{M}+/gu;
 /** A space that nobody sees, at either end. */
 const OUTER_SPACES = /^ +| +$/g;
 
+/** Control characters other than the end of a line and the tab, and what turns the direction of a text around. */
+const OBEYED = /(?![\n\t])\p{Cc}|[\p{Bidi_Control}\u2028\u2029]/gu;
+
 const escaped = (text: string): string =>
   [...text]
     .map((character) => {
@@ -23,7 +26,10 @@ export function printable(text: string): string {
   return text.replace(UNSAFE, escaped).replace(STRAY_MARKS, escaped).replace(OUTER_SPACES, escaped);
 }
 
-/** The same for bytes. Bytes that are not UTF-8 are shown one by one. */
+/** The same for a text of several lines whose blanks count, such as a table: only what a terminal would obey. */
+export const printableLines = (text: string): string => text.replace(OBEYED, escaped);
+
+/** As {@link printable}, for bytes. Bytes that are not UTF-8 are shown one by one. */
 export function printableBytes(bytes: Uint8Array): string {
   try {
     return printable(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));

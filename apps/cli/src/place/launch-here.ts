@@ -1,5 +1,5 @@
 /** Makes this process the one that runs a program: it receives the signals, and adopts orphans. */
-import { systemClock } from '@antipode/runtime';
+import { printableLines, systemClock } from '@antipode/runtime';
 import { PASSED_ON } from '../supervisor/passed-on.ts';
 import { Launcher, type LauncherOptions } from './launcher.ts';
 
@@ -14,7 +14,7 @@ export async function launchHere(
     clock: systemClock,
     stop: stop.signal,
     isAlone: adoptOrphans(),
-    note: (line) => process.stderr.write(`antipode: ${line}\n`),
+    note: (line) => process.stderr.write(`antipode: ${printableLines(line)}\n`),
   });
   const listeners = PASSED_ON.map((signal) => [signal, () => launcher.receive(signal, stop)] as const);
   for (const [signal, listener] of listeners) process.on(signal, listener);

@@ -83,7 +83,7 @@ export function resolveCommand(): Command {
       try {
         const timeoutMs = timeout === undefined ? (wait ? Number.POSITIVE_INFINITY : READ_MS) : timeout * 1_000;
         const place = await resolved(finder, group, { wait, timeoutMs });
-        out.data({ ...place, uri: tokenUri(place) }, () => FORMATS[format]!(place));
+        out.data({ ...place, uri: tokenUri(place) }, () => FORMATS[format]!(place), { forShell: format === 'env' });
         const doubts = doubtsAbout(place);
         if (doubts.length === 0) return;
         out.note(
