@@ -1,7 +1,7 @@
 import { GetStatusResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { awaitedOfficers, certificateWarnings, isDegraded, notableOf, statusText } from './status.ts';
+import { approvalLines, awaitedOfficers, certificateWarnings, isDegraded, notableOf, statusText } from './status.ts';
 
 const status = (init: MessageInitShape<typeof GetStatusResponseSchema>) =>
   create(GetStatusResponseSchema, { coordinator: 'main', version: '1', isLeader: true, isQueueUp: true, ...init });
@@ -46,6 +46,21 @@ it('a partition whose token does not keep what it promises is shown as weak, wit
   const partitions = [{ name: 'main', unenforced: ['extractable', 'copyable'] }];
   const text = statusText(status({ sites: [{ site: 'a', state: 'up', partitions }] }));
   expect(text).toMatch(/main weak \(extractable copyable\)/);
+});
+
+it('sites that guard their actions are named with their operators, and members that guard nothing too', () => {
+  const approvalRules = [
+    { group: '', required: 2, operators: ['alice', 'bob', 'carol'] },
+    { group: 'payments', required: 3, operators: ['alice', 'bob', 'carol', 'dave'] },
+  ];
+  const sites = [{ site: 'a', approvalRules }, { site: 'b', approvalRules }, { site: 'c' }, { site: 'w' }];
+  const groups = [{ members: ['a', 'b', 'c'].map((site) => ({ site })) }];
+  expect(approvalLines(status({ sites, groups }))).toEqual([
+    'Guarded actions at site a, b need approvals: 2 of alice, bob, carol, without the requester.',
+    'Guarded actions at site a, b need approvals: group payments: 3 of alice, bob, carol, dave, without the requester.',
+    expect.stringMatching(/^Site c guards nothing by approvals: /),
+  ]);
+  expect(isDegraded(status({ sites: [{ site: 'c', state: 'up' }] }))).toBe(false);
 });
 
 it('a security officer who has to act is named with the site, the version and the command', () => {
