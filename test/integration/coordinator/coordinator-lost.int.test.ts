@@ -4,8 +4,11 @@
  */
 import { FailoverPolicy, type GroupState, MemberRole } from '@antipode/protocol';
 import { hasCode } from '@antipode/runtime';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { COORDINATORS, Coordinators, type Crash } from '../../support/coordinators.ts';
+
+/** A story is told once for each step in it. */
+vi.setConfig({ testTimeout: 300_000 });
 
 const GROUP = 'payments';
 const NAMES = ['a', 'b', 'c'] as const;

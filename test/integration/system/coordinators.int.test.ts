@@ -4,9 +4,12 @@
  */
 import { CoordinatorService, createClient, OperatorService, SiteAgentService } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DatabasePair } from '../../support/database-pair.ts';
 import { COORDINATORS, GROUP, TestSystem } from '../../support/system.ts';
+
+/** Several takeovers, and failovers of the database, on a busy machine. */
+vi.setConfig({ testTimeout: 180_000 });
 
 let pair: DatabasePair;
 let system: TestSystem;
