@@ -7,7 +7,7 @@ import { hasCode } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { COORDINATORS, Coordinators, type Crash } from '../../support/coordinators.ts';
 
-/** A story is told once for each step in it. */
+/** Each story happens once for each step in it. */
 vi.setConfig({ testTimeout: 300_000 });
 
 const GROUP = 'payments';
