@@ -4,6 +4,8 @@ import type { Act } from '../scenarios/story.ts';
 
 export interface Ask {
   readonly seed: number;
+  /** The name of a story that somebody wrote; absent for the story of the seed itself. */
+  readonly story?: string;
   /** Whether the story of a violation is shrunk. */
   readonly isShrunk: boolean;
 }

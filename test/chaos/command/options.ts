@@ -50,8 +50,8 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   if (values.help === true) return undefined;
   const seeds = count('seeds', values.seeds ?? '100', 10_000_000);
   const { replay } = values;
-  if (replay !== undefined && !/^\d{1,12}$/.test(replay))
-    throw new UsageError(`--replay: expected a seed, found "${replay}"`);
+  if (replay !== undefined && !/^(?:[a-z-]+\/)?\d{1,12}$/.test(replay))
+    throw new UsageError(`--replay: expected a seed, or a story and a seed as in paused-active/3, found "${replay}"`);
   return {
     seeds,
     seed: count('seed', values.seed ?? '0', 1e12),

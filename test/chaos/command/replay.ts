@@ -1,7 +1,8 @@
 /** Opens the run of one seed: its steps, the state of every process at one of them, and what changed between two. */
 import { createInterface } from 'node:readline/promises';
 import { catchUncaught, type Outcome, run, without } from '../scenarios/run.ts';
-import { storyOf, told } from '../scenarios/story.ts';
+import { storyNamed } from '../scenarios/directed.ts';
+import { told } from '../scenarios/story.ts';
 import { picture } from '../simulator/picture.ts';
 
 export const COMMANDS = `  log [FROM [TO]] [all]   the lines of the event log from step FROM to step TO; all shows the messages too
@@ -22,7 +23,7 @@ export async function replay(
   }: { without: ReadonlySet<number>; input: NodeJS.ReadableStream; output: NodeJS.WritableStream },
 ): Promise<number> {
   catchUncaught();
-  const story = without(storyOf(seed), left);
+  const story = without(storyNamed(seed), left);
   const say = (text: string): void => void output.write(`${text}\n`);
   const outcome = await run(story);
   const pictures = new Map<number, readonly string[]>();

@@ -1,6 +1,12 @@
-/** Tries deliberate bugs: each must be caught by one of the seeds that its row names. */
+/** Tries deliberate bugs: each must be caught by one of the stories that its row names. */
 import type { Mutant } from '../mutants/table.ts';
+import type { Ask } from './messages.ts';
 import { runSeeds } from './pool.ts';
+
+function askFor(text: string): Ask {
+  const [story = '', seed] = text.split('/');
+  return { story, seed: Number(seed), isShrunk: false };
+}
 
 export async function tryMutants(
   mutants: readonly Mutant[],
@@ -10,14 +16,14 @@ export async function tryMutants(
   const waiting = [...mutants];
   const lane = async (): Promise<void> => {
     for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-      const { name, seeds } = mutant;
+      const { name, stories } = mutant;
       let by: string | undefined;
       await runSeeds({
-        seeds: seeds.map((seed) => ({ seed, isShrunk: false })),
+        seeds: stories.map(askFor),
         workers: 1,
         mutant: name,
-        told: ({ seed, violations: [first] }) => {
-          if (first !== undefined) by = `${first.invariant} ${first.checker} in seed ${seed}`;
+        told: ({ violations: [first] }) => {
+          if (first !== undefined) by = `${first.invariant} ${first.checker}`;
           return first !== undefined;
         },
       });

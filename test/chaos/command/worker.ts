@@ -7,14 +7,15 @@ if (mutant !== undefined) makeMutant(mutant);
 // Only after that: what a mutant changes is changed while it is loaded.
 const { catchUncaught, run } = await import('../scenarios/run.ts');
 const { storyOf } = await import('../scenarios/story.ts');
+const { directedStory } = await import('../scenarios/directed.ts');
 const { shrink } = await import('../scenarios/shrink.ts');
 // Traces of the many errors that a fault brings cost a tenth of the time. A replay has them.
 Error.stackTraceLimit = 0;
 
 const tell = (message: Tell): void => void process.send?.(message);
 
-async function work({ seed, isShrunk }: Ask): Promise<void> {
-  const story = storyOf(String(seed));
+async function work({ seed, story: name, isShrunk }: Ask): Promise<void> {
+  const story = name === undefined ? storyOf(String(seed)) : directedStory(name, String(seed));
   try {
     const { violations, virtualMs, checks, faults, log } = await run(story);
     const [first] = violations;

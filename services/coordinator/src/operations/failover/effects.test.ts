@@ -114,6 +114,7 @@ describe('the survey', () => {
             applied: applied(5n),
             problem: '',
             lacksKey: false,
+            refused: 0,
           },
           {
             site: 'c',
@@ -123,6 +124,7 @@ describe('the survey', () => {
             applied: applied(4n),
             problem: 'PIN_REFUSED',
             lacksKey: true,
+            refused: 0,
           },
         ],
         witnesses: [],

@@ -86,6 +86,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
                   : partition.errorCode,
           lacksKey: (seat?.domainKeyVersion ?? 0) < group.domainKeyVersion,
           ...(requiredAt(state, name) > 0 ? { approvalsRequired: requiredAt(state, name) } : {}),
+          refused: seat?.refusedObjects ?? 0,
         };
       } catch (thrown) {
         if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;

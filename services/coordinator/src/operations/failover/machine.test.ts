@@ -261,6 +261,13 @@ describe('the plan of a failover', () => {
     expect(planFailover(REQUEST, survey([lacking, { ...standby('c', 3n) }])).choice?.to).toBe('b');
   });
 
+  it('prefers among equals the one whose token has refused fewer objects', () => {
+    const partial = { ...standby('b', 4n), refused: 2 };
+    const lacking = { ...standby('c', 4n), lacksKey: true };
+    expect(planFailover(REQUEST, survey([partial, lacking])).choice?.to).toBe('c');
+    expect(planFailover(REQUEST, survey([{ ...partial, applied: held(5n) }, lacking])).choice?.to).toBe('b');
+  });
+
   it('takes a generation of a later epoch for newer, although its number is lower', () => {
     const { choice } = planFailover(REQUEST, survey([standby('b', 9n, 1n), standby('c', 2n, 2n)]));
     expect(choice?.to).toBe('c');

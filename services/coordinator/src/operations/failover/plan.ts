@@ -31,6 +31,8 @@ export interface Candidate {
   readonly source?: string;
   /** It has missed the domain key version in use: promoted, it captures nothing before it has got the next one. */
   readonly lacksKey?: boolean;
+  /** How many objects of that generation its token has refused: their keys would not be served there. */
+  readonly refused?: number;
 }
 
 /** A witness that answered, and the highest epoch that it has persisted. */
@@ -256,10 +258,15 @@ function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {
   );
 }
 
-/** The member with the newer generation is better. Among equals, the better one can capture at once. */
+/**
+ * The member with the newer generation is better. Among equals it is the one that holds more of it, and then the one that
+ * can capture at once.
+ */
 function isBetter(one: Candidate, best: Candidate): boolean {
   if (isNewer(one.applied, best.applied)) return true;
-  return !isNewer(best.applied, one.applied) && best.lacksKey === true && one.lacksKey !== true;
+  if (isNewer(best.applied, one.applied)) return false;
+  const [fewer, more] = [one.refused ?? 0, best.refused ?? 0];
+  return fewer === more ? best.lacksKey === true && one.lacksKey !== true : fewer < more;
 }
 
 export const isSame = (a: Held, b: Held): boolean =>
