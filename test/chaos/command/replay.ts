@@ -1,7 +1,7 @@
 /** Opens the run of one seed: its steps, the state of every process at one of them, and what changed between two. */
 import { createInterface } from 'node:readline/promises';
-import { catchUncaught, type Outcome, run, without } from '../scenarios/run.ts';
 import { storyNamed } from '../scenarios/directed.ts';
+import { catchUncaught, type Outcome, run, without } from '../scenarios/run.ts';
 import { told } from '../scenarios/story.ts';
 import { picture } from '../simulator/picture.ts';
 

@@ -4,9 +4,16 @@
  */
 import { type Act, type Story, storyOf } from './story.ts';
 
-type Written = readonly [seconds: number, kind: string, at?: string, rest?: { to?: string; for?: number; value?: number }];
+type Written = readonly [
+  seconds: number,
+  kind: string,
+  at?: string,
+  rest?: { to?: string; for?: number; value?: number },
+];
 
-const DIRECTED: Readonly<Record<string, { readonly coordinators?: readonly string[]; readonly acts: readonly Written[] }>> = {
+const DIRECTED: Readonly<
+  Record<string, { readonly coordinators?: readonly string[]; readonly acts: readonly Written[] }>
+> = {
   'paused-active': {
     acts: [
       [1, 'make-key'],
