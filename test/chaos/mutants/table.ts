@@ -125,7 +125,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'leadership-stolen',
     file: 'services/coordinator/src/election.ts',
-    from: "if (row.holder !== '' && sentAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;",
+    from: "if (row.holder !== '' && askedAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;",
     to: "if (row.holder === 'nobody') return;",
     stories: ['two-leaders/0'],
   },
