@@ -173,6 +173,10 @@ async function settle(
 function isWell(state: GroupState, facts: WorldFacts): boolean {
   if (state.protection !== 'protected') return false;
   if (!facts.members.every(({ role }) => role === 'active' || role === 'standby')) return false;
+  // A standby that is about to apply the newest generation holds keys that this generation has deleted.
+  const lags = ({ site, acknowledgedGeneration }: GroupState['members'][number]): boolean =>
+    site !== state.activeSite && acknowledgedGeneration !== state.newest?.generation;
+  if (state.members.some(lags)) return false;
   const active = facts.members.find(({ role }) => role === 'active');
   if (active === undefined || active.leaseMs <= 0) return false;
   const held = facts.valuesAt(active.site);
