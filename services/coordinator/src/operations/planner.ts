@@ -71,6 +71,8 @@ const CAPTURE_SHARE = 0.5;
 const STAND_DOWN_GAP_MS = 1_000;
 /** For a member that could not be looked at: no damage, but not looked at either. */
 const SCRUB_RETRY_MS = 3_600_000;
+/** The partition was not there. A worker that is lost is another matter: an object may end it at each look. */
+const AWAY_CODES: ReadonlySet<string> = new Set(['PARTITION_NOT_FOUND', 'HSM_UNAVAILABLE', 'MODULE_UNAVAILABLE']);
 
 export function plan(situation: Situation): Plan {
   const { group, open, timings, nowMs, contradiction } = situation;
@@ -275,15 +277,17 @@ function dueJoins({ group }: Situation): Draft[] {
 }
 
 /** One member at a time, who has waited longest: the others serve meanwhile, and are there should it be damaged. */
-function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Draft[] {
+function dueScrubs({ group, newest, scrubs, open, view, nowMs, timings }: Situation): Draft[] {
   if (newest === undefined || !isSettled(group)) return [];
   if (open.some(({ kind }) => kind === 'failover' || kind === 'scrub')) return [];
   const [first] = group.members
     .filter(({ role, site }) => role !== 'fenced' && view(site)?.status === 'up')
-    .map(({ site }) => {
+    .map(({ site, serial }) => {
       const { startedMs = group.createdMs, errorCode = '' } = scrubs.find((one) => one.site === site) ?? {};
       const hasLooked = errorCode === '' || DAMAGE_CODES.has(errorCode);
-      const gapMs = hasLooked ? group.spec.scrubMs : SCRUB_RETRY_MS;
+      const partition = view(site)?.state?.partitions.find((one) => one.serial === serial);
+      const isBack = AWAY_CODES.has(errorCode) && partition?.errorCode === '';
+      const gapMs = hasLooked ? group.spec.scrubMs : isBack ? timings.parkedRetryMs : SCRUB_RETRY_MS;
       return { site, overdueMs: agoMs({ nowMs, stampMs: startedMs }) - gapMs };
     })
     .filter(({ overdueMs }) => overdueMs >= 0)
