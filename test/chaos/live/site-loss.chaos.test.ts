@@ -48,7 +48,8 @@ describe('the loss of the active site', () => {
     await stale.ping({});
     system.site('a').process!.signal('SIGSTOP');
     // An order of the old tenure that reaches the agent while it is frozen: it is the first thing to be read on thawing.
-    const fence = { group: GROUP, epoch: 1n, owner: 'a', requestId: 'stale' };
+    const { term } = system.agent('b').site.terms.highest!;
+    const fence = { group: GROUP, epoch: 1n, owner: 'a', requestId: 'stale', term };
     const order = rejection(stale.capture({ fence, domainKeyVersion: 1 }, { timeoutMs: 100_000 }));
     await system.untilActive('b');
     const before = generationsAt('a');
