@@ -105,6 +105,7 @@ describe('of an agent', () => {
       'agent clock',
       'coordinator of the agent',
       'pins',
+      'approvals',
       'swap',
       'PIN file of main',
       'token of main',
@@ -112,6 +113,7 @@ describe('of an agent', () => {
     ]);
     expect(of(findings, 'token of main').detail).toContain('; wraps by 0x210a, agrees by null with raw points');
     expect(of(findings, 'agent certificate').detail).toMatch(/^site a, \d+ days left$/);
+    expect(of(findings, 'approvals').detail).toContain('none configured');
   });
 
   it.each<[string, string, () => unknown]>([
