@@ -135,7 +135,9 @@ read line; echo "read $line" >> "$FILE"; while [ -e "$FILE" ]; do :; done`),
       await until(() => lines().length > pressed);
     }
     // The shell, and the process that runs the program. An interrupt that is passed on as well arrives before this.
-    const [, running] = descendantsOf(started[0]!.pid!);
+    const running = descendantsOf(started[0]!.pid!).find(({ pid }) =>
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(LAUNCH),
+    );
     process.kill(running!.pid, 'SIGHUP');
     await until(() => screen().includes('status=4'));
     expect(lines()).toEqual(['read hello', ...Array.from({ length: 8 }, () => 'interrupted')]);
