@@ -38,22 +38,30 @@ export async function switchOver({ keys, moves }: { keys: number; moves: number 
     const value = await judges.get('a')!.publicKey(KEY.id);
     const client = new SigningClient({ system, judges, key: { ...KEY, value } });
     client.start();
-    await client.signs();
-    const found: Move[] = [];
-    for (let count = 0, from = 'a'; count < moves; count += 1) {
-      const to = from === 'a' ? 'b' : 'a';
-      found.push(await moveOnce(system, client, { from, to }));
-      from = to;
-      await system.until('the group is protected', async () => {
-        const { groups } = await system.operator.getStatus({});
-        return groups.every(({ protection }) => protection === 'protected');
-      });
+    try {
+      await client.signs();
+      return await moveAll(system, client, moves);
+    } finally {
+      await client.close();
     }
-    await client.close();
-    return found;
   } finally {
     await system.close();
   }
+}
+
+async function moveAll(system: TestSystem, client: SigningClient, moves: number): Promise<Move[]> {
+  const found: Move[] = [];
+  for (let count = 0, from = 'a'; count < moves; count += 1) {
+    const to = from === 'a' ? 'b' : 'a';
+    // A former active site comes back as a standby first.
+    await system.until(`nothing keeps site ${to} from serving`, async () => {
+      const { obstacle } = await system.operator.planFailover({ group: GROUP, toSite: to });
+      return obstacle === '';
+    });
+    found.push(await moveOnce(system, client, { from, to }));
+    from = to;
+  }
+  return found;
 }
 
 async function moveOnce(
