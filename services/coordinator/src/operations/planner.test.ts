@@ -150,6 +150,7 @@ describe('what is due', () => {
       ['scrub b'],
     ],
     ['the partition was away, just now', {}, scrubbed({ a: 1, b: 29_999, c: 1 }, 'PARTITION_NOT_FOUND'), []],
+    ['its site was in quarantine', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'SITE_QUARANTINED'), ['scrub b']],
     ['the last ended the worker', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'HSM_WORKER_LOST'), []],
     ['another is looked at', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('scrub', { site: 'c' })] }, []],
     ['a failover is open', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('failover')] }, []],
