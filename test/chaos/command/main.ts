@@ -1,9 +1,9 @@
 /** `npm run chaos`: many seeds of a simulated system. One JSON line on standard output, the rest on standard error. */
-import { constants } from 'node:os';
 import { MUTANTS } from '../mutants/table.ts';
+import { runProgram, UsageError } from '../program.ts';
 import { told } from '../scenarios/story.ts';
 import type { Told } from './messages.ts';
-import { HELP, type Options, parseOptions, UsageError } from './options.ts';
+import { HELP, type Options, parseOptions } from './options.ts';
 import { runSeeds } from './pool.ts';
 import { replay } from './replay.ts';
 import { tryMutants } from './try-mutants.ts';
@@ -80,30 +80,10 @@ async function campaign({ seeds, seed: first, workers, isJson, mutants }: Option
   return violations === 0 && (mutants === 'none' || caught.length === wanted.length) ? 0 : 1;
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const options = parseOptions(args);
-  if (options === undefined) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+async function main(options: Options): Promise<number> {
   if (options.replay !== undefined)
     return replay(options.replay, { without: options.without, input: process.stdin, output: process.stdout });
   return campaign(options);
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.once(signal, () => {
-    console.error(`interrupted by ${signal}`);
-    process.exit(128 + constants.signals[signal]);
-  });
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (thrown) {
-  if (thrown instanceof UsageError) {
-    console.error(`chaos: ${thrown.message}\n\n${HELP}`);
-    process.exitCode = 2;
-  } else {
-    console.error(thrown);
-    process.exitCode = 1;
-  }
-}
+await runProgram({ name: 'chaos', help: HELP, parse: parseOptions, run: main });

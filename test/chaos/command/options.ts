@@ -1,6 +1,7 @@
 /** The words after `npm run chaos --`. */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { UsageError } from '../program.ts';
 
 export interface Options {
   readonly seeds: number;
@@ -41,8 +42,6 @@ Examples:
 The last line on standard output is one JSON object: seeds, seeds with violations, simulated hours, faults by kind, checks,
 mutants caught. Exit codes: 0 no violation and every mutant caught, 1 otherwise, 2 usage.
 `;
-
-export class UsageError extends Error {}
 
 /** Undefined where help was asked for. @throws UsageError */
 export function parseOptions(args: readonly string[]): Options | undefined {

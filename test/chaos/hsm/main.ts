@@ -1,14 +1,10 @@
 /** `npm run chaos:hsm`: kill -9 at every step of an apply. One JSON line on standard output, the rest on standard error. */
-import { constants } from 'node:os';
-import { run } from './campaign.ts';
-import { HELP, parseOptions, UsageError } from './options.ts';
 
-async function main(args: readonly string[]): Promise<number> {
-  const options = parseOptions(args);
-  if (options === undefined) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+import { runProgram } from '../program.ts';
+import { run } from './campaign.ts';
+import { HELP, type Options, parseOptions } from './options.ts';
+
+async function main(options: Options): Promise<number> {
   const { isJson, replay, ...rest } = options;
   const tell = (text: string): void => {
     if (!isJson || text.startsWith('VIOLATION')) console.error(text);
@@ -24,19 +20,4 @@ async function main(args: readonly string[]): Promise<number> {
   return outcome.violations.length === 0 ? 0 : 1;
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.once(signal, () => {
-    console.error(`interrupted by ${signal}`);
-    process.exit(128 + constants.signals[signal]);
-  });
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (thrown) {
-  if (thrown instanceof UsageError) {
-    console.error(`chaos:hsm: ${thrown.message}\n\n${HELP}`);
-    process.exitCode = 2;
-  } else {
-    console.error(thrown);
-    process.exitCode = 1;
-  }
-}
+await runProgram({ name: 'chaos:hsm', help: HELP, parse: parseOptions, run: main });

@@ -1,5 +1,6 @@
 /** The words after `npm run chaos:hsm --`. */
 import { parseArgs } from 'node:util';
+import { UsageError } from '../program.ts';
 
 export interface Options {
   readonly kills: number;
@@ -33,8 +34,6 @@ The last line on standard output is one JSON object: kills; keys lost that were 
 acknowledgement; objects of others destroyed or altered. Objects that are there twice, and generations that are never
 acknowledged, are violations as well. Exit codes: 0 no violation, 1 some, each told on standard error, 2 usage.
 `;
-
-export class UsageError extends Error {}
 
 /** Undefined where help was asked for. @throws UsageError */
 export function parseOptions(args: readonly string[]): Options | undefined {

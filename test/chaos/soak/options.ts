@@ -1,5 +1,6 @@
 /** The words after `npm run chaos:soak --`. */
 import { parseArgs } from 'node:util';
+import { UsageError } from '../program.ts';
 
 export interface Options {
   readonly minutes: number;
@@ -30,8 +31,6 @@ The last line on standard output is one JSON object: keys that were acknowledged
 or replaced keys that answer to their name; moments at which two members were active; groups, members and operations that
 had not settled 60 s after the last fault; faults by kind. Exit codes: 0 all of them are zero, 1 some are not, 2 usage.
 `;
-
-export class UsageError extends Error {}
 
 /** Undefined where help was asked for. @throws UsageError */
 export function parseOptions(args: readonly string[]): Options | undefined {

@@ -1,7 +1,8 @@
 /** `npm run chaos:live`: site losses and planned moves, measured by a client that signs. One JSON line at the end. */
-import { constants } from 'node:os';
+
+import { runProgram } from '../../program.ts';
 import { type Distribution, distributionOf } from './distribution.ts';
-import { HELP, type Options, parseOptions, UsageError } from './options.ts';
+import { HELP, type Options, parseOptions } from './options.ts';
 import { type Loss, loseSite } from './site-loss.ts';
 import { type Move, switchOver } from './switchover.ts';
 
@@ -25,12 +26,7 @@ interface Line {
   };
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const options = parseOptions(args);
-  if (options === undefined) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+async function main(options: Options): Promise<number> {
   const { kinds, profile, isJson } = options;
   const tell = (text: string): void => {
     if (!isJson || text.startsWith('VIOLATION')) console.error(text);
@@ -82,19 +78,4 @@ async function moves({ runs, keys }: Options, tell: (text: string) => void) {
   };
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.once(signal, () => {
-    console.error(`interrupted by ${signal}`);
-    process.exit(128 + constants.signals[signal]);
-  });
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (thrown) {
-  if (thrown instanceof UsageError) {
-    console.error(`chaos:live: ${thrown.message}\n\n${HELP}`);
-    process.exitCode = 2;
-  } else {
-    console.error(thrown);
-    process.exitCode = 1;
-  }
-}
+await runProgram({ name: 'chaos:live', help: HELP, parse: parseOptions, run: main });

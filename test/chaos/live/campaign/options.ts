@@ -1,5 +1,6 @@
 /** The words after `npm run chaos:live --`. */
 import { parseArgs } from 'node:util';
+import { UsageError } from '../../program.ts';
 
 export const KINDS = ['site-loss', 'switchover'] as const;
 export type Kind = (typeof KINDS)[number];
@@ -35,8 +36,6 @@ Examples:
 The last line on standard output is one JSON object with the distribution of the times in milliseconds. Exit codes: 0 no
 key was lost, no two members were active, and every client went on; 1 otherwise; 2 usage.
 `;
-
-export class UsageError extends Error {}
 
 /** Undefined where help was asked for. @throws UsageError */
 export function parseOptions(args: readonly string[]): Options | undefined {

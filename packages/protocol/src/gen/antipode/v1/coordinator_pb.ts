@@ -36,7 +36,7 @@ export const GetLeaderRequestSchema: GenMessage<GetLeaderRequest> = /*@__PURE__*
   messageDesc(file_antipode_v1_coordinator, 0);
 
 /**
- * What a coordinator knows of the leadership.
+ * The leadership, as one coordinator knows it.
  *
  * @generated from message antipode.v1.GetLeaderResponse
  */
@@ -330,7 +330,7 @@ export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE_
   messageDesc(file_antipode_v1_coordinator, 5);
 
 /**
- * What the members of a group have acknowledged. It names objects by their random ids only.
+ * The newest acknowledgement of each member of a group. It names objects by their random ids only.
  *
  * @generated from message antipode.v1.GroupAcknowledgements
  */

@@ -467,7 +467,7 @@ export type AutomationPause = Message<"antipode.v1.AutomationPause"> & {
   ageMs: bigint;
 
   /**
-   * Who paused it.
+   * The operator that paused it.
    *
    * @generated from field: string operator = 2;
    */
@@ -1755,7 +1755,7 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
   stateAgeMs: bigint;
 
   /**
-   * What the other sites that are heard say of it.
+   * The observations of the other sites that are heard.
    *
    * @generated from field: repeated antipode.v1.SiteObservation observations = 31;
    */
@@ -3519,7 +3519,7 @@ export const SiteApprovalUseSchema: GenMessage<SiteApprovalUse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 83);
 
 /**
- * What an approval must allow for a failover.
+ * The limits that an approval of a failover must allow.
  *
  * @generated from message antipode.v1.NeededApproval
  */
