@@ -1,7 +1,7 @@
 /** The checks of the doctor. This loads all of agent and coordinator, so only the doctor loads it. */
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { checkDatabase, checkQueue, loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
+import { checkDatabase, checkHooks, checkQueue, loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
 import { openPartition, ownersOf, type PartitionDescription, swapState, swapWarning } from '@antipode/hsm-core';
 import {
   type CoordinatorAddress,
@@ -73,7 +73,7 @@ export const coordinatorFindings = (file: string): Promise<Finding[]> =>
     'coordinator configuration',
     () => loadCoordinatorConfig(file),
     (config) => {
-      const { id, tls, dataFolder, databaseUrl, redisUrl } = config;
+      const { id, tls, dataFolder, databaseUrl, redisUrl, hooks } = config;
       const child = (program: string, options: Parameters<typeof requireProgram>[1]): Check => [
         program,
         () => requireProgram(program, options),
@@ -82,6 +82,9 @@ export const coordinatorFindings = (file: string): Promise<Finding[]> =>
       return [
         ...tlsChecks('coordinator', { kind: 'coordinator', name: id, tls, dataFolder }),
         ...machineChecks('coordinator', config),
+        ...(hooks.roleChange.length + hooks.veto.length === 0
+          ? []
+          : [['hooks', () => checkHooks(hooks)] satisfies Check]),
         ...(databaseUrl === undefined
           ? [child('postgres', postgres), child('initdb', postgres)]
           : [['database', () => checkDatabase(databaseUrl)] satisfies Check]),
