@@ -224,6 +224,11 @@ export const CATALOGUE = {
     summary: 'The epoch of the order is lower than the epoch that this agent has persisted.',
     hint: 'Do nothing: a newer active member exists. The sender reads the state again.',
   },
+  WRITE_UNFENCED: {
+    disposition: 'defect',
+    summary: 'Antipode was about to change a token in no tenure. The HSM worker has refused.',
+    hint: 'Nothing was changed. Report this with the log of the agent: it is a defect of Antipode.',
+  },
   EPOCH_CONFLICT: {
     disposition: 'operator',
     summary: 'Two owners claim the same epoch, or an epoch jumps too far.',

@@ -3,8 +3,8 @@
  * session was lost. The HSM outlives the processes of its site. Every call takes time, so that a process can end or
  * stand still between two of them.
  */
-import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
-import type { SimulatedMember } from '@antipode/hsm-core/testing';
+import { CaptureMemory, type HsmProvider, ReplicaMemory } from '@antipode/hsm-core';
+import { EpochFloors, type SimulatedMember, underTenure } from '@antipode/hsm-core/testing';
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import {
   type Journal,
@@ -35,11 +35,14 @@ export class SimulatedPartition implements Partition {
   failure: AntipodeError | undefined;
   readonly #options: SimulatedPartitionOptions;
   readonly #turns = new Turns();
+  readonly #floors = new EpochFloors();
   #open: OpenPartition | undefined;
 
   constructor(options: SimulatedPartitionOptions) {
     const { member, role } = options;
     this.#options = options;
+    this.#floors.raise(options.journal.tenure.epochs());
+    options.journal.tenure.watch((persisted) => this.#floors.raise([persisted]));
     this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
   }
 
@@ -61,9 +64,16 @@ export class SimulatedPartition implements Partition {
       async (makeWay) => {
         await process.gate();
         const open = await this.#opened();
-        const given = rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay) } : open;
+        const given = (one: OpenPartition): OpenPartition => ({
+          ...one,
+          provider: yielding(one.provider, makeWay),
+          get keyring() {
+            return one.keyring;
+          },
+          under: (tenure) => given(one.under(tenure)),
+        });
         try {
-          return await work(given);
+          return await work(rank === 'yielding' ? given(open) : open);
         } catch (thrown) {
           if (hasCode(thrown, 'HSM_UNAVAILABLE', 'HSM_WORKER_LOST')) this.#open = undefined;
           throw thrown;
@@ -100,12 +110,17 @@ export class SimulatedPartition implements Partition {
       this.failure = AntipodeError.from(thrown);
       throw thrown;
     }
-    const provider = gated(member.provider, process, afterCall);
-    this.#open = {
+    const { provider: device } = member;
+    // The epoch is looked at where a worker looks at it: after the way to the HSM.
+    const inTenure = (provider: HsmProvider): OpenPartition => ({
+      ...rest,
       provider,
       get keyring() {
         return member.keyring;
       },
+      under: (tenure) => inTenure(gated(underTenure(device, this.#floors, tenure), process, afterCall)),
+    });
+    const rest: Omit<OpenPartition, 'provider' | 'keyring' | 'under'> = {
       description: {
         serial: member.serial,
         label: member.serial,
@@ -124,6 +139,7 @@ export class SimulatedPartition implements Partition {
         await process.gate();
       },
     };
+    this.#open = inTenure(gated(underTenure(device, this.#floors), process, afterCall));
     return this.#open;
   }
 }

@@ -78,6 +78,46 @@ describe('a worker', () => {
     }
   });
 
+  it('changes the token in no tenure that is over, even by a call that was on its way when the epoch was persisted', async () => {
+    const options = { log: silentLog, clock: systemClock, isFenced: true };
+    const label = (name: string) => ({ objectClass: 'certificate', attributes: { label: name } }) as never;
+    let provider = await openPartition(token.config, options);
+    const codeOf = async (call: Promise<unknown>): Promise<string> =>
+      call.then(
+        () => 'done',
+        (refused: AntipodeError) => refused.code,
+      );
+    const tenure = (epoch: bigint) => provider.under({ group: 'payments', epoch });
+    const objects = async (): Promise<number> => (await provider.inventory()).length;
+    try {
+      // Nobody has told it the epochs yet.
+      expect(await codeOf(tenure(5n).create([label('early')]))).toBe('WRITE_UNFENCED');
+      provider.raise([{ group: 'payments', epoch: 5n }]);
+      expect(await codeOf(provider.create([label('nameless')]))).toBe('WRITE_UNFENCED');
+      expect(await codeOf(tenure(4n).create([label('stale')]))).toBe('EPOCH_STALE');
+      expect(await codeOf(tenure(5n).generateReceivingKey(Buffer.alloc(16, 7)))).toBe('done');
+      const before = await objects();
+
+      // The look comes first and takes a while. The change has left the agent, and waits for its turn.
+      const looking = provider.look({});
+      const inFlight = codeOf(tenure(5n).generateReceivingKey(Buffer.alloc(16, 8)));
+      provider.raise([{ group: 'payments', epoch: 6n }]);
+      await looking;
+      expect(await inFlight).toBe('EPOCH_STALE');
+      expect(await objects()).toBe(before);
+
+      // A new worker knows nothing, and changes nothing before it is told.
+      await provider.close();
+      provider = await openPartition(token.config, options);
+      expect(await codeOf(tenure(5n).generateReceivingKey(Buffer.alloc(16, 9)))).toBe('WRITE_UNFENCED');
+      provider.raise([{ group: 'payments', epoch: 6n }]);
+      expect(await codeOf(tenure(5n).generateReceivingKey(Buffer.alloc(16, 9)))).toBe('EPOCH_STALE');
+      expect(await objects()).toBe(before);
+    } finally {
+      await provider.close();
+    }
+  });
+
   it('answers with lists of any length, in order', async () => {
     const member = await TestMember.make('long');
     try {

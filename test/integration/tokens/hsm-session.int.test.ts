@@ -27,6 +27,7 @@ async function endAll(ends: End[]): Promise<void> {
 describe('a partition of the agent whose session is void', () => {
   let token: LyingToken;
   let partition: Partition;
+  let journal: Journal;
   const lines: string[] = [];
   const ends: End[] = [];
   afterAll(() => endAll(ends));
@@ -39,7 +40,7 @@ describe('a partition of the agent whose session is void', () => {
     token = lying(makeToken('void'));
     ends.push(token.remove);
     const dataFolder = join(token.folder, 'data');
-    const journal = Journal.open(dataFolder);
+    journal = Journal.open(dataFolder);
     const provider = await openPartition(token.config, { log: silentLog, clock: systemClock });
     const announce = (serial: string, ckaId: Uint8Array): void => journal.identities.announce(serial, ckaId);
     journal.identities.add('main', await initialiseIdentity({ provider, prng: systemPrng, announce }));
@@ -73,6 +74,28 @@ describe('a partition of the agent whose session is void', () => {
     [0x80000101, {}],
     [0x7fff, {}],
   ];
+
+  it('tells each of its workers the epochs that the agent has persisted, before any change', async () => {
+    const group = 'payments';
+    // Destroys nothing, and is a change of the token all the same.
+    const change = async (epoch?: bigint): Promise<string> =>
+      partition
+        .use(async (open) => (epoch === undefined ? open : open.under({ group, epoch })).provider.destroy([]))
+        .then(
+          () => 'done',
+          (refused: { code: string }) => refused.code,
+        );
+    journal.tenure.raise(group, { epoch: 5n, owner: 'a' });
+    expect([await change(), await change(4n), await change(5n)]).toEqual(['WRITE_UNFENCED', 'EPOCH_STALE', 'done']);
+    // It was told while it worked; and the next one knows it from the beginning.
+    journal.tenure.raise(group, { epoch: 6n, owner: 'b' });
+    expect([await change(5n), await change(6n)]).toEqual(['EPOCH_STALE', 'done']);
+    token.tell({ lie: 'refuse', code: 'CKR_SESSION_CLOSED', untilRestart: 1 });
+    const before = token.calls('C_Initialize');
+    await partition.use(sign);
+    expect(token.calls('C_Initialize')).toBe(before + 1);
+    expect([await change(5n), await change(6n)]).toEqual(['EPOCH_STALE', 'done']);
+  });
 
   it.each(VOID)('has another worker do the work when the HSM answers %s', async (code, fitting) => {
     token.tell({ lie: 'refuse', code, ...fitting, untilRestart: 1 });

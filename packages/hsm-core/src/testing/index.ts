@@ -11,6 +11,7 @@ export { barePoint, ecPublicHalf } from '../model/public-half.ts';
 export { openingKeyPolicy } from '../pkcs11/own-keys/policy.ts';
 export { SCAN_GAP_MS } from '../pkcs11/reader.ts';
 export { classNumber } from '../pkcs11/reading/objects.ts';
+export { EpochFloors, underTenure } from '../pkcs11/worker/epoch-floors.ts';
 export { proofItem } from '../replica/read-back.ts';
 export { recogniseReplica } from '../replica/recognition.ts';
 export { intentOf } from '../replica/replica.ts';

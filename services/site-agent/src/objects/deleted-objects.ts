@@ -23,6 +23,7 @@ import { Approvals } from '../approvals/approvals.ts';
 import { openForCommand } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
+import { sameTenure } from '../tenure/fence.ts';
 import { chooseObjects } from './choose.ts';
 import {
   changedOf,
@@ -259,7 +260,7 @@ function replicaOf({
       begin: (intents) => open.journal.intents.begin(open.seat, intents),
       commit: (_digest, objectIds) => open.journal.intents.end(open.seat, objectIds),
     },
-    checkFence: () => {},
+    checkFence: sameTenure(open.journal.tenure, open.seat.group),
   };
 }
 

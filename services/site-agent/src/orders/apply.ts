@@ -6,7 +6,7 @@ import { applyGeneration, kindOf, type RefusedObject, type SealedGeneration } fr
 import { type ApplyRequest, type ApplyResponseSchema, digestOf, fenceOf, isNewer } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { Partition } from '../partition/partition.ts';
+import { inTenure, type Partition } from '../partition/partition.ts';
 import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, type Site, seatOf } from '../site.ts';
 import type { PartitionOf } from '../storage/journal/line.ts';
@@ -71,7 +71,7 @@ export async function apply(
   });
   const inTurn = () =>
     partition.use(
-      (open) =>
+      inTenure(fence, (open) =>
         inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
           mayAct();
           const { generation } = pulled.sealed;
@@ -121,6 +121,7 @@ export async function apply(
             unaccountedObjects: unaccounted,
           };
         }),
+      ),
       signal,
     );
   return site.store.inUse.during(pulled.sealed, inTurn);

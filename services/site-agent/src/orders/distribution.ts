@@ -74,7 +74,7 @@ export async function distribute(
           mayAct();
           journal.drills.setDistribution(group, version, JSON.stringify(unknown));
           const { confirmedSerials, failures } = await distributeDomainKey({
-            provider: open.provider,
+            provider: open.under(fence).provider,
             keyring: open.keyring,
             prng,
             serial: open.description.serial,
@@ -167,9 +167,10 @@ function transportTo(
   },
 ): ExchangeTransport {
   const { site, address, serial, request, birthplace, mayAct } = options;
+  const fence = fenceOf(request);
   if (serial === birthplace.partition.serial) {
     // The birthplace receives its own key the same way; its turn is taken already.
-    const responder = exchanges.responder(birthplace.open);
+    const responder = exchanges.responder(birthplace.open, fence);
     return {
       serial,
       begin: (message) => responder.begin(message),
@@ -183,11 +184,11 @@ function transportTo(
     const partition = here.partitions.bySerial(serial);
     return {
       serial,
-      begin: (message) => partition.use((open) => exchanges.responder(open).begin(message)),
+      begin: (message) => partition.use((open) => exchanges.responder(open, fence).begin(message)),
       complete: (message) =>
         partition.use(async (open) => {
           mayAct();
-          const receipt = await exchanges.responder(open).complete(message);
+          const receipt = await exchanges.responder(open, fence).complete(message);
           await open.refreshKeyring();
           return receipt;
         }),
@@ -198,7 +199,7 @@ function transportTo(
     serial,
     begin: async (message) => {
       const { offer, signature } = await peer.beginExchange(
-        { ...message, responderSerial: serial, fence: fenceOf(request) },
+        { ...message, responderSerial: serial, fence },
         { timeoutMs: EXCHANGE_TIMEOUT_MS },
       );
       if (offer === undefined)
@@ -207,7 +208,7 @@ function transportTo(
     },
     complete: async (message) => {
       const { checkTag, signature } = await peer.completeExchange(
-        { ...message, fence: fenceOf(request) },
+        { ...message, fence },
         { timeoutMs: EXCHANGE_TIMEOUT_MS },
       );
       return { checkTag: new Uint8Array(checkTag), signature: new Uint8Array(signature) };

@@ -119,6 +119,19 @@ it('leaves the domain key where a higher epoch is persisted while its trusted ke
   expect([destroyed, inToken(b)]).toEqual([[hex(trusted.ckaId)], before]);
 });
 
+it('destroys nothing in an epoch that is over, even if the agent itself did not look', async () => {
+  forgetOld(b);
+  const { authority, journal, trust } = b.site;
+  Object.assign(authority, { asSite: () => {} });
+  const check = trust.checkSource.bind(trust);
+  trust.checkSource = (sealed) => {
+    journal.tenure.raise(GROUP, { epoch: 2n, owner: 'b' });
+    check(sealed);
+  };
+  const before = inToken(b);
+  expect([(await rejection(retire(b))).code, inToken(b)]).toEqual(['EPOCH_STALE', before]);
+});
+
 it('destroys the trusted key of the version along with it, and before it', async () => {
   forgetOld(b);
   const { first, trusted } = await trustFirst();

@@ -16,7 +16,7 @@ import {
 } from '@antipode/protocol';
 import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { OpenPartition } from '../partition/partition.ts';
+import { inTenure, type OpenPartition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
 import type { HeadKind } from '../storage/journal/heads.ts';
@@ -66,7 +66,7 @@ export async function retireDomainKeys(
   // A member has it, or has not come as far. A site with nothing but a scratch partition gets it as for a drill.
   if (journal.tenure.seat(group) === undefined) await transfer.pull({ group, digest, sources, signal });
   return partition.use(
-    (open) =>
+    inTenure(fence, (open) =>
       inSpan('retire domain keys', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         mayAct();
         for (const one of store.list(group)) await store.isSound(one.digest);
@@ -90,6 +90,7 @@ export async function retireDomainKeys(
         const kept = heldDomainKeys(site, serial).filter((one) => one.group === group);
         return { destroyed, kept };
       }),
+    ),
     signal,
   );
 }

@@ -60,9 +60,10 @@ export async function drill(
           site.authority.inForce(fence);
           const rehearsal = await inScratch(site, open, {
             drillId: request.drillId,
+            group,
             work: () =>
               rehearse({
-                provider: open.provider,
+                provider: open.under(fence).provider,
                 keyring: open.keyring,
                 clock,
                 target: sealed,
@@ -154,12 +155,14 @@ export async function drill(
 async function inScratch(
   { journal, log }: Site,
   open: OpenPartition,
-  { drillId, work }: { drillId: string; work: () => Promise<Rehearsal> },
+  { drillId, group, work }: { drillId: string; group: string; work: () => Promise<Rehearsal> },
 ): Promise<Rehearsal> {
   const { serial } = open.description;
+  // Nothing of a drill stays because its tenure has ended meanwhile: it is taken away in the one that holds now.
+  const now = (): OpenPartition => open.under({ group, epoch: journal.tenure.fence(group)?.epoch ?? 0n });
   const cutShort = journal.drills.open(serial);
   if (cutShort !== undefined) {
-    if (!(await emptyScratch({ ...open, looks: journal.drills.strangers(serial) })))
+    if (!(await emptyScratch({ ...now(), looks: journal.drills.strangers(serial) })))
       throw new AntipodeError('DRILL_UNCLEAN', `the leftovers of drill ${cutShort} cannot be removed`, {
         details: { serial, drill: cutShort },
       });
@@ -186,7 +189,7 @@ async function inScratch(
   } catch (thrown) {
     // Refused: somebody was quicker, and nothing in there is ours. Anything else has cleaned up, if the token let it.
     const isOver =
-      hasCode(thrown, 'SCRATCH_REFUSED') || (await emptyScratch({ ...open, strangers }).catch(() => false));
+      hasCode(thrown, 'SCRATCH_REFUSED') || (await emptyScratch({ ...now(), strangers }).catch(() => false));
     if (isOver) journal.drills.end(serial);
     throw thrown;
   }

@@ -3,7 +3,7 @@
  * this site say which site may bring one. If a distributor is pinned for the group (ADR 0025), it is the distributor's
  * site. Otherwise it is the active member's.
  */
-import { ExchangeResponder, fingerprint } from '@antipode/hsm-core';
+import { ExchangeResponder, fingerprint, type GroupEpoch } from '@antipode/hsm-core';
 import {
   type BeginExchangeRequest,
   type CallContext,
@@ -38,7 +38,7 @@ interface OpenExchange {
 export class Exchanges {
   readonly #site: Site;
   readonly #open = new Map<string, OpenExchange>();
-  readonly #responders = new WeakMap<object, ExchangeResponder>();
+  readonly #responders = new WeakMap<object, Map<string, ExchangeResponder>>();
 
   constructor(site: Site) {
     this.#site = site;
@@ -71,7 +71,7 @@ export class Exchanges {
             details: { serial: responderSerial, site: identity.name, open: ofCaller.length },
           },
         );
-      const responder = this.responder(open);
+      const responder = this.responder(open, fence);
       const sinceMs = this.#site.clock.monotonicMs();
       const answer = await responder.begin({ exchangeId, group, version, offer: copyOffer(offer) });
       const { provider } = open;
@@ -162,14 +162,20 @@ export class Exchanges {
         this.#open.delete(exchangeId);
   }
 
-  /** The responder of an open partition: one for each session, since its second half meets session objects of the first. */
-  responder(open: OpenPartition): ExchangeResponder {
-    const known = this.#responders.get(open.provider);
+  /**
+   * The responder of an open partition: one for each session, since its second half meets session objects of the first, and
+   * one for each tenure, in which it installs.
+   */
+  responder(open: OpenPartition, { group, epoch }: GroupEpoch): ExchangeResponder {
+    const ofSession = this.#responders.get(open.provider) ?? new Map<string, ExchangeResponder>();
+    this.#responders.set(open.provider, ofSession);
+    const name = JSON.stringify([group, epoch.toString()]);
+    const known = ofSession.get(name);
     if (known !== undefined) return known;
     const { clock, journal, log, prng, trust } = this.#site;
     const { serial } = open.description;
     const responder = new ExchangeResponder({
-      provider: open.provider,
+      provider: open.under({ group, epoch }).provider,
       keyring: open.keyring,
       prng,
       clock,
@@ -185,7 +191,7 @@ export class Exchanges {
           log.warn('a trusted key waits for the security officer: antipode partition trust-domain-key', installed);
       },
     });
-    this.#responders.set(open.provider, responder);
+    ofSession.set(name, responder);
     return responder;
   }
 }

@@ -7,6 +7,7 @@ import { readBack } from '@antipode/hsm-core';
 import { digestOf, fenceOf, type PromoteRequest, proofSummary } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { guardPromotion } from '../approvals/promotion-guard.ts';
+import { inTenure } from '../partition/partition.ts';
 import { checkCaller } from '../partition/turns.ts';
 import { newestHere, previousOf, refusedAt, type Site, seatOf } from '../site.ts';
 import { HEADS } from './describe.ts';
@@ -50,7 +51,7 @@ export async function promote(
   // A repeated order meets a member that is active by the first one.
   if (seat.role === 'standby') await guardPromotion(site, { fence, serial: seat.serial, signal });
   return partition.use(
-    (open) =>
+    inTenure(fence, (open) =>
       inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         const digest = await base();
         const target = digest === undefined ? undefined : await store.open(digest);
@@ -82,6 +83,7 @@ export async function promote(
         site.log.info('promoted to active', { group, epoch, request: requestId, proved: proof.proved });
         return { proof: proofSummary(proof) };
       }),
+    ),
     signal,
     'urgent',
   );

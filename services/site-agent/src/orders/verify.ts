@@ -3,6 +3,7 @@ import { bury, findNamesakes, type ProofSummary, type Replica, readBack, setAsid
 import { digestOf, fenceOf, proofSummary, type VerifyRequest, type VerifyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { inTenure } from '../partition/partition.ts';
 import { previousOf, refusedAt, type Site, seatOf } from '../site.ts';
 import type { PartitionOf } from '../storage/journal/line.ts';
 import type { Touched } from './apply.ts';
@@ -29,7 +30,7 @@ export async function verify(
   mayAct();
   await site.mender.mend(group, { signal });
   return partition.use(
-    (open) =>
+    inTenure(fence, (open) =>
       inSpan('verify', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         mayAct();
         const target = await store.open(digest);
@@ -73,6 +74,7 @@ export async function verify(
         }
         return { contentDigest: fromHex(contentDigest), proof: proofSummary(proof) };
       }),
+    ),
     signal,
   );
 }

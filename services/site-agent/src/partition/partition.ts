@@ -1,6 +1,7 @@
 /** One partition of this site, as orders, heartbeats and the loops of the agent use it. */
 import type {
   CaptureMemory,
+  GroupEpoch,
   HsmProvider,
   Keyring,
   PartitionDescription,
@@ -21,6 +22,11 @@ export interface OpenPartition {
   readonly replica: ReplicaMemory;
   /** Reads the own keys again, after a domain key was installed. */
   refreshKeyring(): Promise<void>;
+  /**
+   * The same, for changes of the token in a tenure. The HSM worker refuses them once this agent has persisted a higher epoch
+   * of the group, and refuses every change without a tenure (I2).
+   */
+  under(tenure: GroupEpoch): OpenPartition;
 }
 
 /**
@@ -81,3 +87,9 @@ export class Partitions implements Closeable {
     return closeAll(this.all);
   }
 }
+
+/** Work that changes the token, in the tenure of its order. */
+export const inTenure =
+  <T>(tenure: GroupEpoch, work: (open: OpenPartition) => Promise<T>) =>
+  (open: OpenPartition): Promise<T> =>
+    work(open.under(tenure));

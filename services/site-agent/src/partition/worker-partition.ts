@@ -24,7 +24,7 @@ import { type OpenPartition, type Partition, Partitions } from './partition.ts';
 import { type Rank, Turns, yielding } from './turns.ts';
 import { remembering } from './wrap-digests.ts';
 
-interface Opened extends Omit<OpenPartition, 'keyring' | 'provider'> {
+interface Opened extends Omit<OpenPartition, 'keyring' | 'provider' | 'under'> {
   readonly provider: WorkerProvider;
   keyring: Keyring;
   /** How much work it has done. */
@@ -67,6 +67,9 @@ export class WorkerPartition implements Partition {
   readonly #log: Log;
   readonly #recycle: RecyclePolicy;
   readonly #turns = new Turns();
+  readonly #endWatch: () => void;
+  /** Told of every epoch, from the moment when it is there. */
+  #provider: WorkerProvider | undefined;
   #open: Opened | undefined;
   #openingSinceMs: number | undefined;
   #failure: AntipodeError | undefined;
@@ -94,6 +97,7 @@ export class WorkerPartition implements Partition {
     this.#dataFolder = options.dataFolder;
     this.#clock = options.clock;
     this.#log = options.log.with({ partition: options.settings.name });
+    this.#endWatch = this.#journal.tenure.watch((persisted) => this.#provider?.raise([persisted]));
   }
 
   get identity(): IdentityRecord | undefined {
@@ -146,7 +150,7 @@ export class WorkerPartition implements Partition {
   }
 
   /** A scratch partition remembers no proofs, since its objects are gone with the drill. */
-  #remembering({ provider, description }: OpenPartition): HsmProvider {
+  #remembering(provider: HsmProvider, { description }: Opened): HsmProvider {
     if (this.settings.role === 'scratch') return provider;
     const known = this.#remembered.get(provider);
     if (known !== undefined) return known;
@@ -161,8 +165,15 @@ export class WorkerPartition implements Partition {
       async (makeWay) => {
         try {
           const result = await this.#recyclingOnce((open) => {
-            const provider = this.#remembering(open);
-            return work({ ...open, provider: rank === 'yielding' ? yielding(provider, makeWay) : provider });
+            const given = (own: HsmProvider): OpenPartition => {
+              const provider = this.#remembering(own, open);
+              return {
+                ...open,
+                provider: rank === 'yielding' ? yielding(provider, makeWay) : provider,
+                under: (tenure) => given(open.provider.under(tenure)),
+              };
+            };
+            return work(given(open.provider));
           });
           this.#trouble = undefined;
           return result;
@@ -180,7 +191,7 @@ export class WorkerPartition implements Partition {
    * A void session does not fail an order: all work may be repeated, and a new worker has new sessions. If the new
    * session is void too, the order fails with HSM_REFUSED.
    */
-  async #recyclingOnce<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+  async #recyclingOnce<T>(work: (open: Opened) => Promise<T>): Promise<T> {
     try {
       return await this.#attempt(work);
     } catch (thrown) {
@@ -199,7 +210,7 @@ export class WorkerPartition implements Partition {
     }
   }
 
-  async #attempt<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+  async #attempt<T>(work: (open: Opened) => Promise<T>): Promise<T> {
     const open = await this.#ensureOpen();
     try {
       // A command of the site, or the officer, may have made an own key beside us. An own key is not an application's
@@ -264,7 +275,10 @@ export class WorkerPartition implements Partition {
   }
 
   close(): Promise<void> {
-    return this.#turns.close(() => this.#drop());
+    return this.#turns.close(() => {
+      this.#endWatch();
+      return this.#drop();
+    });
   }
 
   async #recycleIfGrown(open: Opened): Promise<void> {
@@ -325,7 +339,10 @@ export class WorkerPartition implements Partition {
     const onAlive = (): void => {
       if (this.#openingSinceMs !== undefined) this.#openingSinceMs = this.#clock.monotonicMs();
     };
-    const provider = await openPartition(config, { log: this.#log, clock: this.#clock, onAlive });
+    const provider = await openPartition(config, { log: this.#log, clock: this.#clock, onAlive, isFenced: true });
+    // Nothing comes between the two: what is persisted from now on is told by the watch.
+    this.#provider = provider;
+    provider.raise(this.#journal.tenure.epochs());
     try {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();

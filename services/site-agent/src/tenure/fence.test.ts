@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Journal } from '../storage/journal/journal.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { FenceKeeper } from './fence.ts';
+import { FenceKeeper, sameTenure } from './fence.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
@@ -37,6 +37,16 @@ it('refuses an order of a lower epoch, and changes nothing', () => {
     details: { group, epoch: 6n, persisted: 7n, owner: 'a' },
   });
   expect(journal.tenure.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
+});
+
+it('a command beside the agent goes on in the tenure in which it began, and in no other', () => {
+  const stranger = sameTenure(journal.tenure, 'another group');
+  admit(7n);
+  const check = sameTenure(journal.tenure, group);
+  for (const one of [check, stranger]) one();
+  admit(8n);
+  expect(thrown(check)).toMatchObject({ code: 'EPOCH_STALE', details: { epoch: 7n, persisted: 8n } });
+  stranger();
 });
 
 it('refuses the same epoch for another owner, and admits it again for its own', () => {

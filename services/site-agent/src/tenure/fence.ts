@@ -75,6 +75,18 @@ export class FenceKeeper {
   }
 }
 
+/**
+ * For a command that changes a token beside the agent, in a worker that knows no epochs: the epoch of its beginning must
+ * still be the highest. Asked before each change.
+ */
+export function sameTenure(records: Pick<TenureRecords, 'fence'>, group: string): () => void {
+  const epoch = records.fence(group)?.epoch ?? 0n;
+  return () => {
+    const now = records.fence(group);
+    if (now !== undefined && now.epoch > epoch) throw stale(group, epoch, now);
+  };
+}
+
 function conflict(
   { group, epoch, owner }: { group: string; epoch: bigint; owner: string },
   highest: PersistedFence,

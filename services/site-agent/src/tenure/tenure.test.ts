@@ -189,6 +189,72 @@ describe('an order that waits for its turn while a higher epoch arrives is not c
   });
 });
 
+describe('the HSM refuses what its agent let through. A higher epoch is persisted between check and change:', () => {
+  /** An agent whose every check passes, and to which a higher epoch comes while an order reads the token. */
+  function careless(site: SimulatedSite, serial: string): void {
+    const { authority, fences, journal } = site.site;
+    const seat = () => journal.tenure.seat(GROUP)!;
+    Object.assign(authority, {
+      inForce: () => {},
+      asSite: () => {},
+      asMember: seat,
+      asStandby: seat,
+      asKeyMaker: seat,
+    });
+    Object.assign(fences, { check: () => {}, checkPeer: () => {} });
+    const { provider } = (serial === `${site.name}-1` ? site.member : site.scratch)!;
+    for (const read of ['look', 'inventory', 'read', 'prove', 'deriveExchangeKey'] as const) {
+      const before = provider[read].bind(provider) as (...given: unknown[]) => Promise<unknown>;
+      Object.assign(provider, {
+        [read]: (...given: unknown[]) => {
+          // Not by an order, so that nothing else ends the one that works.
+          journal.tenure.raise(GROUP, { epoch: 2n, owner: 'b' });
+          return before(...given);
+        },
+      });
+    }
+  }
+
+  /** The codes of an order, whether it throws or answers with them. */
+  const codesOf = async (order: Promise<unknown>): Promise<string[]> =>
+    order.then(
+      (answer) => ((answer as { failures?: { code: string }[] }).failures ?? []).map(({ code }) => code),
+      (refused: { code: string }) => [refused.code],
+    );
+
+  it.each<[string, 'b-1' | 'b-2', (ref: Ref) => Promise<unknown>]>([
+    ['apply', 'b-1', (ref) => sites.apply(b, ref)],
+    ['drill', 'b-2', (ref) => sites.drill(b, ref)],
+    [
+      'the exchange of a domain key',
+      'b-1',
+      () => {
+        const members = [{ site: { site: 'b', address: 'b:1' }, serial: 'b-1' }];
+        return a.call('distributeDomainKey', { fence: fence(), version: 2, members });
+      },
+    ],
+  ])('%s', async (_name, serial, order) => {
+    const ref = await sites.captured();
+    const { hsm } = serial === 'b-1' ? b.member : b.scratch;
+    const before = hsm.contents();
+    careless(b, serial);
+    expect(await codesOf(order(ref))).toEqual(['EPOCH_STALE']);
+    expect(hsm.contents()).toEqual(before);
+  });
+
+  it('a deletion at a standby', async () => {
+    const doomed = a.member.hsm.addSecret('doomed');
+    await replicated();
+    a.member.hsm.remove(doomed);
+    const ref = await sites.captured();
+    await sites.apply(b, ref);
+    const before = b.member.hsm.contents();
+    careless(b, 'b-1');
+    expect(await codesOf(sites.verify(b, ref))).toEqual(['EPOCH_STALE']);
+    expect(b.member.hsm.contents()).toEqual(before);
+  });
+});
+
 describe('a late order', () => {
   const next = async (): Promise<Ref & { digest: string }> => {
     a.member.hsm.addSecret(`another ${a.member.hsm.objects.length}`);

@@ -1,6 +1,6 @@
 /** A partition whose HSM is in memory. Its work runs in turn; reopening the member is what the loss of its worker does. */
-import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
-import type { SimulatedMember } from '@antipode/hsm-core/testing';
+import { CaptureMemory, type GroupEpoch, type HsmProvider, ReplicaMemory } from '@antipode/hsm-core';
+import { EpochFloors, type SimulatedMember, underTenure } from '@antipode/hsm-core/testing';
 import { AntipodeError } from '@antipode/runtime';
 import type { OpenPartition, Partition } from '../partition/partition.ts';
 import { type Rank, Turns, yielding } from '../partition/turns.ts';
@@ -17,7 +17,9 @@ export class SimulatedPartition implements Partition {
   readonly #member: SimulatedMember;
   readonly #journal: Journal;
   readonly #turns = new Turns();
-  readonly #open: OpenPartition;
+  readonly #open: Omit<OpenPartition, 'under'>;
+  readonly #floors = new EpochFloors();
+  readonly #unfenced = new WeakMap<HsmProvider, HsmProvider>();
   #isLost = false;
 
   constructor(options: { member: SimulatedMember; journal: Journal; role: Partition['settings']['role'] }) {
@@ -25,13 +27,16 @@ export class SimulatedPartition implements Partition {
     this.#member = member;
     this.#journal = journal;
     this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
+    this.#floors.raise(journal.tenure.epochs());
+    journal.tenure.watch((persisted) => this.#floors.raise([persisted]));
+    const outsideTenure = (): HsmProvider => this.#withoutTenure();
     const alive = (): void => {
       if (this.#isLost) throw new AntipodeError('HSM_WORKER_LOST', 'the agent has ended');
     };
     this.#open = {
       get provider() {
         alive();
-        return member.provider;
+        return outsideTenure();
       },
       get keyring() {
         alive();
@@ -70,14 +75,35 @@ export class SimulatedPartition implements Partition {
 
   use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
     const open = this.#open;
+    const member = this.#member;
+    const floors = this.#floors;
     return this.#turns.take(
-      (makeWay) =>
-        work(
-          rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay), keyring: open.keyring } : open,
-        ),
+      (makeWay) => {
+        const given = (tenure?: GroupEpoch): OpenPartition => ({
+          ...open,
+          get provider() {
+            const outside = open.provider;
+            const provider = tenure === undefined ? outside : underTenure(member.provider, floors, tenure);
+            return rank === 'yielding' ? yielding(provider, makeWay) : provider;
+          },
+          get keyring() {
+            return open.keyring;
+          },
+          under: given,
+        });
+        return work(given());
+      },
       signal,
       rank,
     );
+  }
+
+  /** One for each session: work may compare it. */
+  #withoutTenure(): HsmProvider {
+    const { provider } = this.#member;
+    const known = this.#unfenced.get(provider) ?? underTenure(provider, this.#floors);
+    this.#unfenced.set(provider, known);
+    return known;
   }
 
   async warmUp(): Promise<void> {}

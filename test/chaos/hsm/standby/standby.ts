@@ -88,14 +88,16 @@ const site = buildSite({
 // Everything is in the store, and nobody asks for its signer.
 site.transfer.pull = async ({ digest }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 });
 
+function stepped(open: OpenPartition): OpenPartition {
+  const provider = steppedProvider(open.provider, steps);
+  const under: OpenPartition['under'] = (tenure) => stepped(open.under(tenure));
+  return new Proxy(open, {
+    get: (target, name) => (name === 'provider' ? provider : name === 'under' ? under : Reflect.get(target, name)),
+  });
+}
+
 function steppedPartition(real: Partition): Partition {
-  const use: Partition['use'] = (work, signal) =>
-    real.use((open: OpenPartition) => {
-      const provider = steppedProvider(open.provider, steps);
-      return work(
-        new Proxy(open, { get: (target, name) => (name === 'provider' ? provider : Reflect.get(target, name)) }),
-      );
-    }, signal);
+  const use: Partition['use'] = (work, signal) => real.use((open: OpenPartition) => work(stepped(open)), signal);
   return new Proxy(real, { get: (target, name) => (name === 'use' ? use : Reflect.get(target, name, target)) });
 }
 

@@ -3,7 +3,7 @@
  * private key of the token", and would sign with ours. Two workers behave as one provider; when either is lost, both
  * are.
  */
-import type { OwnKey } from '../../provider/provider.ts';
+import type { HsmProvider, OwnKey } from '../../provider/provider.ts';
 import type { WorkerProvider } from './worker-provider.ts';
 
 /**
@@ -14,8 +14,8 @@ import type { WorkerProvider } from './worker-provider.ts';
 export function withIdentityIn(partition: WorkerProvider, identity: WorkerProvider): WorkerProvider {
   /** Where the identity key was found last: a handle of the one token means another object in the other. */
   let home: WorkerProvider = identity;
-  return {
-    ...partition,
+  const together = (inTenure: HsmProvider): HsmProvider => ({
+    ...inTenure,
     generateIdentity: (ckaId) => identity.generateIdentity(ckaId),
     signAsIdentity: (handle, message) => home.signAsIdentity(handle, message),
     describe: async () => {
@@ -34,11 +34,19 @@ export function withIdentityIn(partition: WorkerProvider, identity: WorkerProvid
       home = identity;
       return { handle: found.handle, companions: [], isElsewhere: true };
     },
-    residentBytes: () => partition.residentBytes() + identity.residentBytes(),
-    isLost: () => partition.isLost() || identity.isLost(),
-    unansweredMs: () => Math.max(partition.unansweredMs(), identity.unansweredMs()),
     close: async () => {
       await Promise.all([partition.close(), identity.close()]);
     },
+  });
+  return {
+    ...together(partition),
+    under: (tenure) => together(partition.under(tenure)),
+    raise: (persisted) => {
+      partition.raise(persisted);
+      identity.raise(persisted);
+    },
+    residentBytes: () => partition.residentBytes() + identity.residentBytes(),
+    isLost: () => partition.isLost() || identity.isLost(),
+    unansweredMs: () => Math.max(partition.unansweredMs(), identity.unansweredMs()),
   };
 }

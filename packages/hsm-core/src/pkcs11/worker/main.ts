@@ -8,25 +8,31 @@ import { bytesIn, inBatches } from '../../objects/batches.ts';
 import type { HsmProvider, Look } from '../../provider/provider.ts';
 import { openProvider } from '../provider.ts';
 import type { PartitionConfig } from '../session/session.ts';
-import { callMethod, type FromWorker, type ToWorker } from './messages.ts';
+import { EpochFloors } from './epoch-floors.ts';
+import { type Call, callMethod, type FromWorker, type OpenOptions, type ToWorker } from './messages.ts';
 
 harden();
 
 let provider: HsmProvider | undefined;
 let tail: Promise<void> = Promise.resolve();
+/** None in a worker that a person's command has started: it acts in no tenure. */
+let floors: EpochFloors | undefined;
 
 process.on('message', (message: ToWorker) => {
-  tail = tail.then(() => serve(message));
+  if ('floors' in message) {
+    floors ??= new EpochFloors();
+    floors.raise(message.floors);
+  } else tail = tail.then(() => serve(message));
 });
 process.on('disconnect', () => process.exit(0));
 
-async function serve({ id, method, args }: ToWorker): Promise<void> {
+async function serve({ id, method, args, tenure }: Call): Promise<void> {
   servingId = id;
   try {
     const result =
       method === 'open'
-        ? await open(id, ...(args as [PartitionConfig, readonly bigint[]]))
-        : await callProvider(method, args);
+        ? await open(id, ...(args as [PartitionConfig, OpenOptions]))
+        : await callProvider(method, args, tenure);
     const end = { id, residentBytes: process.memoryUsage.rss() };
     if (method === 'look') {
       const { objects, ...rest } = result as Look;
@@ -42,7 +48,8 @@ async function serve({ id, method, args }: ToWorker): Promise<void> {
   }
 }
 
-async function open(id: number, config: PartitionConfig, skipped: readonly bigint[]): Promise<void> {
+async function open(id: number, config: PartitionConfig, { skipped, isFenced }: OpenOptions): Promise<void> {
+  if (isFenced) floors ??= new EpochFloors();
   // On its way before the call that may never return.
   const asking = (slot?: bigint): Promise<void> =>
     new Promise((resolve) => process.send?.({ id, asking: slot } satisfies FromWorker, () => resolve()));
@@ -62,9 +69,15 @@ function answered(): void {
   answer({ id: servingId, isAlive: true });
 }
 
-function callProvider(method: Exclude<ToWorker['method'], 'open'>, args: readonly unknown[]): Promise<unknown> {
+function callProvider(
+  method: Exclude<Call['method'], 'open'>,
+  args: readonly unknown[],
+  tenure: Call['tenure'],
+): Promise<unknown> {
   if (provider === undefined) throw new Error('the worker is not open');
-  return method === 'close' ? provider.close() : callMethod(provider, method, args);
+  if (method === 'close') return provider.close();
+  floors?.check(method, tenure);
+  return callMethod(provider, method, args);
 }
 
 function answer(message: FromWorker): void {

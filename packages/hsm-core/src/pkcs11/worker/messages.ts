@@ -4,35 +4,39 @@
  */
 import type { ErrorCode, ErrorDetails } from '@antipode/runtime';
 import type { HsmProvider } from '../../provider/provider.ts';
+import type { GroupEpoch } from './epoch-floors.ts';
 
 /** A provider's methods that are one call of its worker. Closing ends the process too. */
 export type Method = Exclude<keyof HsmProvider, 'close'>;
 export type Methods = Pick<HsmProvider, Method>;
 
-/** `short`: a handful of operations of the token, however large the partition is. */
+/**
+ * `short`: a handful of operations of the token, however large the partition is. `write`: changes what lies in the token
+ * (epoch-floors.ts). Session objects, which end with the worker, do not count.
+ */
 export const METHODS = {
   describe: 'short',
   look: 'long',
   inventory: 'long',
   read: 'long',
-  destroy: 'long',
-  hide: 'long',
-  generateIdentity: 'short',
+  destroy: 'long write',
+  hide: 'long write',
+  generateIdentity: 'short write',
   findIdentity: 'short',
-  generateReceivingKey: 'long',
+  generateReceivingKey: 'long write',
   findReceivingKey: 'long',
-  generateOfficerKey: 'long',
+  generateOfficerKey: 'long write',
   findOfficerKey: 'long',
-  trustKeys: 'long',
+  trustKeys: 'long write',
   signAsIdentity: 'short',
   findDomainKey: 'short',
-  destroyDomainKey: 'short',
+  destroyDomainKey: 'short write',
   findUnder: 'long',
   generateDomainKey: 'short',
   generateEphemeral: 'short',
   deriveExchangeKey: 'short',
   wrapDomainKey: 'short',
-  installDomainKey: 'long',
+  installDomainKey: 'long write',
   lendDomainKey: 'short',
   openTrustedDelivery: 'long',
   forget: 'long',
@@ -44,15 +48,15 @@ export const METHODS = {
   tagSecrets: 'long',
   generateExactKey: 'long',
   sealSecrets: 'long',
-  unwrap: 'long',
-  create: 'long',
+  unwrap: 'long write',
+  create: 'long write',
   unwrapDataKey: 'short',
-  createData: 'long',
+  createData: 'long write',
   openExactKey: 'long',
-  unwrapSecrets: 'long',
+  unwrapSecrets: 'long write',
   prove: 'long',
   challenge: 'long',
-} as const satisfies Record<Method, 'short' | 'long'>;
+} as const satisfies Record<Method, 'short' | 'long' | 'short write' | 'long write'>;
 
 /** The provider whose every method is answered by `call`. */
 export function methodsBy(call: (method: Method, args: readonly unknown[]) => Promise<unknown>): Methods {
@@ -66,11 +70,27 @@ export function callMethod(methods: Methods, method: Method, args: readonly unkn
   return (methods[method] as (...parameters: readonly unknown[]) => Promise<unknown>).apply(methods, [...args]);
 }
 
-export interface ToWorker {
+export interface Call {
   readonly id: number;
   readonly method: Method | 'open' | 'close';
   readonly args: readonly unknown[];
+  /** What a change of the token is for. */
+  readonly tenure?: GroupEpoch | undefined;
 }
+
+export interface OpenOptions {
+  /** Slots that are not asked for their token. */
+  readonly skipped: readonly bigint[];
+  /** Whether a change of the token needs a tenure, and the epochs that were persisted. */
+  readonly isFenced: boolean;
+}
+
+/** Epochs that the agent has persisted. They count at once, also for calls that wait for their turn. */
+export interface Floors {
+  readonly floors: readonly GroupEpoch[];
+}
+
+export type ToWorker = Call | Floors;
 
 export type FromWorker =
   /** The slot that is being asked for its token; none when that is over. */

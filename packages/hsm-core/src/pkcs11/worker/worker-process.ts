@@ -6,7 +6,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { PartitionConfig } from '../session/session.ts';
-import { type FromWorker, METHODS, type ToWorker } from './messages.ts';
+import type { GroupEpoch } from './epoch-floors.ts';
+import { type Call, type FromWorker, METHODS, type ToWorker } from './messages.ts';
 
 export interface WorkerOptions {
   readonly log: Log;
@@ -19,6 +20,11 @@ export interface WorkerOptions {
   readonly closeTimeoutMs?: number;
   /** A slot that does not tell its token by then is skipped. */
   readonly slotTimeoutMs?: number;
+  /**
+   * The token is changed under a tenure only ({@link WorkerProvider.under}), and not before the persisted epochs were told
+   * ({@link WorkerProvider.raise}). Not for commands of a person: they act in no tenure.
+   */
+  readonly isFenced?: boolean;
 }
 
 /**
@@ -97,7 +103,7 @@ export class WorkerProcess {
     });
   }
 
-  call(method: ToWorker['method'], args: readonly unknown[], timeoutMs = this.#limitOf(method)): Promise<unknown> {
+  call({ method, args, tenure }: Omit<Call, 'id'>, timeoutMs: number = this.#limitOf(method)): Promise<unknown> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
@@ -105,10 +111,18 @@ export class WorkerProcess {
     const askedMs = this.#clock.monotonicMs();
     this.#waiting.set(id, { method, parts: [], resolve, reject, askedMs });
     void this.#watch({ method, askedMs, timeoutMs, signal: answered.signal });
-    this.#process.send({ id, method, args } satisfies ToWorker, (error) => {
+    this.#process.send({ id, method, args, tenure } satisfies ToWorker, (error) => {
       if (error !== null) this.#lose(error.message);
     });
     return promise.finally(() => answered.abort());
+  }
+
+  /** On its way before anything that is asked for afterwards. */
+  raise(floors: readonly GroupEpoch[]): void {
+    if (this.#lost !== undefined || this.#isClosing) return;
+    this.#process.send({ floors } satisfies ToWorker, (error) => {
+      if (error !== null) this.#lose(error.message);
+    });
   }
 
   get isLost(): boolean {
@@ -144,7 +158,7 @@ export class WorkerProcess {
 
   async close(): Promise<void> {
     if (!this.#isClosing && this.#lost === undefined) {
-      const closed = this.call('close', [], this.#closeTimeoutMs).catch(() => undefined);
+      const closed = this.call({ method: 'close', args: [] }, this.#closeTimeoutMs).catch(() => undefined);
       this.#isClosing = true;
       await closed;
     }
@@ -153,9 +167,9 @@ export class WorkerProcess {
     await this.#ended;
   }
 
-  #limitOf(method: ToWorker['method']): number {
+  #limitOf(method: Call['method']): number {
     if (method === 'open') return Math.min(this.#callTimeoutMs, OPEN_TIMEOUT_MS);
-    return method !== 'close' && METHODS[method] === 'short'
+    return method !== 'close' && METHODS[method].startsWith('short')
       ? Math.min(this.#callTimeoutMs, SHORT_CALL_TIMEOUT_MS)
       : this.#callTimeoutMs;
   }

@@ -4,6 +4,7 @@
  */
 import type { HsmProvider } from '../../provider/provider.ts';
 import type { PartitionConfig } from '../session/session.ts';
+import type { GroupEpoch } from './epoch-floors.ts';
 import { withIdentityIn } from './identity-elsewhere.ts';
 import { methodsBy } from './messages.ts';
 import { type WorkerOptions, WorkerProcess } from './worker-process.ts';
@@ -19,6 +20,10 @@ export interface WorkerProvider extends HsmProvider {
   isLost(): boolean;
   /** How long the module has not answered, though work waits for it; 0 where none does. Each of its answers counts. */
   unansweredMs(): number;
+  /** The same partition, for changes in a tenure. They are refused once a higher epoch of the group was told. */
+  under(tenure: GroupEpoch): HsmProvider;
+  /** Tells epochs that were persisted. They count for everything that has not begun. */
+  raise(persisted: readonly GroupEpoch[]): void;
 }
 
 /**
@@ -42,12 +47,17 @@ export async function openPartition(
 
 async function openToken(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
   const worker = await openWorker(config, options, []);
+  const under = (tenure?: GroupEpoch): HsmProvider => ({
+    ...methodsBy((method, args) => worker.call({ method, args, tenure })),
+    close: () => worker.close(),
+  });
   return {
-    ...methodsBy((method, args) => worker.call(method, args)),
+    ...under(),
+    under,
+    raise: (persisted) => worker.raise(persisted),
     residentBytes: () => worker.residentBytes,
     isLost: () => worker.isLost,
     unansweredMs: () => worker.unansweredMs,
-    close: () => worker.close(),
   };
 }
 
@@ -59,8 +69,8 @@ async function openWorker(
 ): Promise<WorkerProcess> {
   const worker = new WorkerProcess(config, options);
   try {
-    await worker.call('open', [config, skipped]);
-    await worker.call('describe', []);
+    await worker.call({ method: 'open', args: [config, { skipped, isFenced: options.isFenced ?? false }] });
+    await worker.call({ method: 'describe', args: [] });
     return worker;
   } catch (thrown) {
     await worker.close();

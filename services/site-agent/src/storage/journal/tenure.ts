@@ -21,7 +21,10 @@ export interface Seat {
   readonly unaccounted: number;
 }
 
+export type PersistedEpoch = Pick<PersistedFence, 'epoch'> & { readonly group: string };
+
 export class TenureRecords {
+  readonly #watchers = new Set<(persisted: PersistedEpoch) => void>();
   readonly #statements: Statements;
   readonly #heads: HeadRecords;
 
@@ -33,6 +36,19 @@ export class TenureRecords {
   fence(group: string): PersistedFence | undefined {
     const row = this.#statements.get('SELECT epoch, owner FROM fence WHERE grp = ?', group);
     return row && { epoch: BigInt(row['epoch'] as number), owner: String(row['owner']) };
+  }
+
+  /** The highest epoch of each group. */
+  epochs(): PersistedEpoch[] {
+    return this.#statements
+      .all('SELECT grp, epoch FROM fence ORDER BY grp')
+      .map((row) => ({ group: String(row['grp']), epoch: BigInt(row['epoch'] as number) }));
+  }
+
+  /** Tells `watcher` of each epoch as soon as it is durable, whatever has persisted it. Returns how to end that. */
+  watch(watcher: (persisted: PersistedEpoch) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   /** Epochs of groups in which this site has no seat: what it has voted for as a witness, or knows from a former seat. */
@@ -53,7 +69,15 @@ export class TenureRecords {
 
   /** Persists a higher epoch, and in the same transaction ends the tenure of an active seat here. */
   raise(group: string, { epoch, owner }: PersistedFence): void {
-    this.#statements.transaction(() => this.#raise(group, { epoch, owner }));
+    this.#raising(group, { epoch, owner }, () => {});
+  }
+
+  #raising(group: string, fence: PersistedFence, more: () => void): void {
+    this.#statements.transaction(() => {
+      this.#raise(group, fence);
+      more();
+    });
+    for (const watcher of this.#watchers) watcher({ group, epoch: fence.epoch });
   }
 
   #raise(group: string, { epoch, owner }: PersistedFence): void {
@@ -122,8 +146,7 @@ export class TenureRecords {
    * describes the partition stays too, for the day on which it is a member again.
    */
   release(group: string, fence: PersistedFence, { deleted }: { deleted: boolean }): void {
-    this.#statements.transaction(() => {
-      this.#raise(group, fence);
+    this.#raising(group, fence, () => {
       const seat = this.seat(group);
       if (seat !== undefined) this.#leave(seat);
       this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
@@ -172,8 +195,7 @@ export class TenureRecords {
     role: Role;
     head?: { kind: HeadKind; digest: string } | undefined;
   }): void {
-    this.#statements.transaction(() => {
-      this.#raise(group, fence);
+    this.#raising(group, fence, () => {
       this.#setSeat({ group, serial }, role);
       if (head !== undefined) this.#heads.set({ group, serial }, head.kind, head.digest);
       this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
