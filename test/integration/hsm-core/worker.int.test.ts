@@ -106,7 +106,7 @@ describe('a worker', () => {
       expect(await inFlight).toBe('EPOCH_STALE');
       expect(await objects()).toBe(before);
 
-      // A new worker knows nothing, and changes nothing before it is told.
+      // A new worker knows no epoch, and changes nothing before it does.
       await provider.close();
       provider = await openPartition(token.config, options);
       expect(await codeOf(tenure(5n).generateReceivingKey(Buffer.alloc(16, 9)))).toBe('WRITE_UNFENCED');

@@ -4,7 +4,7 @@
  */
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { initialiseIdentity, openPartition, ReplicaMemory, scrub } from '@antipode/hsm-core';
+import { type HsmProvider, initialiseIdentity, openPartition, ReplicaMemory, scrub } from '@antipode/hsm-core';
 import { SealedGroup } from '@antipode/hsm-core/testing';
 import { type ErrorCode, Log, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
@@ -55,6 +55,7 @@ describe('a partition of the agent whose session is void', () => {
     await partition.warmUp();
   });
 
+  const changing = (open: OpenPartition): HsmProvider => open.under({ group: 'any', epoch: 1n }).provider;
   const sign = ({ provider, keyring }: OpenPartition): Promise<Uint8Array> =>
     provider.signAsIdentity(keyring.identity.handle, Buffer.from('x'));
 
@@ -87,7 +88,7 @@ describe('a partition of the agent whose session is void', () => {
         );
     journal.tenure.raise(group, { epoch: 5n, owner: 'a' });
     expect([await change(), await change(4n), await change(5n)]).toEqual(['WRITE_UNFENCED', 'EPOCH_STALE', 'done']);
-    // It was told while it worked; and the next one knows it from the beginning.
+    // It hears of it while it works. The next one knows it from the beginning.
     journal.tenure.raise(group, { epoch: 6n, owner: 'b' });
     expect([await change(5n), await change(6n)]).toEqual(['EPOCH_STALE', 'done']);
     token.tell({ lie: 'refuse', code: 'CKR_SESSION_CLOSED', untilRestart: 1 });
@@ -117,7 +118,7 @@ describe('a partition of the agent whose session is void', () => {
     expect(refused.details).toMatchObject(details);
     const ofNew = { function: 'C_GenerateKeyPair', label: 'antipode identity' } as const;
     token.tell({ lie: 'refuse', code: 'CKR_FUNCTION_FAILED', ...ofNew });
-    const generate = (): Promise<unknown> => partition.use(({ provider }) => provider.generateIdentity(Buffer.of(7)));
+    const generate = (): Promise<unknown> => partition.use((open) => changing(open).generateIdentity(Buffer.of(7)));
     expect(await rejection(generate())).toMatchObject({
       code: 'HSM_REFUSED',
       details: { call: 'C_GenerateKeyPair', returnValue: 'CKR_FUNCTION_FAILED' },
@@ -133,7 +134,7 @@ describe('a partition of the agent whose session is void', () => {
   it('is used again when its token store was away and is back', async () => {
     const [store, away] = [join(token.folder, 'tokens'), join(token.folder, 'away')];
     renameSync(store, away);
-    const gone = await rejection(partition.use(({ provider }) => provider.generateIdentity(Buffer.alloc(16, 9))));
+    const gone = await rejection(partition.use((open) => changing(open).generateIdentity(Buffer.alloc(16, 9))));
     expect(gone.code).toBe('MODULE_UNAVAILABLE');
     expect(partition.failure).toBeDefined();
     renameSync(away, store);

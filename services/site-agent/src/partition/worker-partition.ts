@@ -340,7 +340,7 @@ export class WorkerPartition implements Partition {
       if (this.#openingSinceMs !== undefined) this.#openingSinceMs = this.#clock.monotonicMs();
     };
     const provider = await openPartition(config, { log: this.#log, clock: this.#clock, onAlive, isFenced: true });
-    // Nothing comes between the two: what is persisted from now on is told by the watch.
+    // Nothing comes between the two: from now on the watch passes on each epoch.
     this.#provider = provider;
     provider.raise(this.#journal.tenure.epochs());
     try {

@@ -28,7 +28,8 @@ export class EpochFloors {
   check(method: Method, tenure: GroupEpoch | undefined): void {
     if (!changesToken(method)) return;
     if (this.#floors === undefined || tenure === undefined) {
-      const what = tenure === undefined ? 'names no tenure' : 'comes before any epoch was told';
+      const what =
+        tenure === undefined ? 'names no tenure' : 'comes before the agent has said which epochs it has persisted';
       throw new AntipodeError('WRITE_UNFENCED', `a change of the token (${method}) ${what}`, { details: { method } });
     }
     const { group, epoch } = tenure;

@@ -74,7 +74,7 @@ export interface Call {
   readonly id: number;
   readonly method: Method | 'open' | 'close';
   readonly args: readonly unknown[];
-  /** What a change of the token is for. */
+  /** The tenure for which the token is changed. */
   readonly tenure?: GroupEpoch | undefined;
 }
 

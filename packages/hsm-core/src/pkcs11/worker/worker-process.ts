@@ -21,8 +21,8 @@ export interface WorkerOptions {
   /** A slot that does not tell its token by then is skipped. */
   readonly slotTimeoutMs?: number;
   /**
-   * The token is changed under a tenure only ({@link WorkerProvider.under}), and not before the persisted epochs were told
-   * ({@link WorkerProvider.raise}). Not for commands of a person: they act in no tenure.
+   * The token is changed under a tenure only ({@link WorkerProvider.under}), and only after {@link WorkerProvider.raise}.
+   * Not for commands of a person: they act in no tenure.
    */
   readonly isFenced?: boolean;
 }

@@ -20,7 +20,7 @@ export interface WorkerProvider extends HsmProvider {
   isLost(): boolean;
   /** How long the module has not answered, though work waits for it; 0 where none does. Each of its answers counts. */
   unansweredMs(): number;
-  /** The same partition, for changes in a tenure. They are refused once a higher epoch of the group was told. */
+  /** The same partition, for changes in a tenure. They are refused once it knows a higher epoch of the group. */
   under(tenure: GroupEpoch): HsmProvider;
   /** Tells epochs that were persisted. They count for everything that has not begun. */
   raise(persisted: readonly GroupEpoch[]): void;
