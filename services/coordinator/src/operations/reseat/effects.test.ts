@@ -4,7 +4,7 @@ import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Role } from '../../model.ts';
-import { lockGroup, setRole, setSpec } from '../../store/tables/groups.ts';
+import { lockGroup, readTenures, setRole, setSpec } from '../../store/tables/groups.ts';
 import { removeMember } from '../../store/tables/membership.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
@@ -165,6 +165,48 @@ describe('reseating a group', () => {
     expect(orders().at(-1)).toMatchObject({
       site: 'a',
       request: { role: MemberRole.ACTIVE, generation: { generation: 4n } },
+    });
+  });
+
+  describe('whose active member was put back to before its newest capture', () => {
+    const NEWER = 'cd'.repeat(32);
+    const asked = () =>
+      orders()
+        .filter(({ site }) => site === 'a')
+        .map(({ request }) => (request['generation'] as { generation: bigint } | undefined)?.generation);
+    beforeEach(async () => {
+      member('a', { role: MemberRole.ACTIVE, captured: ref(1n, 2n) }, 'older copy');
+      member('b', { applied: ref(1n, 4n) });
+      member('c', { applied: ref(1n, 4n) });
+      bench.quarantined.set('a', 'older copy');
+      await database.rows.captured([generation({ number: 5n, manifestDigest: NEWER })]);
+      await database.rows.acknowledged('b', { epoch: 1n, number: 4n });
+    });
+    /** The generations up to this number can be pulled from somebody. */
+    const heldUpTo = (number: bigint) =>
+      bench.answers.set('reseat a', async ({ request }) => {
+        const wanted = (request['generation'] as { generation: bigint } | undefined)?.generation ?? 0n;
+        if (wanted > number) return 'GENERATION_UNKNOWN';
+        bench.quarantined.clear();
+        return {};
+      });
+
+    it('goes on from the newest that somebody still has', async () => {
+      heldUpTo(4n);
+      expect(await run()).toMatchObject({ activeSite: 'a', leftAside: [] });
+      expect(asked()).toEqual([5n, 4n]);
+      const [tenure] = (await database.store.query((db) => readTenures(db, 'payments'))).slice(-1);
+      expect(tenure).toMatchObject({ epoch: 2n, base: { epoch: 1n, number: 4n } });
+    });
+
+    it('waits for one that was acknowledged while a member that may have it is down', async () => {
+      heldUpTo(2n);
+      bench.statuses.set('c', 'down');
+      expect((await rejection(run())).code).toBe('GENERATION_UNKNOWN');
+      expect(asked()).toEqual([5n, 4n]);
+      bench.statuses.clear();
+      expect(await run()).toMatchObject({ activeSite: 'a' });
+      expect(asked().slice(2)).toEqual([5n, 4n, undefined]);
     });
   });
 

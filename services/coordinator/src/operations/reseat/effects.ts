@@ -194,7 +194,9 @@ async function seatMembers(
 ): Promise<ReseatOutcome> {
   const { epoch, active, seats } = planned.plan;
   const others = seats.filter(({ site }) => site !== active);
-  const { seated, leftAside } = await order(context, intent, group, planned, others);
+  const ordered = await order(context, intent, group, planned, others);
+  const { leftAside } = ordered;
+  const seated = ordered.seated.map(({ site }) => site);
   const quarantined = planned.witnesses.filter(({ quarantine }) => quarantine !== undefined);
   const votes = quarantined.length === 0 ? 0 : await votesOfWitnesses(context, intent, group, planned.plan);
   await context.write(async (trx, record) => {
@@ -273,7 +275,6 @@ async function newTenure(
     plan.seats.filter(({ site }) => site !== plan.active),
   );
   const votes = others.seated.length + 1 + (await votesOfWitnesses(context, intent, group, at.plan));
-  const recorded = await recordedOf(context, group, accounts);
   if (owner === undefined || votes < majorityOf(votersOf(group)))
     throw refused(group, `epoch ${epoch} has ${votes} of ${votersOf(group)} votes; it needs a majority`);
   // A member that did not confirm may still hold the last lease, so wait until it has run out.
@@ -284,23 +285,31 @@ async function newTenure(
   const own = await order(context, intent, group, at, [owner]);
   const [failed] = own.leftAside;
   if (failed !== undefined) throw failed.error;
+  const base = own.seated[0]?.generation ?? owner.newest;
+  const standbys = others.seated.map(({ site }) => site);
   await context.write(async (trx, record) => {
-    await activateEpoch(trx, name, { epoch, owner: plan.active, base: missedBy(owner, recorded) ?? owner.newest });
+    await activateEpoch(trx, name, { epoch, owner: plan.active, base });
     for (const { site } of group.members)
-      if (site !== plan.active) await setRole(trx, name, site, others.seated.includes(site) ? 'standby' : 'fenced');
+      if (site !== plan.active) await setRole(trx, name, site, standbys.includes(site) ? 'standby' : 'fenced');
     record({
       kind: 'group-reseated',
       group: name,
       site: plan.active,
-      details: { epoch, seated: others.seated.join(',') },
+      details: { epoch, seated: standbys.join(',') },
     });
   });
   return {
     epoch,
     activeSite: plan.active,
-    seated: [plan.active, ...others.seated],
+    seated: [plan.active, ...standbys],
     leftAside: others.leftAside.map(({ site, error }) => ({ site, code: error.code })),
   };
+}
+
+interface Seated {
+  readonly site: string;
+  /** What the member was brought, of what its own journal does not know. */
+  readonly generation: Held | undefined;
 }
 
 /** Side by side; whoever cannot take it is left aside with its error. */
@@ -310,38 +319,46 @@ async function order(
   group: Group,
   { plan, accounts }: Omit<Planned, 'witnesses'>,
   seats: readonly Account[],
-): Promise<{ seated: string[]; leftAside: { site: string; error: AntipodeError }[] }> {
-  const recorded = await recordedOf(context, group, accounts);
+): Promise<{ seated: Seated[]; leftAside: { site: string; error: AntipodeError }[] }> {
+  const { captured, acknowledged } = await recordedOf(context, group, accounts);
+  const kept = new Set(
+    [...acknowledged, ...accounts.flatMap(({ newest }) => newest ?? [])].map(({ manifestDigest }) => manifestDigest),
+  );
   const fence = await context.guarded(group, intent, {
     group: group.spec.name,
     epoch: plan.epoch,
     owner: plan.owner,
     requestId: intent.requestId,
   });
-  const seated: string[] = [];
+  const seated: Seated[] = [];
   const leftAside: { site: string; error: AntipodeError }[] = [];
-  await Promise.all(
-    seats.map(async (seat) => {
-      const { site, serial } = seat;
-      const missed = missedBy(seat, recorded);
-      const generation = missed && nameRef(missed);
-      const role = site === plan.active ? MemberRole.ACTIVE : MemberRole.STANDBY;
+  /**
+   * Whether waiting for a generation brings nothing: the journal of the member was put back to before a capture that
+   * nobody had pulled. The objects are in its token still, and the next capture takes them again. One that a member has
+   * applied or acknowledged is waited for, until every member has been asked.
+   */
+  const isGone = ({ code }: AntipodeError, { manifestDigest }: Held, asked: number): boolean =>
+    code === 'GENERATION_UNKNOWN' && (!kept.has(manifestDigest) || asked === group.members.length - 1);
+  const seatMember = async (member: Account): Promise<void> => {
+    const { site, serial } = member;
+    const role = site === plan.active ? MemberRole.ACTIVE : MemberRole.STANDBY;
+    const sources = await context.holders(group, site);
+    for (const generation of [...missedBy(member, [...captured, ...acknowledged]), undefined]) {
+      const named = generation === undefined ? {} : { generation: nameRef(generation) };
       try {
-        const sources = await context.holders(group, site);
-        await context
-          .agent(site)
-          .reseat(
-            { fence, serial, role, ...(generation === undefined ? {} : { generation }), sources },
-            { timeoutMs: WORK_TIMEOUT_MS },
-          );
-        seated.push(site);
+        await context.agent(site).reseat({ fence, serial, role, ...named, sources }, { timeoutMs: WORK_TIMEOUT_MS });
+        seated.push({ site, generation });
+        return;
       } catch (thrown) {
         const error = AntipodeError.from(thrown);
         if (error.disposition === 'defect') throw error;
+        if (generation !== undefined && isGone(error, generation, sources.length)) continue;
         leftAside.push({ site, error });
+        return;
       }
-    }),
-  );
+    }
+  };
+  await Promise.all(seats.map(seatMember));
   return { seated, leftAside };
 }
 
@@ -353,7 +370,7 @@ async function recordedOf(
   { ports }: EffectContext,
   group: Group,
   accounts: readonly Answered[],
-): Promise<(Held & { site: string })[]> {
+): Promise<Record<'captured' | 'acknowledged', (Held & { site: string })[]>> {
   const name = group.spec.name;
   const [newest, acknowledged, owners] = await ports.store.query((db) =>
     Promise.all([readNewest(db, name), readAcknowledged(db, name), readEpochOwners(db, name)]),
@@ -366,7 +383,7 @@ async function recordedOf(
       ? []
       : [{ site, epoch: held.epoch, number: held.number, manifestDigest: held.manifestDigest }];
   });
-  return [...captured, ...acknowledged];
+  return { captured, acknowledged };
 }
 
 /** So that numbers never repeat, and a failover knows what it would lose. */

@@ -114,10 +114,10 @@ describe('what a member is known to have held', () => {
       { site: 'a', ...held(1n, 7n) },
       { site: 'b', ...held(1n, 9n) },
     ];
-    expect(missedBy(account('a'), recorded)).toEqual(held(1n, 7n));
-    expect(missedBy(account('a', { newest: undefined }), recorded)).toEqual(held(1n, 7n));
-    expect(missedBy(account('a', { newest: held(1n, 7n) }), recorded)).toBeUndefined();
-    expect(missedBy(account('a', { newest: held(2n, 1n) }), recorded)).toBeUndefined();
-    expect(missedBy(account('c'), recorded)).toBeUndefined();
+    expect(missedBy(account('a'), recorded)).toEqual([held(1n, 7n), held(1n, 6n)]);
+    expect(missedBy(account('a', { newest: held(1n, 6n) }), recorded)).toEqual([held(1n, 7n)]);
+    expect(missedBy(account('a', { newest: held(1n, 7n) }), recorded)).toEqual([]);
+    expect(missedBy(account('a', { newest: held(2n, 1n) }), recorded)).toEqual([]);
+    expect(missedBy(account('c'), recorded)).toEqual([]);
   });
 });

@@ -3,7 +3,7 @@
  * out.
  */
 
-import { isNewer, newestOf } from '@antipode/protocol';
+import { isNewer } from '@antipode/protocol';
 import { activeOf, type Group, majorityOf, votersOf } from '../../model.ts';
 import { EPOCH_JUMP_MAX } from '../failover/plan.ts';
 
@@ -128,13 +128,14 @@ export function planReseat(
   };
 }
 
-/** The newest generation that a member is known to have held, where its own journal does not know it. */
+/** Generations that a member is known to have held and its own journal does not know, newest first. */
 export function missedBy(
   { site, newest }: Pick<Account, 'site' | 'newest'>,
   recorded: readonly (Held & { readonly site: string })[],
-): Held | undefined {
-  const best = newestOf(recorded.filter((one) => one.site === site));
-  if (best === undefined || !isNewer(best, newest)) return undefined;
-  const { epoch, number, manifestDigest } = best;
-  return { epoch, number, manifestDigest };
+): Held[] {
+  const missed = new Map<string, Held>();
+  for (const { site: holder, epoch, number, manifestDigest } of recorded)
+    if (holder === site && isNewer({ epoch, number }, newest))
+      missed.set(manifestDigest, { epoch, number, manifestDigest });
+  return [...missed.values()].sort((one, other) => (isNewer(one, other) ? -1 : 1));
 }
