@@ -8,6 +8,7 @@ import { Enrolments } from './approvals/enrolments.ts';
 import { Authority } from './orders/authority.ts';
 import { OrderBook } from './orders/order-book.ts';
 import type { Partition, Partitions } from './partition/partition.ts';
+import { RefusedRetries } from './partition/refused-retries.ts';
 import { Mender } from './peers/mending.ts';
 import { Observations } from './peers/observations.ts';
 import type { Peers } from './peers/peers.ts';
@@ -73,6 +74,7 @@ export interface Site extends SitePorts {
   readonly transfer: Transfer;
   readonly mender: Mender;
   readonly retention: Retention;
+  readonly refusedRetries: RefusedRetries;
   readonly collector: Collector;
   readonly orders: OrderBook;
   readonly idle: IdleCollection;
@@ -107,6 +109,7 @@ export function buildSite(ports: SitePorts): Site {
     transfer,
     mender: new Mender({ journal, store, transfer, log }),
     retention,
+    refusedRetries: new RefusedRetries({ clock }),
     collector: new Collector({ journal, store, deletions, retention, clock, log, graceMs: ports.eraseGraceMs }),
     orders: new OrderBook({ clock, mark: () => journal.mark }),
     idle: new IdleCollection({ clock, collect: ports.collectGarbage }),

@@ -201,17 +201,19 @@ describe('what is due', () => {
     },
   );
 
-  it('is a replication again where the officer of a standby has trusted the key since it left objects out', () => {
+  it('is a replication again where a standby may take objects that it left out', () => {
     const plansOf = (
       trusted: { group: string; version: number }[],
       refused: { objectId: string; code: string }[],
+      refusedRetryDue = false,
     ): string[] => {
       const here = situation();
       const view: Situation['view'] = (site) => {
         const seen = here.view(site)!;
         if (site !== 'b') return seen;
         const [other, member] = seen.state!.members;
-        const lacking = { ...member!, refused: refused.map((one) => create(RefusedObjectSchema, one)) };
+        const objects = refused.map((one) => create(RefusedObjectSchema, one));
+        const lacking = { ...member!, refused: objects, refusedRetryDue };
         return siteView(site, { members: [other!, lacking], partitions: [{ serial: 'serial-1', trusted }] });
       };
       return plan({ ...here, view }).create.flatMap(({ kind, site }) => (kind === 'replication' ? [site] : []));
@@ -222,6 +224,7 @@ describe('what is due', () => {
     expect(plansOf([], untrusted)).toEqual([]);
     expect(plansOf(trusted, [{ objectId: 'x', code: 'HSM_REFUSED' }])).toEqual([]);
     expect(plansOf([{ group: 'payments', version: 2 }], untrusted)).toEqual([]);
+    expect(plansOf([], [{ objectId: 'x', code: 'HSM_REFUSED' }], true)).toEqual(['b']);
   });
 
   describe('is a further domain key where a standby lacks one, although one was brought a while ago', () => {

@@ -249,13 +249,18 @@ function dueReplications({ group, newest, acknowledged, joiningAcknowledged, vie
     }));
 }
 
-/** Whether the officer of a standby has trusted the version since it left out keys for that. */
+/**
+ * Whether a standby may take more of what it has acknowledged: it asks to try refused objects again, or its officer has
+ * trusted the version since it left out keys for that.
+ */
 function restoresMore(
   { site, serial }: Seat,
   { group, newest, view }: { group: string; newest: Generation; view: Situation['view'] },
 ): boolean {
   const state = view(site)?.state;
-  const refused = state?.members?.find((member) => member.group === group)?.refused ?? [];
+  const said = state?.members?.find((member) => member.group === group);
+  if (said?.refusedRetryDue === true) return true;
+  const refused = said?.refused ?? [];
   if (!refused.some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
   const trusted = state?.partitions?.find((one) => one.serial === serial)?.trusted ?? [];
   return trusted.some((key) => key.group === group && key.version === newest.domainKeyVersion);

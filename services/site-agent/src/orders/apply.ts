@@ -127,10 +127,15 @@ export async function apply(
   return site.store.inUse.during(pulled.sealed, inTurn);
 }
 
-/** Whether the security officer has trusted the newest domain key here since keys were left out for that. */
-function restoresMore({ journal }: Site, seat: Seat, { trusted }: Partition): boolean {
+/**
+ * Whether objects that were refused may be taken now: some time has passed, or the security officer has trusted the
+ * newest domain key here since keys were left out for that.
+ */
+function restoresMore({ journal, refusedRetries }: Site, seat: Seat, { trusted }: Partition): boolean {
   const { group, serial } = seat;
-  if (!journal.findings.refused(seat).some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
+  const refused = journal.findings.refused(seat);
+  if (refused.length > 0 && refusedRetries.isDue(seat)) return true;
+  if (!refused.some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
   const versions = journal.domainKeys.of(serial).flatMap((key) => (key.group === group ? [key.version] : []));
   return trusted.some((key) => key.group === group && key.version === Math.max(...versions));
 }
@@ -140,11 +145,15 @@ function restoresMore({ journal }: Site, seat: Seat, { trusted }: Partition): bo
  * change.
  */
 function noteRefused(
-  { journal, log }: Site,
+  { journal, refusedRetries, log }: Site,
   seat: Seat,
   { generation, refused }: SealedGeneration & { refused: readonly RefusedObject[] },
 ): void {
   const { group, number } = generation;
+  refusedRetries.applied(
+    seat,
+    refused.map(({ objectId }) => objectId),
+  );
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
   const known = new Set(journal.findings.refused(seat).map(({ objectId, code }) => `${objectId} ${code}`));
   journal.findings.setRefused(

@@ -144,9 +144,13 @@ function notCarriedObjects({ journal }: Site, seat: Seat) {
   };
 }
 
-function refusedObjects({ journal }: Site, seat: Seat) {
+function refusedObjects({ journal, refusedRetries }: Site, seat: Seat) {
   const refused = journal.findings.refused(seat);
-  return { refused: refused.slice(0, REFUSED_TOLD_MAX), refusedObjects: refused.length };
+  return {
+    refused: refused.slice(0, REFUSED_TOLD_MAX),
+    refusedObjects: refused.length,
+    refusedRetryDue: seat.role === 'standby' && refused.length > 0 && refusedRetries.isDue(seat),
+  };
 }
 
 /** A list for people, in every heartbeat; the count beside it is whole. */

@@ -9,8 +9,10 @@ let a: SimulatedSite;
 let b: SimulatedSite;
 let ref: Ref & { digest: string };
 let odd: string;
+let takesOdd: boolean;
 
 beforeEach(async () => {
+  takesOdd = false;
   sites = await TwoSites.make();
   [a, b] = [sites.a, sites.b];
   a.member.hsm.addSecret('odd');
@@ -20,7 +22,7 @@ beforeEach(async () => {
   const { unwrap } = b.member.provider;
   b.member.provider.unwrap = async (key, items) => {
     const index = items.findIndex(({ attributes }) => Buffer.from(attributes.label ?? []).toString() === 'odd');
-    if (index === -1) return unwrap.call(b.member.provider, key, items);
+    if (index === -1 || takesOdd) return unwrap.call(b.member.provider, key, items);
     const { handles } = await unwrap.call(b.member.provider, key, items.slice(0, index));
     return { handles, failure: { index, code: 'HSM_REFUSED', returnValue: 'CKR_CURVE_NOT_SUPPORTED' } };
   };
@@ -54,4 +56,30 @@ it('does not keep its member from being promoted, and stays in the generations o
   expect(entries.map(({ objectId }) => objectId)).toContain(odd);
   expect(tombstones).toEqual([]);
   expect(uncaptured).toMatchObject([{ objectId: odd, reason: 'unreadable' }]);
+});
+
+it('is tried again after a while, ever more seldom, until the token takes it', async () => {
+  const { clock } = sites.network;
+  const isDue = async (): Promise<boolean> => (await told(b))?.refusedRetryDue === true;
+  const pausesMs: number[] = [];
+  for (let tries = 0; tries < 3; tries += 1) {
+    await sites.apply(b, ref);
+    await sites.verify(b, ref);
+    const triedMs = clock.monotonicMs();
+    while (!(await isDue())) await clock.advance(1_000);
+    pausesMs.push(clock.monotonicMs() - triedMs);
+  }
+  expect(pausesMs).toEqual([10_000, 20_000, 40_000]);
+  takesOdd = true;
+  expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 1 });
+  expect((await sites.verify(b, ref)).proof?.failed).toBe(0);
+  expect(await told(b)).toMatchObject({ refused: [], refusedObjects: 0, refusedRetryDue: false });
+});
+
+it('is not tried again before it is time', async () => {
+  await sites.apply(b, ref);
+  await sites.verify(b, ref);
+  takesOdd = true;
+  expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 0 });
+  expect(await told(b)).toMatchObject({ refusedObjects: 1 });
 });
