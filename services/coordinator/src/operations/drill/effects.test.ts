@@ -53,6 +53,20 @@ describe('a drill', () => {
     ]);
   });
 
+  it('that a move overtakes begins again under the epoch in force, and has not failed', async () => {
+    bench.answers.set('drill', 'EPOCH_STALE');
+    expect((await rejection(perform({ type: 'drill', ...TARGET }))).code).toBe('GROUP_BUSY');
+    await database.rows.intended({ id: 'move', kind: 'failover', state: { phase: 'requested' } });
+    expect((await rejection(perform({ type: 'drill', ...TARGET }))).code).toBe('GROUP_BUSY');
+    expect(bench.orders).toHaveLength(1);
+  });
+
+  it('waits while an epoch was issued and is not in force yet', async () => {
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
+    expect((await rejection(perform({ type: 'drill', ...TARGET }))).code).toBe('GROUP_BUSY');
+    expect(bench.orders).toEqual([]);
+  });
+
   it('of a generation that is not on record does not run', async () => {
     const unknown = { ...TARGET, number: 5n };
     expect((await rejection(perform({ type: 'drill', ...unknown }))).code).toBe('GENERATION_UNKNOWN');

@@ -1,6 +1,7 @@
 /** Has a generation rehearsed in a scratch partition, and records what came of it. */
 import { NO_PROOF, proofOf } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, hasCode } from '@antipode/runtime';
+import { isSettled } from '../../model.ts';
 import { recordDrill } from '../../store/tables/drills.ts';
 import { readGeneration } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
@@ -38,18 +39,19 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
     throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
       details: { group: name, number: effect.number },
     });
+  await context.requireNoMove(name);
+  if (!isSettled(group))
+    throw new AntipodeError('GROUP_BUSY', `nobody is active in group ${name}`, { details: { group: name } });
   const leftMs = clock.wallMs();
   const fromMs = clock.monotonicMs();
-  const answer = await context.agent(intent.site).drill(
-    {
-      fence: fenceOf(group, intent),
-      drillId: intent.id,
-      generation: orderRefOf(generation),
-      scratchSerial: effect.serial,
-      sources: group.members.map(({ site }) => agents.address(site)),
-    },
-    { timeoutMs: WORK_TIMEOUT_MS },
-  );
+  const order = {
+    fence: fenceOf(group, intent),
+    drillId: intent.id,
+    generation: orderRefOf(generation),
+    scratchSerial: effect.serial,
+    sources: group.members.map(({ site }) => agents.address(site)),
+  };
+  const answer = await context.agent(intent.site).drill(order, { timeoutMs: WORK_TIMEOUT_MS }).catch(overtaken);
   const tookMs = Math.max(clock.monotonicMs() - fromMs, Number(answer.order?.ageMs ?? 0n));
   return {
     type: 'rehearsed',
@@ -64,4 +66,16 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
       signer: Buffer.from(answer.signer).toString('base64'),
     },
   };
+}
+
+/**
+ * A move has overtaken the drill. That says nothing of its keys, and would count as a failed drill until the next one is
+ * due: it goes on under the epoch in force.
+ */
+function overtaken(thrown: unknown): never {
+  if (!hasCode(thrown, 'EPOCH_STALE')) throw thrown;
+  throw new AntipodeError('GROUP_BUSY', 'the active role has moved during the drill, which begins again', {
+    cause: thrown,
+    details: thrown.details,
+  });
 }
