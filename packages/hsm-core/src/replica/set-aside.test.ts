@@ -28,3 +28,27 @@ it('leaves a key in place that the token does not wrap after all, and seals the 
   expect([result.setAside.length, result.left, stored[0]?.generation.entries.length]).toEqual([2, 1, 2]);
   expect(memory.unaccounted).toEqual([refused]);
 });
+
+it('takes out a key that a generation outside the line had brought, at a member that was never active', async () => {
+  const { group, members } = await SimulatedGroup.make('a', 'b');
+  const [a, b] = members as [SimulatedMember, SimulatedMember];
+  const kept = a.hsm.addSecret('name');
+  const before = await group.captured(a);
+  await group.apply(b, before);
+  a.hsm.remove(kept);
+  a.hsm.addSecret('name');
+  const lost = await group.captured(a);
+  await group.apply(b, lost, { previous: [before] });
+  const memory = new ReplicaMemory();
+  await group.apply(b, before, { memory, previous: [lost] });
+  b.hsm.addSecret('name');
+  const stored: SealedGeneration[] = [];
+  const store = async (sealed: SealedGeneration): Promise<void> => void stored.push(sealed);
+  const replica = { memory, target: before, previous: [lost], journal: new MemoryJournal(), checkFence: () => {} };
+  const { setAside: objects } = await setAside({ ...b, ...replica, wasActive: false, store });
+  expect([objects.length, stored[0]?.generation.entries.length]).toEqual([1, 1]);
+  // The other one was made here by somebody.
+  const values = b.hsm.labelled('name').map(({ value }) => Buffer.from(value!).toString('hex'));
+  expect(values).toHaveLength(2);
+  expect(values).toContain(Buffer.from(kept.value!).toString('hex'));
+});

@@ -6,8 +6,9 @@
  * They are sealed first, in a generation of their own that stays in this member's store. So nothing is lost, and an
  * operator can restore them (I11). An object that cannot be sealed stays, and is counted.
  *
- * At a member that was never active, only damaged copies of our own objects are taken out (apply.ts). All other objects
- * there are somebody's. A damaged copy that cannot be sealed is destroyed if it refuses every use in two looks.
+ * At a member that was never active, only copies of our own objects are taken out: damaged ones (apply.ts), and those of a
+ * generation that a failover has left out of the line after it was applied here. All other objects there are somebody's.
+ * A damaged copy that cannot be sealed is destroyed if it refuses every use in two looks.
  */
 import { type Clock, hex, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
 import { isSealed } from '../capture/classification.ts';
@@ -71,7 +72,9 @@ export async function setAside(options: SetAsideOptions): Promise<SetAsideResult
   const { provider, clock, memory, checkFence, store } = options;
   const domainKey = await recogniseReplica(options);
   const damaged = new Set(memory.damaged);
-  const objects = (await findNamesakes(options)).filter(({ handle }) => options.wasActive || damaged.has(handle));
+  const restored = restoredBefore(options);
+  const isOurs = (handle: Handle): boolean => damaged.has(handle) || restored.has(handle);
+  const objects = (await findNamesakes(options)).filter(({ handle }) => options.wasActive || isOurs(handle));
   if (objects.length === 0) return { setAside: [], destroyed: 0, left: 0 };
   const examined = await examine(provider, { clock, domainKey, objects });
   const sealable = examined.filter(isSealable);
@@ -97,6 +100,15 @@ export async function setAside(options: SetAsideOptions): Promise<SetAsideResult
     destroyed: destroyed.size,
     left: objects.length - gone.size - destroyed.size,
   };
+}
+
+/** Objects of former generations, as those have them, that the target does not list. */
+function restoredBefore({ memory, target }: Replica): Set<Handle> {
+  const { entries } = target.generation;
+  const wanted = new Set(entries.map(({ objectId }) => objectId));
+  return new Set(
+    [...memory.known].flatMap(([objectId, { handle, isOurs }]) => (isOurs && !wanted.has(objectId) ? [handle] : [])),
+  );
 }
 
 async function destroyAsSeen(

@@ -82,6 +82,14 @@ describe('bringing a generation to a standby', () => {
     expect(bench.orders).toEqual([]);
   });
 
+  it('is not ordered under a later epoch: the failover may have left it out of the line', async () => {
+    await declare();
+    await database.rows.epoch({ epoch: 2n, owner: 'c', isActive: true });
+    for (const type of ['apply', 'verify'] as const)
+      expect((await rejection(replicate(type))).code).toBe('EPOCH_STALE');
+    expect(bench.orders).toEqual([]);
+  });
+
   it('is not ordered where the database does not know it', async () => {
     await declare({ generations: [] });
     for (const type of ['apply', 'verify', 'acknowledge'] as const)

@@ -27,7 +27,18 @@ export async function replication(
       details: { group: name, number: effect.number },
     });
   const target = { site: intent.site, generation };
-  if (effect.type === 'apply' || effect.type === 'verify') await context.requireNoMove(name);
+  if (effect.type === 'apply' || effect.type === 'verify') {
+    await context.requireNoMove(name);
+    // What only the former active member and a late standby have is out of the line. It would bury keys that are in it.
+    if (generation.epoch !== group.epoch)
+      throw new AntipodeError(
+        'EPOCH_STALE',
+        `generation ${generation.number} is of epoch ${generation.epoch}, group ${name} is in epoch ${group.epoch}`,
+        {
+          details: { group: name, epoch: generation.epoch, inForce: group.epoch },
+        },
+      );
+  }
   switch (effect.type) {
     case 'apply': {
       // A newer one has been captured meanwhile, or this one was lost with its site: nobody should wait for it.
