@@ -203,6 +203,8 @@ async function duty(world: World, { protection, contradiction, activeSite, conce
     await order('move', (operator) => operator.failover({ group: GROUP }));
   else if (concerns.some(({ errorCode }) => errorCode === 'DOMAIN_KEY_RETIRED'))
     await order('rotate', (operator) => operator.rotateDomainKey({ group: GROUP }));
+  else if (concerns.some(({ kind }) => kind === 'drill'))
+    await order('drill', (operator) => operator.runDrill({ group: GROUP }));
 }
 
 function described(world: World, state: GroupState | undefined, facts: WorldFacts): string {
