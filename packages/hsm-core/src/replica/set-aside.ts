@@ -6,8 +6,8 @@
  * They are sealed first, in a generation of their own that stays in this member's store. So nothing is lost, and an
  * operator can restore them (I11). An object that cannot be sealed stays, and is counted.
  *
- * At a member that was never active, only copies of our own objects are taken out: damaged ones (apply.ts), and those of a
- * generation that a failover has left out of the line after it was applied here. All other objects there are somebody's.
+ * At a member that was never active, only copies of our own objects are taken out. Some are damaged (apply.ts), and some
+ * were applied here with a generation that a failover has left out of the line. All other objects there are somebody's.
  * A damaged copy that cannot be sealed is destroyed if it refuses every use in two looks.
  */
 import { type Clock, hex, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';

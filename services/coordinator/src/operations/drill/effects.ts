@@ -69,8 +69,8 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
 }
 
 /**
- * A move has overtaken the drill. That says nothing of its keys, and would count as a failed drill until the next one is
- * due: it goes on under the epoch in force.
+ * A move has overtaken the drill, which says nothing of its keys. The drill begins again under the epoch in force.
+ * Otherwise it would count as failed until the next one is due.
  */
 function overtaken(thrown: unknown): never {
   if (!hasCode(thrown, 'EPOCH_STALE')) throw thrown;

@@ -29,7 +29,8 @@ export async function replication(
   const target = { site: intent.site, generation };
   if (effect.type === 'apply' || effect.type === 'verify') {
     await context.requireNoMove(name);
-    // What only the former active member and a late standby have is out of the line. It would bury keys that are in it.
+    // A generation that only the former active member and a late standby have is out of the line. It would bury keys that
+    // are in it.
     if (generation.epoch !== group.epoch)
       throw new AntipodeError(
         'EPOCH_STALE',

@@ -308,7 +308,7 @@ async function newTenure(
 
 interface Seated {
   readonly site: string;
-  /** What the member was brought, of what its own journal does not know. */
+  /** The generation that the member was brought, if its own journal does not know the newest one. */
   readonly generation: Held | undefined;
 }
 
