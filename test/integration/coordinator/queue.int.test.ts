@@ -1,10 +1,11 @@
 /** The queue against a real Redis: used only while Redis keeps jobs, and never what a start waits for. */
 import { rmSync, symlinkSync } from 'node:fs';
 import { BullWakeUps, EmbeddedRedis } from '@antipode/coordinator/testing';
-import { AntipodeError, type ErrorCode, Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
+import { AntipodeError, type ErrorCode, Log, parseAddress, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { openLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 
 const folder = temporaryFolder('queue');
@@ -178,6 +179,25 @@ it('a Redis that is away ends no start, and is used when it comes', async () => 
   await until(() => expect(wakeUps.isUp()).toBe(true));
   await wakeUps.enqueue('i', 'site.a');
   await until(() => expect(ran).toEqual(['i']));
+});
+
+it('a Redis behind a link that fell silent is used again when the link is back, on new connections', async () => {
+  const link = await openLink(redis.socketPath);
+  try {
+    const { wakeUps, ran } = make({ at: { host: '127.0.0.1', port: parseAddress(link.address)!.port } });
+    await wakeUps.start();
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+    await wakeUps.enqueue('before', 'site.b');
+    await until(() => expect(ran).toEqual(['before']));
+    link.blackHole();
+    expect((await rejection(wakeUps.enqueue('meanwhile', 'site.b'))).code).toBe('QUEUE_UNAVAILABLE');
+    link.heal();
+    await until(() => wakeUps.enqueue('after', 'site.b'));
+    // By the worker that was there before, whose own connections were silenced as well.
+    await until(() => expect(ran).toContain('after'));
+  } finally {
+    await link.close();
+  }
 });
 
 describe('two coordinators on one Redis', () => {

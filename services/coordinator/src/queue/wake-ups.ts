@@ -45,6 +45,16 @@ const CONCURRENCY = 4;
  * fail over at the same time.
  */
 const CONCURRENCY_ELSEWHERE = 256;
+/**
+ * A link that goes down sends no word: the kernel would go on sending on the old connection for a quarter of an hour. So
+ * a connection whose questions get no answer for this long is given up, and a new one is made.
+ */
+const SILENCE_MS_MAX = 2_000;
+/** A worker that waits for jobs gets its next answer after this long. */
+const BLOCK_SECONDS = 5;
+/** For the connections that workers wait on as well. */
+const CONSUMER_SILENCE_MS_MAX = BLOCK_SECONDS * 1_000 + 3_000;
+const CONNECT_MS_MAX = 3_000;
 /** How long a start waits to learn how Redis is set up; a Redis that is away must not keep leases from being renewed. */
 const CHECK_MS_MAX = 2_000;
 
@@ -70,8 +80,18 @@ export class BullWakeUps implements WakeUps {
     this.#options = options;
     const retryStrategy = (times: number): number => Math.min(1_000, 50 * times);
     // The producer fails fast, the consumer waits: each as BullMQ asks for its side.
-    this.#producer = client(options.connection, { maxRetriesPerRequest: 1, enableOfflineQueue: false, retryStrategy });
-    this.#consumer = client(options.connection, { maxRetriesPerRequest: null, retryStrategy });
+    const both = { retryStrategy, connectTimeout: CONNECT_MS_MAX };
+    this.#producer = client(options.connection, {
+      ...both,
+      maxRetriesPerRequest: 1,
+      enableOfflineQueue: false,
+      socketTimeout: SILENCE_MS_MAX,
+    });
+    this.#consumer = client(options.connection, {
+      ...both,
+      maxRetriesPerRequest: null,
+      socketTimeout: CONSUMER_SILENCE_MS_MAX,
+    });
     for (const one of [this.#producer, this.#consumer]) one.on('error', () => {});
   }
 
@@ -199,6 +219,7 @@ export class BullWakeUps implements WakeUps {
       lockDuration: LOCK_MS,
       stalledInterval: STALLED_MS,
       maxStalledCount: 1_000,
+      drainDelay: BLOCK_SECONDS,
     });
     // Both report every lost connection; the reconciler and `isUp` tell of it once.
     const report = (error: Error): void => log.debug('queue', { queue: name, error });
