@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { postgresFolders } from '@antipode/coordinator';
 import { EmbeddedPostgres, EmbeddedRedis } from '@antipode/coordinator/testing';
 import { closeAll, requireProgram, seededPrng, silentLog, systemClock } from '@antipode/runtime';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { openLink, type TestLink } from './proxy.ts';
 import type { SharedServers } from './system.ts';
@@ -21,16 +22,30 @@ export class DatabasePair {
   readonly #folders: string[] = [];
   readonly #servers: DatabaseServer[] = [];
   readonly #links: TestLink[] = [];
+  readonly #host: string | undefined;
   #redis!: EmbeddedRedis;
-  #redisLink!: TestLink;
+  /** In front of Redis. */
+  queueLink!: TestLink;
   primary!: DatabaseServer;
 
-  /** A primary with these roles, and standbys that stream from it. */
-  static async start({ roles, standbys }: { roles: readonly string[]; standbys: number }): Promise<DatabasePair> {
-    const pair = new DatabasePair();
+  private constructor(host: string | undefined) {
+    this.#host = host;
+  }
+
+  /** A primary with these roles, and standbys that stream from it. All are reached at one host: loopback by default. */
+  static async start({
+    roles,
+    standbys,
+    host,
+  }: {
+    roles: readonly string[];
+    standbys: number;
+    host?: string | undefined;
+  }): Promise<DatabasePair> {
+    const pair = new DatabasePair(host);
     pair.#redis = new EmbeddedRedis({ dataFolder: pair.#folder('redis'), ...ports() });
     const { path } = await pair.#redis.start();
-    pair.#redisLink = await pair.#link(String(path));
+    pair.queueLink = await pair.#link(String(path));
     pair.primary = await pair.#serve(pair.#folder('primary'));
     for (const role of roles) await pair.ask(`CREATE ROLE ${role} SUPERUSER LOGIN`);
     for (let count = 0; count < standbys; count += 1) await pair.#serve(pair.#copyOfPrimary());
@@ -41,7 +56,7 @@ export class DatabasePair {
     const addresses = this.#servers.map(({ link }) => link.address).join(',');
     return {
       databaseUrl: (coordinator) => `postgres://${coordinator}@${addresses}/postgres`,
-      redisUrl: `redis://${this.#redisLink.address}`,
+      redisUrl: `redis://${this.queueLink.address}`,
     };
   }
 
@@ -91,6 +106,16 @@ export class DatabasePair {
     await this.ask('SELECT pg_promote()');
   }
 
+  /** Everything in Redis is gone. */
+  async wipeQueue(): Promise<void> {
+    const admin = new Redis({ path: this.#redis.socketPath });
+    try {
+      await admin.flushall();
+    } finally {
+      admin.disconnect();
+    }
+  }
+
   async close(): Promise<void> {
     await closeAll([...this.#links, ...this.#servers.map(({ server }) => server), this.#redis]);
     for (const folder of this.#folders) rmSync(folder, { recursive: true, force: true });
@@ -128,7 +153,7 @@ export class DatabasePair {
   }
 
   async #link(target: string): Promise<TestLink> {
-    const link = await openLink(target);
+    const link = await openLink(target, this.#host === undefined ? {} : { host: this.#host });
     this.#links.push(link);
     return link;
   }

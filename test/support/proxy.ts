@@ -33,7 +33,11 @@ const KEPT_BYTES_MAX = 4_096;
 /** @param target a port of loopback, or the path of a Unix socket */
 export async function openLink(
   target: number | string,
-  { delayMs = 0, isRecording = false }: { delayMs?: number; isRecording?: boolean } = {},
+  {
+    delayMs = 0,
+    isRecording = false,
+    host = '127.0.0.1',
+  }: { delayMs?: number; isRecording?: boolean; host?: string } = {},
 ): Promise<TestLink> {
   let state: 'up' | 'cut' | 'black-hole' = 'up';
   let accepted = 0;
@@ -71,7 +75,7 @@ export async function openLink(
     far.setNoDelay();
     near.on('close', () => far.destroyed && pairs.delete(pair));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new Error('expected a TCP port');
 
@@ -85,7 +89,7 @@ export async function openLink(
     pairs.clear();
   };
   return {
-    address: `localhost:${bound.port}`,
+    address: `${host === '127.0.0.1' ? 'localhost' : host}:${bound.port}`,
     get accepted() {
       return accepted;
     },

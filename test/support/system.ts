@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { follow, type Operator, type Round, replicateOnce } from '@antipode/cli/testing';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
-import { freePort, type PartitionPlan, Town, type TownProcess } from '@antipode/demo/town';
+import { freePort, type PartitionPlan, Town, type TownNetwork, type TownProcess } from '@antipode/demo/town';
 import {
   type CallOptions,
   type Client,
@@ -74,6 +74,8 @@ export interface SystemOptions {
   readonly clocks?: ((name: string) => Clock) | undefined;
   /** Coordinators `main` and `south`, each a process of its own, on servers that the test runs. */
   readonly shared?: SharedServers | undefined;
+  /** Where sites and coordinators are. Default: all of them on loopback. */
+  readonly network?: TownNetwork | undefined;
 }
 
 /** The servers that several coordinators share. */
@@ -108,6 +110,7 @@ export class TestSystem {
   readonly #environment: NonNullable<SystemOptions['environment']>;
   readonly #clocks: SystemOptions['clocks'];
   readonly #shared: SharedServers | undefined;
+  readonly #network: TownNetwork | undefined;
   readonly #timeoutMs: number;
 
   constructor({
@@ -115,8 +118,10 @@ export class TestSystem {
     clocks,
     timeoutMs = TIMEOUT_MS,
     shared,
-  }: Pick<SystemOptions, 'environment' | 'clocks' | 'timeoutMs' | 'shared'> = {}) {
+    network,
+  }: Pick<SystemOptions, 'environment' | 'clocks' | 'timeoutMs' | 'shared' | 'network'> = {}) {
     this.#shared = shared;
+    this.#network = network;
     this.#environment = environment;
     this.#clocks = clocks;
     this.#timeoutMs = timeoutMs;
@@ -139,12 +144,14 @@ export class TestSystem {
     timeoutMs = TIMEOUT_MS,
     tokens = (site) => ({ label: `payments-${site}`, pin: USER_PIN }),
     shared,
+    network,
   }: SystemOptions = {}): Promise<TestSystem> {
     const system = new TestSystem({
       timeoutMs,
       ...(environment === undefined ? {} : { environment }),
       ...(clocks === undefined ? {} : { clocks }),
       shared,
+      network,
     });
     try {
       await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens });
@@ -407,6 +414,7 @@ export class TestSystem {
       operator: 'test',
       timings,
       ...(this.#shared === undefined ? {} : { coordinators: COORDINATORS }),
+      network: this.#network,
     });
     this.coordinatorTls = this.#town.tls('coordinator');
     const { address } = this.#town.coordinator;
@@ -436,7 +444,7 @@ export class TestSystem {
       this.links.push(...[inbound, outbound].filter((link) => link !== undefined));
       const { folder, configFile } = await this.#town.settle({
         name,
-        listen: `localhost:${port}`,
+        listen: inbound === undefined ? undefined : `localhost:${port}`,
         advertise: inbound?.address,
         coordinatorAddress: outbound?.address,
         partitions: [

@@ -24,8 +24,15 @@ export function spyModule(): string {
 /** A folder on tmpfs where there is one; SoftHSM is an order of magnitude slower on a disk. */
 export function temporaryFolder(name: string): string {
   const base = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
-  return mkdtempSync(join(base, `antipode-${name}-`));
+  const folder = mkdtempSync(join(base, `antipode-${name}-`));
+  MADE.add(folder);
+  return folder;
 }
+
+const MADE = new Set<string>();
+
+/** Every temporary folder of this process, for a program that is interrupted. */
+export const madeFolders = (): readonly string[] => [...MADE];
 
 /** A fresh token of whatever kind. */
 export interface AnyToken {

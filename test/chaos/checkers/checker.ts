@@ -73,3 +73,8 @@ export interface Checker {
   /** @returns what is wrong; undefined for nothing */
   look(change: Change, facts: Facts): string | undefined;
 }
+
+/** Judges what is in the journals alone: whoever can read those of live agents asks it too. */
+export interface JournalChecker extends Checker {
+  look(change: Change, facts: Pick<Facts, 'members'>): string | undefined;
+}

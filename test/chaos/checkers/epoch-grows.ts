@@ -1,7 +1,7 @@
 /** I1: no journal goes back to a lower epoch by itself. Where a fault put an older copy back, the checker begins again. */
-import type { Checker } from './checker.ts';
+import type { JournalChecker } from './checker.ts';
 
-export const epochGrows = (): Checker & { forget(site: string): void } => {
+export const epochGrows = (): JournalChecker & { forget(site: string): void } => {
   const highest = new Map<string, bigint>();
   return {
     invariant: 'I1',

@@ -1,7 +1,7 @@
 /** I1: an epoch has one owner for ever, in every journal and in the database. */
-import type { Checker } from './checker.ts';
+import type { JournalChecker } from './checker.ts';
 
-export const oneOwner = (): Checker => {
+export const oneOwner = (): JournalChecker => {
   const owners = new Map<bigint, string>();
   const learn = (epoch: bigint, owner: string): string | undefined => {
     const before = owners.get(epoch);

@@ -1,18 +1,35 @@
-/** One run of each kind of `npm run chaos:live`. */
+/** One run of some kinds of `npm run chaos:live`. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { whyNoPrivateNetwork } from '../../support/private-network.ts';
 import { distributionOf } from './campaign/distribution.ts';
-import { parseOptions } from './campaign/options.ts';
-import { loseSite } from './campaign/site-loss.ts';
-import { switchOver } from './campaign/switchover.ts';
+import { KINDS, parseOptions } from './campaign/options.ts';
+import { type Performance, summed } from './campaign/play.ts';
+import { switchOver } from './campaign/stories/switchover.ts';
 
-const violations: string[] = [];
-const tell = (text: string): void => void violations.push(text);
+const PROGRAM = fileURLToPath(new URL('./campaign/main.ts', import.meta.url));
+const run = promisify(execFile);
 
-it('a client goes on signing at another site when the active site is lost', async () => {
-  const loss = await loseSite({ timings: 'fast', tell });
-  expect(violations).toEqual([]);
-  expect(loss).toMatchObject({ to: expect.stringMatching(/^[bc]$/), lost: 0, twoActives: 0 });
-  expect(loss.acknowledged).toBeGreaterThan(2);
+it('a client goes on signing when the active site is lost, and when its link goes down and comes back', async () => {
+  // A program of its own: it takes itself into a network of its own.
+  const { stdout, stderr } = await run(process.execPath, [
+    PROGRAM,
+    '--only',
+    'site-loss,site-cut',
+    '--runs',
+    '1',
+    '--json',
+  ]);
+  const { skipped = [], network, ...line } = JSON.parse(stdout) as Record<string, unknown>;
+  const isNetworked = whyNoPrivateNetwork() === undefined;
+  expect([stderr, skipped, network]).toEqual(['', ...(isNetworked ? [[], 'namespaces'] : [['site-cut'], 'loopback'])]);
+  for (const name of isNetworked ? ['site-loss', 'site-cut'] : ['site-loss']) {
+    const performance = line[name] as Performance;
+    expect(performance).toMatchObject({ runs: 1, lost: 0, twoActives: 0, notServed: 0, failed: 0 });
+    expect(performance.acknowledged).toBeGreaterThan(2);
+  }
 });
 
 it('a client goes on signing at another site after a planned move, and after the way back', async () => {
@@ -26,9 +43,25 @@ it('a distribution goes by the nearest rank', () => {
   expect(distributionOf([7.4])).toEqual({ count: 1, min: 7, median: 7, p90: 7, max: 7 });
 });
 
+it('a run that did not come to its end, and one whose client does not sign, are counted', () => {
+  const run = { outageMs: 9, settledMs: undefined, recoveryTimeMs: 0, acknowledged: 4, lost: 1, twoActives: 2 };
+  const served = { ...run, site: 'b', servingMs: 7, lost: 0, twoActives: 0 };
+  expect(summed([{ ...run, site: '', servingMs: undefined }, served], 3)).toEqual({
+    runs: 3,
+    servingMs: { count: 1, min: 7, median: 7, p90: 7, max: 7 },
+    outageMs: { count: 2, min: 9, median: 9, p90: 9, max: 9 },
+    recoveryTimeMs: null,
+    acknowledged: 8,
+    lost: 1,
+    twoActives: 2,
+    notServed: 1,
+    failed: 1,
+  });
+});
+
 it.each([
   [['--runs', '0'], '--runs: expected a number above 0, found "0"'],
-  [['--only', 'loss'], '--only: expected site-loss or switchover, found "loss"'],
+  [['--only', 'site-loss,loss'], `--only: expected ${KINDS.join(', ')}, found "loss"`],
   [['--profile', 'wan'], '--profile: expected fast or default, found "wan"'],
   [['--x'], "Unknown option '--x'"],
 ])('refuses %j', (args, message) => {

@@ -1,17 +1,22 @@
 /**
  * Reads the journals of all agents behind their backs, ten times a second: who is active under which epoch, and who
  * captures. Two members are active at once where one epoch has two, and where one captures under an epoch while another
- * is active under a higher one (I1).
+ * is active under a higher one (I1). The checkers of the simulator judge the same journals, as far as they need nothing
+ * else.
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '@antipode/runtime';
+import { epochGrows } from '../checkers/epoch-grows.ts';
+import { oneOwner } from '../checkers/one-owner.ts';
 
 const POLL_MS = 100;
 
 interface Seat {
   readonly isActive: boolean;
+  readonly role: string;
   readonly epoch: bigint;
+  readonly owner: string;
   readonly captured: string;
 }
 
@@ -20,6 +25,7 @@ export class JournalWatch {
   readonly #open = new Map<string, DatabaseSync>();
   readonly #tell: (text: string) => void;
   readonly #stop = new AbortController();
+  readonly #checkers = [oneOwner(), epochGrows()];
   #before = new Map<string, Seat>();
   #running: Promise<void> | undefined;
   looks = 0;
@@ -54,7 +60,7 @@ export class JournalWatch {
     const active = [...now].filter(([, { isActive }]) => isActive);
     for (const [index, [site, { epoch }]] of active.entries()) {
       const twin = active.slice(index + 1).find(([, other]) => other.epoch === epoch);
-      if (twin !== undefined) this.#violation(`sites ${site} and ${twin[0]} are active under epoch ${epoch}`);
+      if (twin !== undefined) this.#violation(`two active members: sites ${site} and ${twin[0]} under epoch ${epoch}`);
     }
     for (const [site, seat] of active) {
       const before = this.#before.get(site);
@@ -62,10 +68,23 @@ export class JournalWatch {
       const later = active.find(([other, { epoch }]) => epoch > seat.epoch && this.#before.get(other)?.epoch === epoch);
       if (hasCaptured && later !== undefined)
         this.#violation(
-          `site ${site} captures under epoch ${seat.epoch}, and ${later[0]} is active under a higher one`,
+          `two active members: site ${site} captures under epoch ${seat.epoch}, and ${later[0]} is active under a higher one`,
         );
     }
+    this.#check(now);
     this.#before = now;
+  }
+
+  #check(now: ReadonlyMap<string, Seat>): void {
+    const members = [...now].map(([site, seat]) => ({ site, ...seat, leaseMs: 0 }));
+    for (const { site, epoch, owner } of members) {
+      const before = this.#before.get(site);
+      if (before?.epoch === epoch && before.owner === owner) continue;
+      for (const checker of this.#checkers) {
+        const wrong = checker.look({ kind: 'journal', site }, { members });
+        if (wrong !== undefined) this.#violation(wrong);
+      }
+    }
   }
 
   /** None while the journal cannot be read: it is looked at again at once. */
@@ -76,13 +95,19 @@ export class JournalWatch {
       this.#open.set(site, database);
       const row = database
         .prepare(
-          `SELECT member.role, fence.epoch, head.digest FROM member JOIN fence ON fence.grp = member.grp
+          `SELECT member.role, fence.epoch, fence.owner, head.digest FROM member JOIN fence ON fence.grp = member.grp
            LEFT JOIN head ON head.grp = member.grp AND head.serial = member.serial AND head.kind = 'captured'`,
         )
         .get();
       if (row === undefined) return [];
       return [
-        { isActive: row['role'] === 'active', epoch: BigInt(row['epoch'] as number), captured: String(row['digest']) },
+        {
+          isActive: row['role'] === 'active',
+          role: String(row['role']),
+          epoch: BigInt(row['epoch'] as number),
+          owner: String(row['owner']),
+          captured: String(row['digest']),
+        },
       ];
     } catch {
       this.#open.get(site)?.close();
@@ -93,6 +118,6 @@ export class JournalWatch {
 
   #violation(text: string): void {
     this.twoActives += 1;
-    this.#tell(`VIOLATION two active members: ${text}`);
+    this.#tell(`VIOLATION ${text}`);
   }
 }

@@ -1,7 +1,15 @@
 /** The queue against a real Redis: used only while Redis keeps jobs, and never what a start waits for. */
 import { rmSync, symlinkSync } from 'node:fs';
 import { BullWakeUps, EmbeddedRedis } from '@antipode/coordinator/testing';
-import { AntipodeError, type ErrorCode, Log, parseAddress, seededPrng, silentLog, systemClock } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type ErrorCode,
+  Log,
+  parseAddress,
+  seededPrng,
+  silentLog,
+  systemClock,
+} from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';

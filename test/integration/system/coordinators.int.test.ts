@@ -154,6 +154,26 @@ describe('a leader that is killed', () => {
   });
 });
 
+describe('a Redis that is lost', () => {
+  it('costs time only: keys are replicated, another coordinator takes over, and the group is moved', async () => {
+    pair.queueLink.cut();
+    await system.makeKey('a', '31');
+    await system.insistent('a key is replicated without Redis', () => system.replicate());
+    const { leader: killed } = await leader();
+    await system.coordinatorProcesses.get(killed)!.killAll();
+    await leader({ except: killed });
+    await system.moveTo('b');
+    await system.moveTo('a');
+    expect(await falseDowns()).toEqual([]);
+    pair.queueLink.heal();
+    system.startSharing(killed);
+    const isQueueUp = async () => (await system.operator.getStatus({})).isQueueUp;
+    await system.until('Redis is used again', isQueueUp);
+    await system.makeKey('a', '32');
+    await system.insistent('the next key is replicated', () => system.replicate());
+  });
+});
+
 describe('a database whose primary is killed', () => {
   it('goes on at its standby, with the same leader or another one', async () => {
     const before = await leader();

@@ -11,6 +11,8 @@ export interface TownProcessOptions {
   /** For people; by default the words that start it. */
   readonly name?: string;
   readonly args: readonly string[];
+  /** Words that lead to where it runs, in front of its own command: another network namespace. */
+  readonly within?: readonly string[];
   readonly logFile: string;
   /** For whatever it makes for a while: sockets of its servers. By default that of this process. */
   readonly temporaryFolder?: string;
@@ -26,14 +28,16 @@ export class TownProcess {
   #isEnded = false;
   #isToEnd = false;
 
-  constructor({ name, args, logFile, temporaryFolder, environment }: TownProcessOptions) {
+  constructor({ name, args, within = [], logFile, temporaryFolder, environment }: TownProcessOptions) {
     this.#name = name ?? args.slice(0, 2).join(' ');
     this.#logFile = logFile;
     const log = openSync(logFile, 'a');
     // Servers of its own, whatever the machine's are called.
     const { DATABASE_URL: _database, REDIS_URL: _redis, ...inherited } = process.env;
     // The kernel ends it with us, whatever happens to us.
-    this.#child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', process.execPath, MAIN, ...args], {
+    const bound = ['setpriv', '--pdeathsig', 'TERM', '--', process.execPath, MAIN, ...args];
+    const [program, ...words] = [...within, ...bound] as [string, ...string[]];
+    this.#child = spawn(program, words, {
       detached: true,
       stdio: ['ignore', log, log],
       env: {

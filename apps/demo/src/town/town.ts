@@ -27,7 +27,7 @@ export interface SitePlan {
   readonly name: string;
   readonly partitions: readonly PartitionPlan[];
   /** Where its agent listens; by default on a port that the system chooses as it starts. */
-  readonly listen?: string;
+  readonly listen?: string | undefined;
   /** Where others reach it, where that differs. */
   readonly advertise?: string | undefined;
   /** Where it reaches the first coordinator, where that differs. */
@@ -50,6 +50,16 @@ export interface TownIdentity {
   readonly identitySha256: string;
 }
 
+/** Where the places of a town are on the network, and how their processes are started there. */
+export interface TownNetwork {
+  /** The host at which others reach a place: a coordinator or a site, by its name. */
+  host(place: string): string;
+  /** Words in front of the command of a process of that place. */
+  within(place: string): readonly string[];
+}
+
+const LOOPBACK: TownNetwork = { host: () => 'localhost', within: () => [] };
+
 type ProcessOptions = Pick<TownProcessOptions, 'temporaryFolder' | 'environment'>;
 
 export class Town {
@@ -57,10 +67,12 @@ export class Town {
   /** The first of them is `main`. */
   readonly coordinators: readonly CoordinatorAddress[];
   readonly sites = new Map<string, TownSite>();
+  readonly #network: TownNetwork;
 
-  private constructor(folder: string, coordinators: readonly CoordinatorAddress[]) {
+  private constructor(folder: string, coordinators: readonly CoordinatorAddress[], network: TownNetwork) {
     this.folder = folder;
     this.coordinators = coordinators;
+    this.#network = network;
   }
 
   /** In a folder that is there: the authority, the folders of the coordinators and an operator's. */
@@ -72,13 +84,15 @@ export class Town {
     /** Names of the coordinators. Several share one database and one Redis, which the town does not run. */
     coordinators?: readonly string[];
     servers?: { readonly databaseUrl: string; readonly redisUrl?: string };
+    /** Default: everything on loopback. */
+    network?: TownNetwork | undefined;
   }): Promise<Town> {
-    const { folder, trustDomain, operator, timings, servers } = options;
+    const { folder, trustDomain, operator, timings, servers, network = LOOPBACK } = options;
     chmodSync(folder, PASSABLE);
     const coordinators: CoordinatorAddress[] = [];
     for (const id of options.coordinators ?? COORDINATORS)
-      coordinators.push({ id, address: `localhost:${await freePort()}` });
-    const town = new Town(folder, coordinators);
+      coordinators.push({ id, address: `${network.host(id)}:${await freePort()}` });
+    const town = new Town(folder, coordinators, network);
     const { authority } = town;
     await makeAuthority({ folder: authority, trustDomain });
     for (const { id, address: listen } of coordinators)
@@ -148,7 +162,7 @@ export class Town {
       folder,
       authority: this.authority,
       site: name,
-      listen: listen ?? 'localhost:0',
+      listen: listen ?? `${this.#network.host(name)}:0`,
       advertise,
       coordinators: [{ ...first, address: coordinatorAddress ?? first.address }, ...others],
       partitions,
@@ -181,6 +195,7 @@ export class Town {
     return new TownProcess({
       ...options,
       name,
+      within: this.#network.within(id),
       args: ['coordinator', 'run', '--config', this.fileOfCoordinator(id)],
       logFile: join(this.folder, `${name}.log`),
     });
@@ -190,6 +205,7 @@ export class Town {
   startAgent(name: string, options: ProcessOptions = {}): TownProcess {
     return new TownProcess({
       ...options,
+      within: this.#network.within(name),
       name: `agent of site ${name}`,
       args: ['agent', 'run', '--config', this.site(name).configFile],
       logFile: join(this.folder, `site-${name}.log`),

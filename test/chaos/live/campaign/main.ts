@@ -1,71 +1,48 @@
-/** `npm run chaos:live`: site losses and planned moves, measured by a client that signs. One JSON line at the end. */
-
+/** `npm run chaos:live`: stories of faults on real processes, judged by a client that signs. One JSON line at the end. */
+import { enterPrivateNetwork, hasPrivateNetwork, whyNoPrivateNetwork } from '../../../support/private-network.ts';
 import { runProgram } from '../../program.ts';
 import { type Distribution, distributionOf } from './distribution.ts';
 import { HELP, type Options, parseOptions } from './options.ts';
-import { type Loss, loseSite } from './site-loss.ts';
-import { type Move, switchOver } from './switchover.ts';
-
-interface Line {
-  readonly profile: string;
-  readonly siteLoss?: {
-    readonly runs: number;
-    /** Until the client signs elsewhere. */
-    readonly servingMs: Distribution | null;
-    readonly recoveryTimeMs: Distribution | null;
-    readonly notServed: number;
-    readonly acknowledged: number;
-    readonly lost: number;
-    readonly twoActives: number;
-  };
-  readonly switchover?: {
-    readonly keys: number;
-    readonly completeMs: Distribution;
-    readonly recoveryTimeMs: Distribution;
-    readonly clientGapMs: Distribution;
-  };
-}
+import { type Performance, play } from './play.ts';
+import { STORIES } from './stories/index.ts';
+import { type Move, switchOver } from './stories/switchover.ts';
 
 async function main(options: Options): Promise<number> {
-  const { kinds, profile, isJson } = options;
+  const { kinds, profile, seed, runs, keys, isJson } = options;
+  const stories = STORIES.filter(({ name }) => kinds.includes(name));
+  const isNetworked = hasPrivateNetwork();
+  const why = isNetworked || stories.length === 0 ? undefined : whyNoPrivateNetwork();
+  if (!isNetworked && stories.length > 0 && why === undefined) enterPrivateNetwork();
   const tell = (text: string): void => {
     if (!isJson || text.startsWith('VIOLATION')) console.error(text);
   };
-  const line: Line = {
+  if (why !== undefined) tell(`everything is on loopback, since no network namespace can be made here: ${why}`);
+  tell(`seed ${seed}`);
+  const performances: Record<string, Performance> = {};
+  const skipped: string[] = [];
+  for (const story of stories) {
+    if (story.needsNetwork && !isNetworked) {
+      skipped.push(story.name);
+      tell(`${story.name} is skipped: it needs network namespaces`);
+    } else performances[story.name] = await play(story, { runs, seed, timings: profile, tell, isNetworked });
+  }
+  const moves = kinds.includes('switchover') ? await switchover({ runs, keys, tell }) : undefined;
+  const line = {
     profile,
-    ...(kinds.includes('site-loss') ? { siteLoss: await losses(options, tell) } : {}),
-    ...(kinds.includes('switchover') ? { switchover: await moves(options, tell) } : {}),
+    seed,
+    network: isNetworked ? 'namespaces' : 'loopback',
+    ...(skipped.length === 0 ? {} : { skipped }),
+    ...performances,
+    ...(moves === undefined ? {} : { switchover: moves }),
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);
-  const { notServed = 0, lost = 0, twoActives = 0 } = line.siteLoss ?? {};
-  return notServed + lost + twoActives === 0 ? 0 : 1;
+  const isBroken = Object.values(performances).some(
+    ({ lost, twoActives, notServed, failed }) => lost + twoActives + notServed + failed > 0,
+  );
+  return isBroken ? 1 : 0;
 }
 
-async function losses({ runs, profile: timings }: Options, tell: (text: string) => void) {
-  const found: Loss[] = [];
-  for (let run = 1; run <= runs; run += 1) {
-    const loss = await loseSite({ timings, tell });
-    found.push(loss);
-    tell(
-      `loss ${run} of ${runs}: ${loss.servingMs === undefined ? 'the client does not sign again' : `the client signs at ${loss.to} after ${Math.round(loss.servingMs)} ms`}`,
-    );
-  }
-  const served = found.flatMap(({ servingMs }) => servingMs ?? []);
-  const sum = (of: (loss: Loss) => number): number => found.reduce((total, loss) => total + of(loss), 0);
-  const spread = (values: readonly number[]): Distribution | null =>
-    values.length === 0 ? null : distributionOf(values);
-  return {
-    runs: found.length,
-    servingMs: spread(served),
-    recoveryTimeMs: spread(found.flatMap((loss) => (loss.servingMs === undefined ? [] : [loss.recoveryTimeMs]))),
-    notServed: found.length - served.length,
-    acknowledged: sum(({ acknowledged }) => acknowledged),
-    lost: sum(({ lost }) => lost),
-    twoActives: sum(({ twoActives }) => twoActives),
-  };
-}
-
-async function moves({ runs, keys }: Options, tell: (text: string) => void) {
+async function switchover({ runs, keys, tell }: { runs: number; keys: number; tell: (text: string) => void }) {
   const found = await switchOver({ keys, moves: runs });
   for (const [index, move] of found.entries())
     tell(`move ${index + 1} of ${runs}: site ${move.to} serves after ${move.completeMs} ms`);

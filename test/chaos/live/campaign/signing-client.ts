@@ -25,6 +25,7 @@ export class SigningClient {
   #last: Omit<Signed, 'afterMs'> | undefined;
   /** The first signature at the site of the last. */
   #first: Signed | undefined;
+  #longestGapMs = 0;
   count = 0;
 
   constructor(options: {
@@ -35,6 +36,20 @@ export class SigningClient {
     this.#system = options.system;
     this.#judges = options.judges;
     this.#key = options.key;
+  }
+
+  /** Where it signed last; undefined for nowhere yet. */
+  get signsAt(): string | undefined {
+    return this.#last?.site;
+  }
+
+  /** The longest time between two signatures, since `forgetGaps`. */
+  get longestGapMs(): number {
+    return Math.round(this.#longestGapMs);
+  }
+
+  forgetGaps(): void {
+    this.#longestGapMs = 0;
   }
 
   start(): void {
@@ -56,6 +71,15 @@ export class SigningClient {
     return undefined;
   }
 
+  /** Until it has signed once more. @returns whether it has */
+  async signsNow(patienceMs: number): Promise<boolean> {
+    const before = this.count;
+    const endMs = systemClock.monotonicMs() + patienceMs;
+    while (this.count === before && systemClock.monotonicMs() < endMs) await systemClock.sleep(PAUSE_MS);
+    if (this.count === before) this.#last = undefined;
+    return this.count > before;
+  }
+
   async signs(): Promise<void> {
     await this.#system.until('the client signs', async () => this.#first !== undefined);
   }
@@ -69,8 +93,9 @@ export class SigningClient {
       const found = place && (await this.#judges.get(place.site)!.answers('id', { id, label, candidates: [value] }));
       if (place !== undefined && found === value) {
         const signed = { site: place.site, atMs: systemClock.monotonicMs() };
-        if (signed.site !== this.#last?.site)
-          this.#first = { ...signed, afterMs: signed.atMs - (this.#last?.atMs ?? signed.atMs) };
+        const afterMs = signed.atMs - (this.#last?.atMs ?? signed.atMs);
+        if (signed.site !== this.#last?.site) this.#first = { ...signed, afterMs };
+        this.#longestGapMs = Math.max(this.#longestGapMs, afterMs);
         this.#last = signed;
         this.count += 1;
       }

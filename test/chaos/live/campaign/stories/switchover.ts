@@ -6,12 +6,12 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { systemClock } from '@antipode/runtime';
-import { GROUP, TestSystem } from '../../../support/system.ts';
-import { TokenJudge } from '../../soak/token-judge.ts';
-import { SigningClient } from './signing-client.ts';
+import { GROUP, TestSystem } from '../../../../support/system.ts';
+import { TokenJudge } from '../../../soak/token-judge.ts';
+import { SigningClient } from '../signing-client.ts';
 
 const SITES = ['a', 'b', 'c'];
-const FILL = fileURLToPath(new URL('../../../bench/places/fill.ts', import.meta.url));
+const FILL = fileURLToPath(new URL('../../../../bench/places/fill.ts', import.meta.url));
 const PATIENCE_MS = 300_000;
 const KEY = { id: 'ffff', label: 'signer' };
 
