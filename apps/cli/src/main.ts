@@ -6,6 +6,7 @@ import { completionCommand } from './commands/completion.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
+import { divergenceCommand } from './commands/operator/divergence.ts';
 import { drillCommand } from './commands/operator/drill.ts';
 import { failoverCommand } from './commands/operator/failover.ts';
 import { groupCommand } from './commands/operator/group.ts';
@@ -58,6 +59,7 @@ export function program(): Command {
     deletedCommand(),
     storeCommand(),
     failoverCommand(),
+    divergenceCommand(),
     operationCommand(),
     approveCommand(),
     resolveCommand(),

@@ -53,9 +53,9 @@ const OF_STATE: Partial<Record<ObjectState, string>> = {
   missing:
     'run `antipode scrub run <group>`: it reads the whole partition, and a damaged standby is repaired afterwards',
   divergent:
-    'find out which program still needs it. If none does, destroy it in this token. Else make a new key at the active site. docs/runbooks/site-returns.md has the steps',
+    'run `antipode divergence merge` to bring it into the group, or `antipode divergence keep` to leave it here. docs/runbooks/divergence.md has the steps',
   unaccounted:
-    'find out which program made it in this token. Only the active site is captured: make the key there, or destroy it here',
+    'find out which program made it in this token: only the active site is captured. `antipode divergence` merges or keeps it, too',
 };
 
 /** Undefined where nothing is to be done. */

@@ -56,6 +56,7 @@ export {
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export { classNameOf, keyTypeNameOf, kindNameOf } from './model/type-name.ts';
+export { entryRecognitionKey as valueOf } from './objects/recognise.ts';
 export { POINT_ENCODINGS } from './pkcs11/agreement.ts';
 export { type OperatorToken, type OperatorTokenKey, useOperatorToken } from './pkcs11/operator-token.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
@@ -73,8 +74,10 @@ export {
 } from './provider/provider.ts';
 export { type ApplyResult, applyGeneration, type RefusedObject } from './replica/apply.ts';
 export { type BuryResult, bury, destroyNamesakes, findImpostors } from './replica/bury.ts';
+export { type MergedObject, type MergeVerdict, mergeObjects } from './replica/merge.ts';
 export { type ProofSummary, readBack } from './replica/read-back.ts';
 export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './replica/rehearsal.ts';
 export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica/replica.ts';
 export { type ScrubReport, scrub } from './replica/scrub.ts';
 export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './replica/set-aside.ts';
+export { sealUnexplained, type UnexplainedObject } from './replica/unexplained.ts';

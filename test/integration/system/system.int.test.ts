@@ -277,6 +277,8 @@ describe('a group of three sites', () => {
       scrub: unused,
       retireDomainKeys: unused,
       drill: unused,
+      offerDivergence: unused,
+      mergeDivergence: unused,
       matchFilter: unused,
       cancelOrder: unused,
       beginExchange: unused,

@@ -36,6 +36,11 @@ export interface LookingOptions {
   readonly hasRestored?: boolean;
   /** Objects that an operator accepts as gone, or as having another value now. */
   readonly accepted?: ReadonlySet<ObjectId>;
+  /**
+   * Entries of objects that were merged from another member since the previous capture (replica/merge.ts). Such an object
+   * keeps its id, and what this token cannot read back is carried forward from there.
+   */
+  readonly adopted?: readonly Entry[];
   /** Deleted objects that an operator has restored since the previous capture. */
   readonly restored?: ReadonlySet<ObjectId>;
   /** How many objects one capture may lose before an operator is asked. */

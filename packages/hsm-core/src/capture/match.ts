@@ -69,7 +69,8 @@ async function matchByHandle(
   { options, live, buried, remembered }: CaptureContext,
   { sightings, carried }: Scan,
 ): Promise<{ byHandle: Map<Handle, Entry>; rest: Entry[] }> {
-  const byId = new Map([...live.values(), ...buried.keys()].map((entry) => [entry.objectId, entry]));
+  const entries = [...(options.adopted ?? []), ...live.values(), ...buried.keys()];
+  const byId = new Map(entries.map((entry) => [entry.objectId, entry]));
   for (const objectId of carriedIds(carried)) byId.delete(objectId);
   const byHandle = new Map<Handle, Entry>();
   const pace = new Pace(options.clock);

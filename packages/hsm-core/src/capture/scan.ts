@@ -183,7 +183,8 @@ class Examiner {
 
   constructor(context: CaptureContext) {
     this.#context = context;
-    this.#byBlob = typesByBlob([...context.live.values(), ...context.buried.keys()]);
+    const { live, buried, options } = context;
+    this.#byBlob = typesByBlob([...live.values(), ...buried.keys(), ...(options.adopted ?? [])]);
   }
 
   /**

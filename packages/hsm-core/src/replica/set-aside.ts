@@ -10,19 +10,12 @@
  * were applied here with a generation that a failover has left out of the line. All other objects there are somebody's.
  * A damaged copy that cannot be sealed is destroyed if it refuses every use in two looks.
  */
-import { type Clock, hex, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
-import { isSealed } from '../capture/classification.ts';
-import { sealData } from '../capture/data-sealing.ts';
-import { entryOf, type Sealed } from '../capture/entry.ts';
-import { sealExactly } from '../capture/exact-sealing.ts';
-import { lengthReasonOf, reasonOf } from '../capture/uncaptured.ts';
-import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
-import { writingManifest } from '../model/manifest/manifest-writer.ts';
-import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.ts';
-import { type Handle, isWrapped, OBJECT_ID_BYTES, type ObjectId, type ObservedObject } from '../model/object.ts';
-import { inBatches } from '../objects/batches.ts';
+import type { Clock, Prng } from '@antipode/runtime';
+import type { SealedGeneration } from '../model/generation.ts';
+import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
 import { asSeen, destroyDoomed, seenAs } from '../objects/doomed.ts';
 import { type Examined, examine } from '../objects/recognise.ts';
+import { isSealable, namesOf, sealApart } from './apart.ts';
 import { recogniseReplica } from './recognition.ts';
 import type { Replica } from './replica.ts';
 
@@ -77,18 +70,16 @@ export async function setAside(options: SetAsideOptions): Promise<SetAsideResult
   const objects = (await findNamesakes(options)).filter(({ handle }) => options.wasActive || isOurs(handle));
   if (objects.length === 0) return { setAside: [], destroyed: 0, left: 0 };
   const examined = await examine(provider, { clock, domainKey, objects });
-  const sealable = examined.filter(isSealable);
   const useless = await findUseless(
     options,
     domainKey,
     examined.filter((one) => damaged.has(one.object.handle) && !isSealable(one)),
   );
   const destroyed = await destroyAsSeen(options, domainKey, useless);
-  const blobs = new Map<string, Uint8Array>();
-  const { sealed, dataKeys } = await sealAll(options, { domainKey, examined: sealable, blobs });
-  const entries = sealed.map(({ entry }) => entry);
-  if (entries.length === 0) return { setAside: [], destroyed: destroyed.size, left: objects.length - destroyed.size };
-  await store(await signed(options, { entries, dataKeys }), blobs);
+  const { generation, blobs, sealed } = await sealApart({ ...options, domainKey }, examined);
+  if (generation === undefined)
+    return { setAside: [], destroyed: destroyed.size, left: objects.length - destroyed.size };
+  await store(generation, blobs);
   checkFence();
   const gone = await destroyAsSeen(
     options,
@@ -148,104 +139,4 @@ async function findUseless(
   return damaged.filter(
     ({ object: { handle, readDigest } }, index) => first[index] && second[index] && again.get(handle) === readDigest,
   );
-}
-
-function isSealable(one: Examined): boolean {
-  const { object, blob, refusal } = one;
-  const hasTag = isExactly(one);
-  if (hasTag) return reasonOf(object, { isNew: true, hasTrusted: false, hasTag }) === undefined;
-  if (refusal !== undefined || reasonOf(object, { isNew: true, hasTrusted: blob !== undefined }) !== undefined)
-    return false;
-  return object.objectClass !== 'secret-key' || blob !== undefined;
-}
-
-/** Whether wrapping would change the secret, and the token tags it. */
-const isExactly = ({ object, valueTag }: Examined): boolean =>
-  object.objectClass === 'secret-key' &&
-  valueTag !== undefined &&
-  lengthReasonOf(object, { isNew: true }) !== undefined;
-
-/** Objects that the token does not give after all are left out, and stay. */
-async function sealAll(
-  { provider, clock, prng, target }: SetAsideOptions,
-  { domainKey, examined, blobs }: { domainKey: Handle; examined: readonly Examined[]; blobs: Map<string, Uint8Array> },
-): Promise<{ sealed: { one: Examined; entry: Entry }[]; dataKeys: DataKey[] }> {
-  const named = examined.map((one) => ({
-    one,
-    object: one.object,
-    handle: one.object.handle,
-    objectId: hex(prng.bytes(OBJECT_ID_BYTES)),
-    bytes: one.object.valueBytes ?? one.object.sizeBits / 8,
-  }));
-  const forms = new Map<Handle, Sealed>();
-  const wrapped = named.filter(({ one, object }) => isWrapped(object.objectClass) && !isExactly(one));
-  for (const batch of inBatches(wrapped)) {
-    const handles = batch.map(({ handle }) => handle);
-    for (const outcome of await provider.wrap(domainKey, handles)) {
-      if (!('blob' in outcome)) continue;
-      const blobSha256 = sha256Hex(outcome.blob);
-      blobs.set(blobSha256, outcome.blob);
-      forms.set(outcome.handle, { blobSha256, blobSize: outcome.blob.length });
-    }
-  }
-  const ports = { provider, clock, prng, group: target.generation.group, domainKey };
-  const data = await sealData(
-    ports,
-    named.filter(({ object }) => object.objectClass === 'data'),
-  );
-  const exact = await sealExactly(
-    ports,
-    named.filter(({ one }) => isExactly(one)),
-  );
-  for (const values of [data, exact]) {
-    for (const [sha256, blob] of values.blobs) blobs.set(sha256, blob);
-    for (const [handle, form] of values.sealed) forms.set(handle, form);
-  }
-  return {
-    sealed: named
-      .filter(({ object, handle }) => !isSealed(object) || forms.has(handle))
-      .map(({ one, object, handle, objectId }) => ({
-        one,
-        entry: entryOf({ object, objectId, before: undefined, sealed: forms.get(handle) ?? {} }),
-      })),
-    dataKeys: [...data.dataKeys, ...exact.dataKeys],
-  };
-}
-
-/** A generation outside the group's line. Its epoch and number are 0, and its previous digest is that of the target. */
-async function signed(
-  { provider, keyring, clock, target }: SetAsideOptions,
-  { entries, dataKeys }: { entries: readonly Entry[]; dataKeys: readonly DataKey[] },
-): Promise<SealedGeneration> {
-  const { serial, manufacturer, model, firmware } = await provider.describe();
-  const { group, domainKeyVersion, domainKeyCheckTag } = target.generation;
-  const generation: Generation = {
-    group,
-    domainKeyVersion,
-    domainKeyCheckTag,
-    epoch: 0n,
-    number: 0n,
-    previousDigest: target.digest,
-    captureStartedMs: clock.wallMs(),
-    source: { serial, manufacturer, model, firmware, identitySha256: keyring.identity.sha256 },
-    dataKeys,
-    entries,
-    uncaptured: [],
-    tombstones: [],
-  };
-  const manifest = await runInSlices(writingManifest(generation), clock);
-  const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
-  const { publicHalf: signer } = keyring.identity;
-  return runInSlices(sealingSigned({ generation, manifest, signature, signer }), clock);
-}
-
-/** The names by which a program finds an object of its class, each by itself. */
-function namesOf({
-  objectClass,
-  attributes: { id, label },
-}: Pick<ObservedObject, 'objectClass' | 'attributes'>): string[] {
-  const names: string[] = [];
-  if (id?.length) names.push(`${objectClass} id ${hex(id)}`);
-  if (label?.length) names.push(`${objectClass} label ${hex(label)}`);
-  return names;
 }

@@ -5,6 +5,14 @@
 import { capture } from './capture/effects.ts';
 import { type CaptureEffect, type CaptureEvent, type CaptureState, decideCapture } from './capture/machine.ts';
 import { captureOutcome } from './capture/outcome.ts';
+import { divergence } from './divergence/effects.ts';
+import {
+  type DivergenceEffect,
+  type DivergenceEvent,
+  type DivergenceState,
+  decideDivergence,
+} from './divergence/machine.ts';
+import { divergenceOutcome } from './divergence/outcome.ts';
 import { domainKey } from './domain-key/effects.ts';
 import {
   type DomainKeyEffect,
@@ -114,6 +122,23 @@ export const KINDS = {
     attemptsMax: 6,
     patienceMs: RESTART_MS,
   } satisfies Kind<ScrubState, ScrubEvent, ScrubEffect>,
+
+  divergence: {
+    decide: decideDivergence,
+    perform: divergence,
+    outcome: divergenceOutcome,
+    phases: {
+      due: 'open',
+      offering: 'open',
+      merging: 'open',
+      capturing: 'open',
+      recording: 'open',
+      shown: 'done',
+      settled: 'done',
+      abandoned: 'failed',
+    },
+    attemptsMax: 6,
+  } satisfies Kind<DivergenceState, DivergenceEvent, DivergenceEffect>,
 
   failover: {
     decide: decideFailover,

@@ -2,6 +2,7 @@
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { approvalHandlers } from './approvals.ts';
 import { automationHandlers } from './automation.ts';
+import { divergenceHandlers } from './divergence.ts';
 import { drillHandlers } from './drills.ts';
 import { failoverHandlers } from './failover.ts';
 import { generationHandlers } from './generations.ts';
@@ -22,6 +23,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...generationHandlers(ports),
     ...drillHandlers(ports),
     ...scrubHandlers(ports),
+    ...divergenceHandlers(ports),
     ...failoverHandlers(ports),
     ...reseatHandlers(ports),
     ...operationHandlers(ports),

@@ -43,6 +43,8 @@ export function startingOrders(agent: Agent, options: AskingOptions): Agent {
     apply: asked('apply', agent.apply),
     verify: asked('verify', agent.verify),
     scrub: asked('scrub', agent.scrub),
+    offerDivergence: asked('offerDivergence', agent.offerDivergence),
+    mergeDivergence: asked('mergeDivergence', agent.mergeDivergence),
     retireDomainKeys: asked('retireDomainKeys', agent.retireDomainKeys),
     drill: asked('drill', agent.drill),
   };

@@ -22,6 +22,7 @@ import { ApprovalRules } from '../approvals/approval-rules.ts';
 import { Approvals } from '../approvals/approvals.ts';
 import { openForCommand } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
+import { guardRestore } from '../divergence/restore-guard.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
 import { sameTenure } from '../tenure/fence.ts';
 import { chooseObjects } from './choose.ts';
@@ -153,22 +154,23 @@ export function useApproval(
 ): void {
   const approvals = new Approvals({ rules: new ApprovalRules(settings), records: journal.approvals, clock, log });
   const restored = [...objects].sort().join(' ');
-  approvals.use(
+  guardRestore(
+    { approvals, name: site },
     {
-      action: 'restore',
-      group,
-      epoch: journal.tenure.fence(group)?.epoch ?? 0n,
-      partition: { site, serial: seat.serial },
-      scope: `restore ${restored}`,
-      what: `the restore of ${objects.length} objects into partition ${seat.serial}`,
-      beyond: (request) => {
-        const other = objects.find((objectId) => !request.objects.includes(objectId));
-        return other === undefined ? undefined : `it does not name object ${other}`;
+      fence: {
+        group,
+        epoch: journal.tenure.fence(group)?.epoch ?? 0n,
+        approvals:
+          approval === undefined
+            ? undefined
+            : {
+                operationId: `restore ${restored}`,
+                approvals: [{ ...approval, signatures: [...approval.signatures] }],
+              },
       },
+      serial: seat.serial,
+      objects,
     },
-    approval === undefined
-      ? undefined
-      : { operationId: `restore ${restored}`, approvals: [{ ...approval, signatures: [...approval.signatures] }] },
   );
 }
 

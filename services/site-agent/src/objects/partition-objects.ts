@@ -212,6 +212,7 @@ async function ofOther(listed: ListedPartition, newest: SealedGeneration | undef
   const known = await withDivergent(listed, newest);
   const { objects, gone } = await recogniseObjects({ ...optionsFor(listed, known?.sealed), filter: NO_FILTER });
   const buried = new Set(known?.sealed.generation.tombstones.map(({ entry }) => entry.objectId));
+  const kept = findings.kept(seat);
   const refused = new Map(findings.refused(seat).map((one) => [one.objectId, one.returnValue || one.code]));
   const isDivergent = (objectId: string): boolean => known?.divergent.has(objectId) === true;
   const stateOf = (before: Entry | undefined): ObjectState => {
@@ -222,7 +223,8 @@ async function ofOther(listed: ListedPartition, newest: SealedGeneration | undef
   return [
     ...objects.map(({ object, before, objectId, reason }): ListedObject => {
       const state = stateOf(before);
-      const why = reason ?? (state === 'deleted' ? 'kept' : undefined);
+      const isKept = state === 'deleted' || (state === 'divergent' && kept.has(before?.objectId ?? ''));
+      const why = reason ?? (isKept ? 'kept' : undefined);
       return { ...siteObject(object, objectId), state, ...(why === undefined ? {} : { reason: why }) };
     }),
     ...gone.filter(({ objectId }) => !isDivergent(objectId)).map((entry) => withoutObject(entry, refused)),

@@ -123,16 +123,20 @@ export function deletedIn(
       };
     },
   );
+  // A kept object may be in the token, and its generation an aside for the sake of another one.
+  const inToken = new Set(journal.findings.divergent(seat).map(({ objectId }) => objectId));
   const setAside = asides.flatMap(({ generation: aside }) =>
-    aside.entries.map(
-      (entry): DeletedObject => ({
-        ...sealedObject(entry),
-        state: 'set-aside',
-        deletedMs: aside.captureStartedMs,
-        isAccepted: true,
-        isRestorable: isHere(store, aside, entry),
-      }),
-    ),
+    aside.entries
+      .filter(({ objectId }) => !inToken.has(objectId))
+      .map(
+        (entry): DeletedObject => ({
+          ...sealedObject(entry),
+          state: 'set-aside',
+          deletedMs: aside.captureStartedMs,
+          isAccepted: true,
+          isRestorable: isHere(store, aside, entry),
+        }),
+      ),
   );
   return [...undecided, ...deleted, ...setAside];
 }

@@ -1,5 +1,5 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
-import { captureGeneration, type Loss } from '@antipode/hsm-core';
+import { captureGeneration, type Entry, type Generation, type Loss } from '@antipode/hsm-core';
 import { type CaptureRequest, type CaptureResponseSchema, fenceOf, filterRules } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -33,6 +33,7 @@ export async function capture(
         const rules = site.deletions.rules(seat, request, previous?.generation.tombstones ?? [], {
           isAcknowledged: (one) => site.retention.isAcknowledged(group, { epoch: one.epoch, number: one.generation }),
         });
+        const adopted = await adoptedHere(site, seat, previous?.generation);
         const filter = filterRules(request.filter);
         journal.decisions.setFilter(group, filter);
         const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await captureGeneration({
@@ -50,6 +51,7 @@ export async function capture(
           unrestored: refusedAt(site, seat),
           lost: new Set(await store.unsound(store.damaged)),
           hasRestored: site.deletions.hasRestored(seat),
+          adopted: adopted.entries,
           ...rules,
           checkFence: mayAct,
         });
@@ -79,6 +81,11 @@ export async function capture(
           });
         }
         site.deletions.release(seat, rules);
+        const unfinished = new Set(newest.generation.uncaptured.map(({ objectId }) => objectId));
+        journal.decisions.endAdoption(
+          seat,
+          adopted.objectIds.filter((objectId) => !unfinished.has(objectId)),
+        );
         noteNotCarried(site, seat, { read: notCarried, entries: newest.generation.entries });
         // Somebody may have brought here by hand what could not be restored.
         const here = new Set(open.captures.of(newest.digest)?.objectIds.values());
@@ -99,6 +106,25 @@ export async function capture(
       }),
     signal,
   );
+}
+
+/** Objects that were merged into this partition, with their entries, as far as no generation of the line has them yet. */
+async function adoptedHere(
+  { journal, store }: Site,
+  seat: PartitionOf,
+  previous: Generation | undefined,
+): Promise<{ objectIds: string[]; entries: Entry[] }> {
+  const adopted = journal.decisions.adopted(seat);
+  if (adopted.length === 0) return { objectIds: [], entries: [] };
+  const known = new Set(previous?.entries.map(({ objectId }) => objectId));
+  const entries: Entry[] = [];
+  for (const [digest, some] of Map.groupBy(adopted, (one) => one.digest)) {
+    if (!(await store.isSound(digest))) continue;
+    const wanted = new Set(some.map(({ objectId }) => objectId).filter((objectId) => !known.has(objectId)));
+    const { generation } = await store.open(digest);
+    entries.push(...generation.entries.filter(({ objectId }) => wanted.has(objectId)));
+  }
+  return { objectIds: adopted.map(({ objectId }) => objectId), entries };
 }
 
 /**

@@ -125,6 +125,7 @@ export function memberState(site: Site, seat: Seat) {
     ),
     unaccountedObjects: seat.unaccounted,
     divergentObjects: seat.divergent,
+    keptObjects: journal.findings.kept(seat).size,
     namesakeObjects: seat.role === 'standby' ? journal.findings.namesakes(seat) : 0,
     heldObjects: seat.role === 'active' ? journal.decisions.held(seat).length : 0,
     ...refusedObjects(site, seat),

@@ -2,6 +2,8 @@
 import { type CallContext, fenceOf, type Handlers, isUnreachable, roleOf, SiteAgentService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { mergeDivergence } from '../divergence/merge.ts';
+import { offerDivergence } from '../divergence/offer.ts';
 import { matchFilter } from '../partition/object-filter.ts';
 import { type Site, seatOf } from '../site.ts';
 import { apply, Touched } from './apply.ts';
@@ -26,6 +28,8 @@ type StartedOrder =
   | 'apply'
   | 'verify'
   | 'scrub'
+  | 'offerDivergence'
+  | 'mergeDivergence'
   | 'retireDomainKeys'
   | 'drill';
 
@@ -186,6 +190,10 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
     apply: (request, call) => ordered('apply', request, call, (signal) => apply(site, touched, request, signal)),
     verify: (request, call) => ordered('verify', request, call, (signal) => verify(site, touched, request, signal)),
     scrub: (request, call) => ordered('scrub', request, call, (signal) => scrub(site, request, signal)),
+    offerDivergence: (request, call) =>
+      ordered('offerDivergence', request, call, (signal) => offerDivergence(site, request, signal)),
+    mergeDivergence: (request, call) =>
+      ordered('mergeDivergence', request, call, (signal) => mergeDivergence(site, request, signal)),
     retireDomainKeys: (request, call) =>
       ordered('retireDomainKeys', request, call, (signal) => retireDomainKeys(site, request, signal)),
     drill: (request, call) => ordered('drill', request, call, (signal) => drill(site, request, signal)),

@@ -3,7 +3,7 @@
  * or restored here under a tenure that the line did not take up. `unaccounted` objects are in no generation. Both are
  * counted, listed in the journal and never deleted. They count until they are really gone (I11, I13).
  */
-import type { SealedGeneration } from '@antipode/hsm-core';
+import { type Generation, type SealedGeneration, valueOf } from '@antipode/hsm-core';
 import { previousOf, type Site } from '../site.ts';
 import type { DivergentObject } from '../storage/journal/findings.ts';
 import type { PartitionOf } from '../storage/journal/line.ts';
@@ -64,10 +64,32 @@ export class UnexplainedObjects {
     });
     const read = await provider.read(here.map(({ handle }) => handle));
     const divergent = here.filter((_, index) => read[index] !== undefined).map(({ one }) => one);
+    await this.#keepSealed(generation, new Set(divergent.map(({ objectId }) => objectId)));
     const foreign = await provider.read(replica.unaccounted);
     const unaccounted = foreign.filter((object) => object !== undefined).length;
     this.#site.journal.findings.setUnexplained(this.#seat, { divergent, unaccounted });
     return { divergent: divergent.length, unaccounted };
+  }
+
+  /**
+   * An object that an operator keeps stays sealed when it is not in the token any more, unless the group has it by now.
+   */
+  async #keepSealed(generation: Generation, here: ReadonlySet<string>): Promise<void> {
+    const { journal, store } = this.#site;
+    const kept = journal.findings.kept(this.#seat);
+    const gone = journal.findings
+      .divergent(this.#seat)
+      .filter((one) => kept.has(one.objectId) && !here.has(one.objectId));
+    if (gone.length === 0) return;
+    const ids = new Set(generation.entries.map((entry) => entry.objectId));
+    const values = new Set(generation.entries.map(valueOf));
+    for (const { objectId, digest } of gone) {
+      if (!(await store.isSound(digest))) continue;
+      const { generation: of } = await store.open(digest);
+      const entry = of.entries.find((one) => one.objectId === objectId);
+      if (entry !== undefined && !ids.has(objectId) && !values.has(valueOf(entry)))
+        journal.decisions.addAside(this.#seat.group, digest);
+    }
   }
 }
 

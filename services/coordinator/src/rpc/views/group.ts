@@ -101,6 +101,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
         divergentObjects: divergent,
         unaccountedObjects: unaccounted,
+        keptObjects: keptAt(facts, site),
         ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(toWallMs(scrubbed.startedMs)) }),
         scrubErrorCode: scrubbed?.errorCode ?? '',
         quarantine: quarantineOf(group, view(site)) ?? '',
@@ -232,6 +233,9 @@ function notCarriedAt(seen: Seen, site: string) {
 
 /** The number of objects that the last capture of this member would have removed. */
 const heldAt = (seen: Seen, site: string): number => memberAt(seen, site)?.heldObjects ?? 0;
+
+/** Objects beside the line that an operator keeps there. */
+const keptAt = (seen: Seen, site: string): number => memberAt(seen, site)?.keptObjects ?? 0;
 
 /** Under names of the group, and none of its objects: what a program would find at this member. */
 export const namesakesAt = (seen: Seen, site: string): number => memberAt(seen, site)?.namesakeObjects ?? 0;

@@ -49,7 +49,7 @@ export class DecisionRecords {
    * their way into a token. Or they are in a token and in no generation of the line.
    */
   wanted(group: string): ReadonlySet<string> {
-    const tables = ['held', 'accepted', 'restored_object', 'apply_intent', 'divergent'];
+    const tables = ['held', 'accepted', 'restored_object', 'apply_intent', 'divergent', 'adopted'];
     const each = tables.map((table) => `SELECT object_id FROM ${table} WHERE grp = ?1`).join(' UNION ');
     return new Set(this.#statements.all(each, group).map((row) => String(row['object_id'])));
   }
@@ -108,6 +108,28 @@ export class DecisionRecords {
         'DELETE FROM restored_object WHERE grp = ? AND serial = ? AND object_id = ?',
       );
       for (const objectId of restored) ofRestored.run(group, serial, objectId);
+    });
+  }
+
+  /** Objects that are merged into the partition, with the digest of the manifest that has their entries. */
+  adopted({ group, serial }: PartitionOf): { objectId: string; digest: string }[] {
+    return this.#statements
+      .all('SELECT object_id, digest FROM adopted WHERE grp = ? AND serial = ? ORDER BY object_id', group, serial)
+      .map((row) => ({ objectId: String(row['object_id']), digest: String(row['digest']) }));
+  }
+
+  adopt({ group, serial }: PartitionOf, { digest, objectIds }: { digest: string; objectIds: readonly string[] }): void {
+    this.#statements.transaction(() => {
+      const statement = this.#statements.prepare('INSERT OR REPLACE INTO adopted VALUES (?, ?, ?, ?)');
+      for (const objectId of objectIds) statement.run(group, serial, objectId, digest);
+    });
+  }
+
+  /** A capture has gone on by these. */
+  endAdoption({ group, serial }: PartitionOf, objectIds: readonly string[]): void {
+    this.#statements.transaction(() => {
+      const statement = this.#statements.prepare('DELETE FROM adopted WHERE grp = ? AND serial = ? AND object_id = ?');
+      for (const objectId of objectIds) statement.run(group, serial, objectId);
     });
   }
 

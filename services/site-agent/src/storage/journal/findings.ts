@@ -47,14 +47,38 @@ export class FindingRecords {
       }));
   }
 
-  /** Generations with the entries of divergent objects in any partition, also in one that has left the group. */
+  /**
+   * Generations with the entries of divergent objects in any partition, also in one that has left the group, and of
+   * objects that were merged and not captured yet.
+   */
   divergentDigests(group: string): string[] {
     return this.#statements
-      .all('SELECT DISTINCT digest FROM divergent WHERE grp = ?', group)
+      .all('SELECT digest FROM divergent WHERE grp = ?1 UNION SELECT digest FROM adopted WHERE grp = ?1', group)
       .map((row) => String(row['digest']));
   }
 
-  /** Objects in the partition that are in no generation of the line. The seat has their number. */
+  /** Those of the divergent objects that an operator keeps as they are. */
+  kept({ group, serial }: PartitionOf): ReadonlySet<string> {
+    const rows = this.#statements.all(
+      'SELECT object_id FROM kept_divergent WHERE grp = ? AND serial = ?',
+      group,
+      serial,
+    );
+    return new Set(rows.map((row) => String(row['object_id'])));
+  }
+
+  /** Only objects that {@link setUnexplained} names with them are kept. */
+  keep({ group, serial }: PartitionOf, objectIds: readonly string[]): void {
+    this.#statements.transaction(() => {
+      const statement = this.#statements.prepare('INSERT OR IGNORE INTO kept_divergent VALUES (?, ?, ?)');
+      for (const objectId of objectIds) statement.run(group, serial, objectId);
+    });
+  }
+
+  /**
+   * Objects in the partition that are in no generation of the line. The seat has the number of those that nobody keeps.
+   * A decision to keep an object ends with the object.
+   */
   setUnexplained(
     { group, serial }: PartitionOf,
     { divergent, unaccounted }: { divergent: readonly DivergentObject[]; unaccounted: number },
@@ -64,8 +88,14 @@ export class FindingRecords {
       for (const { objectId, digest } of divergent)
         this.#statements.run('INSERT INTO divergent VALUES (?, ?, ?, ?)', group, serial, objectId, digest);
       this.#statements.run(
+        'DELETE FROM kept_divergent WHERE grp = ?1 AND serial = ?2 AND object_id NOT IN (SELECT object_id FROM divergent WHERE grp = ?1 AND serial = ?2)',
+        group,
+        serial,
+      );
+      const kept = this.kept({ group, serial });
+      this.#statements.run(
         'UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ? AND serial = ?',
-        divergent.length,
+        divergent.filter(({ objectId }) => !kept.has(objectId)).length,
         unaccounted,
         group,
         serial,

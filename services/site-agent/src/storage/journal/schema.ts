@@ -5,7 +5,7 @@ import { JOURNAL_HISTORY, RUN_PLACE } from './history.ts';
 import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
 import { SITE_NAME } from './site-name.ts';
 
-export const SCHEMA_VERSION = 26;
+export const SCHEMA_VERSION = 27;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -93,6 +93,14 @@ const APPROVALS = `
   CREATE TABLE enrolled (grp TEXT, site TEXT, serial TEXT, role TEXT, identity TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, site, serial, role, identity)) STRICT;
   CREATE TABLE approvals_begun (id INTEGER PRIMARY KEY) STRICT`;
 
+/** Divergent objects that an operator keeps as they are. */
+const KEPT_DIVERGENT =
+  'CREATE TABLE kept_divergent (grp TEXT, serial TEXT, object_id TEXT, PRIMARY KEY (grp, serial, object_id)) STRICT';
+
+/** Objects that were merged into the active member's partition, until a capture has taken them, each with its manifest. */
+const ADOPTED =
+  'CREATE TABLE adopted (grp TEXT, serial TEXT, object_id TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, serial, object_id)) STRICT';
+
 export const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -117,6 +125,8 @@ export const SCHEMA = `
   ${TERM};
   ${SITE_NAME};
   ${APPROVALS};
+  ${KEPT_DIVERGENT};
+  ${ADOPTED};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
@@ -146,4 +156,5 @@ export const UPGRADES = {
   23: SITE_NAME,
   24: STRANGER_25,
   25: APPROVALS,
+  26: `${KEPT_DIVERGENT}; ${ADOPTED}`,
 };

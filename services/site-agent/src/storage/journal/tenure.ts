@@ -171,13 +171,13 @@ export class TenureRecords {
   /** The objects in the partition belong to drills now. */
   forgetPartition(serial: string): void {
     this.#statements.transaction(() => {
-      for (const table of [...LINE_TABLES, 'left_seat'])
+      for (const table of [...LINE_TABLES, 'left_seat', 'kept_divergent', 'adopted'])
         this.#statements.run(`DELETE FROM ${table} WHERE serial = ?`, serial);
     });
   }
 
   #forgetLine(group: string): void {
-    for (const table of [...LINE_TABLES, 'left_seat', 'filter'])
+    for (const table of [...LINE_TABLES, 'left_seat', 'kept_divergent', 'adopted', 'filter'])
       this.#statements.run(`DELETE FROM ${table} WHERE grp = ?`, group);
   }
 

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/types.proto.
  */
 export const file_antipode_v1_types: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEihgEKBUZlbmNlEg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEg0KBW93bmVyGAMgASgJEhIKCnJlcXVlc3RfaWQYBCABKAkSDAoEdGVybRgFIAEoBBIuCglhcHByb3ZhbHMYCCABKAsyGy5hbnRpcG9kZS52MS5PcmRlckFwcHJvdmFscyJQCg5PcmRlckFwcHJvdmFscxIUCgxvcGVyYXRpb25faWQYASABKAkSKAoJYXBwcm92YWxzGAIgAygLMhUuYW50aXBvZGUudjEuQXBwcm92YWwiTwoIQXBwcm92YWwSDwoHcmVxdWVzdBgBIAEoDBIyCgpzaWduYXR1cmVzGAIgAygLMh4uYW50aXBvZGUudjEuQXBwcm92YWxTaWduYXR1cmUiOAoRQXBwcm92YWxTaWduYXR1cmUSEAoIb3BlcmF0b3IYASABKAkSEQoJc2lnbmF0dXJlGAIgASgMIlgKCk9yZGVyU3RhdGUSDwoHcnVubmluZxgBIAEoCBIOCgZhZ2VfbXMYAiABKAQSKQoHam91cm5hbBgDIAEoCzIYLmFudGlwb2RlLnYxLkpvdXJuYWxNYXJrIjYKC0pvdXJuYWxNYXJrEgoKAmlkGAEgASgJEgsKA3J1bhgCIAEoCRIOCgZ3cml0ZXMYAyABKAQiigIKDUdlbmVyYXRpb25SZWYSDQoFZXBvY2gYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYAyABKAwSFgoOY29udGVudF9kaWdlc3QYBCABKAwSGgoSY2FwdHVyZV9zdGFydGVkX21zGAUgASgEEhQKDG9iamVjdF9jb3VudBgGIAEoDRIaChJkb21haW5fa2V5X3ZlcnNpb24YByABKA0SMQoKdW5jYXB0dXJlZBgIIAMoCzIdLmFudGlwb2RlLnYxLlVuY2FwdHVyZWRPYmplY3QSFgoJa2V5X2NvdW50GAkgASgNSACIAQFCDAoKX2tleV9jb3VudCJDChBVbmNhcHR1cmVkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIsCgtTaXRlQWRkcmVzcxIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiUgoPUGVlck9ic2VydmF0aW9uEgwKBHNpdGUYASABKAkSDwoHcmVhY2hlZBgCIAEoCBIOCgZhZ2VfbXMYAyABKAQSEAoIc2luY2VfbXMYBCABKAQiZQoMUHJvb2ZTdW1tYXJ5Eg4KBnByb3ZlZBgBIAEoDRIOCgZmYWlsZWQYAiABKA0SGQoRZmFpbGVkX29iamVjdF9pZHMYAyADKAkSGgoSdXNlc19ub3RfZXhlcmNpc2VkGAQgASgNIlQKDVJlZnVzZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDAoEY29kZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkiSwoUTm90Q2FycmllZEF0dHJpYnV0ZXMSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSEgoKYXR0cmlidXRlcxgDIAMoCSJaCg9DZXJ0aWZpY2F0ZUluZm8SGwoTY2VydGlmaWNhdGVfZW5kc19tcxgBIAEoBBIZChFhdXRob3JpdHlfZW5kc19tcxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJKnIKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9BQ1RJVkUQARIXChNNRU1CRVJfUk9MRV9TVEFOREJZEAISFgoSTUVNQkVSX1JPTEVfRkVOQ0VEEANiBnByb3RvMw");
+  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEihgEKBUZlbmNlEg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEg0KBW93bmVyGAMgASgJEhIKCnJlcXVlc3RfaWQYBCABKAkSDAoEdGVybRgFIAEoBBIuCglhcHByb3ZhbHMYCCABKAsyGy5hbnRpcG9kZS52MS5PcmRlckFwcHJvdmFscyJQCg5PcmRlckFwcHJvdmFscxIUCgxvcGVyYXRpb25faWQYASABKAkSKAoJYXBwcm92YWxzGAIgAygLMhUuYW50aXBvZGUudjEuQXBwcm92YWwiTwoIQXBwcm92YWwSDwoHcmVxdWVzdBgBIAEoDBIyCgpzaWduYXR1cmVzGAIgAygLMh4uYW50aXBvZGUudjEuQXBwcm92YWxTaWduYXR1cmUiOAoRQXBwcm92YWxTaWduYXR1cmUSEAoIb3BlcmF0b3IYASABKAkSEQoJc2lnbmF0dXJlGAIgASgMIlgKCk9yZGVyU3RhdGUSDwoHcnVubmluZxgBIAEoCBIOCgZhZ2VfbXMYAiABKAQSKQoHam91cm5hbBgDIAEoCzIYLmFudGlwb2RlLnYxLkpvdXJuYWxNYXJrIjYKC0pvdXJuYWxNYXJrEgoKAmlkGAEgASgJEgsKA3J1bhgCIAEoCRIOCgZ3cml0ZXMYAyABKAQiigIKDUdlbmVyYXRpb25SZWYSDQoFZXBvY2gYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYAyABKAwSFgoOY29udGVudF9kaWdlc3QYBCABKAwSGgoSY2FwdHVyZV9zdGFydGVkX21zGAUgASgEEhQKDG9iamVjdF9jb3VudBgGIAEoDRIaChJkb21haW5fa2V5X3ZlcnNpb24YByABKA0SMQoKdW5jYXB0dXJlZBgIIAMoCzIdLmFudGlwb2RlLnYxLlVuY2FwdHVyZWRPYmplY3QSFgoJa2V5X2NvdW50GAkgASgNSACIAQFCDAoKX2tleV9jb3VudCJDChBVbmNhcHR1cmVkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIsCgtTaXRlQWRkcmVzcxIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiUgoPUGVlck9ic2VydmF0aW9uEgwKBHNpdGUYASABKAkSDwoHcmVhY2hlZBgCIAEoCBIOCgZhZ2VfbXMYAyABKAQSEAoIc2luY2VfbXMYBCABKAQiZQoMUHJvb2ZTdW1tYXJ5Eg4KBnByb3ZlZBgBIAEoDRIOCgZmYWlsZWQYAiABKA0SGQoRZmFpbGVkX29iamVjdF9pZHMYAyADKAkSGgoSdXNlc19ub3RfZXhlcmNpc2VkGAQgASgNIlQKDVJlZnVzZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDAoEY29kZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkiSwoUTm90Q2FycmllZEF0dHJpYnV0ZXMSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSEgoKYXR0cmlidXRlcxgDIAMoCSJaCg9DZXJ0aWZpY2F0ZUluZm8SGwoTY2VydGlmaWNhdGVfZW5kc19tcxgBIAEoBBIZChFhdXRob3JpdHlfZW5kc19tcxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJIlEKD0RpdmVyZ2VudE9iamVjdBIRCglvYmplY3RfaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkiVAoMTWVyZ2VkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEg8KB3ZlcmRpY3QYAyABKAkSEgoKZXJyb3JfY29kZRgEIAEoCSpyCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfQUNUSVZFEAESFwoTTUVNQkVSX1JPTEVfU1RBTkRCWRACEhYKEk1FTUJFUl9ST0xFX0ZFTkNFRBADYgZwcm90bzM");
 
 /**
  * The first field of every mutating order: its sender, and its tenure.
@@ -562,6 +562,91 @@ export type CertificateInfo = Message<"antipode.v1.CertificateInfo"> & {
  */
 export const CertificateInfoSchema: GenMessage<CertificateInfo> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 13);
+
+/**
+ * An object in a partition that the group's line does not explain. Its names stay at its site.
+ *
+ * @generated from message antipode.v1.DivergentObject
+ */
+export type DivergentObject = Message<"antipode.v1.DivergentObject"> & {
+  /**
+   * Its id; empty for an object that could not be sealed.
+   *
+   * @generated from field: string object_id = 1;
+   */
+  objectId: string;
+
+  /**
+   * Class and key type.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * `divergent`: nobody has decided about it. `kept`: an operator keeps it as it is. `set-aside`: it gave way to an
+   * object with its name, and is sealed at its site only. `unsealed`: it could not be sealed, so it cannot be merged.
+   *
+   * @generated from field: string state = 3;
+   */
+  state: string;
+
+  /**
+   * Why it could not be sealed; empty if it is sealed.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message antipode.v1.DivergentObject.
+ * Use `create(DivergentObjectSchema)` to create a new message.
+ */
+export const DivergentObjectSchema: GenMessage<DivergentObject> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 14);
+
+/**
+ * An object that was to be merged into the active member's partition.
+ *
+ * @generated from message antipode.v1.MergedObject
+ */
+export type MergedObject = Message<"antipode.v1.MergedObject"> & {
+  /**
+   * Its id at the site that offered it. A merged object keeps it.
+   *
+   * @generated from field: string object_id = 1;
+   */
+  objectId: string;
+
+  /**
+   * Class and key type.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * `merged`, `present`, `deleted`, `name-taken`, `excluded`, `unopenable`, `refused`, `kept` or `absent`.
+   *
+   * @generated from field: string verdict = 3;
+   */
+  verdict: string;
+
+  /**
+   * Code of the error of a refused object.
+   *
+   * @generated from field: string error_code = 4;
+   */
+  errorCode: string;
+};
+
+/**
+ * Describes the message antipode.v1.MergedObject.
+ * Use `create(MergedObjectSchema)` to create a new message.
+ */
+export const MergedObjectSchema: GenMessage<MergedObject> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 15);
 
 /**
  * A member's seat in a group.

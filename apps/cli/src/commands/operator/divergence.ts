@@ -1,0 +1,231 @@
+/** What returned sites have beside the line of their group: listed, shown, merged or kept. Names stay at the site. */
+import type { DivergenceOutcome, DivergentObject, GroupState, MergedObject } from '@antipode/protocol';
+import { hex } from '@antipode/runtime';
+import type { Command } from 'commander';
+import { APPROVAL_OPTION, submitApprovals } from '../../approvals/approval-file.ts';
+import { confirm } from '../../confirm.ts';
+import { EXIT } from '../../exit-codes.ts';
+import { follow, type Operator, withOperator } from '../../operator-connection.ts';
+import { command, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
+import { output, table } from '../../output.ts';
+import { chooseDivergent, mergeConsequences, VERDICTS } from '../../views/divergence.ts';
+import { lackingText, untilAcknowledged } from './replicate.ts';
+
+const SITE_ARGUMENT = ['<site>', 'the site that has returned'] as const;
+const OBJECTS_ARGUMENT = [
+  '[object...]',
+  'object ids or their first digits, from `divergence show`; by default all that wait for a decision',
+] as const;
+const TIMEOUT_OPTION = ['--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT] as const;
+
+interface Row {
+  readonly group: string;
+  readonly site: string;
+  readonly role: string;
+  readonly divergent: number;
+  readonly unaccounted: number;
+  readonly kept: number;
+}
+
+/** Members with anything beside the line of their group. */
+export function divergentMembers(groups: readonly GroupState[]): Row[] {
+  return groups.flatMap(({ spec, members, activeSite }) =>
+    members
+      .map(({ site, divergentObjects, unaccountedObjects, keptObjects }) => ({
+        group: spec?.name ?? '',
+        site,
+        role: site === activeSite ? 'active' : 'standby',
+        divergent: divergentObjects,
+        unaccounted: unaccountedObjects,
+        kept: keptObjects,
+      }))
+      // The active member's own generations account for everything in its partition.
+      .filter(({ role, divergent, unaccounted, kept }) => role !== 'active' && divergent + unaccounted + kept > 0),
+  );
+}
+
+function listCommand(): Command {
+  return readCommand('list', 'list the sites that have objects beside the line of their group', [
+    'divergence list',
+    'divergence list payments --json',
+  ])
+    .argument('[group]', 'replication group; by default all', '')
+    .action(async (name, options) => {
+      const groups = await withOperator(
+        options.config,
+        async (operator) => {
+          if (name === '') return (await operator.listGroups({})).groups;
+          const { group } = await operator.getGroup({ group: name });
+          return group === undefined ? [] : [group];
+        },
+        { timeoutMs: options.timeout * 1_000 },
+      );
+      const rows = divergentMembers(groups);
+      output(options).data(rows, () =>
+        rows.length === 0
+          ? 'No site has an object beside the line of its group.'
+          : table(
+              ['GROUP', 'SITE', 'DIVERGENT', 'UNACCOUNTED', 'KEPT'],
+              rows.map(({ group, site, divergent, unaccounted, kept }) => [
+                group,
+                site,
+                ...[divergent, unaccounted, kept].map(String),
+              ]),
+            ),
+      );
+    });
+}
+
+const divergentTable = (objects: readonly DivergentObject[]): string =>
+  objects.length === 0
+    ? 'nothing'
+    : table(
+        ['OBJECT', 'KIND', 'STATE', 'REASON'],
+        objects.map(({ objectId, kind, state, reason }) => [objectId || '-', kind, state, reason || '-']),
+      );
+
+const settledTable = (objects: readonly MergedObject[]): string =>
+  table(
+    ['OBJECT', 'KIND', 'RESULT', 'ERROR'],
+    objects.map(({ objectId, kind, verdict, errorCode }) => [objectId, kind || '-', verdict, errorCode || '-']),
+  );
+
+type Order = Parameters<Operator['runDivergence']>[0];
+
+/** One order, followed to its end. */
+async function ordered(
+  operator: Operator,
+  order: Order,
+  options: Parameters<typeof follow>[2],
+): Promise<DivergenceOutcome | undefined> {
+  const { operationId } = await operator.runDivergence(order);
+  const { outcome } = await follow(operator, operationId, options);
+  return outcome.case === 'divergence' ? outcome.value : undefined;
+}
+
+function showCommand(): Command {
+  return operatorCommand('show', 'show what a site has beside the line of its group, without names', [
+    'divergence show payments a',
+    'divergence show payments a --json',
+  ])
+    .argument('<group>', 'replication group')
+    .argument(...SITE_ARGUMENT)
+    .option(...TIMEOUT_OPTION)
+    .addHelpText(
+      'after',
+      `\nThe site seals what has no object id yet, in its own store. Nothing in its token changes, and nothing is decided.\nAt the site, \`antipode partition objects <partition> --state divergent\` shows the same ids with names.`,
+    )
+    .action(async (group, site, options) => {
+      const out = output(options);
+      await withOperator(options.config, async (operator) => {
+        const timeoutMs = options.timeout * 1_000;
+        const outcome = await ordered(operator, { group, site, action: 'show' }, { output: out, timeoutMs });
+        const objects = outcome?.divergent ?? [];
+        out.data(objects, () => divergentTable(objects));
+      });
+    });
+}
+
+function mergeCommand(): Command {
+  return operatorCommand('merge', 'bring objects of a returned site into the group', [
+    'divergence merge payments a',
+    'divergence merge payments a 4f0c21 --yes',
+    'divergence merge payments a --approval restore.approval',
+  ])
+    .option(...APPROVAL_OPTION)
+    .argument('<group>', 'replication group')
+    .argument(...SITE_ARGUMENT)
+    .argument(...OBJECTS_ARGUMENT)
+    .option('--dry-run', 'print what would happen; change nothing')
+    .option('--yes', 'do not ask for confirmation')
+    .option(...TIMEOUT_OPTION)
+    .addHelpText(
+      'after',
+      `\nThe keys reach the active member's token sealed, and are proved there by use. The next generation has them, and the\ncommand waits until every standby that is up has acknowledged it. Nothing at the active member is replaced: an object\nwhose label or CKA_ID another one bears there stays at its site (name-taken), and so does a key that the group has\ndeleted (deleted). Exits with ${EXIT.degraded} if an object was not merged.`,
+    )
+    .action(async (group, site, words, options) => {
+      const out = output(options);
+      await withOperator(options.config, async (operator) => {
+        const following = { output: out, timeoutMs: options.timeout * 1_000 };
+        await submitApprovals(operator, options.dryRun ? [] : options.approval);
+        const shown = await ordered(operator, { group, site, action: 'show' }, following);
+        const chosen = chooseDivergent(shown?.divergent ?? [], words, { group, site });
+        const objectIds = chosen.map(({ objectId }) => objectId);
+        for (const line of mergeConsequences({ group, site }, chosen)) out.note(line);
+        if (options.dryRun || chosen.length === 0) {
+          out.data(chosen, () => divergentTable(chosen));
+          return;
+        }
+        if (!options.yes) await confirm(group);
+        const outcome = await ordered(operator, { group, site, action: 'merge', objectIds }, following);
+        const objects = outcome?.objects ?? [];
+        const { generation } = outcome ?? {};
+        const acknowledged =
+          generation === undefined
+            ? undefined
+            : await untilAcknowledged(operator, group, {
+                generation: {
+                  epoch: Number(generation.epoch),
+                  number: Number(generation.generation),
+                  manifestDigest: hex(generation.manifestDigest),
+                },
+                timeoutMs: following.timeoutMs,
+              });
+        const number = Number(generation?.generation ?? 0n);
+        const lackingSites = acknowledged?.lackingSites ?? [];
+        out.data({ objects, generation: number, lackingSites }, () =>
+          [
+            settledTable(objects),
+            '',
+            ...objects
+              .map(({ verdict }) => verdict)
+              .filter((verdict, index, all) => all.indexOf(verdict) === index && verdict in VERDICTS)
+              .map((verdict) => `${verdict}: ${VERDICTS[verdict]}`),
+            ...(acknowledged === undefined
+              ? []
+              : [
+                  `Generation ${number} has what was merged. Every standby that is up has acknowledged it.${lackingText({ generation: number, lackingSites, state: acknowledged.state })}`,
+                ]),
+          ].join('\n'),
+        );
+        const isWhole = objects.every(({ verdict }) => verdict === 'merged' || verdict === 'present');
+        if (!isWhole || lackingSites.length > 0) process.exitCode = EXIT.degraded;
+      });
+    });
+}
+
+function keepCommand(): Command {
+  return operatorCommand('keep', 'leave objects of a returned site as they are, sealed there', [
+    'divergence keep payments a',
+    'divergence keep payments a 4f0c21 --json',
+  ])
+    .argument('<group>', 'replication group')
+    .argument(...SITE_ARGUMENT)
+    .argument(...OBJECTS_ARGUMENT)
+    .option(...TIMEOUT_OPTION)
+    .addHelpText(
+      'after',
+      '\nThey do not count as divergent any more. They stay in the token, and sealed in the store of the site, even if somebody\ndestroys them in the token. They can still be merged. If the site becomes active, its first capture takes them.',
+    )
+    .action(async (group, site, words, options) => {
+      const out = output(options);
+      await withOperator(options.config, async (operator) => {
+        const following = { output: out, timeoutMs: options.timeout * 1_000 };
+        const shown = await ordered(operator, { group, site, action: 'show' }, following);
+        const chosen = chooseDivergent(shown?.divergent ?? [], words, { group, site });
+        const objectIds = chosen.map(({ objectId }) => objectId);
+        const outcome =
+          objectIds.length === 0
+            ? undefined
+            : await ordered(operator, { group, site, action: 'keep', objectIds }, following);
+        const objects = outcome?.objects ?? [];
+        out.data(objects, () => (objects.length === 0 ? 'nothing' : settledTable(objects)));
+      });
+    });
+}
+
+export function divergenceCommand(): Command {
+  const divergence = command('divergence', 'objects that a returned site has beside the line of its group');
+  for (const one of [listCommand(), showCommand(), mergeCommand(), keepCommand()]) divergence.addCommand(one);
+  return divergence;
+}

@@ -1,0 +1,148 @@
+/**
+ * Carries out an operator's order about the objects that a returned site has beside the group's line. The site offers
+ * them: each gets an id and is sealed there. A merge then brings those that the operator named to the active member, and
+ * captures it. Every step may be repeated.
+ *
+ *   due -> offering -> shown
+ *                 |--> recording -> settled                             keep
+ *                 `--> merging -> capturing -> recording -> settled     merge
+ *   any of them -> abandoned(code)
+ */
+import type { Failure, Resume, Step } from '../../model.ts';
+
+export const DIVERGENCE_ACTIONS = ['show', 'merge', 'keep'] as const;
+export type DivergenceAction = (typeof DIVERGENCE_ACTIONS)[number];
+
+/** An object as its site tells of it: without names. */
+export interface Divergent {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly reason: string;
+}
+
+/** What came of an object that the operator named. */
+export interface Settled {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly verdict: string;
+  readonly code: string;
+}
+
+interface Order {
+  readonly action: DivergenceAction;
+  readonly objectIds: readonly string[];
+  readonly operator: string;
+}
+
+interface Captured {
+  readonly epoch: bigint;
+  readonly number: bigint;
+  readonly manifestDigest: string;
+}
+
+interface Offered extends Order {
+  readonly divergent: readonly Divergent[];
+}
+
+interface Merged extends Offered {
+  readonly settled: readonly Settled[];
+}
+
+export type DivergenceState =
+  | (Order & { readonly phase: 'due' | 'offering' })
+  | (Offered & { readonly phase: 'shown' })
+  | (Offered & { readonly phase: 'merging'; readonly digests: readonly string[] })
+  | (Merged & { readonly phase: 'capturing' })
+  | (Merged & { readonly phase: 'recording' | 'settled'; readonly generation: Captured | undefined })
+  | (Order & { readonly phase: 'abandoned'; readonly code: string });
+
+export type DivergenceEffect =
+  | { readonly type: 'offer'; readonly kept: readonly string[] }
+  | { readonly type: 'merge'; readonly digests: readonly string[]; readonly objectIds: readonly string[] }
+  | { readonly type: 'capture' }
+  | {
+      readonly type: 'record';
+      readonly action: DivergenceAction;
+      readonly operator: string;
+      readonly settled: readonly Settled[];
+    };
+
+export type DivergenceEvent =
+  | Resume
+  | Failure
+  | { readonly type: 'offered'; readonly divergent: readonly Divergent[]; readonly digests: readonly string[] }
+  | { readonly type: 'merged'; readonly settled: readonly Settled[] }
+  | { readonly type: 'captured'; readonly generation: Captured }
+  | { readonly type: 'recorded' };
+
+type DivergenceStep = Step<DivergenceState, DivergenceEffect>;
+
+export function decideDivergence(state: DivergenceState, event: DivergenceEvent): DivergenceStep {
+  if (state.phase === 'shown' || state.phase === 'settled' || state.phase === 'abandoned') return { state };
+  const { action, objectIds, operator } = state;
+  if (event.type === 'failed') return { state: { phase: 'abandoned', action, objectIds, operator, code: event.code } };
+  switch (state.phase) {
+    case 'due':
+    case 'offering':
+      return event.type === 'offered'
+        ? afterOffer(state, event)
+        : {
+            state: { ...state, phase: 'offering' },
+            effect: { type: 'offer', kept: action === 'keep' ? objectIds : [] },
+          };
+    case 'merging': {
+      if (event.type !== 'merged') return merging(state);
+      const { digests: _, ...order } = state;
+      return {
+        state: { ...order, phase: 'capturing', settled: withAbsent(objectIds, event.settled) },
+        effect: { type: 'capture' },
+      };
+    }
+    case 'capturing':
+      return event.type === 'captured'
+        ? recording({ ...state, phase: 'recording', generation: event.generation })
+        : { state, effect: { type: 'capture' } };
+    case 'recording':
+      return event.type === 'recorded' ? { state: { ...state, phase: 'settled' } } : recording(state);
+  }
+}
+
+function afterOffer(
+  { action, objectIds, operator }: Order,
+  { divergent, digests }: Extract<DivergenceEvent, { type: 'offered' }>,
+): DivergenceStep {
+  const offered = { action, objectIds, operator, divergent };
+  if (action === 'show') return { state: { ...offered, phase: 'shown' } };
+  if (action === 'merge') return merging({ ...offered, phase: 'merging', digests });
+  const kept = divergent
+    .filter(({ objectId }) => objectIds.includes(objectId))
+    .map(({ objectId, kind }) => ({ objectId, kind, verdict: 'kept', code: '' }));
+  return recording({
+    ...offered,
+    phase: 'recording',
+    settled: withAbsent(objectIds, kept),
+    generation: undefined,
+  });
+}
+
+const merging = (state: Extract<DivergenceState, { phase: 'merging' }>): DivergenceStep => ({
+  state,
+  effect: { type: 'merge', digests: state.digests, objectIds: state.objectIds },
+});
+
+const recording = (state: Extract<DivergenceState, { phase: 'recording' | 'settled' }>): DivergenceStep => ({
+  state,
+  effect: { type: 'record', action: state.action, operator: state.operator, settled: state.settled },
+});
+
+/** An object that the operator named and its site has no more is told too. */
+function withAbsent(objectIds: readonly string[], settled: readonly Settled[]): Settled[] {
+  const known = new Set(settled.map(({ objectId }) => objectId));
+  return [
+    ...settled,
+    ...objectIds
+      .filter((objectId) => !known.has(objectId))
+      .map((objectId) => ({ objectId, kind: '', verdict: 'absent', code: '' })),
+  ];
+}
