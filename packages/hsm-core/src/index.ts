@@ -56,7 +56,7 @@ export {
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export { classNameOf, keyTypeNameOf, kindNameOf } from './model/type-name.ts';
-export { entryRecognitionKey as valueOf } from './objects/recognise.ts';
+export { entryRecognitionKey as recognitionOf } from './objects/recognise.ts';
 export { POINT_ENCODINGS } from './pkcs11/agreement.ts';
 export { type OperatorToken, type OperatorTokenKey, useOperatorToken } from './pkcs11/operator-token.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';

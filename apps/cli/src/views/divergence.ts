@@ -2,7 +2,7 @@
 import type { DivergentObject } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 
-/** What stands behind the result of a merge that did not bring the object into the group. */
+/** The meaning of each result of a merge that did not bring the object into the group. */
 export const VERDICTS: Readonly<Record<string, string>> = {
   present: 'the active member has this key already.',
   deleted: 'the group has deleted this key. `antipode deleted restore` at the active site brings it back.',

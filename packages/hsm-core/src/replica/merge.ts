@@ -3,8 +3,8 @@
  * the union of two partitions loses nothing. Nothing in the partition is changed or replaced: what would answer to the
  * name of an object that is here stays where it was.
  *
- * The generations that offer the objects come from another site, and are untrusted beyond their signature. What they say
- * about an object counts for that object only.
+ * The generations that offer the objects come from another site, and are untrusted beyond their signature. Their words
+ * about an object count for that object only.
  */
 import { bytesEqual, type ErrorCode, hex } from '@antipode/runtime';
 import { isExcluded, type ObjectFilter } from '../capture/filter.ts';
@@ -88,7 +88,7 @@ async function mergeOne(
   // The partition may hold what its newest generation does not have: a key that was made since.
   const bearers = await lookForNamesakes(replica);
   const taken = new Set(bearers.flatMap(namesOf));
-  // What a merge that was cut short has made is not proved yet: it is merged again.
+  // An object of a merge that was cut short is not proved yet: it is merged again.
   const begun = new Set(options.journal.openIntents().map(({ objectId }) => objectId));
   const isHere = (entry: Entry): boolean => {
     const known = replica.memory.known.get(entry.objectId);
@@ -121,7 +121,7 @@ async function mergeOne(
   return { target, outcomes };
 }
 
-/** What the generations say of these objects, before the token is asked. */
+/** Verdicts by the generations alone, before the token is asked. */
 function judge(
   { newest, filter }: MergeOptions,
   { entries, previous }: { entries: readonly Entry[]; previous: readonly SealedGeneration[] },

@@ -1,4 +1,4 @@
-/** What a returned site has beside the group's line: shown, merged or kept, by order of an operator. */
+/** Objects that a returned site has beside the group's line: shown, merged or kept, by order of an operator. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { returnedMember } from '../operations/divergence/effects.ts';

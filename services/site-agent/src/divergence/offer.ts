@@ -16,7 +16,7 @@ import type { PartitionOf } from '../storage/journal/line.ts';
 type Told = NonNullable<MessageInitShape<typeof OfferDivergenceResponseSchema>['objects']>[number];
 
 /** The order in which an operator reads them: what waits for a decision comes first. */
-const STATES = ['divergent', 'unsealed', 'kept', 'set-aside'] as const;
+const STATES: readonly (string | undefined)[] = ['divergent', 'unsealed', 'kept', 'set-aside'];
 
 /** @throws ROLE_REFUSED at the active member, GENERATION_UNKNOWN before it has caught up, NOT_FOUND for an id to keep */
 export async function offerDivergence(
@@ -148,7 +148,7 @@ async function answerOf(
     })),
     ...setAside.map((entry) => ({ objectId: entry.objectId, kind: kindOf(entry), state: 'set-aside' })),
   ];
-  const place = ({ state, objectId }: Told): string => `${STATES.findIndex((one) => one === state)} ${objectId}`;
+  const place = ({ state, objectId }: Told): string => `${STATES.indexOf(state)} ${objectId}`;
   const counts = journal.tenure.seat(seat.group);
   return {
     objects: told.sort((one, other) => (place(one) < place(other) ? -1 : 1)),

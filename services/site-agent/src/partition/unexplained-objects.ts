@@ -3,7 +3,7 @@
  * or restored here under a tenure that the line did not take up. `unaccounted` objects are in no generation. Both are
  * counted, listed in the journal and never deleted. They count until they are really gone (I11, I13).
  */
-import { type Generation, type SealedGeneration, valueOf } from '@antipode/hsm-core';
+import { type Generation, recognitionOf, type SealedGeneration } from '@antipode/hsm-core';
 import { previousOf, type Site } from '../site.ts';
 import type { DivergentObject } from '../storage/journal/findings.ts';
 import type { PartitionOf } from '../storage/journal/line.ts';
@@ -82,12 +82,12 @@ export class UnexplainedObjects {
       .filter((one) => kept.has(one.objectId) && !here.has(one.objectId));
     if (gone.length === 0) return;
     const ids = new Set(generation.entries.map((entry) => entry.objectId));
-    const values = new Set(generation.entries.map(valueOf));
+    const values = new Set(generation.entries.map(recognitionOf));
     for (const { objectId, digest } of gone) {
       if (!(await store.isSound(digest))) continue;
       const { generation: of } = await store.open(digest);
       const entry = of.entries.find((one) => one.objectId === objectId);
-      if (entry !== undefined && !ids.has(objectId) && !values.has(valueOf(entry)))
+      if (entry !== undefined && !ids.has(objectId) && !values.has(recognitionOf(entry)))
         journal.decisions.addAside(this.#seat.group, digest);
     }
   }

@@ -61,7 +61,7 @@ export class DivergentSites {
     return this.a.call('offerDivergence', { fence: OF_B, keptObjectIds });
   }
 
-  /** What a offers, as the coordinator passes it on. */
+  /** The offer of a, as the coordinator passes it on. */
   async offered() {
     const { objects = [], manifestDigests = [] } = await this.offer();
     return { ids: objects.map(({ objectId = '' }) => objectId), manifestDigests: [...manifestDigests], objects };

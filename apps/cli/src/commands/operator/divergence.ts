@@ -1,4 +1,4 @@
-/** What returned sites have beside the line of their group: listed, shown, merged or kept. Names stay at the site. */
+/** Objects that returned sites have beside the line of their group: listed, shown, merged or kept. Names stay there. */
 import type { DivergenceOutcome, DivergentObject, GroupState, MergedObject } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import type { Command } from 'commander';

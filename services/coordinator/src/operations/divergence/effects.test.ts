@@ -1,4 +1,4 @@
-/** What is ordered about divergent objects, of whom, and what is written down. */
+/** Orders about divergent objects: whom they reach, and the records that are left of them. */
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { testDatabase } from '../../testing/database.ts';

@@ -21,7 +21,7 @@ export interface Divergent {
   readonly reason: string;
 }
 
-/** What came of an object that the operator named. */
+/** The result for an object that the operator named. */
 export interface Settled {
   readonly objectId: string;
   readonly kind: string;
@@ -136,7 +136,7 @@ const recording = (state: Extract<DivergenceState, { phase: 'recording' | 'settl
   effect: { type: 'record', action: state.action, operator: state.operator, settled: state.settled },
 });
 
-/** An object that the operator named and its site has no more is told too. */
+/** Adds the objects that the operator named and the site does not have any more. */
 function withAbsent(objectIds: readonly string[], settled: readonly Settled[]): Settled[] {
   const known = new Set(settled.map(({ objectId }) => objectId));
   return [
