@@ -16,6 +16,7 @@ import {
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { withRulesOfSite } from '../partition/object-filter.ts';
+import { inTenure } from '../partition/partition.ts';
 import { newestHere, type Site, seatOf } from '../site.ts';
 import { guardRestore } from './restore-guard.ts';
 
@@ -37,7 +38,7 @@ export async function mergeDivergence(
   guardRestore(site, { fence, serial: seat.serial, objects: request.objectIds });
   const offers = await pullOffers(site, request, signal);
   return partition.use(
-    (open) =>
+    inTenure(fence, (open) =>
       inSpan('merge divergence', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         mayAct();
         const head = await newestHere(site, seat);
@@ -83,6 +84,7 @@ export async function mergeDivergence(
           })),
         };
       }),
+    ),
     signal,
   );
 }

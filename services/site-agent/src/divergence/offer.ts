@@ -8,6 +8,7 @@ import { fenceOf, isNewer, type OfferDivergenceRequest, type OfferDivergenceResp
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { asidesOf } from '../objects/sealed-objects.ts';
+import { inTenure } from '../partition/partition.ts';
 import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, type Site, seatOf } from '../site.ts';
 import type { DivergentObject } from '../storage/journal/findings.ts';
@@ -32,7 +33,7 @@ export async function offerDivergence(
   mayAct();
   await site.mender.mend(group, { signal });
   return partition.use(
-    (open) =>
+    inTenure(fence, (open) =>
       inSpan('offer divergence', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         mayAct();
         const target = await caughtUp(site, seat);
@@ -70,6 +71,7 @@ export async function offerDivergence(
         record(site, seat, { objects: found.objects, offers, kept: request.keptObjectIds });
         return answerOf(site, seat, { objects: found.objects, offers });
       }),
+    ),
     signal,
   );
 }
