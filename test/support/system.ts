@@ -323,10 +323,15 @@ export class TestSystem {
     });
   }
 
+  /** Where one coordinator is called. */
+  addressOfCoordinator(id: string): string {
+    return this.#town.coordinators.find((one) => one.id === id)!.address;
+  }
+
   /** A client to one coordinator, whether it leads or not. */
   dialCoordinator<Service extends DescService>(service: Service, id: string): Client<Service> {
     return createClient(service, {
-      address: this.#town.coordinators.find((one) => one.id === id)!.address,
+      address: this.addressOfCoordinator(id),
       tls: this.#town.tls('operator'),
       expected: { kind: 'coordinator', name: id },
     });

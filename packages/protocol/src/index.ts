@@ -81,14 +81,14 @@ export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/resolver_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
+export type { CoordinatorObservation, CoordinatorOutcome } from './leader/coordinator-observations.ts';
 export {
   type ConfiguredCoordinators,
   type CoordinatorAddress,
   coordinatorsFrom,
-  LeaderFinder,
-  type LeaderFinderOptions,
   namesOfCoordinators,
-} from './leader/leader-finder.ts';
+} from './leader/coordinators.ts';
+export { LeaderFinder, type LeaderFinderOptions } from './leader/leader-finder.ts';
 export { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './limits/link-limits.ts';
 export { REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX } from './limits/message-limits.ts';
 export { type CallContext, type Handlers, RpcServer, type RpcServerOptions } from './server.ts';

@@ -51,7 +51,7 @@ class Coordinators {
     await this.#db.updateTable('leader_lease').set(row).execute();
   }
 
-  make(id: string, more: Pick<ElectionOptions, 'mayLead' | 'lost'> = {}): Election {
+  make(id: string, more: Pick<ElectionOptions, 'mayLead' | 'lost' | 'addressOf'> = {}): Election {
     const store = {
       query: async <T>(look: Look<T>): Promise<T> => {
         const latencyMs = this.latencyMs.get(id) ?? 0;
@@ -223,7 +223,9 @@ describe('a coordinator', () => {
   it('that ends in order has the next one lead at once', async () => {
     const all = new Coordinators();
     const [a, b] = [all.make('a'), all.make('b')];
+    await all.clock.advance(700);
     await a.pass();
+    expect([a.sinceMs, b.sinceMs]).toEqual([all.clock.monotonicMs(), undefined]);
     await a.close();
     expect(a.epoch).toBeUndefined();
     await b.pass();
@@ -238,6 +240,12 @@ describe('a coordinator', () => {
     await b.pass();
     expect(thrown(() => b.requireLead())).toMatchObject({ code: 'NOT_LEADER', details: { leader: 'a' } });
     expect([a.requireLead(), b.holder]).toEqual([1n, 'a']);
+    const told = all.make('c', { addressOf: (coordinator) => `${coordinator}:1` });
+    await told.pass();
+    expect(thrown(() => told.requireLead())).toMatchObject({
+      message: '[NOT_LEADER] coordinator c does not lead, coordinator a at a:1 does',
+      details: { leader: 'a', leaderAddress: 'a:1' },
+    });
     all.cutOff.add('b');
     await rejection(b.pass());
     expect(thrown(() => b.requireLead()).code).toBe('DATABASE_UNAVAILABLE');

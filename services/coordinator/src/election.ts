@@ -40,6 +40,8 @@ export function inEpoch(election: Leadership, epoch: bigint): Leadership {
 
 /** For orders of operators, which come at any moment. */
 export interface RenewableLeadership extends Leadership {
+  /** Since when this coordinator leads in its epoch, by its monotonic clock; absent while it does not. */
+  readonly sinceMs?: number | undefined;
   /** Looks at once where this coordinator led, and has only not renewed in time. */
   renewIfLapsed(): Promise<void>;
   /** The epoch, for a caller of this coordinator. @throws NOT_LEADER, DATABASE_UNAVAILABLE if nobody here knows who leads */
@@ -68,6 +70,8 @@ export interface ElectionOptions {
   readonly mayLead?: () => Promise<void>;
   /** Made ready to lead before anybody here sees that it does: nothing may be decided on another leader's knowledge. */
   readonly lead: (epoch: bigint) => Promise<void>;
+  /** Where other coordinators are called, if that is known here. */
+  readonly addressOf?: (coordinator: string) => string | undefined;
   /** Told when it leads no longer, or has to begin another epoch. */
   readonly lost?: () => void;
 }
@@ -81,6 +85,7 @@ export class Election implements Terms, Closeable {
   #validUntilMs = 0;
   #seen: { epoch: bigint; seq: bigint; sinceMs: number } | undefined;
   #holder = '';
+  #beganMs = 0;
   /** The highest epoch in which it has led: a database that was put back would have it lead in the same one again. */
   #highest = 0n;
   /** Why the last look failed. */
@@ -92,6 +97,10 @@ export class Election implements Terms, Closeable {
 
   get epoch(): bigint | undefined {
     return this.#epoch !== undefined && elapsedMs(this.#options.clock) < this.#validUntilMs ? this.#epoch : undefined;
+  }
+
+  get sinceMs(): number | undefined {
+    return this.epoch === undefined ? undefined : this.#beganMs;
   }
 
   require(): bigint {
@@ -107,14 +116,15 @@ export class Election implements Terms, Closeable {
     const epoch = this.epoch;
     if (epoch !== undefined) return epoch;
     if (this.#trouble !== undefined) throw this.#trouble;
-    const { id } = this.#options;
+    const { id, addressOf } = this.#options;
     const leader = this.holder;
-    const isKnown = leader !== '' && leader !== id;
-    throw new AntipodeError(
-      'NOT_LEADER',
-      isKnown ? `coordinator ${id} does not lead, coordinator ${leader} does` : `coordinator ${id} does not lead yet`,
-      { details: isKnown ? { coordinator: id, leader } : { coordinator: id } },
-    );
+    if (leader === '' || leader === id)
+      throw new AntipodeError('NOT_LEADER', `coordinator ${id} does not lead yet`, { details: { coordinator: id } });
+    const leaderAddress = addressOf?.(leader);
+    const where = leaderAddress === undefined ? '' : ` at ${leaderAddress}`;
+    throw new AntipodeError('NOT_LEADER', `coordinator ${id} does not lead, coordinator ${leader}${where} does`, {
+      details: { coordinator: id, leader, ...(leaderAddress === undefined ? {} : { leaderAddress }) },
+    });
   }
 
   get holder(): string {
@@ -185,6 +195,7 @@ export class Election implements Terms, Closeable {
     await lead(epoch);
     this.#epoch = epoch;
     this.#holder = id;
+    this.#beganMs = this.#options.clock.monotonicMs();
     this.#validUntilMs = sentAtMs + ttlMs;
     log.info('leading', { epoch });
   }

@@ -31,6 +31,7 @@ import type { WakeUps } from './queue/wake-ups.ts';
 import { coordinatorHandlers } from './rpc/heartbeat.ts';
 import { operatorHandlers } from './rpc/operator.ts';
 import { Agents, type Dial } from './sites/agents.ts';
+import { CoordinatorBook } from './sites/coordinator-book.ts';
 import { Detector, type Probe, type Transition } from './sites/detector.ts';
 import { JournalBook } from './sites/journals.ts';
 import { LeaseBook } from './sites/leases.ts';
@@ -100,6 +101,7 @@ export class CoordinatorGraph implements Closeable {
       leaseMs: timings.leaseMs,
       slowestClock: () => this.#detector.slowestClock,
     });
+    const coordinators = new CoordinatorBook();
     const election = new Election({
       store: renewals,
       clock,
@@ -109,6 +111,7 @@ export class CoordinatorGraph implements Closeable {
       ttlMs: timings.leaderMs,
       mayLead: () => store.examine(),
       lead: (epoch) => this.#lead(epoch),
+      addressOf: (coordinator) => coordinators.addressOf(coordinator),
       lost: () => wakeUps.standDown(),
     });
     const agents = new Agents({
@@ -168,6 +171,7 @@ export class CoordinatorGraph implements Closeable {
       ...deciding,
       id,
       leases,
+      coordinators,
       context,
       agents,
       reconciler,

@@ -35,7 +35,8 @@ beforeAll(async () => {
     log: silentLog,
   });
   const refuse = () => Promise.reject(new AntipodeError('PEER_REFUSED', 'site must not speak for nobody'));
-  server.add(CoordinatorService, { heartbeat: refuse, getLeader: refuse });
+  const leads = async () => ({ coordinator: 'main', term: 1n, leader: 'main' });
+  server.add(CoordinatorService, { heartbeat: refuse, getLeader: leads });
   const status = async () => ({ coordinator: 'main', isLeader: true, isQueueUp: true });
   const others = OperatorService.methods.map(({ localName }) => [localName, refuse]);
   server.add(OperatorService, { ...Object.fromEntries(others), getStatus: status } as never);
@@ -274,6 +275,19 @@ describe('of an operator', () => {
         true,
       ]),
     );
+  });
+
+  it('each coordinator of a list is tried, although another one answers', async () => {
+    rmSync(folder, { recursive: true });
+    const coordinators = [coordinator, { id: 'south', address: 'localhost:1' }];
+    await makeOperatorFolder({ folder, authority, name: 'alice', coordinators });
+    const findings = (await operatorFindings(file)).filter(({ check }) => check.startsWith('coordinator'));
+    expect(findings.map(({ check, ok, code }) => [check, ok, code])).toEqual([
+      ['coordinator main of the operator', true, undefined],
+      ['coordinator south of the operator', false, 'SITE_UNREACHABLE'],
+      ['coordinator reachable', true, undefined],
+    ]);
+    expect(findings[0]?.detail).toBe(`main at ${coordinator.address} leads`);
   });
 
   it.each<[string, string, () => unknown]>([

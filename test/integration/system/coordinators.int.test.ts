@@ -128,8 +128,37 @@ describe('a leader that is paused', () => {
       () => follower.listGroups({}),
     ];
     for (const ask of questions)
-      expect(await rejection(ask())).toMatchObject({ code: 'NOT_LEADER', details: { leader: leading } });
+      expect(await rejection(ask())).toMatchObject({
+        code: 'NOT_LEADER',
+        details: { leader: leading, leaderAddress: system.addressOfCoordinator(leading) },
+      });
     follower.close();
+  });
+});
+
+/** What `status` says of a coordinator. */
+const shown = async (id: string) => {
+  const { coordinators } = await system.operator.getStatus({});
+  return coordinators.find(({ coordinator }) => coordinator === id);
+};
+const SITES = ['a', 'b', 'c'];
+
+it('the one that stands by is shown, with where it is and who reaches it', async () => {
+  const { leader: leading } = await leader();
+  const standby = await system.until('all sites have reported', async () => {
+    const found = await shown(other(leading));
+    return found?.reachedBy.length === SITES.length && found;
+  });
+  expect(standby).toMatchObject({
+    address: system.addressOfCoordinator(other(leading)),
+    state: 'stands-by',
+    reachedBy: SITES,
+    missedBy: [],
+  });
+  expect(await shown(leading)).toMatchObject({
+    address: system.addressOfCoordinator(leading),
+    state: 'leads',
+    reachedBy: SITES,
   });
 });
 
@@ -150,7 +179,12 @@ describe('a leader that is killed', () => {
     );
     for (const name of ['a', 'b', 'c']) expect(await system.keysAt(name)).toEqual(['key 01', 'key 02', 'key 03']);
     expect(await falseDowns()).toEqual([]);
+    await system.until('the killed one is shown as silent', async () => {
+      const { state, missedBy = [] } = (await shown(killed)) ?? {};
+      return state === 'silent' && missedBy.length === SITES.length;
+    });
     system.startSharing(killed);
+    await system.until('it is shown to stand by', async () => (await shown(killed))?.state === 'stands-by');
   });
 });
 

@@ -8,7 +8,6 @@ import {
   CoordinatorService,
   createClient,
   isUnreachable,
-  namesOfCoordinators,
   ResolverService,
 } from '@antipode/protocol';
 import { AntipodeError, hasCode, readPinFile, requireProgram, silentLog, systemClock } from '@antipode/runtime';
@@ -23,7 +22,7 @@ import {
   showIdentity,
 } from '@antipode/site-agent';
 import { certificateWarnings } from '../commands/operator/status.ts';
-import { loadOperatorConfig, withOperator } from '../operator-connection.ts';
+import { loadOperatorConfig, type OperatorConfig, withOperator } from '../operator-connection.ts';
 import { table } from '../output.ts';
 import { type Check, machineChecks, tlsChecks } from './checks.ts';
 
@@ -105,7 +104,7 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
     (config) => [
       ...tlsChecks('agent', { kind: 'site', name: config.site, tls: config.tls, dataFolder: config.dataFolder }),
       ...machineChecks('agent', config),
-      ['coordinator of the agent', () => reachCoordinators(config)],
+      ...coordinatorChecks('of the agent', config),
       ['pins', () => checkPins(config)],
       ['approvals', () => describeApprovals(config)],
       ['swap', () => checkSwap()],
@@ -120,11 +119,12 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
     ],
   );
 
-/** Each of them: one that cannot be reached is missed on the day on which it leads. */
-async function reachCoordinators({ coordinators, tls }: AgentConfig): Promise<string> {
-  for (const coordinator of coordinators) await reachCoordinator(coordinator, tls);
-  return namesOfCoordinators(coordinators);
-}
+/** Each of them, by itself: one that cannot be reached is missed on the day on which it should lead. */
+const coordinatorChecks = (of: string, { coordinators, tls }: Pick<OperatorConfig, 'coordinators' | 'tls'>): Check[] =>
+  coordinators.map((coordinator) => [
+    coordinators.length === 1 ? `coordinator ${of}` : `coordinator ${coordinator.id} ${of}`,
+    () => reachCoordinator(coordinator, tls),
+  ]);
 
 /** Not a fault without any: the site behaves as it did before there were approvals. */
 function describeApprovals({ approvals }: AgentConfig): string {
@@ -138,8 +138,8 @@ function describeApprovals({ approvals }: AgentConfig): string {
     .join('; ');
 }
 
-/** Sends an empty heartbeat. Every coordinator refuses it, but only after it has checked our certificate. */
-async function reachCoordinator(coordinator: CoordinatorAddress, tls: AgentConfig['tls']): Promise<void> {
+/** Every coordinator answers this, once it has checked our certificate. */
+async function reachCoordinator(coordinator: CoordinatorAddress, tls: OperatorConfig['tls']): Promise<string> {
   const client = createClient(CoordinatorService, {
     address: coordinator.address,
     tls: { caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key },
@@ -147,9 +147,8 @@ async function reachCoordinator(coordinator: CoordinatorAddress, tls: AgentConfi
     defaultTimeoutMs: REACH_MS_MAX,
   });
   try {
-    await client.heartbeat({});
-  } catch (thrown) {
-    if (!hasCode(thrown, 'PEER_REFUSED', 'REQUEST_INVALID') || isUnreachable(thrown)) throw thrown;
+    const { term } = await client.getLeader({});
+    return `${coordinator.id} at ${coordinator.address} ${term > 0n ? 'leads' : 'stands by'}`;
   } finally {
     client.close();
   }
@@ -232,8 +231,9 @@ export const operatorFindings = (file: string): Promise<Finding[]> =>
   performAll(
     'operator configuration',
     () => loadOperatorConfig(file),
-    ({ tls }) => [
+    ({ tls, coordinators }) => [
       ...tlsChecks('operator', { kind: 'operator', tls }),
+      ...(coordinators.length === 1 ? [] : coordinatorChecks('of the operator', { tls, coordinators })),
       [
         'coordinator reachable',
         async () => {
@@ -256,9 +256,10 @@ export const applicationFindings = (file: string): Promise<Finding[]> =>
     'application configuration',
     () => loadOperatorConfig(file),
     (config) => {
-      const { tls, agent } = config;
+      const { tls, agent, coordinators } = config;
       return [
         ...tlsChecks('application', { kind: 'application', tls }),
+        ...(coordinators.length === 1 ? [] : coordinatorChecks('of the application', config)),
         [
           'coordinator of the application',
           async () => {

@@ -5,7 +5,8 @@ import { CoordinatorService } from '../gen/antipode/v1/coordinator_pb.ts';
 import { OperatorService } from '../gen/antipode/v1/operator_pb.ts';
 import { MemoryNetwork, type Party } from '../testing/memory-network.ts';
 import { someHandlers } from '../testing/some-handlers.ts';
-import { coordinatorsFrom, LeaderFinder } from './leader-finder.ts';
+import { coordinatorsFrom } from './coordinators.ts';
+import { LeaderFinder } from './leader-finder.ts';
 
 const IDS = ['main', 'south', 'west'];
 const caller: Party = { kind: 'operator', name: 'olga' };
@@ -217,5 +218,37 @@ describe('the coordinators of a configuration', () => {
     [{ coordinators: [main!, { id: 'south', address: main!.address }] }],
   ])('are refused: %o', (configured) => {
     expect(coordinatorsFrom(configured)).toEqual({ fault: expect.stringContaining('expected') });
+  });
+});
+
+describe('what is known of the coordinators', () => {
+  it('is the outcome of the last call to each, since when it is like that, and the last answer', async () => {
+    const bench = new Bench();
+    bench.lead('south', 3n);
+    bench.kill('west');
+    expect(bench.finder.observed).toEqual([]);
+    await bench.call();
+    await bench.until(bench.finder.look());
+    const outcomes = () => bench.finder.observed.map(({ id, outcome }) => `${id} ${outcome}`);
+    expect(outcomes()).toEqual(['main stands-by', 'south leads', 'west silent']);
+    await bench.clock.advance(5_000);
+    await bench.until(bench.finder.look());
+    const [main, , west] = bench.finder.observed;
+    expect(main).toMatchObject({ address: 'main:1' });
+    expect(main?.answeredMs).toBeLessThan(100);
+    expect(main?.sinceMs).toBeGreaterThanOrEqual(5_000);
+    expect(west?.answeredMs).toBeUndefined();
+    bench.kill('south');
+    await rejection(bench.call());
+    expect(outcomes()).toEqual(['main stands-by', 'south silent', 'west silent']);
+    expect(bench.finder.observed[1]?.answeredMs).toBeGreaterThanOrEqual(5_000);
+  });
+
+  it('is not changed by a question that was withdrawn since another one has answered', async () => {
+    const bench = new Bench();
+    bench.silent.add('main');
+    bench.lead('south', 3n);
+    await bench.call();
+    expect(bench.finder.observed.map(({ id }) => id)).not.toContain('main');
   });
 });

@@ -10,40 +10,12 @@ import type { CallOptions, Client } from '../client.ts';
 import { CoordinatorService } from '../gen/antipode/v1/coordinator_pb.ts';
 import { linkLimits, ROUND_TRIP_MS_MAX } from '../limits/link-limits.ts';
 import { isUnreachable } from '../status.ts';
-
-/** One coordinator of a configuration. */
-export interface CoordinatorAddress {
-  /** The name in its certificate. */
-  readonly id: string;
-  /** host:port */
-  readonly address: string;
-}
-
-/** As a configuration names them: one, or a list. */
-export interface ConfiguredCoordinators {
-  readonly coordinator?: CoordinatorAddress | undefined;
-  readonly coordinators?: readonly CoordinatorAddress[] | undefined;
-}
-
-/** The list of a configuration, or what is wrong with it. */
-export function coordinatorsFrom({
-  coordinator,
-  coordinators,
-}: ConfiguredCoordinators): { readonly list: readonly CoordinatorAddress[] } | { readonly fault: string } {
-  if ((coordinator === undefined) === (coordinators === undefined))
-    return {
-      fault: 'expected either `coordinators`, a list with id and address of each, or `coordinator`, a single one',
-    };
-  const list = coordinators ?? (coordinator === undefined ? [] : [coordinator]);
-  if (new Set(list.map(({ id }) => id)).size < list.length) return { fault: 'expected ids that do not repeat' };
-  if (new Set(list.map(({ address }) => address)).size < list.length)
-    return { fault: 'expected addresses that do not repeat' };
-  return { list };
-}
-
-/** For messages: `main at 10.0.0.5:7400, south at 10.0.1.5:7400`. */
-export const namesOfCoordinators = (coordinators: readonly CoordinatorAddress[]): string =>
-  coordinators.map(({ id, address }) => `${id} at ${address}`).join(', ');
+import {
+  type CoordinatorObservation,
+  CoordinatorObservations,
+  type CoordinatorOutcome,
+} from './coordinator-observations.ts';
+import type { CoordinatorAddress } from './coordinators.ts';
 
 export interface LeaderFinderOptions {
   readonly coordinators: readonly CoordinatorAddress[];
@@ -73,15 +45,22 @@ export class LeaderFinder implements Closeable {
   readonly #clock: Clock;
   readonly #asking = new Map<string, Client<typeof CoordinatorService>>();
   readonly #open: { close(): void }[] = [];
+  readonly #observations: CoordinatorObservations;
   #leader: Leader | undefined;
 
   constructor(options: LeaderFinderOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#observations = new CoordinatorObservations({ coordinators: options.coordinators, clock: this.#clock });
   }
 
   get coordinators(): readonly CoordinatorAddress[] {
     return this.#options.coordinators;
+  }
+
+  /** The outcome of the last call to each coordinator that was called. */
+  get observed(): readonly CoordinatorObservation[] {
+    return this.#observations.all;
   }
 
   /** The coordinator that led when it was last asked; undefined if that is not known. */
@@ -154,11 +133,14 @@ export class LeaderFinder implements Closeable {
       const over = this.#leader?.over.signal;
       const signals = [signal, over].filter((one) => one !== undefined);
       try {
-        return await work(leader, {
+        const answer = await work(leader, {
           ...(timeoutMs === undefined ? {} : { timeoutMs: Math.max(1, leftMs()) }),
           ...(signals.length === 0 ? {} : { signal: AbortSignal.any(signals) }),
         });
+        this.#observations.note(leader.id, 'leads');
+        return answer;
       } catch (thrown) {
+        if (!signals.some(({ aborted }) => aborted)) this.#observations.note(leader.id, outcomeOf(thrown));
         const isElsewhere = hasCode(thrown, 'NOT_LEADER');
         if (isElsewhere || hasCode(thrown, 'LEADERSHIP_LOST') || isUnreachable(thrown)) this.#forget(leader);
         const isOver = attempt > 0 && this.#clock.monotonicMs() - startedMs >= this.#patienceMs;
@@ -235,10 +217,23 @@ export class LeaderFinder implements Closeable {
     });
   }
 
-  #ask(coordinator: CoordinatorAddress, timeoutMs: number, signal: AbortSignal | undefined) {
-    const client = this.#asking.get(coordinator.id) ?? this.#options.dial(CoordinatorService, coordinator);
-    this.#asking.set(coordinator.id, client);
-    return client.getLeader({}, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+  async #ask(coordinator: CoordinatorAddress, timeoutMs: number, signal: AbortSignal | undefined) {
+    const { id } = coordinator;
+    const client = this.#asking.get(id) ?? this.#options.dial(CoordinatorService, coordinator);
+    this.#asking.set(id, client);
+    const coordinators = this.coordinators.map((one) => ({ coordinator: one.id, address: one.address }));
+    try {
+      const answer = await client.getLeader(
+        { coordinators },
+        { timeoutMs, ...(signal === undefined ? {} : { signal }) },
+      );
+      this.#observations.note(id, answer.term > 0n ? 'leads' : 'stands-by');
+      return answer;
+    } catch (thrown) {
+      // A question that was withdrawn says nothing of the coordinator.
+      if (signal?.aborted !== true) this.#observations.note(id, outcomeOf(thrown));
+      throw thrown;
+    }
   }
 
   #learn(coordinator: CoordinatorAddress, term: bigint): void {
@@ -253,6 +248,12 @@ export class LeaderFinder implements Closeable {
   #forget({ id }: CoordinatorAddress): void {
     if (this.#leader?.coordinator.id === id) this.#leader = undefined;
   }
+}
+
+/** An error that the coordinator itself gave is an answer. */
+function outcomeOf(thrown: unknown): CoordinatorOutcome {
+  if (hasCode(thrown, 'NOT_LEADER', 'LEADERSHIP_LOST')) return 'stands-by';
+  return isUnreachable(thrown) ? 'silent' : 'leads';
 }
 
 type Unary = (request: never, options: CallOptions) => Promise<never>;

@@ -1,15 +1,20 @@
 import {
   type CallContext,
+  type CoordinatorReportSchema,
   type CoordinatorService,
+  GetLeaderRequestSchema,
   type Handlers,
   HeartbeatRequestSchema,
+  type IdentityKind,
+  type KnownCoordinatorSchema,
   MemberRole,
 } from '@antipode/protocol';
 import { AntipodeError, silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../model.ts';
+import { CoordinatorBook } from '../sites/coordinator-book.ts';
 import { Detector } from '../sites/detector.ts';
 import { JournalBook } from '../sites/journals.ts';
 import { LeaseBook } from '../sites/leases.ts';
@@ -52,6 +57,7 @@ class Bench {
     loopDelayMs: () => 0,
     probe: async () => undefined,
   });
+  readonly coordinators = new CoordinatorBook();
   readonly former: FormerSeat[] = [];
   readonly releases: ApprovalRecord[] = [];
   readonly #handlers: Handlers<typeof CoordinatorService>;
@@ -62,6 +68,7 @@ class Bench {
       timings: TIMINGS,
       clock: this.clock,
       detector: this.detector,
+      coordinators: this.coordinators,
       journals: new JournalBook(database),
       leases: this.leases,
       cache: {
@@ -115,6 +122,7 @@ class Bench {
       beat = 0n,
       writes = 1n,
       uses = [],
+      coordinators = [],
     }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run' | 'place', string>> & {
       epoch?: bigint;
       refusals?: readonly string[];
@@ -128,6 +136,7 @@ class Bench {
       /** Of the journal, in each of its runs. */
       writes?: bigint;
       uses?: readonly string[];
+      coordinators?: MessageInitShape<typeof CoordinatorReportSchema>[];
     } = {},
   ) {
     const members = [
@@ -165,11 +174,41 @@ class Bench {
         term,
         termHolder,
         beat,
+        coordinators,
       }),
       context,
     );
   }
+
+  /** Asks whether it leads, and says which coordinators the caller knows. */
+  getLeader(kind: IdentityKind, coordinators: MessageInitShape<typeof KnownCoordinatorSchema>[]) {
+    const identity = { trustDomain: 'd', kind, name: 'a' };
+    const context: CallContext = { identity, signal: new AbortController().signal };
+    return this.#handlers.getLeader(create(GetLeaderRequestSchema, { coordinators }), context);
+  }
 }
+
+it('learns from sites where the coordinators are, and keeps the last report of each', async () => {
+  const bench = new Bench({});
+  await bench.getLeader('site', [{ coordinator: 'main', address: 'm:1' }]);
+  await bench.getLeader('operator', [{ coordinator: 'south', address: 'elsewhere:1' }]);
+  const addresses = () => ['main', 'south'].map((name) => bench.coordinators.addressOf(name));
+  expect(addresses()).toEqual(['m:1', undefined]);
+  const south = { coordinator: 'south', address: 's:1', reached: true };
+  await bench.heartbeat('a', { coordinators: [south, { coordinator: 'main', address: 'no address' }] });
+  await bench.heartbeat('a', { coordinators: [{ ...south, reached: false }] });
+  expect(addresses()).toEqual(['m:1', 's:1']);
+  expect(bench.coordinators.reports).toMatchObject([{ site: 'a', coordinators: [{ ...south, reached: false }] }]);
+});
+
+it('takes no more coordinators from a site than anybody runs', async () => {
+  const bench = new Bench({});
+  const many = Array.from({ length: 40 }, (_, at) => ({ coordinator: `c${at}`, address: `c${at}:1` }));
+  await bench.heartbeat('a', { coordinators: many });
+  await bench.heartbeat('b', { coordinators: many.toReversed() });
+  expect(bench.coordinators.reports.map(({ coordinators }) => coordinators.length)).toEqual([16, 0]);
+  expect(bench.coordinators.addressOf('c16')).toBeUndefined();
+});
 
 it('records each approval that a site has used, once, with an event', async () => {
   const bench = new Bench({});

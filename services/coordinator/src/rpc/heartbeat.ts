@@ -19,6 +19,7 @@ export function coordinatorHandlers({
   election,
   cache,
   detector,
+  coordinators,
   journals,
   leases,
   timings,
@@ -102,10 +103,14 @@ export function coordinatorHandlers({
     });
   };
   return {
-    getLeader: async () => ({ coordinator: id, term: election.epoch ?? 0n, leader: election.holder }),
+    getLeader: async ({ coordinators: known }, { identity }) => {
+      // Operators and applications have lists too, but those of the sites are the ones that count.
+      if (identity.kind === 'site') coordinators.learn(known);
+      return { coordinator: id, term: election.epoch ?? 0n, leader: election.holder };
+    },
 
     heartbeat: async (
-      { state, address, term, termHolder, groupsWithoutSeat, clockRate, observations, beat },
+      { state, address, term, termHolder, groupsWithoutSeat, clockRate, observations, beat, coordinators: reported },
       { identity, peer = '' },
     ) => {
       if (state === undefined || state.site !== identity.name) {
@@ -126,6 +131,7 @@ export function coordinatorHandlers({
       detector.admit(state, { address, peer }, { predecessor, mayHoldLease });
       refuseLate(state, beat);
       heard.set(state.site, { instance: state.instance, beat });
+      coordinators.report({ site: state.site, atMs: clock.monotonicMs(), coordinators: reported });
       const { account, added } = journals.hear(state, cache.all);
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
       detector.heard(account, { address, observations, ...(isComparedWithUs ? { clockRate } : {}) });

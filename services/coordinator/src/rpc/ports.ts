@@ -11,6 +11,7 @@ import type { Reconciler } from '../operations/reconciler.ts';
 import type { Runner } from '../operations/runner.ts';
 import type { WakeUps } from '../queue/wake-ups.ts';
 import type { Agents } from '../sites/agents.ts';
+import type { CoordinatorBook } from '../sites/coordinator-book.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
 import type { LeaseBook } from '../sites/leases.ts';
@@ -27,6 +28,7 @@ export interface HeartbeatPorts {
     'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable' | 'releases'
   >;
   readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
+  readonly coordinators: CoordinatorBook;
   readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf'>;
   readonly leases: Pick<LeaseBook, 'granted' | 'remainingMs'>;
   readonly clock: Clock;
@@ -42,6 +44,7 @@ export interface RpcPorts {
   readonly election: RenewableLeadership;
   readonly cache: Pick<GroupCache, 'refresh'>;
   readonly detector: Detector;
+  readonly coordinators: CoordinatorBook;
   readonly leases: Pick<LeaseBook, 'remainingMs'>;
   readonly context: EffectContext;
   readonly agents: Pick<Agents, 'client'>;

@@ -12,6 +12,7 @@ import type { ClockStep } from '../calendar/timeline.ts';
 import { readRecent } from '../store/tables/intents.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
+import { coordinatorStates } from './views/coordinators.ts';
 import { operationMessage } from './views/operation.ts';
 import { siteState } from './views/site.ts';
 
@@ -36,13 +37,20 @@ function forCaller({ kind }: Identity, states: GroupStateInit[]): GroupStateInit
 type StatusHandlers = Pick<Handlers<typeof OperatorService>, 'getStatus'>;
 
 export function statusHandlers(ports: RpcPorts): StatusHandlers {
-  const { id, store, election, detector, reconciler, wakeUps, clock, timeline } = ports;
+  const { id, store, election, detector, coordinators, reconciler, wakeUps, clock, timeline } = ports;
   const groups = new GroupReader(ports);
   return {
     getStatus: async (_request, { identity }) => ({
       coordinator: id,
       version: VERSION,
       isLeader: election.epoch !== undefined,
+      coordinators: coordinatorStates({
+        id,
+        address: coordinators.addressOf(id),
+        leadsForMs: clock.monotonicMs() - (election.sinceMs ?? clock.monotonicMs()),
+        reports: coordinators.reports.filter(({ site }) => detector.isUp(site)),
+        nowMs: clock.monotonicMs(),
+      }),
       sites: detector.sites.map((view, _at, others) =>
         siteState(view, {
           nowMonotonicMs: clock.monotonicMs(),

@@ -6,6 +6,7 @@ import { create } from '@bufbuild/protobuf';
 import { Changes } from '../operations/changes.ts';
 import type { Planned } from '../operations/planner.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
+import { CoordinatorBook } from '../sites/coordinator-book.ts';
 import { Detector } from '../sites/detector.ts';
 import { LeaseBook } from '../sites/leases.ts';
 import { PROFILES } from '../timings.ts';
@@ -28,6 +29,8 @@ export class OperatorBench {
   readonly detector: Detector;
   readonly ports: RpcPorts;
 
+  readonly coordinators = new CoordinatorBook();
+
   /** Answers every order to an agent. */
   answer: (order: Order, site: string) => Answer = () => ({});
 
@@ -46,6 +49,7 @@ export class OperatorBench {
       timeline: { toWallMs: (atMs) => atMs, lastStep: undefined },
       timings: TIMINGS,
       detector: this.detector,
+      coordinators: this.coordinators,
       leases: new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs }),
       changes: new Changes(),
       roleChanges: { troubles: [] },

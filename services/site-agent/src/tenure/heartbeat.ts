@@ -13,7 +13,7 @@ import { HeartbeatAnswers } from './heartbeat-answers.ts';
 const FIRST_INTERVAL_MS = 500;
 
 /** Closed by the heartbeat, when its last call has ended. */
-export type Coordinators = Pick<LeaderFinder, 'client' | 'look' | 'close'>;
+export type Coordinators = Pick<LeaderFinder, 'client' | 'look' | 'observed' | 'close'>;
 
 export class Heartbeat implements Closeable {
   readonly #site: Site;
@@ -77,6 +77,14 @@ export class Heartbeat implements Closeable {
         termHolder,
         observations: observations.all,
         beat: this.#beats,
+        coordinators: this.#coordinators.observed.map(({ id, address, outcome, sinceMs, answeredMs }) => ({
+          coordinator: id,
+          address,
+          reached: outcome !== 'silent',
+          leads: outcome === 'leads',
+          sinceMs: BigInt(sinceMs),
+          ...(answeredMs === undefined ? {} : { answeredMs: BigInt(answeredMs) }),
+        })),
       },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );

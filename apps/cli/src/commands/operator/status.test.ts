@@ -246,3 +246,28 @@ it('a failure is one line until an operation of its kind has ended well at the s
   expect(shown(of('4', 'capture', 'b', 'done'), of('1', 'capture', 'a', 'failed'))).toEqual([]);
   expect(shown(of('4', 'capture', 'b', 'done'), of('1', 'capture', 'a', 'parked'))).toEqual(['1']);
 });
+
+it('the coordinators are shown where there are several, and one that no site reaches degrades the whole', () => {
+  const main = {
+    coordinator: 'main',
+    address: 'm:1',
+    state: 'leads',
+    stateAgeMs: 60_000n,
+    silenceMs: 0n,
+    reachedBy: ['a'],
+  };
+  const south = { coordinator: 'south', address: 's:1', stateAgeMs: 9_000n, silenceMs: 300n };
+  const text = (other: object) => statusText(status({ coordinators: [main, { ...south, ...other }] }));
+  expect(statusText(status({ coordinators: [main] }))).not.toContain('COORDINATOR');
+  expect(text({ state: 'stands-by', reachedBy: ['a', 'b'] })).toMatch(
+    /main +leads +60\.0 s +- +m:1\nsouth +stands-by +9\.0 s +300 ms +s:1/,
+  );
+  expect(text({ state: 'stands-by', reachedBy: ['a'], missedBy: ['b', 'c'] })).toContain(
+    'Coordinator south is not reached from site b, c, but it is from site a.',
+  );
+  expect(text({ state: 'silent', missedBy: ['a'] })).toContain('No site reaches coordinator south');
+  const states = ['stands-by', 'silent'].map((state) =>
+    isDegraded(status({ coordinators: [main, { ...south, state }] })),
+  );
+  expect(states).toEqual([false, true]);
+});

@@ -70,6 +70,7 @@ export function statusText(status: GetStatusResponse): string {
     .map((operation) => `${failureText(operation)}\n  ${operation.hint}`);
   return [
     `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: its view of sites can be out of date; ask the leader)'}${status.isQueueUp ? '' : ' (queue unavailable: slower, nothing lost)'}`,
+    ...coordinatorLines(status),
     ...(status.clockStep === undefined
       ? []
       : [
@@ -91,6 +92,26 @@ export function statusText(status: GetStatusResponse): string {
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
   ].join('\n\n');
+}
+
+/** All of them, where there are several; and those that some site does not reach. */
+function coordinatorLines({ coordinators }: GetStatusResponse): string[] {
+  if (coordinators.length < 2) return [];
+  const rows = coordinators.map(({ coordinator, state, stateAgeMs, silenceMs, address }) => [
+    coordinator,
+    state,
+    duration(stateAgeMs),
+    state === 'leads' && silenceMs === 0n ? '-' : duration(silenceMs),
+    address || '-',
+  ]);
+  const missed = coordinators
+    .filter(({ missedBy }) => missedBy.length > 0)
+    .map(({ coordinator, missedBy, reachedBy }) =>
+      reachedBy.length === 0
+        ? `No site reaches coordinator ${coordinator}: it cannot take over. Runbook: docs/runbooks/coordinator-lost.md.`
+        : `Coordinator ${coordinator} is not reached from site ${missedBy.join(', ')}, but it is from site ${reachedBy.join(', ')}.`,
+    );
+  return [table(['COORDINATOR', 'STATE', 'SINCE', 'SILENT FOR', 'ADDRESS'], rows), ...missed];
 }
 
 /** The views that others have of a site that is not up, and of one that somebody cannot reach although it is up. */
@@ -196,10 +217,11 @@ export function certificateWarnings({ coordinator, certificate, sites }: GetStat
   );
 }
 
-export function isDegraded({ isLeader, groups, sites, planningTroubles }: GetStatusResponse): boolean {
+export function isDegraded({ isLeader, coordinators, groups, sites, planningTroubles }: GetStatusResponse): boolean {
   return (
     !isLeader ||
     planningTroubles.length > 0 ||
+    coordinators.some(({ state }) => state === 'silent') ||
     groups.some(
       ({ protection, members }) => protection !== 'protected' || members.some(({ quarantine }) => quarantine !== ''),
     ) ||
@@ -214,7 +236,7 @@ export function statusCommand(): Command {
   return readCommand('status', 'show sites, groups, and operations under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} if one of these is true:\n  - a group is not fully protected, or its last capture, replication or drill failed\n  - a site is not up, a second agent claims to be it, or a partition has an error\n  - a certificate ends within 30 days\n  - this coordinator does not lead, or cannot plan`,
+      `\nExits with ${EXIT.degraded} if one of these is true:\n  - a group is not fully protected, or its last capture, replication or drill failed\n  - a site is not up, a second agent claims to be it, or a partition has an error\n  - a certificate ends within 30 days\n  - this coordinator does not lead, or cannot plan\n  - no site reaches another coordinator`,
     )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}), {

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiEgoQR2V0TGVhZGVyUmVxdWVzdCJGChFHZXRMZWFkZXJSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBmxlYWRlchgDIAEoCSKWAgoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNEhsKE2dyb3Vwc193aXRob3V0X3NlYXQYBCADKAkSKgoKY2xvY2tfcmF0ZRgeIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrUmF0ZRIMCgR0ZXJtGAggASgEEhMKC3Rlcm1faG9sZGVyGAkgASgJEjIKDG9ic2VydmF0aW9ucxgfIAMoCzIcLmFudGlwb2RlLnYxLlBlZXJPYnNlcnZhdGlvbhIMCgRiZWF0GCAgASgEIjgKCUNsb2NrUmF0ZRIQCghjbG9ja19pZBgBIAEoCRILCgNsb3cYAiABKAESDAoEaGlnaBgDIAEoASIqCgxDbG9ja1JlYWRpbmcSCgoCaWQYASABKAkSDgoGbm93X21zGAIgASgBIosEChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0EjgKDGFja25vd2xlZGdlZBgMIAMoCzIiLmFudGlwb2RlLnYxLkdyb3VwQWNrbm93bGVkZ2VtZW50cxIRCglmb3Jnb3R0ZW4YDSADKAkSDAoEdGVybRgKIAEoBBITCgtjb29yZGluYXRvchgLIAEoCRIoCgVjbG9jaxgeIAEoCzIZLmFudGlwb2RlLnYxLkNsb2NrUmVhZGluZyJbChVHcm91cEFja25vd2xlZGdlbWVudHMSDQoFZ3JvdXAYASABKAkSMwoHbWVtYmVycxgCIAMoCzIiLmFudGlwb2RlLnYxLk1lbWJlckFja25vd2xlZGdlbWVudCKLAQoVTWVtYmVyQWNrbm93bGVkZ2VtZW50EgwKBHNpdGUYASABKAkSEAoIaXNfa25vd24YAiABKAgSDQoFZXBvY2gYAyABKAQSDgoGbnVtYmVyGAQgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoDBIaChJyZWZ1c2VkX29iamVjdF9pZHMYBiADKAkijAEKDFJlbGVhc2VkU2VhdBINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSDQoFZXBvY2gYAyABKAQSDQoFb3duZXIYBCABKAkSDwoHZGVsZXRlZBgFIAEoCBIuCglhcHByb3ZhbHMYCCABKAsyGy5hbnRpcG9kZS52MS5PcmRlckFwcHJvdmFscyI8ChFOZWVkZWRHZW5lcmF0aW9ucxINCgVncm91cBgBIAEoCRIYChBtYW5pZmVzdF9kaWdlc3RzGAIgAygMInEKCkdyb3VwUGVlcnMSDQoFZ3JvdXAYASABKAkSJwoFc2l0ZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIrCgl3aXRuZXNzZXMYHiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyJSCgpMZWFzZUdyYW50Eg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEhAKCGxlYXNlX21zGAMgASgEEhQKDHNlbGZfc3RvcF9tcxgEIAEoBDKsAQoSQ29vcmRpbmF0b3JTZXJ2aWNlEkoKCUhlYXJ0YmVhdBIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHi5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXNwb25zZRJKCglHZXRMZWFkZXISHS5hbnRpcG9kZS52MS5HZXRMZWFkZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0TGVhZGVyUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiRwoQR2V0TGVhZGVyUmVxdWVzdBIzCgxjb29yZGluYXRvcnMYASADKAsyHS5hbnRpcG9kZS52MS5Lbm93bkNvb3JkaW5hdG9yIjgKEEtub3duQ29vcmRpbmF0b3ISEwoLY29vcmRpbmF0b3IYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJGChFHZXRMZWFkZXJSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBmxlYWRlchgDIAEoCSLMAgoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNEhsKE2dyb3Vwc193aXRob3V0X3NlYXQYBCADKAkSKgoKY2xvY2tfcmF0ZRgeIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrUmF0ZRIMCgR0ZXJtGAggASgEEhMKC3Rlcm1faG9sZGVyGAkgASgJEjIKDG9ic2VydmF0aW9ucxgfIAMoCzIcLmFudGlwb2RlLnYxLlBlZXJPYnNlcnZhdGlvbhIMCgRiZWF0GCAgASgEEjQKDGNvb3JkaW5hdG9ycxgoIAMoCzIeLmFudGlwb2RlLnYxLkNvb3JkaW5hdG9yUmVwb3J0IpUBChFDb29yZGluYXRvclJlcG9ydBITCgtjb29yZGluYXRvchgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg8KB3JlYWNoZWQYAyABKAgSDQoFbGVhZHMYBCABKAgSEAoIc2luY2VfbXMYBSABKAQSGAoLYW5zd2VyZWRfbXMYBiABKARIAIgBAUIOCgxfYW5zd2VyZWRfbXMiOAoJQ2xvY2tSYXRlEhAKCGNsb2NrX2lkGAEgASgJEgsKA2xvdxgCIAEoARIMCgRoaWdoGAMgASgBIioKDENsb2NrUmVhZGluZxIKCgJpZBgBIAEoCRIOCgZub3dfbXMYAiABKAEiiwQKEUhlYXJ0YmVhdFJlc3BvbnNlEhMKC2ludGVydmFsX21zGAEgASgNEicKBmxlYXNlcxgCIAMoCzIXLmFudGlwb2RlLnYxLkxlYXNlR3JhbnQSIgoGZXBvY2hzGAMgAygLMhIuYW50aXBvZGUudjEuRmVuY2USJgoFcGVlcnMYBCADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFBlZXJzEhkKEXJvdW5kX3RyaXBfbXNfbWF4GAUgASgNEjEKC3F1YXJhbnRpbmVkGAYgAygLMhwuYW50aXBvZGUudjEuUXVhcmFudGluZWRTZWF0Ei4KBm5lZWRlZBgHIAMoCzIeLmFudGlwb2RlLnYxLk5lZWRlZEdlbmVyYXRpb25zEicKBnBsYWNlcxgIIAMoCzIXLmFudGlwb2RlLnYxLktub3duUGxhY2USKwoIcmVsZWFzZWQYCSADKAsyGS5hbnRpcG9kZS52MS5SZWxlYXNlZFNlYXQSOAoMYWNrbm93bGVkZ2VkGAwgAygLMiIuYW50aXBvZGUudjEuR3JvdXBBY2tub3dsZWRnZW1lbnRzEhEKCWZvcmdvdHRlbhgNIAMoCRIMCgR0ZXJtGAogASgEEhMKC2Nvb3JkaW5hdG9yGAsgASgJEigKBWNsb2NrGB4gASgLMhkuYW50aXBvZGUudjEuQ2xvY2tSZWFkaW5nIlsKFUdyb3VwQWNrbm93bGVkZ2VtZW50cxINCgVncm91cBgBIAEoCRIzCgdtZW1iZXJzGAIgAygLMiIuYW50aXBvZGUudjEuTWVtYmVyQWNrbm93bGVkZ2VtZW50IosBChVNZW1iZXJBY2tub3dsZWRnZW1lbnQSDAoEc2l0ZRgBIAEoCRIQCghpc19rbm93bhgCIAEoCBINCgVlcG9jaBgDIAEoBBIOCgZudW1iZXIYBCABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgMEhoKEnJlZnVzZWRfb2JqZWN0X2lkcxgGIAMoCSKMAQoMUmVsZWFzZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRINCgVlcG9jaBgDIAEoBBINCgVvd25lchgEIAEoCRIPCgdkZWxldGVkGAUgASgIEi4KCWFwcHJvdmFscxgIIAEoCzIbLmFudGlwb2RlLnYxLk9yZGVyQXBwcm92YWxzIjwKEU5lZWRlZEdlbmVyYXRpb25zEg0KBWdyb3VwGAEgASgJEhgKEG1hbmlmZXN0X2RpZ2VzdHMYAiADKAwicQoKR3JvdXBQZWVycxINCgVncm91cBgBIAEoCRInCgVzaXRlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEisKCXdpdG5lc3NlcxgeIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIlIKCkxlYXNlR3JhbnQSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSEAoIbGVhc2VfbXMYAyABKAQSFAoMc2VsZl9zdG9wX21zGAQgASgEMqwBChJDb29yZGluYXRvclNlcnZpY2USSgoJSGVhcnRiZWF0Eh0uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVxdWVzdBoeLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlc3BvbnNlEkoKCUdldExlYWRlchIdLmFudGlwb2RlLnYxLkdldExlYWRlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRMZWFkZXJSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * Asks whether this coordinator leads.
@@ -26,6 +26,12 @@ export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
  * @generated from message antipode.v1.GetLeaderRequest
  */
 export type GetLeaderRequest = Message<"antipode.v1.GetLeaderRequest"> & {
+  /**
+   * The coordinators that the caller is configured with. One that does not lead can then say where the leader is.
+   *
+   * @generated from field: repeated antipode.v1.KnownCoordinator coordinators = 1;
+   */
+  coordinators: KnownCoordinator[];
 };
 
 /**
@@ -34,6 +40,34 @@ export type GetLeaderRequest = Message<"antipode.v1.GetLeaderRequest"> & {
  */
 export const GetLeaderRequestSchema: GenMessage<GetLeaderRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_coordinator, 0);
+
+/**
+ * A coordinator, as a configuration names it.
+ *
+ * @generated from message antipode.v1.KnownCoordinator
+ */
+export type KnownCoordinator = Message<"antipode.v1.KnownCoordinator"> & {
+  /**
+   * Name.
+   *
+   * @generated from field: string coordinator = 1;
+   */
+  coordinator: string;
+
+  /**
+   * Where it is called.
+   *
+   * @generated from field: string address = 2;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message antipode.v1.KnownCoordinator.
+ * Use `create(KnownCoordinatorSchema)` to create a new message.
+ */
+export const KnownCoordinatorSchema: GenMessage<KnownCoordinator> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 1);
 
 /**
  * The leadership, as one coordinator knows it.
@@ -68,7 +102,7 @@ export type GetLeaderResponse = Message<"antipode.v1.GetLeaderResponse"> & {
  * Use `create(GetLeaderResponseSchema)` to create a new message.
  */
 export const GetLeaderResponseSchema: GenMessage<GetLeaderResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 1);
+  messageDesc(file_antipode_v1_coordinator, 2);
 
 /**
  * An agent's sign of life, with what it has.
@@ -140,6 +174,13 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
    * @generated from field: uint64 beat = 32;
    */
   beat: bigint;
+
+  /**
+   * The coordinators of its configuration, as this agent last tried to reach them.
+   *
+   * @generated from field: repeated antipode.v1.CoordinatorReport coordinators = 40;
+   */
+  coordinators: CoordinatorReport[];
 };
 
 /**
@@ -147,7 +188,63 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
  * Use `create(HeartbeatRequestSchema)` to create a new message.
  */
 export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 2);
+  messageDesc(file_antipode_v1_coordinator, 3);
+
+/**
+ * What an agent knows of a coordinator that it is configured with.
+ *
+ * @generated from message antipode.v1.CoordinatorReport
+ */
+export type CoordinatorReport = Message<"antipode.v1.CoordinatorReport"> & {
+  /**
+   * Name.
+   *
+   * @generated from field: string coordinator = 1;
+   */
+  coordinator: string;
+
+  /**
+   * Where the agent calls it.
+   *
+   * @generated from field: string address = 2;
+   */
+  address: string;
+
+  /**
+   * Whether it answered the last time.
+   *
+   * @generated from field: bool reached = 3;
+   */
+  reached: boolean;
+
+  /**
+   * Whether it said then that it leads.
+   *
+   * @generated from field: bool leads = 4;
+   */
+  leads: boolean;
+
+  /**
+   * For how long it has been like this, milliseconds.
+   *
+   * @generated from field: uint64 since_ms = 5;
+   */
+  sinceMs: bigint;
+
+  /**
+   * Since its last answer, milliseconds; unset if it never gave one.
+   *
+   * @generated from field: optional uint64 answered_ms = 6;
+   */
+  answeredMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.CoordinatorReport.
+ * Use `create(CoordinatorReportSchema)` to create a new message.
+ */
+export const CoordinatorReportSchema: GenMessage<CoordinatorReport> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 4);
 
 /**
  * The speed of an agent's clock. The bounds hold however long messages take.
@@ -182,7 +279,7 @@ export type ClockRate = Message<"antipode.v1.ClockRate"> & {
  * Use `create(ClockRateSchema)` to create a new message.
  */
 export const ClockRateSchema: GenMessage<ClockRate> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 3);
+  messageDesc(file_antipode_v1_coordinator, 5);
 
 /**
  * The time of a process, to compare speeds with.
@@ -210,7 +307,7 @@ export type ClockReading = Message<"antipode.v1.ClockReading"> & {
  * Use `create(ClockReadingSchema)` to create a new message.
  */
 export const ClockReadingSchema: GenMessage<ClockReading> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 4);
+  messageDesc(file_antipode_v1_coordinator, 6);
 
 /**
  * The answer of the coordinator.
@@ -327,7 +424,7 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 5);
+  messageDesc(file_antipode_v1_coordinator, 7);
 
 /**
  * The newest acknowledgement of each member of a group. It names objects by their random ids only.
@@ -355,7 +452,7 @@ export type GroupAcknowledgements = Message<"antipode.v1.GroupAcknowledgements">
  * Use `create(GroupAcknowledgementsSchema)` to create a new message.
  */
 export const GroupAcknowledgementsSchema: GenMessage<GroupAcknowledgements> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 6);
+  messageDesc(file_antipode_v1_coordinator, 8);
 
 /**
  * The newest generation that a member has acknowledged and can serve.
@@ -411,7 +508,7 @@ export type MemberAcknowledgement = Message<"antipode.v1.MemberAcknowledgement">
  * Use `create(MemberAcknowledgementSchema)` to create a new message.
  */
 export const MemberAcknowledgementSchema: GenMessage<MemberAcknowledgement> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 7);
+  messageDesc(file_antipode_v1_coordinator, 9);
 
 /**
  * A seat that was removed from its group.
@@ -467,7 +564,7 @@ export type ReleasedSeat = Message<"antipode.v1.ReleasedSeat"> & {
  * Use `create(ReleasedSeatSchema)` to create a new message.
  */
 export const ReleasedSeatSchema: GenMessage<ReleasedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 8);
+  messageDesc(file_antipode_v1_coordinator, 10);
 
 /**
  * Generations of a group that somebody may still ask for.
@@ -495,7 +592,7 @@ export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
  * Use `create(NeededGenerationsSchema)` to create a new message.
  */
 export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 9);
+  messageDesc(file_antipode_v1_coordinator, 11);
 
 /**
  * The other members of a group, all of them.
@@ -530,7 +627,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 10);
+  messageDesc(file_antipode_v1_coordinator, 12);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -572,7 +669,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 11);
+  messageDesc(file_antipode_v1_coordinator, 13);
 
 /**
  * The coordinator, as agents see it.
