@@ -2,10 +2,12 @@
  * The generation that each member of a group has acknowledged, for the answer to a heartbeat. The commands of a site
  * show it with its objects. It must never claim more than is so (I13). Pure.
  */
+
 import { type GroupAcknowledgementsSchema, isNewer, type MemberState } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Group } from '../model.ts';
+import { seatIn } from '../sites/accounts.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Views } from './contradiction.ts';
 import { usableAcknowledgements } from './member-trouble.ts';
@@ -20,7 +22,7 @@ export function acknowledgementsOf(
   return {
     group: name,
     members: group.members.map(({ site }) => {
-      const state = view(site)?.state?.members.find((member) => member.group === name);
+      const state = seatIn(view(site)?.state, name);
       const held = usable.find((one) => one.site === site);
       if (state === undefined) return { site };
       if (held === undefined) return { site, isKnown: true };

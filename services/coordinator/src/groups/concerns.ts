@@ -4,6 +4,7 @@
  * site that is silent, are shown at once and not only when the objective has passed (I13). A retry that succeeds is not
  * shown. Pure.
  */
+
 import { isFastClock, isSlowClock } from '@antipode/protocol';
 import type { AntipodeError } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
@@ -11,6 +12,7 @@ import type { HookTrouble } from '../hooks/role-changes.ts';
 import type { Group } from '../model.ts';
 import { isHung } from '../operations/hung-hsm.ts';
 import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
+import { partitionIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
@@ -147,7 +149,7 @@ export function concernsOf({
       });
     if (heard?.status === 'up') {
       // Orders that wait for this partition have not failed yet, and it can take hours until they do.
-      const partition = heard.state?.partitions.find((one) => one.serial === serial);
+      const partition = partitionIn(heard.state, serial);
       if (partition !== undefined && isHung(partition, hangMs))
         found.push({
           kind: 'partition',

@@ -6,9 +6,11 @@
  *
  * The views must have been taken before the group was read: agents learn an epoch only after the database has it.
  */
+
 import { type DescribeResponse, isNewer, type WitnessedEpoch } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Generation, type Group, witnessesOf } from '../model.ts';
+import { seatIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
 
 export interface Contradiction {
@@ -104,5 +106,5 @@ export function refuseContradicted(group: Group, contradiction: Contradiction | 
 /** Of a site that is down nobody knows what its journal says by now. */
 function seatOf(group: Group, view: SiteView | undefined) {
   if (view === undefined || view.status === 'down') return undefined;
-  return view.state?.members.find((member) => member.group === group.spec.name);
+  return seatIn(view.state, group.spec.name);
 }

@@ -1,4 +1,5 @@
 /** Turns an operator's declaration of a group into ours, and checks it against what is there. */
+
 import {
   FailoverPolicy,
   filterFault,
@@ -12,6 +13,7 @@ import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { checkCron } from '../calendar/schedule.ts';
 import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat, VOTERS_MIN } from '../model.ts';
+import { partitionIn } from '../sites/accounts.ts';
 import type { Detector } from '../sites/detector.ts';
 
 const RPO_MS_DEFAULT = 5 * 60_000;
@@ -121,7 +123,7 @@ export function checkSites({ members, scratch, distributor }: GroupSpec, detecto
         details: { site },
         hint: 'Start the agent of the site, or correct the name of the site. `antipode status` lists the known sites.',
       });
-    const partition = state.partitions.find((one) => one.serial === serial);
+    const partition = partitionIn(state, serial);
     const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');
     if (partition === undefined)
       throw new AntipodeError('NOT_FOUND', `site ${site} has no partition with serial ${serial}; it has ${shown}`, {

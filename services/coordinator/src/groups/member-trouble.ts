@@ -1,13 +1,14 @@
 /** The known reason why a member cannot serve, by the last report of its site. */
 
 import type { Group, Seat } from '../model.ts';
+import { partitionIn, seatIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
 import { quarantineOf } from './contradiction.ts';
 
 /** Code of the error; empty for none, and for a site that was not heard since this coordinator started. */
 export function troubleOf(view: SiteView | undefined, { serial }: Pick<Seat, 'serial'>): string {
   if (view?.state === undefined) return '';
-  const partition = view.state.partitions.find((one) => one.serial === serial);
+  const partition = partitionIn(view.state, serial);
   return partition === undefined ? 'PARTITION_NOT_FOUND' : partition.errorCode;
 }
 
@@ -31,4 +32,4 @@ export function usableAcknowledgements<T extends { readonly site: string }>(
 
 /** Whether the site says that its partition holds nothing of the group that was proved. */
 const isUnproved = ({ spec }: Group, view: SiteView | undefined): boolean =>
-  view?.state?.members.some(({ group, unproved }) => group === spec.name && unproved) === true;
+  seatIn(view?.state, spec.name)?.unproved === true;

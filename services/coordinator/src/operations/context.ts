@@ -1,4 +1,5 @@
 /** Shared by the effects of all machines: the ports, the group of an intent, and how orders are put. */
+
 import { factsRef, type GenerationRef, generationFacts, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
 import { inEpoch, type Leadership } from '../election.ts';
@@ -6,6 +7,7 @@ import { isGuarded, orderApprovals, readUsable } from '../groups/approvals.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { MoveQuestion } from '../hooks/hook.ts';
 import { activeOf, type Generation, type Group, isSettled, type Member } from '../model.ts';
+import { seatIn } from '../sites/accounts.ts';
 import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
@@ -95,7 +97,7 @@ export class EffectContext {
   highestSeen(group: Group): bigint {
     const name = group.spec.name;
     const numbers = group.members.flatMap(({ site }) => {
-      const seat = this.ports.detector.view(site)?.state?.members.find((one) => one.group === name);
+      const seat = seatIn(this.ports.detector.view(site)?.state, name);
       return [seat?.captured?.generation ?? 0n, seat?.applied?.generation ?? 0n];
     });
     return numbers.reduce((best, one) => (one > best && one < NUMBER_SEEN_MAX ? one : best), 0n);

@@ -1,7 +1,9 @@
 /** An HSM that does not answer at all: by what its agent says of the call that is under way. */
+
 import type { PartitionState } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Group } from '../model.ts';
+import { partitionIn } from '../sites/accounts.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { EffectContext } from './context.ts';
 
@@ -15,7 +17,7 @@ export const partitionOf = (
   site: string,
 ): PartitionState | undefined => {
   const member = group.members.find((one) => one.site === site);
-  return detector.view(site)?.state?.partitions.find(({ serial }) => serial === member?.serial);
+  return partitionIn(detector.view(site)?.state, member?.serial);
 };
 
 /**

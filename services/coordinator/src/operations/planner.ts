@@ -3,6 +3,7 @@
  * so that anything it missed is seen the next time (I8, I10). The database ensures that each group has at most one open
  * intent per kind and site.
  */
+
 import { MemberRole } from '@antipode/protocol';
 import { agoMs } from '../calendar/timeline.ts';
 import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
@@ -17,6 +18,7 @@ import {
   VOTERS_MIN,
   votersOf,
 } from '../model.ts';
+import { partitionIn, seatIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
@@ -167,7 +169,7 @@ function activeLacksKey(situation: Situation): boolean {
   const site = activeOf(group)?.site ?? '';
   if (hasJustComeIntoUse(situation)) return false;
   const agent = view(site);
-  const seat = agent?.state?.members.find((member) => member.group === group.spec.name);
+  const seat = seatIn(agent?.state, group.spec.name);
   return agent?.status === 'up' && seat?.role === MemberRole.ACTIVE && seat.domainKeyVersion < group.domainKeyVersion;
 }
 
@@ -185,7 +187,7 @@ function joiningLacksKey(situation: Situation): boolean {
 /** The seat of a member that is up and knows itself to be a standby. */
 function standbySeatOf(group: Group, agent: SiteView | undefined) {
   if (agent?.status !== 'up') return undefined;
-  const seat = agent.state?.members.find((member) => member.group === group.spec.name);
+  const seat = seatIn(agent.state, group.spec.name);
   return seat?.role === MemberRole.STANDBY ? seat : undefined;
 }
 
@@ -258,11 +260,11 @@ function restoresMore(
   { group, newest, view }: { group: string; newest: Generation; view: Situation['view'] },
 ): boolean {
   const state = view(site)?.state;
-  const said = state?.members?.find((member) => member.group === group);
+  const said = seatIn(state, group);
   if (said?.refusedRetryDue === true) return true;
   const refused = said?.refused ?? [];
   if (!refused.some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
-  const trusted = state?.partitions?.find((one) => one.serial === serial)?.trusted ?? [];
+  const trusted = partitionIn(state, serial)?.trusted ?? [];
   return trusted.some((key) => key.group === group && key.version === newest.domainKeyVersion);
 }
 
@@ -273,7 +275,7 @@ function dueRejoins({ group, view }: Situation): Draft[] {
     .filter(({ role, site, serial }) => {
       const agent = view(site);
       if (role === 'active' || agent?.status !== 'up') return false;
-      const seat = agent.state?.members.find((member) => member.group === group.spec.name);
+      const seat = seatIn(agent.state, group.spec.name);
       const standsBy = seat?.role === MemberRole.STANDBY && seat.serial === serial;
       return role === 'fenced' || (agent.state !== undefined && !standsBy);
     })
@@ -295,7 +297,7 @@ function dueScrubs({ group, newest, scrubs, open, view, nowMs, timings }: Situat
     .map(({ site, serial }) => {
       const { startedMs = group.createdMs, errorCode = '' } = scrubs.find((one) => one.site === site) ?? {};
       const hasLooked = errorCode === '' || DAMAGE_CODES.has(errorCode);
-      const partition = view(site)?.state?.partitions.find((one) => one.serial === serial);
+      const partition = partitionIn(view(site)?.state, serial);
       const isBack = AWAY_CODES.has(errorCode) && partition?.errorCode === '';
       const gapMs = hasLooked ? group.spec.scrubMs : isBack ? timings.parkedRetryMs : SCRUB_RETRY_MS;
       return { site, overdueMs: agoMs({ nowMs, stampMs: startedMs }) - gapMs };
@@ -358,7 +360,7 @@ function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Sit
 function hasStandby(group: Group, view: Situation['view']): boolean {
   return group.members.some(({ site, serial, role }) => {
     const standby = view(site);
-    const partition = standby?.state?.partitions.find((one) => one.serial === serial);
+    const partition = partitionIn(standby?.state, serial);
     return (
       role === 'standby' &&
       standby?.status === 'up' &&

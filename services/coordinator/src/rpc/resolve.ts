@@ -1,7 +1,9 @@
 /** Where applications find their keys now. */
+
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, isSettled } from '../model.ts';
+import { partitionIn } from '../sites/accounts.ts';
 import { readPlace } from '../store/tables/sites.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
@@ -28,7 +30,7 @@ export function resolveHandlers(ports: RpcPorts): ResolveHandlers {
           hint: `Run \`antipode status\` to see its members. \`antipode failover ${name} --dry-run\` shows what a failover would do.`,
         });
       const view = detector.view(active.site);
-      const live = view?.state?.partitions.find(({ serial }) => serial === active.serial);
+      const live = partitionIn(view?.state, active.serial);
       // After a restart, this coordinator might not have heard the site yet. Its last report is still good.
       const place = live ?? (await store.query((db) => readPlace(db, active)));
       return {

@@ -1,6 +1,8 @@
 /** Plans for a member that is added, and for one that is removed. Pure. */
+
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Group, majorityOf, type Seat, VOTERS_MIN, votersOf, witnessesOf } from '../../model.ts';
+import { seatIn } from '../../sites/accounts.ts';
 import { checkSeats, checkSites } from '../group-spec.ts';
 import { troubleOf } from '../member-trouble.ts';
 import type { ChangePlan, Obstacle } from './change.ts';
@@ -80,7 +82,7 @@ function additionObstacle(facts: ChangeFacts, seat: Seat): Obstacle | undefined 
  */
 function unreleased({ group, former, detector }: ChangeFacts, { site }: Seat): Obstacle | undefined {
   const { name } = group.spec;
-  const held = detector.view(site)?.state?.members.find((one) => one.group === name);
+  const held = seatIn(detector.view(site)?.state, name);
   const isPending = former.some(
     (one) =>
       held !== undefined &&

@@ -1,7 +1,9 @@
 /** Seats members, and brings a domain key version to them: the first one, or the next at a rotation. */
+
 import { type PartitionState, roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Group } from '../../model.ts';
+import { partitionIn, seatIn } from '../../sites/accounts.ts';
 import { orderNextVersion, useVersion } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS, requireActive, WORK_TIMEOUT_MS } from '../context.ts';
@@ -115,12 +117,12 @@ function awaitedOfficers(
   const trusts = (one: PartitionState | undefined, wanted: number): boolean =>
     one?.trusted?.some((key) => key.group === name && key.version === wanted) === true;
   const active = ports.detector.view(activeOf(group)?.site ?? '')?.state;
-  const held = active?.members.find((member) => member.group === name)?.domainKeyVersion ?? group.domainKeyVersion;
+  const held = seatIn(active, name)?.domainKeyVersion ?? group.domainKeyVersion;
   if (held < group.domainKeyVersion) return [];
   return [...group.members, ...group.joining, ...group.spec.scratch]
     .filter(({ site }) => sites.includes(site))
     .flatMap(({ site, serial }) => {
-      const partition = ports.detector.view(site)?.state?.partitions?.find((one) => one.serial === serial);
+      const partition = partitionIn(ports.detector.view(site)?.state, serial);
       if (!trusts(partition, group.domainKeyVersion) || trusts(partition, version)) return [];
       const message = `the security officer of site ${site} has not trusted domain key version ${version} yet (antipode partition trust-domain-key ${partition?.name ?? ''}), so version ${group.domainKeyVersion} stays in use`;
       return [{ serial, code: 'DOMAIN_KEY_UNTRUSTED', message }];

@@ -1,7 +1,9 @@
 /** Starts a drill, for an operator or a calendar. */
+
 import { newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Seat } from '../../model.ts';
+import { partitionIn } from '../../sites/accounts.ts';
 import type { Detector, SiteView } from '../../sites/detector.ts';
 import type { Store, Write } from '../../store/store.ts';
 import { readAcknowledged, readNewest } from '../../store/tables/generations.ts';
@@ -65,7 +67,7 @@ function holdsKey(
   { serial }: Seat,
   { group, domainKeyVersion }: { group: string; domainKeyVersion: number },
 ): boolean {
-  const partition = view?.state?.partitions.find((one) => one.serial === serial);
+  const partition = partitionIn(view?.state, serial);
   // One that cannot be opened lists nothing.
   if (partition === undefined || partition.errorCode !== '') return true;
   return partition.domainKeys.some((key) => key.group === group && key.version === domainKeyVersion);

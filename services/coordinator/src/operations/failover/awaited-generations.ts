@@ -4,10 +4,12 @@
  * ordered. The failover begins by itself when a member with the generation is back, or when an operator accepts the
  * loss. Pure; decides by the last heartbeats (I3, I13).
  */
+
 import { generationName, isNewer, newestOf, roleName } from '@antipode/protocol';
 import { quarantineOf, witnessedEpoch } from '../../groups/contradiction.ts';
 import { troubleOf } from '../../groups/member-trouble.ts';
 import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
+import { partitionIn, seatIn } from '../../sites/accounts.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Timings } from '../../timings.ts';
@@ -58,9 +60,9 @@ function troubleAt({ group, view, timings }: Heard, site: string): string {
   const [seat, heard] = [group.members.find((member) => member.site === site), view(site)];
   if (seat === undefined || heard?.status === 'down') return '';
   if (quarantineOf(group, heard) !== undefined) return 'SITE_QUARANTINED';
-  const said = heard?.state?.members?.find((member) => member.group === group.spec.name);
+  const said = seatIn(heard?.state, group.spec.name);
   if (said !== undefined && roleName(said.role) === undefined) return 'REQUEST_INVALID';
-  const partition = heard?.state?.partitions?.find(({ serial }) => serial === seat.serial);
+  const partition = partitionIn(heard?.state, seat.serial);
   return isHung(partition, timings.hangMs) ? 'HSM_WORKER_LOST' : troubleOf(heard, seat);
 }
 
@@ -70,7 +72,7 @@ function surveyOf(heard: Heard): Survey {
   const reachable = group.members.flatMap(({ site, serial }): Candidate[] => {
     const { status, state } = view(site) ?? {};
     if (state === undefined || status === 'down') return [];
-    const seat = state.members.find((member) => member.group === group.spec.name);
+    const seat = seatIn(state, group.spec.name);
     let applied: Held | undefined;
     for (const ref of [seat?.applied, seat?.captured]) {
       const one = ref && generationName(ref);

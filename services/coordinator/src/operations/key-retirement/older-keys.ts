@@ -6,11 +6,13 @@
  * While there is such a member, no older version is destroyed at any member. In addition, each site checks its own
  * store.
  */
+
 import { MemberRole } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import { type Contradiction, quarantineOf, type Views } from '../../groups/contradiction.ts';
 import { troubleOf } from '../../groups/member-trouble.ts';
 import { activeOf, type Generation, type Group, type IntentKind, isSettled, type Member } from '../../model.ts';
+import { partitionIn, seatIn } from '../../sites/accounts.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 
@@ -64,7 +66,7 @@ function behind(
   if (role === 'fenced') return 'is fenced';
   const trouble = troubleOf(agent, { serial });
   if (trouble !== '') return `cannot use its partition (${trouble})`;
-  const seat = agent.state.members.find((one) => one.group === group.spec.name);
+  const seat = seatIn(agent.state, group.spec.name);
   const expected = role === 'active' ? MemberRole.ACTIVE : MemberRole.STANDBY;
   if (seat?.role !== expected || seat.serial !== serial || seat.epoch !== group.epoch)
     return `does not know its seat as ${role} in epoch ${group.epoch}`;
@@ -85,7 +87,7 @@ export function seatsWithOlderKeys({ group, view }: Pick<OlderKeysFacts, 'group'
   const name = group.spec.name;
   return [...group.members, ...group.spec.scratch].filter(({ site, serial }) => {
     const agent = view(site);
-    const partition = agent?.state?.partitions?.find((one) => one.serial === serial);
+    const partition = partitionIn(agent?.state, serial);
     return (
       agent?.status === 'up' &&
       partition?.errorCode === '' &&

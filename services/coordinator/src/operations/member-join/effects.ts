@@ -2,10 +2,12 @@
  * Gives a site that joins its vote, once it holds what every other standby holds: its seat, the domain key version in use,
  * and the newest generation. The planner brings it all of that by the ordinary operations.
  */
+
 import { MemberRole } from '@antipode/protocol';
 import { AntipodeError, isErrorCode } from '@antipode/runtime';
 import { quarantineOf } from '../../groups/contradiction.ts';
 import { type Group, isVersionDue, type Seat } from '../../model.ts';
+import { seatIn } from '../../sites/accounts.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import { type Acknowledged, readAcknowledgedByJoining, readNewest } from '../../store/tables/generations.ts';
 import { lockGroup } from '../../store/tables/groups.ts';
@@ -93,7 +95,7 @@ export function lackOf({
   if (view?.status !== 'up') return `it is ${view?.status ?? 'unknown'}`;
   if (quarantineOf(group, view) !== undefined) return 'it is in quarantine';
   if (standsBy(group, seat, view) !== true) return 'it does not know its seat';
-  const held = view.state?.members.find((one) => one.group === group.spec.name)?.domainKeyVersion ?? 0;
+  const held = seatIn(view.state, group.spec.name)?.domainKeyVersion ?? 0;
   if (isVersionDue(group)) return 'a new version of the domain key is not in use yet';
   if (held < group.domainKeyVersion) return `it does not have version ${group.domainKeyVersion} of the domain key`;
   if (newest === undefined || newest.domainKeyVersion < group.domainKeyVersion)

@@ -2,6 +2,7 @@
  * Asks every member what its journal says, and reseats the group from the answers. The new epoch is above every epoch
  * that was ever heard of.
  */
+
 import {
   type DescribeResponse,
   type GenerationRef,
@@ -23,6 +24,7 @@ import {
   votersOf,
   witnessesOf,
 } from '../../model.ts';
+import { seatIn } from '../../sites/accounts.ts';
 import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../../store/tables/generations.ts';
 import {
   activateEpoch,
@@ -109,7 +111,7 @@ function accountOf(
   heard: DescribeResponse | undefined,
 ): Answered {
   const { name } = group.spec;
-  const seat = state.members.find((member) => member.group === name);
+  const seat = seatIn(state, name);
   const refs = [seat?.captured, seat?.applied].filter((ref) => ref !== undefined);
   const held = refs.map(generationName);
   return {

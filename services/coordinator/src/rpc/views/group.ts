@@ -2,6 +2,7 @@
  * Groups as operators see them: the database's truth and the detector's view as messages. Numbers are never better than
  * reality (I13).
  */
+
 import { type GroupStateSchema, nameRef, roleNumber } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -16,6 +17,7 @@ import { olderKeysNeededFor } from '../../operations/key-retirement/older-keys.t
 import { lackOf } from '../../operations/member-join/effects.ts';
 import type { WaitingFailover } from '../../operations/reconciler.ts';
 import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
+import { partitionIn, seatIn } from '../../sites/accounts.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import type { ApprovalUseRecord } from '../../store/tables/approvals.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
@@ -173,7 +175,7 @@ function waitMessage({ waiting, ageMs }: NonNullable<GroupFacts['wait']>) {
 function domainKeysOf({ group, view, nowMs }: Pick<GroupFacts, 'group' | 'view' | 'nowMs'>) {
   return [...group.members, ...group.joining, ...group.spec.scratch].flatMap(({ site, serial }) => {
     const agent = view(site);
-    const partition = agent?.state?.partitions?.find((one) => one.serial === serial);
+    const partition = partitionIn(agent?.state, serial);
     const ageMs = BigInt(Math.max(0, Math.round(nowMs - (agent?.lastWallMs ?? nowMs))));
     return (partition?.domainKeys ?? [])
       .filter((key) => key.group === group.spec.name)
@@ -202,7 +204,7 @@ function refusedBy(
   site: string,
 ): { refused: RefusedThere[]; refusedObjects: number; refusedAgeMs?: bigint } {
   const agent = view(site);
-  const member = agent?.state?.members?.find((one) => one.group === group.spec.name);
+  const member = seatIn(agent?.state, group.spec.name);
   const ageMs = (atMs: number): bigint => BigInt(Math.max(0, Math.round(nowMs - atMs)));
   if (member !== undefined)
     return {
@@ -222,8 +224,7 @@ const keysNotCaptured = ({ uncaptured }: Generation): number =>
 
 type Seen = Pick<GroupFacts, 'group' | 'view'>;
 
-const memberAt = ({ group, view }: Seen, site: string) =>
-  view(site)?.state?.members?.find((member) => member.group === group.spec.name);
+const memberAt = ({ group, view }: Seen, site: string) => seatIn(view(site)?.state, group.spec.name);
 
 /** Attributes of its objects that no replica gets, by its own report. */
 function notCarriedAt(seen: Seen, site: string) {
