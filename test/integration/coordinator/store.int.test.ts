@@ -165,9 +165,9 @@ it('keeps what each member said last that it could not restore', async () => {
     { objectId: 'a1', kind: 'private-key/ec', code: 'HSM_REFUSED', returnValue: 'CKR_CURVE_NOT_SUPPORTED' },
   ];
   const said = { group: GROUP, site: 'b', refused, objects: 7, atMs: 5 };
-  await write((trx) => recordRefused(trx, said));
-  await write((trx) => recordRefused(trx, { ...said, site: 'c', refused: [], objects: 0 }));
-  await write((trx) => recordRefused(trx, { ...said, objects: 8, atMs: 6 }));
+  await write((trx) => recordRefused(trx, [said]));
+  await write((trx) => recordRefused(trx, [{ ...said, site: 'c', refused: [], objects: 0 }]));
+  await write((trx) => recordRefused(trx, [{ ...said, objects: 8, atMs: 6 }]));
   const kept = await store.query((db) => readRefused(db, GROUP));
   expect(kept.find(({ site }) => site === 'b')).toEqual({ site: 'b', refused, objects: 8, atMs: 6 });
   expect(kept).toHaveLength(2);

@@ -1,12 +1,15 @@
 /** The heartbeats of agents: they say that they are there, and what they hold. The answer renews leases. */
+
 import { type CoordinatorService, type DescribeResponse, type Handlers, isSlowClock } from '@antipode/protocol';
 import { AntipodeError, elapsedMs, fromHex, isAddress } from '@antipode/runtime';
 import type { Terms } from '../election.ts';
 import { acknowledgementsOf } from '../groups/acknowledgements.ts';
 import { orderApprovals } from '../groups/approvals.ts';
 import { quarantineOf } from '../groups/contradiction.ts';
+import { groupsAt, isGroup } from '../groups/groups-at-site.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
 import { activeOf, type Group, isSettled, witnessesOf } from '../model.ts';
+import { seatIn } from '../sites/accounts.ts';
 import { type Change, toJson } from '../store/store.ts';
 import { type ApprovalRecord, recordApprovalUse } from '../store/tables/approvals.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
@@ -33,26 +36,27 @@ export function coordinatorHandlers({
   const writtenRefused = new Map<string, string>();
   /**
    * Not awaited: a heartbeat renews leases, and this list is only for people. If a write fails, the next heartbeat
-   * repeats it.
+   * repeats it. One write for all groups of the site: a new leader hears of all of them at once.
    */
-  const noteRefused = (group: string, { site, members }: DescribeResponse, leaderEpoch: bigint): void => {
-    const said = members.find((member) => member.group === group);
-    if (said === undefined) return;
-    const refused = said.refused.map(({ objectId, kind, code, returnValue }) => ({
-      objectId,
-      kind,
-      code,
-      returnValue,
-    }));
-    const objects = said.refusedObjects;
-    const inForce = `${leaderEpoch} ${objects} ${toJson(refused)}`;
-    const place = `${group} ${site}`;
-    if (writtenRefused.get(place) === inForce) return;
-    writtenRefused.set(place, inForce);
+  const noteRefused = (groups: readonly Group[], state: DescribeResponse, leaderEpoch: bigint): void => {
+    const { site } = state;
+    const news = groups.flatMap(({ spec }) => {
+      const said = seatIn(state, spec.name);
+      if (said === undefined) return [];
+      const { refused, refusedObjects: objects } = said;
+      const place = `${spec.name} ${site}`;
+      const list = refused.map(({ objectId, kind, code, returnValue }) => ({ objectId, kind, code, returnValue }));
+      const inForce = `${leaderEpoch} ${objects} ${list.length === 0 ? '' : toJson(list)}`;
+      if (writtenRefused.get(place) === inForce) return [];
+      writtenRefused.set(place, inForce);
+      return [{ place, record: { group: spec.name, site, refused: list, objects, atMs: clock.wallMs() } }];
+    });
+    if (news.length === 0) return;
+    const records = news.map(({ record }) => record);
     store
-      .write(leaderEpoch, (trx) => recordRefused(trx, { group, site, refused, objects, atMs: clock.wallMs() }))
+      .write(leaderEpoch, (trx) => recordRefused(trx, records))
       .catch((thrown: unknown) => {
-        writtenRefused.delete(place);
+        for (const { place } of news) writtenRefused.delete(place);
         if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
       });
   };
@@ -125,14 +129,15 @@ export function coordinatorHandlers({
           details: { field: 'address', site: state.site },
         });
       const predecessor = journals.predecessorOf(state);
-      const mayHoldLease = cache.all.some(
+      const own = groupsAt(cache.all, state.site);
+      const mayHoldLease = own.some(
         (group) => activeOf(group)?.site === state.site && leases.remainingMs(group.spec.name) > 0,
       );
       detector.admit(state, { address, peer }, { predecessor, mayHoldLease });
       refuseLate(state, beat);
       heard.set(state.site, { instance: state.instance, beat });
       coordinators.report({ site: state.site, atMs: clock.monotonicMs(), coordinators: reported });
-      const { account, added } = journals.hear(state, cache.all);
+      const { account, added } = journals.hear(state, own);
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
       detector.heard(account, { address, observations, ...(isComparedWithUs ? { clockRate } : {}) });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
@@ -142,19 +147,20 @@ export function coordinatorHandlers({
         await store.write(leaderEpoch, (trx) => recordSite(trx, row));
         written.set(state.site, inForce);
       }
-      const seats = cache.all.filter(({ members, joining }) =>
+      const seats = own.filter(({ members, joining }) =>
         [...members, ...joining].some(({ site }) => site === state.site),
       );
-      const voting = cache.all.filter((group) => seats.includes(group) || witnessesOf(group).includes(state.site));
+      const seated = new Set(seats);
+      const voting = own.filter((group) => seated.has(group) || witnessesOf(group).includes(state.site));
       // Also of a site with nothing but a scratch partition of the group: its drills bring generations into its store.
-      const present = cache.all.filter(({ members, joining, spec }) =>
-        [...members, ...joining, ...spec.scratch].some(({ site }) => site === state.site),
+      const present = own.filter(
+        (group) => seated.has(group) || group.spec.scratch.some(({ site }) => site === state.site),
       );
-      for (const { spec } of seats) noteRefused(spec.name, state, leaderEpoch);
+      noteRefused(seats, state, leaderEpoch);
       const isSlow = isComparedWithUs && isSlowClock(clockRate);
       noteUses(state, leaderEpoch);
       const held = seats.filter((group) => {
-        const seat = state.members.find((member) => member.group === group.spec.name);
+        const seat = seatIn(state, group.spec.name);
         // Only under the highest epoch ever issued: while a failover is under way, nothing is renewed.
         return (
           isSettled(group) &&
@@ -207,7 +213,7 @@ export function coordinatorHandlers({
           (name) =>
             !present.some(({ spec }) => spec.name === name) &&
             !cache.unreadable.includes(name) &&
-            (cache.deleted.includes(name) || cache.all.some(({ spec }) => spec.name === name)),
+            (cache.deleted.includes(name) || isGroup(cache.all, name)),
         ),
         places: present.flatMap((group) => knownPlaceOf(group, (site) => detector.view(site)) ?? []),
         peers: voting.map((group) => ({

@@ -20,15 +20,30 @@ export interface RefusedRecord {
   readonly atMs: number;
 }
 
+/** All that one site reports at a time. */
 export async function recordRefused(
   trx: Write,
-  { group, site, refused, objects, atMs }: RefusedRecord & { group: string },
+  records: readonly (RefusedRecord & { readonly group: string })[],
 ): Promise<void> {
-  const said = { refused: JSON.stringify(refused), objects, at_ms: BigInt(Math.round(atMs)) };
+  if (records.length === 0) return;
   await trx
     .insertInto('member_refused')
-    .values({ grp: group, site, ...said })
-    .onConflict((conflict) => conflict.columns(['grp', 'site']).doUpdateSet(said))
+    .values(
+      records.map(({ group, site, refused, objects, atMs }) => ({
+        grp: group,
+        site,
+        refused: JSON.stringify(refused),
+        objects,
+        at_ms: BigInt(Math.round(atMs)),
+      })),
+    )
+    .onConflict((conflict) =>
+      conflict.columns(['grp', 'site']).doUpdateSet((eb) => ({
+        refused: eb.ref('excluded.refused'),
+        objects: eb.ref('excluded.objects'),
+        at_ms: eb.ref('excluded.at_ms'),
+      })),
+    )
     .execute();
 }
 
