@@ -40,6 +40,7 @@ import { renameOpenKinds } from './store/tables/kind-names.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';
 import { readSites } from './store/tables/sites.ts';
 import { readTimeline, writeTimeline } from './store/tables/timeline.ts';
+import { TouchedGroups } from './store/touched-groups.ts';
 import type { Timings } from './timings.ts';
 
 export interface CoordinatorPorts {
@@ -76,6 +77,8 @@ export class CoordinatorGraph implements Closeable {
     readonly operator: Handlers<typeof OperatorService>;
   };
   readonly #ports: CoordinatorPorts;
+  readonly #store: Store;
+  readonly #touched: TouchedGroups;
   readonly #cache: GroupCache;
   readonly #journals: JournalBook;
   readonly #leases: LeaseBook;
@@ -93,8 +96,13 @@ export class CoordinatorGraph implements Closeable {
 
   constructor(ports: CoordinatorPorts) {
     this.#ports = ports;
-    const { id, store, renewals, prng, log, timings, dial, loopDelayMs, wakeUps, timeline: clock } = ports;
-    const cache = new GroupCache({ store });
+    const { id, renewals, prng, log, timings, dial, loopDelayMs, wakeUps, timeline: clock } = ports;
+    const touched = new TouchedGroups({ clock });
+    const store = touched.noting(ports.store);
+    const cache = new GroupCache({
+      store,
+      news: { touched: touched.reader(), clock, allMs: timings.parkedRetryMs },
+    });
     const journals = new JournalBook({ store });
     const leases = new LeaseBook({
       clock,
@@ -109,7 +117,7 @@ export class CoordinatorGraph implements Closeable {
       log,
       id,
       ttlMs: timings.leaderMs,
-      mayLead: () => store.examine(),
+      mayLead: () => ports.store.examine(),
       lead: (epoch) => this.#lead(epoch),
       addressOf: (coordinator) => coordinators.addressOf(coordinator),
       lost: () => wakeUps.standDown(),
@@ -148,7 +156,9 @@ export class CoordinatorGraph implements Closeable {
     const changes = new Changes();
     const runner = new Runner({ store, election, context, changes, clock, prng, log });
     const deciding = { store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings };
-    const reconciler = new Reconciler(deciding);
+    const reconciler = new Reconciler({ ...deciding, touched: touched.reader() });
+    this.#store = store;
+    this.#touched = touched;
     this.#cache = cache;
     this.#journals = journals;
     this.#leases = leases;
@@ -208,7 +218,8 @@ export class CoordinatorGraph implements Closeable {
 
   /** Begins to plan, to watch the sites and to keep the calendar, whenever this coordinator leads. */
   start(): void {
-    const { store, timings } = this.#ports;
+    const { timings } = this.#ports;
+    const store = this.#store;
     this.#reconciler.start();
     this.#loop('detector', timings.heartbeatMs, async () => {
       const { epoch } = this.#election;
@@ -259,10 +270,12 @@ export class CoordinatorGraph implements Closeable {
 
   /** A new leader does not know what an earlier one granted or heard: every lease runs, and every site is just expected. */
   async #lead(epoch: bigint): Promise<void> {
-    const { store, timings, wakeUps } = this.#ports;
-    await store.migrate(epoch);
+    const { timings, wakeUps } = this.#ports;
+    const store = this.#store;
+    await this.#ports.store.migrate(epoch);
     const mark = await store.query(readTimeline);
     if (mark !== undefined) this.#ports.timeline.continueFrom(mark);
+    this.#touched.touchAll();
     this.#cache.forgetNeeded();
     this.#leases.becameLeader({
       earlierLeaseMs: await store.write(epoch, (trx) => raiseLeaseLength(trx, timings.leaseMs)),
@@ -278,7 +291,7 @@ export class CoordinatorGraph implements Closeable {
   async #recordTransitions(epoch: bigint): Promise<void> {
     const transitions = this.#transitions;
     if (transitions.length === 0) return;
-    await this.#ports.store.write(epoch, async (_trx, record) => {
+    await this.#store.write(epoch, async (_trx, record) => {
       for (const { kind, site, reason } of transitions) record({ kind, site, details: { reason } });
     });
     this.#transitions = this.#transitions.filter((one) => !transitions.includes(one));

@@ -1,8 +1,13 @@
 import { AntipodeError } from '@antipode/runtime';
-import { rejection } from '@antipode/runtime/testing';
-import { beforeEach, expect, it } from 'vitest';
+import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Look } from '../store/store.ts';
+import { insertEpoch, insertGroup, readGroup, setRole } from '../store/tables/groups.ts';
+import { deleteGroup } from '../store/tables/membership.ts';
+import { TouchedGroups } from '../store/touched-groups.ts';
 import { testDatabase } from '../testing/database.ts';
+import { SPEC } from '../testing/group.ts';
+import { FIRST_EPOCH } from '../testing/leader.ts';
 import { GroupCache } from './group-cache.ts';
 
 const database = testDatabase();
@@ -72,6 +77,94 @@ it('keeps what it has where a reading fails, says so, and reads again', async ()
   bench.answers[2]!.give();
   await readings[2];
   expect(bench.epochs).toEqual([2n]);
+});
+
+describe('that hears what was written', () => {
+  const clock = new FakeClock();
+  const declare = (name: string) =>
+    database.rows.group({
+      spec: {
+        ...SPEC,
+        name,
+        members: SPEC.members.map((seat) => ({ ...seat, serial: `${name}-${seat.site}` })),
+        scratch: [],
+      },
+    });
+
+  /** Counts readings of the database. */
+  class Noting {
+    reads = 0;
+    readonly touched = new TouchedGroups({ clock });
+    readonly store = this.touched.noting({
+      ...{ query: (look) => database.store.query(look), write: (epoch, change) => database.store.write(epoch, change) },
+      snapshot: (look) => {
+        this.reads += 1;
+        return database.store.snapshot(look);
+      },
+    });
+    readonly cache = new GroupCache({
+      store: this.store,
+      news: { touched: this.touched.reader(), clock, allMs: 30_000 },
+    });
+
+    get groups(): string[] {
+      return this.cache.all.map(({ spec, epoch }) => `${spec.name} ${epoch}`);
+    }
+  }
+
+  it('reads nothing where nothing was written', async () => {
+    const noting = new Noting();
+    for (let count = 0; count < 3; count += 1) await noting.cache.refresh();
+    expect([noting.reads, noting.groups]).toEqual([1, ['payments 1']]);
+  });
+
+  it('reads a group that was written, and leaves the others as the objects that they are', async () => {
+    await declare('accounts');
+    const noting = new Noting();
+    await noting.cache.refresh();
+    const [accounts, payments] = noting.cache.all;
+    await noting.store.write(FIRST_EPOCH, async (trx) => {
+      await insertEpoch(trx, 'payments', { epoch: 2n, owner: 'b', reason: 'automatic', isActive: true, nowMs: 0 });
+    });
+    await noting.cache.refresh();
+    expect([noting.reads, noting.groups]).toEqual([2, ['accounts 1', 'payments 2']]);
+    expect([noting.cache.all[0] === accounts, noting.cache.all[1] === payments]).toEqual([true, false]);
+  });
+
+  it('keeps its list where a group was named and has not changed', async () => {
+    const noting = new Noting();
+    await noting.cache.refresh();
+    const { all } = noting.cache;
+    await noting.store.write(FIRST_EPOCH, (trx) => setRole(trx, 'payments', 'b', 'standby'));
+    await noting.cache.refresh();
+    expect([noting.reads, noting.cache.all === all]).toEqual([2, true]);
+  });
+
+  it('learns of a group that is new, and of one that is gone', async () => {
+    const noting = new Noting();
+    await noting.cache.refresh();
+    await noting.store.write(FIRST_EPOCH, async (trx) => {
+      await insertGroup(trx, { ...SPEC, name: 'cards', members: [{ site: 'z', serial: 'cards-z' }], scratch: [] }, 0);
+    });
+    await noting.cache.refresh();
+    expect(noting.groups).toEqual(['cards 1', 'payments 1']);
+    await noting.store.write(FIRST_EPOCH, async (trx) => {
+      await deleteGroup(trx, await readGroup(trx, 'payments'), { nowMs: 0 });
+    });
+    await noting.cache.refresh();
+    expect([noting.groups, noting.cache.deleted]).toEqual([['cards 1'], ['payments']]);
+  });
+
+  it('reads everything from time to time, in case somebody else has written', async () => {
+    const noting = new Noting();
+    await noting.cache.refresh();
+    await nextEpoch(2n);
+    await noting.cache.refresh();
+    expect(noting.groups).toEqual(['payments 1']);
+    await clock.advance(30_000);
+    await noting.cache.refresh();
+    expect(noting.groups).toEqual(['payments 2']);
+  });
 });
 
 it('knows what members may still ask for only under the leadership that has looked', () => {

@@ -6,6 +6,7 @@ import type { Group } from '../model.ts';
 import type { SiteStatus, SiteView } from '../sites/detector.ts';
 import type { Write } from '../store/store.ts';
 import { type Intent, readIntents } from '../store/tables/intents.ts';
+import type { Touched } from '../store/touched-groups.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
 import { FakeLeadership } from '../testing/leader.ts';
@@ -39,13 +40,24 @@ class Bench {
   /** The transaction of the last change of state. */
   transaction: Write | undefined;
   run: () => Promise<void> = async () => {};
+  /** Readings of the facts of a group, and how long each takes. */
+  reads = 0;
+  readingMs = 0;
+  touched: Touched = 'all';
   readonly reconciler: Reconciler;
 
-  constructor() {
+  constructor({ hears = false }: { hears?: boolean } = {}) {
+    const take = (): Touched => {
+      const { touched } = this;
+      this.touched = new Set();
+      return touched;
+    };
     this.reconciler = new Reconciler({
       store: {
         query: (look) => database.store.query(look),
         snapshot: async (look) => {
+          this.reads += 1;
+          if (this.readingMs > 0) await this.clock.sleep(this.readingMs);
           if (this.endless > 0) {
             this.endless -= 1;
             await new Promise(() => {});
@@ -92,6 +104,7 @@ class Bench {
       prng: seededPrng('reconciler'),
       log: silentLog,
       timings: TIMINGS,
+      ...(hears ? { touched: { take, giveBack: () => {} } } : {}),
     });
   }
 
@@ -273,6 +286,90 @@ describe('a group in trouble', () => {
     await bench.reconciler.pass();
     expect(await groupsOf('failover')).toEqual(['payments']);
   });
+});
+
+describe('a group that has been read', () => {
+  const captured = (name: string, ageMs = 0): Promise<void> =>
+    database.rows.captured(
+      [generation({ recoveryPointMs: bench.clock.wallMs() - ageMs, manifestDigest: `${name}01` })],
+      name,
+    );
+
+  /** Nothing is due in either group but what the test asks for. */
+  beforeEach(async () => {
+    bench = new Bench({ hears: true });
+    for (const name of ['accounts', 'cards']) await bench.declare(name);
+    for (const name of ['accounts', 'cards']) {
+      await captured(name);
+      for (const site of ['b', 'c']) await database.rows.acknowledged(site, generation({}), name);
+    }
+    // The first passes plan a scrub of each.
+    for (let count = 0; count < 3; count += 1) await bench.passes();
+    bench.reads = 0;
+  });
+
+  it('is not read again while nothing is written of it and nothing is due', async () => {
+    for (let count = 0; count < 5; count += 1) await bench.passes();
+    expect(bench.reads).toBe(0);
+  });
+
+  it('is read again once something that was written names it', async () => {
+    bench.touched = new Set(['accounts', 'another']);
+    for (let count = 0; count < 3; count += 1) await bench.passes();
+    expect(bench.reads).toBe(1);
+    bench.touched = 'all';
+    await bench.passes();
+    expect(bench.reads).toBe(3);
+  });
+
+  it('is read again when one of its operations begins, goes on, or ends', async () => {
+    await database.rows.intended({
+      id: 'one',
+      kind: 'drill',
+      group: 'accounts',
+      site: 'c',
+      state: { phase: 'planned' },
+    });
+    await bench.passes();
+    expect(bench.reads).toBe(1);
+    const change = (to: object): Promise<unknown> =>
+      database.rows.write((trx) => trx.updateTable('intent').set(to).where('id', '=', 'one').execute());
+    await change({ attempts: 3 });
+    await bench.passes();
+    expect(bench.reads).toBe(2);
+    await change({ status: 'done' });
+    for (let count = 0; count < 2; count += 1) await bench.passes();
+    expect(bench.reads).toBe(3);
+  });
+
+  it('is read again from time to time, in case somebody else has written', async () => {
+    await bench.clock.advance(TIMINGS.parkedRetryMs);
+    await bench.passes();
+    expect(bench.reads).toBe(2);
+  });
+
+  it('is planned upon facts that are read for it, as soon as something is due', async () => {
+    bench.status = 'down';
+    // Somebody else has moved the group meanwhile, and nobody has said so.
+    await database.rows.epoch({ epoch: 2n, owner: 'b', isActive: true }, 'accounts');
+    await bench.passes();
+    const failovers = (await intents()).filter(({ kind }) => kind === 'failover');
+    const from = failovers.map(({ group, state }) => `${group} from ${(state as { from?: string }).from}`);
+    expect(from.sort()).toEqual(['accounts from b', 'cards from a']);
+  });
+});
+
+it('a pass that has no time for all groups is followed by one that goes on with the others', async () => {
+  bench = new Bench();
+  for (let count = 0; count < 8; count += 1) await bench.declare(`g${count}`);
+  // A reading takes longer than a pass has.
+  bench.readingMs = TIMINGS.planMs * 4 + 1;
+  for (let count = 0; count < 2; count += 1) {
+    void bench.reconciler.pass();
+    await bench.clock.advance(bench.readingMs * 2);
+  }
+  const captures = (await intents()).filter(({ kind }) => kind === 'capture');
+  expect(new Set(captures.map(({ group }) => group)).size).toBe(8);
 });
 
 describe('an intent that is wanted only by what else is in the database', () => {

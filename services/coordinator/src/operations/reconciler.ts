@@ -10,6 +10,7 @@ import {
   every,
   inSpan,
   type Log,
+  Pace,
   type Prng,
   SerialQueue,
   uuidFrom,
@@ -19,13 +20,14 @@ import { contradictionOf } from '../groups/contradiction.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { Group } from '../model.ts';
 import type { WakeUps } from '../queue/wake-ups.ts';
-import type { Detector } from '../sites/detector.ts';
+import type { Detector, SiteView } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
 import type { EventRecord, Store, Write } from '../store/store.ts';
-import { readFacts } from '../store/tables/facts.ts';
+import { type GroupFacts, readFacts } from '../store/tables/facts.ts';
 import { readAhead } from '../store/tables/generations.ts';
 import { areEpochsCurrent } from '../store/tables/groups.ts';
 import { type Intent, insertIntent, readOpenIntents, updateIntent } from '../store/tables/intents.ts';
+import type { TouchReader } from '../store/touched-groups.ts';
 import type { Timings } from '../timings.ts';
 import type { AwaitedGenerations } from './failover/awaited-generations.ts';
 import { type Held, named } from './failover/plan.ts';
@@ -46,6 +48,8 @@ export interface ReconcilerPorts {
   readonly prng: Prng;
   readonly log: Log;
   readonly timings: Timings;
+  /** Which groups may have changed between two passes; absent for all. */
+  readonly touched?: TouchReader;
 }
 
 /** Runs beside Redis while it is away; more would only wait for the same HSMs. Failovers never wait for any of them. */
@@ -73,6 +77,12 @@ export interface WaitingFailover extends AwaitedGenerations {
   readonly sinceMs: number;
 }
 
+/** What a pass goes by. */
+interface Moment {
+  readonly leaderEpoch: bigint;
+  readonly view: (site: string) => SiteView | undefined;
+}
+
 /** No attempt is put off by more than the longest pause: a time further ahead can only be wrong. */
 const isDue = ({ nextAttemptMs }: Intent, nowMs: number): boolean =>
   nextAttemptMs <= nowMs || nextAttemptMs > nowMs + ATTEMPT_PAUSE_MS_MAX;
@@ -93,6 +103,13 @@ export class Reconciler implements Closeable {
   /** The contradiction found in each group. Its beginning and its end are reported once each. */
   readonly #contradicted = new Map<string, string>();
   readonly #waiting = new Map<string, WaitingFailover>();
+  /** What was read of each group, until something that was written names it. */
+  readonly #facts = new Map<string, { readonly facts: GroupFacts; readonly readMs: number }>();
+  /** The open operations of each group, as the last pass has seen them. */
+  #open = new Map<string, string>();
+  #passCount = 0;
+  /** When each group was looked at last. */
+  readonly #lookedMs = new Map<string, number>();
 
   constructor(ports: ReconcilerPorts) {
     this.#ports = ports;
@@ -189,7 +206,10 @@ export class Reconciler implements Closeable {
         onUnreadable: (group, error) => log.debug('an operation cannot be read', { group, error }),
       }),
     );
-    await this.#lookAtEach(cache.all, leaderEpoch);
+    // The views before the facts: what is written from now on, no agent in them has heard of.
+    const view = this.#ports.detector.snapshot();
+    this.#forgetTouched(cache.all, open);
+    await this.#lookAtEach(cache.all, { leaderEpoch, view });
     const nowMs = clock.wallMs();
     // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
     for (const intent of open) if (intent.status === 'open' && isDue(intent, nowMs)) void this.#wake(intent);
@@ -200,17 +220,26 @@ export class Reconciler implements Closeable {
    * it, and looks at it again when its look has ended.
    * @throws what every look threw, where none ended well
    */
-  async #lookAtEach(groups: readonly Group[], leaderEpoch: bigint): Promise<void> {
+  async #lookAtEach(groups: readonly Group[], at: Moment): Promise<void> {
     const { clock, timings } = this.#ports;
-    const waiting = groups.filter(({ spec }) => !this.#looking.has(spec.name));
+    // Whoever waits longest comes first: a pass that ends before its last group goes on with that one.
+    const waiting = groups
+      .filter(({ spec }) => !this.#looking.has(spec.name))
+      .sort((one, other) => this.#lookedAt(one) - this.#lookedAt(other));
     const failures: AntipodeError[] = [];
     const ended = new AbortController();
     const lane = async (): Promise<void> => {
+      const pace = new Pace(clock);
       for (let group = waiting.shift(); group !== undefined && !ended.signal.aborted; group = waiting.shift()) {
         const { name } = group.spec;
+        this.#lookedMs.set(name, clock.monotonicMs());
+        if (this.#isQuiet(name, at)) {
+          if (pace.isDue()) await pace.makeWay();
+          continue;
+        }
         this.#looking.add(name);
         try {
-          await this.#lookAt(name, leaderEpoch);
+          await this.#lookAt(name, at.leaderEpoch);
           if (this.#troubled.delete(name)) this.#ports.log.info('the group is read again', { group: name });
         } catch (thrown) {
           const error = AntipodeError.from(thrown);
@@ -231,6 +260,42 @@ export class Reconciler implements Closeable {
     });
     const [first] = failures;
     if (first !== undefined && failures.length === groups.length) throw first;
+  }
+
+  #lookedAt({ spec }: Group): number {
+    return this.#lookedMs.get(spec.name) ?? -1;
+  }
+
+  /** Forgets what was read of each group that may have changed since, and of those that are gone. */
+  #forgetTouched(groups: readonly Group[], open: readonly Intent[]): void {
+    this.#passCount += 1;
+    const touched = this.#ports.touched?.take() ?? 'all';
+    const names = new Set(groups.map(({ spec }) => spec.name));
+    for (const name of this.#lookedMs.keys()) if (!names.has(name)) this.#lookedMs.delete(name);
+    for (const name of this.#facts.keys())
+      if (touched === 'all' || touched.has(name) || !names.has(name)) this.#facts.delete(name);
+    // An operation is changed by its id, which names no group.
+    const now = new Map<string, string>();
+    for (const { group, id, status, attempts, performing, state, updatedMs } of open)
+      now.set(group, `${now.get(group) ?? ''} ${id} ${status} ${attempts} ${performing} ${state.phase} ${updatedMs}`);
+    for (const name of new Set([...now.keys(), ...this.#open.keys()]))
+      if (now.get(name) !== this.#open.get(name)) this.#facts.delete(name);
+    this.#open = now;
+  }
+
+  /**
+   * Whether nothing is due in a group, by what was read of it before. That is all that earlier facts are good for: what
+   * is due is planned upon facts that are read for it.
+   */
+  #isQuiet(name: string, { view }: Moment): boolean {
+    const { clock, timings } = this.#ports;
+    const known = this.#facts.get(name);
+    if (known === undefined || clock.monotonicMs() - known.readMs >= timings.parkedRetryMs) return false;
+    if (this.#troubled.has(name) || this.#contradicted.has(name) || this.#waiting.has(name)) return false;
+    const contradiction = contradictionOf({ ...known.facts, view });
+    if (contradiction !== undefined) return false;
+    const due = plan({ ...known.facts, contradiction, view, nowMs: clock.wallMs(), timings });
+    return due.create.length === 0 && due.reopen.length === 0 && due.waits === undefined;
   }
 
   /** A plan is written in the epoch in which its facts were read, or not at all. */
@@ -267,7 +332,11 @@ export class Reconciler implements Closeable {
     const { store, clock, detector, timings } = this.#ports;
     const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
     const view = detector.snapshot();
+    const readMs = clock.monotonicMs();
+    const pass = this.#passCount;
     const facts = await store.snapshot((db) => readFacts(db, name, { sinceMs }));
+    // A later pass has looked already at what was written since.
+    if (this.#ports.touched !== undefined && pass === this.#passCount) this.#facts.set(name, { facts, readMs });
     const { newest, acknowledged } = facts;
     const needed = [...(newest === undefined ? [] : [newest]), ...acknowledged].map(
       ({ manifestDigest }) => manifestDigest,

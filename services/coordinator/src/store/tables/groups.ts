@@ -16,11 +16,17 @@ const refuse: OnUnreadable = (_group, error) => {
   throw error;
 };
 
-/** Two reads: within one snapshot, or an epoch may be newer than its members. */
-export async function readGroups(db: Read, onUnreadable: OnUnreadable = refuse): Promise<Group[]> {
+/** All groups, or those of these names. Two reads: within one snapshot, or an epoch may be newer than its members. */
+export async function readGroups(
+  db: Read,
+  onUnreadable: OnUnreadable = refuse,
+  names?: readonly string[],
+): Promise<Group[]> {
+  const groups = groupRows(db).orderBy('name');
+  const members = db.selectFrom('member').selectAll().orderBy('position');
   return groupsFrom(
-    await groupRows(db).orderBy('name').execute(),
-    await db.selectFrom('member').selectAll().orderBy('position').execute(),
+    await (names === undefined ? groups : groups.where('name', 'in', names)).execute(),
+    await (names === undefined ? members : members.where('grp', 'in', names)).execute(),
     onUnreadable,
   );
 }
@@ -94,9 +100,15 @@ function groupsFrom(
   members: readonly Schema['member'][],
   onUnreadable: OnUnreadable,
 ): Group[] {
+  const byGroup = new Map<string, Schema['member'][]>();
+  for (const member of members) {
+    const there = byGroup.get(member.grp);
+    if (there === undefined) byGroup.set(member.grp, [member]);
+    else there.push(member);
+  }
   return rows.flatMap((row) => {
     try {
-      return [groupFrom(row, members)];
+      return [groupFrom(row, byGroup.get(row.name) ?? [])];
     } catch (error) {
       onUnreadable(row.name, error);
       return [];
@@ -104,14 +116,13 @@ function groupsFrom(
   });
 }
 
+/** Of a row, and the members of that group. */
 function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
   return {
     spec: specFrom(row.spec),
-    joining: members
-      .filter(({ grp, role }) => grp === row.name && role === JOINING)
-      .map(({ site, serial }) => ({ site, serial })),
+    joining: members.filter(({ role }) => role === JOINING).map(({ site, serial }) => ({ site, serial })),
     members: members
-      .filter(({ grp, role }) => grp === row.name && role !== JOINING)
+      .filter(({ role }) => role !== JOINING)
       .map(
         ({ site, serial, role, divergent, unaccounted }): Member => ({
           site,
