@@ -24,11 +24,13 @@ import {
   moveFigure,
   newKeyFigure,
   type Report,
+  scaleFigure,
   sitesFigure,
   unchangedFigure,
 } from './report/report.ts';
 import { rounded } from './report/statistics.ts';
 import { reportTable } from './report/table.ts';
+import { measureScale } from './scale/run.ts';
 
 const FULL_TARGET = 1.25;
 const SCRIPT_TARGET = 25;
@@ -153,6 +155,10 @@ async function measureParts(bench: Bench, options: Options): Promise<Figures> {
   if (parts.has('history')) {
     bench.tell(`what the planner reads, after ${options.days} days:`);
     figures.history = historyFigure(await measureHistory({ days: options.days }));
+  }
+  if (parts.has('scale')) {
+    const fleet = { ...options.fleet, environment: bench.profiling, tell: bench.tell };
+    figures.scale = scaleFigure(await measureScale(bench.workspace, fleet), options.fleet);
   }
   return figures;
 }

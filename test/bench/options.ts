@@ -1,7 +1,9 @@
 /** The words after `npm run bench --`. */
 import { parseArgs } from 'node:util';
 
-export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move', 'history'] as const;
+export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move', 'history', 'scale'] as const;
+/** It takes minutes and is about another machine than the others: one that runs a coordinator. */
+const ON_DEMAND: readonly Part[] = ['scale'];
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -16,6 +18,16 @@ export interface Options {
   readonly isJson: boolean;
   readonly parts: ReadonlySet<Part>;
   readonly profile: string | undefined;
+  readonly fleet: Fleet;
+}
+
+/** Of the part `scale`. */
+export interface Fleet {
+  readonly groups: number;
+  readonly sites: number;
+  readonly members: number;
+  readonly lost: number;
+  readonly seconds: number;
 }
 
 export const HELP = `Usage: npm run bench -- [options]
@@ -29,9 +41,12 @@ same tokens in the same run, and beside the script of pkcs11-tool that a user wo
   --rtt MS       round trip of the slow link between two agents (default 80)
   --quick        100 and 1000 keys, one round, ten days of history instead of a year: whether it works, not how fast it is
   --disk         full replication once more with the tokens on disk
-  --only PARTS   some of ${PARTS.join(',')}
+  --only PARTS   some of ${PARTS.join(',')} (default all but scale)
+  --fleet GxSxM  of the part scale: groups, sites, and members of each group (default 1000x20x5)
+  --lost N       of the part scale: neighbouring sites that are lost at once and return (default 0)
+  --seconds N    of the part scale: how long the steady state is measured (default 60)
   --no-floor     without the C program, where there is no compiler
-  --profile DIR  writes a CPU profile of every agent and HSM worker into DIR (see docs/performance.md)
+  --profile DIR  writes a CPU profile of every agent, HSM worker and coordinator into DIR (see docs/performance.md)
   --json         one JSON object in one line on standard output; else tables
   --help
 
@@ -40,6 +55,7 @@ Examples:
   npm run bench -- --quick --json
   npm run bench -- --only full,aes --rounds 5 --disk
   npm run bench -- --only incremental --large 10000 --profile profiles
+  npm run bench -- --only scale --fleet 200x200x5 --lost 30
 
 Takes about fifteen minutes, and some 200 MB of /dev/shm. Exit codes: 0 measured, whatever the figures are; 1 failed;
 2 usage, or no C compiler.
@@ -52,7 +68,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   const { values } = parse(args);
   if (values.help) return undefined;
   const isQuick = values.quick === true;
-  const parts = (values.only?.split(',') ?? [...PARTS]) as Part[];
+  const parts = (values.only?.split(',') ?? PARTS.filter((part) => !ON_DEMAND.includes(part))) as Part[];
   const unknown = parts.find((part) => !PARTS.includes(part));
   if (unknown !== undefined) throw new UsageError(`--only: "${unknown}" is none of ${PARTS.join(', ')}`);
   const keys = count('keys', values.keys ?? (isQuick ? '100' : '1000'), 4);
@@ -64,11 +80,24 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     sample: Math.min(keys, isQuick || keys < 100 ? 5 : 51),
     hasDisk: values.disk === true,
     days: isQuick ? 10 : 365,
-    hasFloor: values['no-floor'] !== true,
+    hasFloor: values['no-floor'] !== true && parts.some((part) => part !== 'scale'),
     isJson: values.json === true,
     parts: new Set(parts),
     profile: values.profile,
+    fleet: {
+      ...fleetOf(values.fleet ?? '1000x20x5'),
+      lost: count('lost', values.lost ?? '0', 0),
+      seconds: count('seconds', values.seconds ?? '60', 1),
+    },
   };
+}
+
+/** A group needs three members to fail over by itself, and each at a site of its own. */
+function fleetOf(text: string): Pick<Fleet, 'groups' | 'sites' | 'members'> {
+  const [, groups, sites, members] = /^(\d{1,5})x(\d{1,3})x(\d{1,3})$/.exec(text)?.map(Number) ?? [];
+  if (groups === undefined || sites === undefined || members === undefined || members < 3 || members > sites)
+    throw new UsageError(`--fleet: expected groups, sites and members such as 1000x20x5, found "${text}"`);
+  return { groups, sites, members };
 }
 
 function parse(args: readonly string[]) {
@@ -85,6 +114,9 @@ function parse(args: readonly string[]) {
         only: { type: 'string' },
         'no-floor': { type: 'boolean' },
         profile: { type: 'string' },
+        fleet: { type: 'string' },
+        lost: { type: 'string' },
+        seconds: { type: 'string' },
         json: { type: 'boolean' },
         help: { type: 'boolean' },
       },

@@ -3,8 +3,10 @@ import type { HistoryResult } from '../measures/history.ts';
 import type { FullRound, IncrementalRound, ScriptRound } from '../measures/measurements.ts';
 import type { Moved, MoveResult } from '../measures/move.ts';
 import type { WanResult } from '../measures/wan.ts';
+import type { Fleet } from '../options.ts';
 import type { Commit, Machine, Versions } from '../places/machine.ts';
 import type { CallTimes } from '../places/member.ts';
+import type { ScaleResult } from '../scale/run.ts';
 import { median, rounded } from './statistics.ts';
 
 export interface Report {
@@ -33,6 +35,7 @@ export interface Figures {
   memory?: MemoryFigure;
   move?: MoveFigure;
   history?: HistoryFigure;
+  scale?: ScaleFigure;
 }
 
 export interface FullFigure {
@@ -366,5 +369,26 @@ export function historyFigure({ days, generations, emptyMs, oursMs }: HistoryRes
     ratio,
     target: HISTORY_TARGET,
     isMet: ratio <= HISTORY_TARGET,
+  };
+}
+
+/** A coordinator under a whole fleet of simulated agents. */
+export interface ScaleFigure extends Fleet, ScaleResult {
+  readonly targetCores: number;
+  readonly targetMiB: number;
+  readonly isMet: boolean;
+}
+
+const SCALE_TARGET_CORES = 0.5;
+const SCALE_TARGET_MIB = 512;
+
+export function scaleFigure(result: ScaleResult, fleet: Fleet): ScaleFigure {
+  const { coordinatorCores, coordinatorMiB } = result.steady;
+  return {
+    ...fleet,
+    ...result,
+    targetCores: SCALE_TARGET_CORES,
+    targetMiB: SCALE_TARGET_MIB,
+    isMet: coordinatorCores <= SCALE_TARGET_CORES && coordinatorMiB <= SCALE_TARGET_MIB,
   };
 }

@@ -8,7 +8,7 @@ const met = (value: boolean | null): string => (value === null ? 'not measured' 
 
 export function reportTable(report: Report): string {
   const { figures, machine, versions, commit, load } = report;
-  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move, history } = figures;
+  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move, history, scale } = figures;
   const rows: string[][] = [];
   const addFull = (name: string, figure: FullFigure | undefined): void => {
     if (figure === undefined) return;
@@ -52,6 +52,26 @@ export function reportTable(report: Report): string {
     const { days, oursMs, emptyMs, ratio, target, isMet } = history;
     const [ours, empty] = [oursMs, emptyMs].map((value) => `${value} ms`);
     rows.push([`planner's look, ${days} days of history`, ours!, empty!, times(ratio), `<= ${target} x`, met(isMet)]);
+  }
+  if (scale !== undefined) {
+    const { groups, sites: count, members, steady, loss, targetCores, targetMiB, isMet } = scale;
+    const name = `coordinator of ${groups} groups of ${members} members at ${count} sites`;
+    const ours = `${steady.coordinatorCores} cores, ${steady.coordinatorMiB} MiB`;
+    const beside = `PostgreSQL ${steady.postgresCores} cores, ${steady.statementsPerSecond} statements/s`;
+    rows.push([name, ours, beside, '', `<= ${targetCores} cores, ${targetMiB} MiB`, met(isMet)]);
+    if (loss !== undefined) {
+      const served = `served after ${ms(loss.servedMs.median)} (last ${ms(loss.servedMs.last)})`;
+      const cost = `${loss.cost.coordinatorCores} cores, at most ${loss.coordinatorCoresMax}`;
+      rows.push([`${loss.sites} sites lost, active for ${loss.groups} groups`, served, cost, '', '', '']);
+      rows.push([
+        'the same sites return',
+        `all stand by after ${ms(loss.backMs)}`,
+        `${loss.backCost.coordinatorCores} cores`,
+        '',
+        '',
+        '',
+      ]);
+    }
   }
   const lines = [
     table(['measured', 'ours', 'beside it', 'ratio', 'target', ''], rows),

@@ -82,8 +82,28 @@ it(
   TIMEOUT_MS,
 );
 
+it(
+  'a coordinator is measured under a small fleet',
+  async () => {
+    const small = ['--only', 'scale', '--fleet', '3x3x3', '--seconds', '1', '--json'];
+    const { code, stdout, stderr, left } = await bench(small);
+    expect({ code, left }, stderr).toEqual({ code: 0, left: [] });
+    const report = JSON.parse(stdout) as Report;
+    const steady = {
+      coordinatorCores: number,
+      coordinatorMiB: number,
+      statementsPerSecond: number,
+      heartbeatsPerSecond: number,
+      heartbeatsFailed: 0,
+    };
+    expect(report.figures.scale).toMatchObject({ groups: 3, sites: 3, members: 3, steady });
+  },
+  TIMEOUT_MS,
+);
+
 it.each([
   ['an unknown option', ['--fast']],
+  ['a fleet that is none', ['--fleet', '10x2x3']],
   ['a number that is none', ['--keys', 'many']],
   ['an unknown part', ['--only', 'everything']],
 ])('%s is a mistake in the usage', async (_what, args) => {
