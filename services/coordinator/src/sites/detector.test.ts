@@ -1,4 +1,4 @@
-import { DescribeResponseSchema } from '@antipode/protocol';
+import { DescribeResponseSchema, PeerObservationSchema } from '@antipode/protocol';
 import { silentLog } from '@antipode/runtime';
 import { FakeClock, thrown } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
@@ -64,6 +64,39 @@ class Watch {
 }
 
 const others = ['b', 'c'];
+
+describe('among two hundred sites', () => {
+  const sites = Array.from({ length: 200 }, (_, index) => `s${String(index).padStart(3, '0')}`);
+  const heard = sites.slice(30);
+
+  it('a region that falls silent is looked for by a few sites each, and every round by others', async () => {
+    const watch = new Watch(sites);
+    await watch.silence(TIMINGS.suspectMs + 1, heard);
+    await watch.passes(1, heard);
+    expect(watch.asked).toHaveLength(30 * 8);
+    const calls = new Map<string, number>();
+    for (const pair of watch.asked) calls.set(pair.split('>')[0]!, (calls.get(pair.split('>')[0]!) ?? 0) + 1);
+    expect(Math.max(...calls.values())).toBeLessThanOrEqual(2);
+    const first = new Set(watch.asked);
+    watch.asked.length = 0;
+    await watch.passes(1, heard);
+    expect(watch.asked.filter((pair) => first.has(pair))).toEqual([]);
+  });
+
+  it('a silent site is looked for first by those that reached it last', async () => {
+    const watch = new Watch(sites);
+    await watch.silence(TIMINGS.suspectMs + 1, heard.slice(0, -1));
+    const seen = create(PeerObservationSchema, { site: 's000', reached: true, ageMs: 300n });
+    watch.detector.heard(create(DescribeResponseSchema, { site: 's199', instance: 's199-1' }), {
+      address: 's199:1',
+      observations: [seen],
+    });
+    watch.reaches.set('s199>s000', true);
+    await watch.passes(1, heard);
+    expect(watch.asked).toContain('s199>s000');
+    expect(watch.detector.view('s000')).toMatchObject({ status: 'suspect', refutations: 1 });
+  });
+});
 
 describe('a silent site', () => {
   it('is down when nobody reaches it either, and not before the last round of probes', async () => {
