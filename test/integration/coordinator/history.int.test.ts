@@ -1,6 +1,6 @@
 /** The coordinator's reads each second do not grow with history. Counted in rows, not in time. */
 import { chmodSync, rmSync } from 'node:fs';
-import type { Read } from '@antipode/coordinator/testing';
+import type { Read, Write } from '@antipode/coordinator/testing';
 import {
   EmbeddedPostgres,
   PostgresStore,
@@ -19,6 +19,9 @@ import {
   readOpenIntents,
   readRecent,
   readScrubs,
+  retireGenerations,
+  retireIntents,
+  retireUnchangedCaptures,
 } from '@antipode/coordinator/testing';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
@@ -102,6 +105,14 @@ const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) 
   ['readDrills of all groups', 60, (db) => readDrills(db, { limit: 50 })],
   ['readRecent', 160, readRecent],
   ['readIntents of one group', 60, (db, group) => readIntents(db, { group, limit: 50 })],
+  // Once an hour, where nothing is old: it looks at the oldest, not at all.
+  ['retention of generations', 1_200, (db, group) => retireGenerations(group, { beforeMs: 0, keep: 100 })(db as Write)],
+  ['retention of intents', 5, (db) => retireIntents({ beforeMs: 0 })(db as Write)],
+  [
+    'retention of captures without a change',
+    5,
+    (db) => retireUnchangedCaptures({ beforeMs: Number.MAX_SAFE_INTEGER })(db as Write),
+  ],
   // The newest 500, and for each whether anybody has acknowledged it.
   ['readKnown', 1_600, readKnown],
 ];

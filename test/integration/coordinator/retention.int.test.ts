@@ -108,6 +108,24 @@ describe('the log of events', () => {
     await ask(sql`DELETE FROM event`);
     expect([await count('event'), await count('event_retirement')]).toEqual([10_000, 2]);
   });
+
+  it('loses a day at a time, since each loss leaves a row behind for ever', async () => {
+    const dueMs = clock.wallMs() + 2 * DAY_MS;
+    for (let hour = 1; hour <= 48; hour += 1)
+      await ask(
+        sql`INSERT INTO event (at_ms, kind, grp, site, details) VALUES (${BigInt(dueMs - 400 * DAY_MS + (hour * DAY_MS) / 24)}, 'k', 'g', 's', '{}')`,
+      );
+    await fill(1, 10_000);
+    await clock.advance(2 * DAY_MS);
+    await retention.pass();
+    const retired = await count('event_retirement');
+    for (let hour = 1; hour <= 72; hour += 1) {
+      await clock.advance(DAY_MS / 24);
+      await retention.pass();
+    }
+    expect(await count('event')).toBe(10_000);
+    expect((await count('event_retirement')) - retired).toBeLessThanOrEqual(3);
+  });
 });
 
 describe('generations and intents', () => {

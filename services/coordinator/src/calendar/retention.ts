@@ -6,7 +6,14 @@ import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { Store } from '../store/store.ts';
-import { type Retire, retireEvents, retireFires, retireGenerations, retireIntents } from '../store/tables/retention.ts';
+import {
+  type Retire,
+  retireEvents,
+  retireFires,
+  retireGenerations,
+  retireIntents,
+  retireUnchangedCaptures,
+} from '../store/tables/retention.ts';
 
 export interface RetentionPorts {
   readonly store: Store;
@@ -19,6 +26,7 @@ export interface RetentionPorts {
 export const RETENTION_INTERVAL_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 const INTENT_DAYS = 30;
+const UNCHANGED_DAYS = 1;
 const GENERATION_DAYS = 30;
 /** However old: a group that seldom changes keeps its line. */
 const GENERATIONS_KEPT = 100;
@@ -41,13 +49,16 @@ export class Retention {
     const { cache, clock } = this.#ports;
     const nowMs = clock.wallMs();
     const before = (days: number): number => nowMs - days * DAY_MS;
-    await this.#retire('intents', retireIntents({ beforeMs: before(INTENT_DAYS), unchangedBeforeMs: before(1) }));
+    await this.#retire('intents', retireIntents({ beforeMs: before(INTENT_DAYS) }));
+    await this.#retire('captures without a change', retireUnchangedCaptures({ beforeMs: before(UNCHANGED_DAYS) }));
     for (const { spec } of cache.all) {
       const beforeMs = before(GENERATION_DAYS);
       await this.#retire('generations', retireGenerations(spec.name, { beforeMs, keep: GENERATIONS_KEPT }), spec.name);
     }
     await this.#retire('fire times', retireFires({ beforeMs: before(FIRE_DAYS) }));
-    await this.#retire('events', retireEvents({ beforeMs: before(EVENT_DAYS), keep: EVENTS_KEPT, atMs: nowMs }));
+    // By whole days: each batch leaves a row behind for ever.
+    const eventsBeforeMs = Math.floor(before(EVENT_DAYS) / DAY_MS) * DAY_MS;
+    await this.#retire('events', retireEvents({ beforeMs: eventsBeforeMs, keep: EVENTS_KEPT, atMs: nowMs }));
   }
 
   async #retire(what: string, batch: Retire, group?: string): Promise<void> {

@@ -276,4 +276,8 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE approval_use (site text, digest text, grp text NOT NULL, use text NOT NULL, used_ms int8 NOT NULL, PRIMARY KEY (site, digest));
   CREATE INDEX approval_use_by_group ON approval_use (grp, used_ms);
   `,
+  // Captures that found no change, the oldest first: the hourly retention finds those that it deletes, and no others.
+  `
+  CREATE INDEX intent_unchanged ON intent (created_ms) WHERE kind = 'capture' AND status = 'done' AND state LIKE '%"isNew":false%';
+  `,
 ];

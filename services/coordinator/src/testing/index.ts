@@ -59,7 +59,12 @@ export {
 export { renameOpenKinds } from '../store/tables/kind-names.ts';
 export { lowerLeaseLength, raiseLeaseLength } from '../store/tables/lease-length.ts';
 export { readRefused, recordRefused } from '../store/tables/refused.ts';
-export { digestOf } from '../store/tables/retention.ts';
+export {
+  digestOf,
+  retireGenerations,
+  retireIntents,
+  retireUnchangedCaptures,
+} from '../store/tables/retention.ts';
 export { readScrubs, recordScrub } from '../store/tables/scrubs.ts';
 export { readPlace, readSites, recordSite } from '../store/tables/sites.ts';
 export { readFailing } from '../store/tables/streaks.ts';

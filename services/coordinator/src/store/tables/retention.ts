@@ -8,16 +8,15 @@ import { toJson, type Write } from '../store.ts';
 import { readAcknowledged } from './generations.ts';
 
 const BATCH = 2_000;
+/** Of one group. There are hundreds of groups. */
+const GENERATIONS_BATCH = 500;
 
 /** @returns how many were taken away; as many as a batch holds where there may be more */
 export type Retire = (trx: Write) => Promise<number>;
 
-/**
- * Intents that ended long ago; their effects are on record elsewhere. Failovers that took place are kept. A capture
- * that found no change is of no use after a day.
- */
+/** Intents that ended long ago; their effects are on record elsewhere. Failovers that took place are kept. */
 export const retireIntents =
-  ({ beforeMs, unchangedBeforeMs }: { beforeMs: number; unchangedBeforeMs: number }): Retire =>
+  ({ beforeMs }: { beforeMs: number }): Retire =>
   async (trx) => {
     const { numDeletedRows } = await trx
       .deleteFrom('intent')
@@ -25,24 +24,25 @@ export const retireIntents =
         eb
           .selectFrom('intent')
           .select('id')
+          .where('created_ms', '<', BigInt(Math.round(beforeMs)))
           .where('status', 'in', ['done', 'failed', 'cancelled', 'dismissed'])
           .where((where) => where.or([where('kind', '!=', 'failover'), where('status', '!=', 'done')]))
-          .where((where) =>
-            where.or([
-              where('created_ms', '<', BigInt(Math.round(beforeMs))),
-              where.and([
-                where('created_ms', '<', BigInt(Math.round(unchangedBeforeMs))),
-                where('kind', '=', 'capture'),
-                where('status', '=', 'done'),
-                where('state', 'like', '%"isNew":false%'),
-              ]),
-            ]),
-          )
           .orderBy('created_ms')
           .limit(BATCH),
       )
       .executeTakeFirstOrThrow();
     return Number(numDeletedRows);
+  };
+
+/** Captures that found no change: an idle group has hundreds a day. The words are those of an index (store/schema.ts). */
+export const retireUnchangedCaptures =
+  ({ beforeMs }: { beforeMs: number }): Retire =>
+  async (trx) => {
+    const { numAffectedRows = 0n } = await sql`
+      DELETE FROM intent WHERE id IN (
+        SELECT id FROM intent WHERE kind = 'capture' AND status = 'done' AND state LIKE '%"isNew":false%'
+          AND created_ms < ${BigInt(Math.round(beforeMs))} ORDER BY created_ms LIMIT ${BATCH})`.execute(trx);
+    return Number(numAffectedRows);
   };
 
 /**
@@ -71,16 +71,17 @@ export const retireGenerations =
     const kept = new Set(
       [...bases, ...(await readAcknowledged(trx, group))].map((one) => `${one.epoch} ${one.number}`),
     );
-    const old = await trx
+    // The oldest of the line, whatever their age: looking for old ones among all would read a whole month each time.
+    const oldest = await trx
       .selectFrom('generation')
-      .select(['epoch', 'number'])
+      .select(['epoch', 'number', 'recovery_point_ms'])
       .where('grp', '=', group)
-      .where('recovery_point_ms', '<', BigInt(Math.round(beforeMs)))
       .where(sql<boolean>`(epoch, number) < (${oldestKept.epoch}, ${oldestKept.number})`)
       .orderBy('epoch')
       .orderBy('number')
-      .limit(BATCH)
+      .limit(GENERATIONS_BATCH + kept.size)
       .execute();
+    const old = oldest.filter(({ recovery_point_ms }) => recovery_point_ms < BigInt(Math.round(beforeMs)));
     const doomed = old.filter(({ epoch, number }) => !kept.has(`${epoch} ${number}`));
     if (doomed.length === 0) return 0;
     const named = sql`(SELECT * FROM unnest(${doomed.map(({ epoch }) => epoch.toString())}::int8[], ${doomed.map(({ number }) => number.toString())}::int8[]))`;
