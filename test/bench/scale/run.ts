@@ -1,5 +1,5 @@
 /** A real coordinator under a whole fleet: its processor time, memory and statements at rest, and through a regional loss. */
-import { type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
