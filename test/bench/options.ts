@@ -28,6 +28,7 @@ export interface Fleet {
   readonly members: number;
   readonly lost: number;
   readonly seconds: number;
+  readonly pace: number;
 }
 
 export const HELP = `Usage: npm run bench -- [options]
@@ -45,6 +46,7 @@ same tokens in the same run, and beside the script of pkcs11-tool that a user wo
   --fleet GxSxM  of the part scale: groups, sites, and members of each group (default 1000x20x5)
   --lost N       of the part scale: neighbouring sites that are lost at once and return (default 0)
   --seconds N    of the part scale: how long the steady state is measured (default 60)
+  --pace N       of the part scale: percent of real time at which its clocks run (default 100), for a busy machine
   --no-floor     without the C program, where there is no compiler
   --profile DIR  writes a CPU profile of every agent, HSM worker and coordinator into DIR (see docs/performance.md)
   --json         one JSON object in one line on standard output; else tables
@@ -88,6 +90,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       ...fleetOf(values.fleet ?? '1000x20x5'),
       lost: count('lost', values.lost ?? '0', 0),
       seconds: count('seconds', values.seconds ?? '60', 1),
+      pace: count('pace', values.pace ?? '100', 1) / 100,
     },
   };
 }
@@ -117,6 +120,7 @@ function parse(args: readonly string[]) {
         fleet: { type: 'string' },
         lost: { type: 'string' },
         seconds: { type: 'string' },
+        pace: { type: 'string' },
         json: { type: 'boolean' },
         help: { type: 'boolean' },
       },

@@ -27,6 +27,7 @@ export interface AgentsConfig {
   readonly firstPort: number;
   /** The share of captures that find a change. */
   readonly changes: number;
+  readonly pace: number;
 }
 
 export type AgentsOrder =
@@ -108,7 +109,7 @@ class Site {
       tls: this.#tls,
       expected: { kind: 'coordinator', name: 'main' },
     });
-    this.#timer = setInterval(() => void this.#heartbeat(), HEARTBEAT_MS);
+    this.#timer = setInterval(() => void this.#heartbeat(), HEARTBEAT_MS / config.pace);
   }
 
   async lose(): Promise<void> {
@@ -183,7 +184,7 @@ class Site {
           observations: this.#peers.map((site) => ({ site, reached: !lost.has(site), ageMs: 400n, sinceMs: 60_000n })),
           beat: this.#beat,
         },
-        { timeoutMs: HEARTBEAT_TIMEOUT_MS },
+        { timeoutMs: HEARTBEAT_TIMEOUT_MS / config.pace },
       );
       latenciesMs.push(performance.now() - startMs);
       for (const { group, epoch, owner } of answer.epochs) this.#learn({ group, epoch, owner });

@@ -9,21 +9,23 @@ import { EmbeddedPostgres, PostgresStore, readGroups } from '@antipode/coordinat
 import { Town } from '@antipode/demo/town';
 import { issueCertificate } from '@antipode/protocol';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
+import { RatedClock } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
-import { residentMiB } from '../places/machine.ts';
 import type { Workspace } from '../places/workspace.ts';
 import type { AgentsConfig, AgentsOrder, AgentsReport } from './agents.ts';
 import { fillFleet } from './fill.ts';
 import { type FleetSize, fleetSites, TRUST_DOMAIN } from './fleet.ts';
-import { childrenOf, cpuSeconds, cpuSecondsOfTree, nameOf } from './usage.ts';
+import { type Cost, Meter, rounded, type Spread, spread } from './meter.ts';
+import { cpuSeconds } from './usage.ts';
 
 const ANTIPODE = fileURLToPath(new URL('../../../bin/antipode', import.meta.url));
+const COORDINATOR = fileURLToPath(new URL('./coordinator.ts', import.meta.url));
 const AGENTS = fileURLToPath(new URL('./agents.ts', import.meta.url));
 const FIRST_PORT = 21_000;
 const LOOK_MS = 250;
 /** The first passes read everything. */
 const WARM_MS = 10_000;
-const SETTLE_MS_MAX = 180_000;
+const SETTLE_MS_MAX = 300_000;
 const FILL_MS_MAX = 10 * 60_000;
 
 export interface ScaleOptions extends FleetSize {
@@ -31,25 +33,11 @@ export interface ScaleOptions extends FleetSize {
   readonly seconds: number;
   /** Neighbouring sites that are lost at once. */
   readonly lost: number;
+  /** Seconds of the fleet's clock in one of the machine's. All times of the result are of the fleet's clock. */
+  readonly pace: number;
   /** For profiling the coordinator. */
   readonly environment: Readonly<Record<string, string>>;
   readonly tell: (text: string) => void;
-}
-
-/** What a stretch of time has cost. Cores are seconds of processor time in a second. */
-export interface Cost {
-  readonly seconds: number;
-  readonly coordinatorCores: number;
-  readonly postgresCores: number;
-  readonly redisCores: number;
-  readonly coordinatorMiB: number;
-  readonly coordinatorPeakMiB: number;
-  readonly statementsPerSecond: number;
-  readonly rowsPerSecond: number;
-  readonly heartbeatsPerSecond: number;
-  readonly heartbeatsFailed: number;
-  readonly heartbeatMs: AgentsReport['latencyMs'];
-  readonly orders: AgentsReport['orders'];
 }
 
 export interface ScaleResult {
@@ -71,12 +59,6 @@ export interface ScaleResult {
   };
 }
 
-interface Spread {
-  readonly first: number;
-  readonly median: number;
-  readonly last: number;
-}
-
 export async function measureScale(workspace: Workspace, options: ScaleOptions): Promise<ScaleResult> {
   const fleet = new Fleet(workspace, options);
   try {
@@ -91,14 +73,18 @@ class Fleet {
   readonly #workspace: Workspace;
   readonly #options: ScaleOptions;
   readonly #folder: string;
+  readonly #clock: RatedClock;
   #postgres: EmbeddedPostgres | undefined;
   #store!: PostgresStore;
   #coordinator!: ChildProcess;
   #agents!: ChildProcess;
+  #meter!: Meter;
 
   constructor(workspace: Workspace, options: ScaleOptions) {
     this.#workspace = workspace;
     this.#options = options;
+    this.#clock = new RatedClock(systemClock);
+    this.#clock.rate = options.pace;
     this.#folder = mkdtempSync(join(tmpdir(), 'antipode-bench-scale-'));
     chmodSync(this.#folder, 0o711);
   }
@@ -116,22 +102,34 @@ class Fleet {
       servers: { databaseUrl },
     });
     await this.#issueCertificates(town);
-    this.#coordinator = this.#workspace.spawn(ANTIPODE, ['coordinator', 'run', '--config', town.coordinatorFile], {
+    const { pace } = this.#options;
+    const [program, args] =
+      pace === 1
+        ? [ANTIPODE, ['coordinator', 'run', '--config', town.coordinatorFile]]
+        : [process.execPath, [COORDINATOR, town.coordinatorFile, String(pace)]];
+    this.#coordinator = this.#workspace.spawn(program, args, {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, ...this.#options.environment, ANTIPODE_LOG_LEVEL: 'error' },
     });
     tell('starting the agents ...');
     await this.#startAgents(town);
+    this.#meter = new Meter({
+      store: this.#store,
+      clock: this.#clock,
+      coordinator: this.#coordinator.pid!,
+      postgres: this.#postgres!.pid!,
+      report: async () => (await this.#order({ type: 'report' })) as AgentsReport,
+      tell,
+    });
     await this.#until('every site is heard', () => this.#areHeard(sites));
     await this.#until('what was due at the start is done', async () => (await this.#openIntents()) <= groups / 10);
   }
 
   async measure(): Promise<ScaleResult> {
     const { seconds, lost, tell } = this.#options;
-    await this.#meter();
-    await systemClock.sleep(Math.min(WARM_MS, seconds * 1_000));
+    await this.#clock.sleep(Math.min(WARM_MS, seconds * 1_000));
     tell(`measuring the steady state for ${seconds} s ...`);
-    const steady = await this.#cost(() => systemClock.sleep(seconds * 1_000));
+    const steady = await this.#meter.cost(() => this.#clock.sleep(seconds * 1_000));
     if (lost === 0) return { steady };
     return { steady, loss: await this.#lose(lost) };
   }
@@ -182,13 +180,14 @@ class Fleet {
   }
 
   async #startAgents(town: Town): Promise<void> {
-    const { groups, sites, members } = this.#options;
+    const { groups, sites, members, pace } = this.#options;
     const config: AgentsConfig = {
       size: { groups, sites, members },
       folder: town.folder,
       coordinator: town.coordinator.address,
       firstPort: FIRST_PORT,
       changes: 0.1,
+      pace,
     };
     const file = join(town.folder, 'agents.json');
     writeFileSync(file, JSON.stringify(config));
@@ -202,46 +201,43 @@ class Fleet {
     const { tell } = this.#options;
     const sites = fleetSites(this.#options).slice(0, count);
     const isLost = new Set(sites);
-    const lostMs = systemClock.wallMs();
+    const lostMs = this.#clock.monotonicMs();
+    const lastEvent = await this.#lastEvent();
     const groups = await this.#ownedBy(isLost);
     tell(`losing ${count} sites, where ${groups} groups are active ...`);
     let coresMax = 0;
     const servedMs: number[] = [];
-    const cost = await this.#cost(async () => {
+    const downMs: number[] = [];
+    const cost = await this.#meter.cost(async () => {
       await this.#order({ type: 'lose', sites });
-      let [atMs, seconds] = [systemClock.monotonicMs(), cpuSeconds(this.#coordinator.pid!)];
+      let [atMs, seconds] = [this.#clock.monotonicMs(), cpuSeconds(this.#coordinator.pid!)];
       await this.#until('every group is served again', async () => {
-        const [nowMs, now] = [systemClock.monotonicMs(), cpuSeconds(this.#coordinator.pid!)];
+        const [nowMs, now] = [this.#clock.monotonicMs(), cpuSeconds(this.#coordinator.pid!)];
         if (nowMs - atMs >= 1_000) {
           coresMax = Math.max(coresMax, ((now - seconds) * 1_000) / (nowMs - atMs));
           [atMs, seconds] = [nowMs, now];
         }
+        const down = await this.#downSince(lastEvent);
+        while (downMs.length < down) downMs.push(Math.round(nowMs - lostMs));
         const left = await this.#ownedBy(isLost);
-        while (servedMs.length < groups - left) servedMs.push(systemClock.wallMs() - lostMs);
+        while (servedMs.length < groups - left) servedMs.push(Math.round(nowMs - lostMs));
         return left === 0;
       });
     });
-    const { rows } = await this.#store.query((db) =>
-      sql<{
-        at_ms: bigint;
-      }>`SELECT min(at_ms) AS at_ms FROM event WHERE kind = 'site-down' AND at_ms >= ${BigInt(lostMs)} GROUP BY site`.execute(
-        db,
-      ),
-    );
     tell('the sites return ...');
-    const backAtMs = systemClock.monotonicMs();
-    const backCost = await this.#cost(async () => {
+    const backAtMs = this.#clock.monotonicMs();
+    const backCost = await this.#meter.cost(async () => {
       await this.#order({ type: 'return', sites });
       await this.#until('every member stands by', () => this.#isSettled());
     });
     return {
       sites: count,
       groups,
-      downMs: spread(rows.map(({ at_ms }) => Number(at_ms) - lostMs)),
+      downMs: spread(downMs),
       servedMs: spread(servedMs),
       cost,
       coordinatorCoresMax: rounded(coresMax),
-      backMs: Math.round(systemClock.monotonicMs() - backAtMs),
+      backMs: Math.round(this.#clock.monotonicMs() - backAtMs),
       backCost,
     };
   }
@@ -265,6 +261,23 @@ class Fleet {
     return areSeated && Number(rows[0]!.behind) < groups.length / 20;
   }
 
+  async #lastEvent(): Promise<bigint> {
+    const { rows } = await this.#store.query((db) =>
+      sql<{ id: bigint }>`SELECT coalesce(max(id), 0) AS id FROM event`.execute(db),
+    );
+    return rows[0]!.id;
+  }
+
+  /** Sites that were called down after an event. */
+  async #downSince(event: bigint): Promise<number> {
+    const { rows } = await this.#store.query((db) =>
+      sql<{
+        count: bigint;
+      }>`SELECT count(DISTINCT site) AS count FROM event WHERE kind = 'site-down' AND id > ${event}`.execute(db),
+    );
+    return Number(rows[0]!.count);
+  }
+
   async #areHeard(sites: number): Promise<boolean> {
     const { heartbeats } = (await this.#order({ type: 'report' })) as AgentsReport;
     const { rows } = await this.#store.query((db) =>
@@ -278,54 +291,6 @@ class Fleet {
       sql<{ count: bigint }>`SELECT count(*) AS count FROM intent WHERE status IN ('open', 'parked')`.execute(db),
     );
     return Number(rows[0]!.count);
-  }
-
-  async #cost(work: () => Promise<unknown>): Promise<Cost> {
-    const before = await this.#meter();
-    await work();
-    const after = await this.#meter();
-    const seconds = (after.atMs - before.atMs) / 1_000;
-    const per = (of: (one: typeof after) => number): number => rounded((of(after) - of(before)) / seconds);
-    const { now, peak } = residentMiB(this.#coordinator.pid!);
-    const { heartbeats, failed, failure, latencyMs, orders } = after.report;
-    if (failure !== '') this.#options.tell(`a heartbeat failed: ${failure}`);
-    return {
-      seconds: rounded(seconds),
-      coordinatorCores: per(({ coordinator }) => coordinator),
-      postgresCores: per(({ postgres }) => postgres),
-      redisCores: per(({ redis }) => redis),
-      coordinatorMiB: now,
-      coordinatorPeakMiB: peak,
-      statementsPerSecond: per(({ statements }) => statements),
-      rowsPerSecond: per(({ rows }) => rows),
-      heartbeatsPerSecond: rounded(heartbeats / seconds),
-      heartbeatsFailed: failed,
-      heartbeatMs: latencyMs,
-      orders,
-    };
-  }
-
-  async #meter() {
-    const { rows } = await this.#store.query((db) =>
-      sql<{
-        calls: string;
-        rows: string;
-      }>`SELECT coalesce(sum(calls), 0)::text AS calls, coalesce(sum(rows), 0)::text AS rows FROM pg_stat_statements`.execute(
-        db,
-      ),
-    );
-    const pid = this.#coordinator.pid!;
-    const redis = childrenOf(pid).find((child) => nameOf(child).includes('redis'));
-    const report = (await this.#order({ type: 'report' })) as AgentsReport;
-    return {
-      atMs: systemClock.monotonicMs(),
-      coordinator: cpuSeconds(pid),
-      postgres: cpuSecondsOfTree(this.#postgres!.pid!),
-      redis: redis === undefined ? 0 : cpuSeconds(redis),
-      statements: Number(rows[0]!.calls),
-      rows: Number(rows[0]!.rows),
-      report,
-    };
   }
 
   async #order(order: AgentsOrder): Promise<unknown> {
@@ -352,11 +317,4 @@ class Fleet {
       await systemClock.sleep(LOOK_MS);
     }
   }
-}
-
-const rounded = (value: number): number => Math.round(value * 1_000) / 1_000;
-
-function spread(values: readonly number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b);
-  return { first: sorted[0] ?? 0, median: sorted[Math.floor(sorted.length / 2)] ?? 0, last: sorted.at(-1) ?? 0 };
 }

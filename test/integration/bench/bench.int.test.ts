@@ -85,7 +85,7 @@ it(
 it(
   'a coordinator is measured under a small fleet',
   async () => {
-    const small = ['--only', 'scale', '--fleet', '3x3x3', '--seconds', '1', '--json'];
+    const small = ['--only', 'scale', '--fleet', '3x3x3', '--seconds', '1', '--pace', '90', '--json'];
     const { code, stdout, stderr, left } = await bench(small);
     expect({ code, left }, stderr).toEqual({ code: 0, left: [] });
     const report = JSON.parse(stdout) as Report;

@@ -1,6 +1,6 @@
 /**
- * The groups of a site, and groups by name: every heartbeat asks for them. A long list of groups is indexed when it is first
- * asked. The cache makes a new list whenever it reads, so an index never outlives its list.
+ * The groups of a site, and groups by name: every heartbeat asks for them. A long list of groups is indexed at its first
+ * question. The cache makes a new list whenever it reads, so an index never outlives its list.
  */
 import type { Group } from '../model.ts';
 

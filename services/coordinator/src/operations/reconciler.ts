@@ -77,7 +77,7 @@ export interface WaitingFailover extends AwaitedGenerations {
   readonly sinceMs: number;
 }
 
-/** What a pass goes by. */
+/** The leadership and the sites, as a pass has found them. */
 interface Moment {
   readonly leaderEpoch: bigint;
   readonly view: (site: string) => SiteView | undefined;
@@ -103,7 +103,7 @@ export class Reconciler implements Closeable {
   /** The contradiction found in each group. Its beginning and its end are reported once each. */
   readonly #contradicted = new Map<string, string>();
   readonly #waiting = new Map<string, WaitingFailover>();
-  /** What was read of each group, until something that was written names it. */
+  /** The facts of each group as they were read last, until a write names the group. */
   readonly #facts = new Map<string, { readonly facts: GroupFacts; readonly readMs: number }>();
   /** The open operations of each group, as the last pass has seen them. */
   #open = new Map<string, string>();
@@ -222,7 +222,7 @@ export class Reconciler implements Closeable {
    */
   async #lookAtEach(groups: readonly Group[], at: Moment): Promise<void> {
     const { clock, timings } = this.#ports;
-    // Whoever waits longest comes first: a pass that ends before its last group goes on with that one.
+    // The group that waits longest comes first. So a pass that ends early is followed by one that goes on from there.
     const waiting = groups
       .filter(({ spec }) => !this.#looking.has(spec.name))
       .sort((one, other) => this.#lookedAt(one) - this.#lookedAt(other));
@@ -284,8 +284,8 @@ export class Reconciler implements Closeable {
   }
 
   /**
-   * Whether nothing is due in a group, by what was read of it before. That is all that earlier facts are good for: what
-   * is due is planned upon facts that are read for it.
+   * Whether nothing is due in a group, by earlier facts. They are good for no more than that: an operation is planned upon
+   * facts that are read for it.
    */
   #isQuiet(name: string, { view }: Moment): boolean {
     const { clock, timings } = this.#ports;

@@ -7,6 +7,7 @@ import { type ClockRateBounds, type DescribeResponse, isSlowClock, type PeerObse
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Timings } from '../timings.ts';
 import type { Predecessor } from './journals.ts';
+import { observersOf } from './observers.ts';
 
 export type SiteStatus = 'unknown' | 'up' | 'suspect' | 'down';
 
@@ -69,12 +70,6 @@ export interface RefusedAgent {
   readonly lastMs: number;
   readonly heartbeats: number;
 }
-
-/**
- * Sites that look for one suspect in one round. If every site looked, the loss of 30 of 200 sites would mean 5,100 calls at
- * once, each of them held until it times out.
- */
-const OBSERVERS_MAX = 8;
 
 /** A refused agent goes on trying: one that was not heard for this long has been stopped. */
 const REFUSED_KEPT_MS = 60_000;
@@ -280,7 +275,7 @@ export class Detector {
       this.#judge(suspect, { status: 'suspect', reason, failedRounds: 0 });
       return;
     }
-    const observers = this.#observersOf(suspect);
+    const observers = observersOf(suspect, { sites: this.sites, round: this.#rounds });
     const looks = await Promise.all(
       observers.map(async (observer) => ({
         observer: observer.site,
@@ -308,27 +303,6 @@ export class Detector {
     const failedRounds = suspect.failedRounds + (missedBy.length > 0 ? 1 : 0);
     const isDown = missedBy.length > 0 && failedRounds >= timings.probeRounds;
     this.#judge(suspect, { status: isDown ? 'down' : 'suspect', reason: found, failedRounds, looks });
-  }
-
-  /**
-   * The sites that look for a suspect one in this round. Sites that said that they reach it come first, the latest first.
-   * The others take turns, from round to round and from suspect to suspect.
-   */
-  #observersOf(suspect: SiteView): readonly SiteView[] {
-    const sites = this.sites;
-    const up = sites.filter(({ site, status }) => site !== suspect.site && status === 'up');
-    if (up.length <= OBSERVERS_MAX) return up;
-    const reached = up
-      .flatMap((observer) => {
-        const seen = observer.observations?.find(({ site }) => site === suspect.site);
-        return seen?.reached === true ? [{ observer, ageMs: seen.ageMs }] : [];
-      })
-      .sort((one, other) => Number(one.ageMs - other.ageMs))
-      .slice(0, OBSERVERS_MAX / 2)
-      .map(({ observer }) => observer);
-    const first = (sites.findIndex(({ site }) => site === suspect.site) + this.#rounds) * OBSERVERS_MAX;
-    const inTurn = up.map((_, index) => up[(first + index) % up.length]!);
-    return [...reached, ...inTurn.filter((one) => !reached.includes(one))].slice(0, OBSERVERS_MAX);
   }
 
   /** Unless it was heard meanwhile. */

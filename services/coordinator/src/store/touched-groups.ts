@@ -21,7 +21,7 @@ const DOUBT_MS = 30_000;
 
 export type Touched = ReadonlySet<string> | 'all';
 
-/** What one reader has not looked at yet. */
+/** The news of one reader, since it looked last. */
 export interface TouchReader {
   /** Everything since the last call, and from the first one everything. */
   take(): Touched;

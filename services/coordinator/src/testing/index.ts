@@ -13,7 +13,7 @@ export type { FailoverEffect } from '../operations/failover/machine.ts';
 export type { Held } from '../operations/failover/plan.ts';
 export { replication } from '../operations/replication/effects.ts';
 export { BullWakeUps } from '../queue/wake-ups.ts';
-export type { Agent } from '../sites/agents.ts';
+export { type Agent, dialOverTls } from '../sites/agents.ts';
 export { startingOrders } from '../sites/started-orders.ts';
 export { PostgresStore } from '../store/postgres/postgres-store.ts';
 export { MIGRATIONS } from '../store/schema.ts';

@@ -75,7 +75,7 @@ export function sqliteSchema(migrations: readonly string[]): string[] {
       .split(';')
       .map((statement) => statement.replace(/\s+/g, ' ').trim())
       .filter((statement) => statement !== '' && !/^(CREATE|DROP) (RULE|TRIGGER)/.test(statement))
-      // SQLite knows no LIKE in the condition of an index. What it would find is found without it.
+      // SQLite knows no LIKE in the condition of an index. Its statements find the same rows without that index.
       .filter((statement) => !/^CREATE INDEX .* LIKE /.test(statement))
       .flatMap(oneColumnEach)
       .map((statement) => statement.replace('bigserial PRIMARY KEY', 'INTEGER PRIMARY KEY AUTOINCREMENT')),
