@@ -19,7 +19,7 @@ import { type Cost, Meter, rounded, type Spread, spread } from './meter.ts';
 import { cpuSeconds } from './usage.ts';
 
 const ANTIPODE = fileURLToPath(new URL('../../../bin/antipode', import.meta.url));
-const COORDINATOR = fileURLToPath(new URL('./coordinator.ts', import.meta.url));
+const COORDINATOR = fileURLToPath(new URL('./slow-coordinator.ts', import.meta.url));
 const AGENTS = fileURLToPath(new URL('./agents.ts', import.meta.url));
 const FIRST_PORT = 21_000;
 const LOOK_MS = 250;
@@ -300,13 +300,19 @@ class Fleet {
   }
 
   async #answer(): Promise<unknown> {
-    const [answer] = await Promise.race([
-      once(this.#agents, 'message'),
-      once(this.#agents, 'exit').then(() => {
-        throw new Error('the simulated agents have ended');
-      }),
-    ]);
-    return answer;
+    const over = new AbortController();
+    const { signal } = over;
+    try {
+      const [answer] = await Promise.race([
+        once(this.#agents, 'message', { signal }),
+        once(this.#agents, 'exit', { signal }).then(() => {
+          throw new Error('the simulated agents have ended');
+        }),
+      ]);
+      return answer;
+    } finally {
+      over.abort();
+    }
   }
 
   async #until(what: string, look: () => Promise<boolean>): Promise<void> {
