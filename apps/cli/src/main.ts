@@ -16,6 +16,7 @@ import { replicateCommand } from './commands/operator/replicate.ts';
 import { resolveCommand } from './commands/operator/resolve.ts';
 import { scrubCommand } from './commands/operator/scrub.ts';
 import { statusCommand } from './commands/operator/status.ts';
+import { switchoverCommand } from './commands/operator/switchover.ts';
 import { agentCommand, coordinatorCommand } from './commands/run.ts';
 import { deletedCommand } from './commands/site/deleted.ts';
 import { partitionCommand } from './commands/site/partition.ts';
@@ -58,6 +59,7 @@ export function program(): Command {
     scrubCommand(),
     deletedCommand(),
     storeCommand(),
+    switchoverCommand(),
     failoverCommand(),
     divergenceCommand(),
     operationCommand(),

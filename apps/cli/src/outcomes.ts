@@ -35,6 +35,8 @@ export interface FailedOver {
   /** Sites that were chosen before and could not serve. */
   readonly excluded: readonly SiteCode[];
   readonly reason: string;
+  /** Why this site; empty from a coordinator that does not say. */
+  readonly chosenFor?: string;
 }
 
 export interface Reseated {
@@ -63,7 +65,17 @@ export function captured({ outcome, result }: Told): Captured {
 /** Of a failover that ended well. */
 export function failedOver({ outcome, result }: Told): FailedOver {
   if (outcome.case !== 'failover') return JSON.parse(result) as FailedOver;
-  const { fromSite, toSite, epoch, recoveryTimeMs = 0n, provedObjects = 0, lost, passedOver, reason } = outcome.value;
+  const {
+    fromSite,
+    toSite,
+    epoch,
+    recoveryTimeMs = 0n,
+    provedObjects = 0,
+    lost,
+    passedOver,
+    reason,
+    chosenFor,
+  } = outcome.value;
   return {
     from: fromSite,
     to: toSite,
@@ -73,6 +85,7 @@ export function failedOver({ outcome, result }: Told): FailedOver {
     lost: lost.map(nameOf),
     excluded: siteCodes(passedOver),
     reason,
+    ...(chosenFor === '' ? {} : { chosenFor }),
   };
 }
 

@@ -23,6 +23,8 @@ export interface GroupSpec {
   readonly distributor?: Seat;
   /** Sites that only vote and watch; absent for none. */
   readonly witnesses?: readonly string[];
+  /** Sites of members in the order in which they should become active; absent for no preference. */
+  readonly prefer?: readonly string[];
   /** Label patterns are sensitive: stored, never logged. */
   readonly filter: {
     readonly excludeIds: readonly string[];

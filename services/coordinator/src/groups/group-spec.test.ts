@@ -50,6 +50,14 @@ describe('the declaration of a group', () => {
     });
   });
 
+  it('has an order of preferred sites, in which the order counts', () => {
+    const [first, second] = [declare({ prefer: ['b', 'a'] }), declare({ prefer: ['a', 'b'] })];
+    expect(first.prefer).toEqual(['b', 'a']);
+    expect(differences(first, second)).toHaveLength(1);
+    expect(differences(first, declare({ prefer: ['b', 'a'] }))).toEqual([]);
+    expect(declare({})).not.toHaveProperty('prefer');
+  });
+
   it('of two sites and a witness may fail over by itself: each site votes once', () => {
     const { witnesses, failoverPolicy } = declare({ members: [a, b], witnessSites: ['w', 'w'] });
     expect({ witnesses, failoverPolicy }).toEqual({ witnesses: ['w'], failoverPolicy: 'automatic' });
@@ -73,6 +81,8 @@ describe('the declaration of a group', () => {
     ['failover_policy', { members: [a, b] }],
     ['failover_policy', { members: [a], witnessSites: ['w', 'w'] }],
     ['witness_sites', { members: [a, b], witnessSites: ['a'] }],
+    ['prefer', { prefer: ['z'] }],
+    ['prefer', { prefer: ['a', 'a'] }],
     ['witness_sites', { witnessSites: ['W'] }],
     ['scrub_seconds', { scrubSeconds: 59 }],
     ['drill_cron', { drillCron: 'every night' }],

@@ -43,6 +43,10 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     invalid('witness_sites', `must not name site ${seated}: it has a member, and a site votes once`);
   if (witnesses.some((site) => !isName(site)))
     invalid('witness_sites', 'must be names of sites: lower-case letters, digits and dashes');
+  const { prefer } = message;
+  if (new Set(prefer).size !== prefer.length) invalid('prefer', 'must not repeat a site');
+  const stranger = prefer.find((site) => !sites.includes(site));
+  if (stranger !== undefined) invalid('prefer', `must name sites of members, found ${stranger}`);
   const voters = sites.length + witnesses.length;
   if (failoverPolicy === 'automatic' && voters < VOTERS_MIN)
     invalid(
@@ -63,6 +67,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
     ...(distributor === undefined ? {} : { distributor: { site: distributor.site, serial: distributor.serial } }),
     ...(witnesses.length === 0 ? {} : { witnesses }),
+    ...(prefer.length === 0 ? {} : { prefer: [...prefer] }),
     filter,
     rpoMs,
     drillCron: message.drillCron,
@@ -95,6 +100,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
     ...(spec.distributor === undefined ? {} : { distributor: { ...spec.distributor } }),
     ...(spec.witnesses === undefined ? {} : { witnessSites: [...spec.witnesses] }),
+    ...(spec.prefer === undefined ? {} : { prefer: [...spec.prefer] }),
     filter: filterMessage(spec.filter),
     rpoSeconds: Math.round(spec.rpoMs / 1_000),
     drillCron: spec.drillCron,
@@ -191,8 +197,8 @@ export function checkSeats({ name, members }: GroupSpec, known: readonly GroupSp
 
 /**
  * Names the fields in which a repeated declaration differs from the one in force; empty if there are none. The order of
- * members matters only for the first, because that one was made active. Rules of the filter are named and not repeated,
- * because they may hold labels of keys.
+ * members matters only for the first, because that one was made active. The order of preferred sites matters. Rules of
+ * the filter are named and not repeated, because they may hold labels of keys.
  */
 export function differences(inForce: GroupSpec, declared: GroupSpec): string[] {
   const fields = new Set([...Object.keys(inForce), ...Object.keys(declared)]) as Set<keyof GroupSpec>;
@@ -208,7 +214,8 @@ function canonical(value: unknown, field = ''): string {
   if (Array.isArray(value)) {
     const items = value.map((item) => canonical(item));
     const [first, ...rest] = items;
-    const sorted = field === 'members' && first !== undefined ? [first, ...rest.sort()] : items.sort();
+    const isOrdered = field === 'prefer' || first === undefined;
+    const sorted = isOrdered ? items : field === 'members' ? [first, ...rest.sort()] : items.sort();
     return `[${sorted.join(',')}]`;
   }
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'none';

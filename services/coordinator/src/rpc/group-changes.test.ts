@@ -175,6 +175,13 @@ describe('a change of the members', () => {
     expect(await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1)).toMatchObject({ operationId: '' });
   });
 
+  it('prefers a member that is removed no longer', async () => {
+    const bench = await withSites();
+    await ask(bench, { case: 'settings', value: { prefer: { sites: ['c', 'b'] } } }, 1);
+    await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 2);
+    expect((await inForce()).spec.prefer).toEqual(['b']);
+  });
+
   it('forgets that a site was removed when it is added again', async () => {
     const bench = await withSites();
     await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1);

@@ -27,6 +27,8 @@ it('names only what an option names', () => {
     failoverPolicy: FailoverPolicy.AUTOMATIC,
   });
   expect(settings({ drill: false })).toEqual({ drillCron: '' });
+  expect(settings({ prefer: ['b', 'a'] })).toEqual({ prefer: { sites: ['b', 'a'] } });
+  expect(settings({ prefer: false })).toEqual({ prefer: { sites: [] } });
   expect(settings({ scrub: 3_600, drill: '0 3 * * 0' })).toEqual({ scrubSeconds: 3_600, drillCron: '0 3 * * 0' });
 });
 

@@ -27,11 +27,13 @@ export interface UpdateOptions extends RuleOptions, DeletionOptions {
   readonly drill?: string | false;
   readonly scrub?: number;
   readonly failover?: string;
+  /** False with `--no-prefer`. */
+  readonly prefer?: readonly string[] | false;
 }
 
 /** The settings that the options name, by what is in force. @throws USAGE */
 export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOptions): Change {
-  const { rpo, drill, scrub, failover } = options;
+  const { rpo, drill, scrub, failover, prefer } = options;
   const value = {
     ...filterAfter(spec?.filter, options),
     ...(rpo === undefined ? {} : { rpoSeconds: rpo }),
@@ -40,6 +42,7 @@ export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOp
     ...(failover === undefined
       ? {}
       : { failoverPolicy: failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL }),
+    ...(prefer === undefined ? {} : { prefer: { sites: prefer === false ? [] : [...prefer] } }),
     ...deletionsOf(options, spec?.deletions),
   };
   if (Object.keys(value).length === 0)
@@ -104,6 +107,13 @@ export function updateCommand(): Command {
     .addOption(
       new Option('--failover <policy>', 'what to do when the active site is lost').choices(['manual', 'automatic']),
     )
+    .addOption(
+      new Option(
+        '--prefer <site>',
+        'a site that should become active before others with the same keys; repeatable, the best first',
+      ).argParser((site: string, sites: readonly string[] | undefined) => [...(sites ?? []), site]),
+    )
+    .option('--no-prefer', 'prefer no site')
     .option('--dry-run', 'print the consequences; change nothing')
     .option('--yes', 'do not ask for confirmation')
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)

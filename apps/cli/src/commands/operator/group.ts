@@ -95,6 +95,12 @@ export function groupCommand(): Command {
         [],
       )
       .option(
+        '--prefer <site>',
+        'a site that should become active before others with the same keys; repeatable, the best first',
+        collect,
+        [],
+      )
+      .option(
         '--rpo <seconds>',
         'recovery point objective: how old the state of a standby may become; by default 300',
         wholeSeconds,
@@ -135,6 +141,7 @@ export function groupCommand(): Command {
             scratch,
             ...(options.distributor === undefined ? {} : { distributor: seatFrom(options.distributor) }),
             witnessSites: options.witness,
+            prefer: options.prefer,
             filter: filterOf(options),
             rpoSeconds: options.rpo ?? 0,
             drillCron: options.drill ?? '',

@@ -26,6 +26,7 @@ it.each([
   [false, 'a shorter objective', { rpoSeconds: 60 }],
   [true, 'a longer objective', { rpoSeconds: 600 }],
   [false, 'drills', { drillCron: '0 3 * * 0' }],
+  [false, 'a preferred site', { prefer: { sites: ['b'] } }],
   [false, 'a failover by a person', { failoverPolicy: FailoverPolicy.MANUAL }],
   [true, 'another retention', { deletions: { ...DELETIONS, retentionMs: 86_400_000n } }],
   [true, 'other rules', { filter: { excludeLabels: ['tmp-*', 'local-*'] } }],
@@ -43,6 +44,7 @@ it('asks before the last schedule of drills is taken away', () => {
 
 it.each([
   ['scrub_seconds', { scrubSeconds: 1 }],
+  ['prefer', { prefer: { sites: ['z'] } }],
   ['drill_cron', { drillCron: 'every night' }],
   ['filter.exclude_ids', { filter: { excludeIds: ['0x0a'] } }],
   ['deletions.loss_percent', { deletions: { lossPercent: 101 } }],

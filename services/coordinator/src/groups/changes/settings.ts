@@ -44,6 +44,10 @@ export function planSettings(group: Group, settings: GroupSettings, filterEffect
         ? 'When the active site is lost, a person must order the failover.'
         : 'When the active site is lost, the coordinator fails over by itself.',
     );
+  if (isOther('prefer'))
+    consequences.push(
+      `Of standbys with the newest generation, the next active site is ${spec.prefer === undefined ? 'the one with the fewest active groups' : `the first of these that can serve: ${spec.prefer.join(', ')}`}. Nothing moves now.`,
+    );
   if (isOther('deletions')) warnings.push(...deletionConsequences(before, spec));
   return {
     revision: group.revision,
@@ -56,7 +60,7 @@ export function planSettings(group: Group, settings: GroupSettings, filterEffect
 
 /** Checked like a declaration. @throws REQUEST_INVALID */
 function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec {
-  const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, deletions } = settings;
+  const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, deletions, prefer } = settings;
   const declared = create(GroupSpecSchema, specMessage(before));
   if (filter !== undefined) declared.filter = filter;
   if (rpoSeconds !== undefined) declared.rpoSeconds = rpoSeconds;
@@ -64,6 +68,7 @@ function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec 
   if (scrubSeconds !== undefined) declared.scrubSeconds = scrubSeconds;
   if (failoverPolicy !== undefined) declared.failoverPolicy = failoverPolicy;
   if (deletions !== undefined) declared.deletions = deletions;
+  if (prefer !== undefined) declared.prefer = prefer.sites;
   return specFrom(declared);
 }
 
@@ -86,6 +91,7 @@ function changesBetween(before: GroupSpec, after: GroupSpec): string[] {
     scrub_seconds: String(spec.scrubMs / 1_000),
     failover_policy: spec.failoverPolicy,
     deletions: deletionsText(spec),
+    prefer: spec.prefer?.join(', ') ?? 'none',
   });
   const [was, is] = [shown(before), shown(after)];
   return Object.keys(was).flatMap((field) => {

@@ -47,6 +47,28 @@ describe('a target that catches up', () => {
     expect([await captured(), await acknowledged()]).toEqual([[4n, 5n], ['b 5']]);
   });
 
+  it('is given up at the deadline of a switchover, and nothing was acknowledged', async () => {
+    const effect = { ...EFFECT, deadlineMs: 1_000 } as FailoverEffect;
+    bench.answers.set('apply', () => new Promise(() => {}));
+    let code = '';
+    const ended = rejection(failover(bench.context, intentOf(''), effect)).then((error) => {
+      code = error.code;
+    });
+    await bench.clock.advance(999);
+    expect(code).toBe('');
+    await bench.clock.advance(1);
+    await ended;
+    expect(code).toBe('FAILOVER_REFUSED');
+    expect(await acknowledged()).toEqual(['b 4']);
+  });
+
+  it('does not begin after the deadline', async () => {
+    await bench.clock.advance(1_000);
+    const effect = { ...EFFECT, deadlineMs: 1_000 } as FailoverEffect;
+    expect((await rejection(failover(bench.context, intentOf(''), effect))).code).toBe('FAILOVER_REFUSED');
+    expect(bench.orders).toEqual([]);
+  });
+
   it.each([
     ['OBJECT_UNPROVEN', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 1 } }],
     ['DIGEST_MISMATCH', { contentDigest: fromHex('cc'), proof: { proved: 1, failed: 0 } }],

@@ -8,6 +8,7 @@ import { captureActive } from '../capture/effects.ts';
 import type { EffectContext } from '../context.ts';
 import { unlessHung, whileUsable } from '../hung-hsm.ts';
 import { acknowledge, applyAt, verifyAt, withdraw } from '../replication/effects.ts';
+import { inTime, requireInTime } from './deadline.ts';
 import { endsTheAttempt } from './issue-epoch.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
 import type { Handover } from './plan.ts';
@@ -22,19 +23,23 @@ export async function catchUp(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { from, to }: Effect<'catch-up'>,
+  { from, to, deadlineMs }: Effect<'catch-up'>,
 ): Promise<FailoverEvent> {
   // The last look must be of now: neither a capture under way nor one whose answer was lost will do.
   const now = {
     ...intent,
     requestId: `${intent.requestId}.${context.ports.election.require()}.${intent.attempts}`,
   };
-  const { generation, contentDigest, proof } = await bounded(context, intent, { group, from, to }, async (signal) => {
+  requireInTime(context, intent, deadlineMs);
+  const bringing = async (signal: AbortSignal) => {
     const captured = await captureUnlessHeld(context, now, group, signal);
     const target = { site: to, generation: captured.generation, signal };
     await applyAt(context, now, group, target);
     return { ...captured, ...(await verifyAt(context, now, group, { ...target, everything: true })) };
-  });
+  };
+  const { generation, contentDigest, proof } = await bounded(context, intent, { group, from, to }, (signal) =>
+    inTime(context, intent, deadlineMs, (over) => bringing(AbortSignal.any([signal, over]))),
+  );
   const fault = faultOf({ generation, contentDigest, proof });
   if (fault !== undefined) {
     await withdraw(context, group, { site: to, generation, code: fault });

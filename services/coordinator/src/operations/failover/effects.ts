@@ -5,7 +5,7 @@ import { readUsable, requestsOf, requiredAt } from '../../groups/approvals.ts';
 import { quarantineOf, witnessedEpoch } from '../../groups/contradiction.ts';
 import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
 import { readGeneration, readKnown } from '../../store/tables/generations.ts';
-import { activateEpoch, lockGroup, readEpochOwners } from '../../store/tables/groups.ts';
+import { activateEpoch, lockGroup, readEpochOwners, readLoads } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
 import { isHung, unlessHung } from '../hung-hsm.ts';
@@ -45,7 +45,7 @@ export async function failover(context: EffectContext, intent: Intent, effect: F
 export async function survey({ ports }: EffectContext, group: Group): Promise<Survey> {
   const { agents, store, timings } = ports;
   const name = group.spec.name;
-  const known = await store.query((db) => readKnown(db, name));
+  const [known, loads] = await store.query(async (db) => [await readKnown(db, name), await readLoads(db, name)]);
   /** By its own word, or by what its last heartbeat gave away. */
   const isQuarantined = (site: string, journal: JournalState | undefined): boolean =>
     (journal?.quarantined ?? []).some((one) => one.group === name) ||
@@ -87,6 +87,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
           lacksKey: (seat?.domainKeyVersion ?? 0) < group.domainKeyVersion,
           ...(requiredAt(state, name) > 0 ? { approvalsRequired: requiredAt(state, name) } : {}),
           refused: seat?.refusedObjects ?? 0,
+          ...(loads.has(site) ? { load: loads.get(site)! } : {}),
         };
       } catch (thrown) {
         if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
@@ -105,6 +106,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
     voters: votersOf(group),
     highestEpoch: group.highestEpoch,
     known,
+    ...(group.spec.prefer === undefined ? {} : { prefer: group.spec.prefer }),
   };
 }
 

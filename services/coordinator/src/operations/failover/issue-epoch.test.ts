@@ -63,6 +63,13 @@ beforeEach(async () => {
 });
 
 describe('the transaction that issues an epoch', () => {
+  it('writes nothing after the deadline of a switchover', async () => {
+    await bench.clock.advance(1_000);
+    expect((await rejection(issue({ deadlineMs: 1_000 }))).code).toBe('FAILOVER_REFUSED');
+    expect([await issued(), bench.orders]).toEqual([1n, []]);
+    expect(await issue({ deadlineMs: 1_001 })).toMatchObject({ type: 'issued' });
+  });
+
   it('writes nothing, and orders nothing, where something is ahead of the target by then', async () => {
     await known([6n, 7n], [7n]);
     expect(await issue()).toEqual({ type: 'overtaken', generations: [held(6n), held(7n)] });

@@ -18,6 +18,7 @@ import {
 import { insertEpoch, lockGroup } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, generationFrom, NUMBER_SEEN_MAX, ORDER_TIMEOUT_MS } from '../context.ts';
+import { requireInTime } from './deadline.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
 import { type Held, isSame, mayLose, named } from './plan.ts';
 
@@ -111,6 +112,7 @@ async function writeDown(
   return context.write(async (trx, record) => {
     const now = await lockGroup(trx, name);
     await requireOpen(trx, intent);
+    requireInTime(context, intent, effect.deadlineMs);
     if (now.highestEpoch >= epoch || (activeOf(now)?.site ?? '') !== from)
       throw new AntipodeError('EPOCH_STALE', `group ${name} is now in epoch ${now.highestEpoch}`, {
         details: { group: name, epoch, highest: now.highestEpoch },
@@ -122,7 +124,8 @@ async function writeDown(
     if (forbidden.length > 0) return forbidden.map(named);
     const nowMs = context.ports.clock.wallMs();
     await insertEpoch(trx, name, { epoch, owner: to, reason, isActive: false, nowMs });
-    record({ kind: 'epoch-issued', group: name, site: to, details: { epoch, from, lost: ahead.length } });
+    const { chosenFor = '' } = effect;
+    record({ kind: 'epoch-issued', group: name, site: to, details: { epoch, from, lost: ahead.length, chosenFor } });
     return undefined;
   });
 }

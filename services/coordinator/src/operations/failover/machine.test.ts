@@ -268,9 +268,68 @@ describe('the plan of a failover', () => {
     expect(planFailover(REQUEST, survey([{ ...partial, applied: held(5n) }, lacking])).choice?.to).toBe('b');
   });
 
+  it('goes by what a standby holds, then by what the group prefers, then by what else is active at its site', () => {
+    const [b, c, d] = [standby('b', 4n), { ...standby('c', 4n), load: 2 }, { ...standby('d', 4n), load: 1 }];
+    const of = (reachable: readonly Candidate[], prefer: readonly string[] = []) => {
+      const { choice } = planFailover(REQUEST, survey(reachable, { prefer, voters: reachable.length }));
+      return [choice?.to, choice?.chosenFor];
+    };
+    expect(of([c, d, b])).toEqual(['b', 'load']);
+    expect(of([c, d])).toEqual(['d', 'load']);
+    expect(of([b, c, d], ['c', 'd'])).toEqual(['c', 'preferred']);
+    expect(of([b, d], ['c'])).toEqual(['b', 'load']);
+    expect(of([b, { ...c, applied: held(5n) }], ['b'])).toEqual(['c', 'newest']);
+    expect(of([{ ...b, refused: 1 }, c], ['b'])).toEqual(['c', 'complete']);
+    expect(of([{ ...b, lacksKey: true }, c], ['b'])).toEqual(['c', 'domain-key']);
+    expect(of([b, { ...d, load: 0 }])).toEqual(['b', 'order']);
+    expect(of([c])).toEqual(['c', 'only']);
+  });
+
+  it('says that an operator has named the target, and that the former active member is the last resort', () => {
+    const found = survey([standby('b', 4n), standby('c', 4n)]);
+    expect(planFailover({ ...REQUEST, wanted: 'c' }, found).choice).toMatchObject({ to: 'c', chosenFor: 'wanted' });
+    const fenced = { ...standby('a', 5n), role: 'fenced' } as const;
+    const behind = survey([fenced, standby('b', 4n)], { known: [generation(5n, true)] });
+    expect(planFailover(REQUEST, behind).choice).toMatchObject({ to: 'a', chosenFor: 'former' });
+  });
+
   it('takes a generation of a later epoch for newer, although its number is lower', () => {
     const { choice } = planFailover(REQUEST, survey([standby('b', 9n, 1n), standby('c', 2n, 2n)]));
     expect(choice?.to).toBe('c');
+  });
+});
+
+describe('a switchover', () => {
+  const planned = { ...REQUEST, planned: true } as const;
+  const active = { ...standby('a', 4n), role: 'active' } as const;
+  const whole = survey([active, standby('b', 4n)]);
+
+  it('is planned like any move while the active member answers', () => {
+    expect(planFailover(planned, whole).choice).toMatchObject({ to: 'b', canCatchUp: true, lost: [] });
+  });
+
+  it.each([
+    ['is silent', survey([standby('b', 4n), standby('c', 4n)]), /cannot be reached/],
+    ['has lost its HSM', survey([{ ...active, problem: 'HSM_UNAVAILABLE' }, standby('b', 4n)]), /HSM_UNAVAILABLE/],
+    ['is fenced', survey([{ ...active, role: 'fenced' }, standby('b', 4n)]), /it is fenced there/],
+  ] as const)('is refused where the active member %s, whatever is accepted', (_why, found, why) => {
+    for (const accepted of [[], 'all'] as const)
+      expect(planFailover({ ...planned, acceptLoss: true, accepted }, found).obstacle).toMatch(why);
+  });
+
+  it('changes nothing if the active member is lost before the epoch, and goes on to its end after that', () => {
+    const state: FailoverState = { phase: 'requested', ...planned, deadlineMs: 60_000 };
+    const lost = survey([standby('b', 4n), standby('c', 4n)]);
+    expect(decideFailover(state, { type: 'surveyed', survey: lost }).state).toMatchObject({ phase: 'aborted' });
+    const catchingUp = decideFailover(state, { type: 'surveyed', survey: whole });
+    expect(catchingUp.effect).toMatchObject({ type: 'catch-up', deadlineMs: 60_000 });
+    const caughtUp = { type: 'caught-up', generation: held(5n), startedMs: 7 } as const;
+    const issuing = decideFailover(catchingUp.state, caughtUp);
+    expect(issuing).toMatchObject({ state: { caughtUp: true }, effect: { type: 'issue-epoch', deadlineMs: 60_000 } });
+    const promoting = decideFailover(issuing.state, issued(true)).state;
+    const again = decideFailover(promoting, { type: 'target-lost', code: 'OBJECT_UNPROVEN' }).state;
+    expect(again).toMatchObject({ phase: 'requested', wanted: '' });
+    for (const field of ['planned', 'deadlineMs']) expect(again).not.toHaveProperty(field);
   });
 });
 

@@ -28,7 +28,10 @@ import { isNewer } from '@antipode/protocol';
 import type { Failure, Resume, Step } from '../../model.ts';
 import { type Choice, type Handover, type Held, numbersOf, planFailover, type Request, type Survey } from './plan.ts';
 
-interface Chosen extends Request, Omit<Choice, 'canCatchUp' | 'fetch'> {}
+interface Chosen extends Request, Omit<Choice, 'canCatchUp' | 'fetch'> {
+  /** The target had caught up with the active member before the epoch was issued. */
+  readonly caughtUp?: true;
+}
 
 interface Fetching extends Chosen {
   readonly fetch: Handover;
@@ -137,6 +140,7 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
         ...state,
         generation: event.generation,
         lost: [],
+        caughtUp: true,
         outageStartedMs: event.startedMs,
         unreachable: [],
       });
@@ -217,13 +221,19 @@ function again(state: Chosen, generations: readonly Held[]): Step<FailoverState,
 /** The old active member is fenced by now, so whom the operator wanted counts less than that somebody serves. */
 function retarget(state: Chosen, code: string): Step<FailoverState, FailoverEffect> {
   const excluded = [...state.excluded.filter(({ site }) => site !== state.to), { site: state.to, code }];
-  const request: Request = { ...requestOf(state), wanted: '', excluded };
+  // A switchover that has begun must end: its epoch is issued.
+  const { planned: _planned, deadlineMs: _deadline, ...rest } = requestOf(state);
+  const request: Request = { ...rest, wanted: '', excluded };
   return { state: { ...request, phase: 'requested' }, effect: { ...request, type: 'survey' } };
 }
 
 /** One that an older version has written lacks what was added since. */
 function requestOf(state: Request): Request {
   const { from, wanted, acceptLoss, accepted = [], reason, outageStartedMs, excluded, overtaken = 0 } = state;
-  const decided = state.ignoreVetoes === true ? { ignoreVetoes: true } : {};
+  const decided = {
+    ...(state.ignoreVetoes === true ? { ignoreVetoes: true } : {}),
+    ...(state.planned === true ? { planned: true } : {}),
+    ...(state.deadlineMs === undefined ? {} : { deadlineMs: state.deadlineMs }),
+  };
   return { from, wanted, acceptLoss, accepted, reason, ...decided, outageStartedMs, excluded, overtaken };
 }

@@ -21,7 +21,12 @@ export function failoverOutcome(state: FailoverState): Outcome {
     value: {
       fromSite: from,
       ...(isIssued(state)
-        ? { toSite: state.to, epoch: state.epoch, lost: (state.lost ?? []).map(generationNames) }
+        ? {
+            toSite: state.to,
+            epoch: state.epoch,
+            lost: (state.lost ?? []).map(generationNames),
+            chosenFor: state.chosenFor ?? '',
+          }
         : {}),
       ...('proved' in state ? { provedObjects: state.proved } : {}),
       ...(state.phase === 'complete' ? { recoveryTimeMs: BigInt(Math.round(state.recoveryTimeMs)) } : {}),

@@ -7,6 +7,7 @@ import type { ApprovalRequest } from '@antipode/protocol';
 import { isNewer, newestOf } from '@antipode/protocol';
 import { majorityOf } from '../../model.ts';
 import { type ApprovalNeed, approvalNeed, needsApproval } from './approval-need.ts';
+import { type ChosenFor, first, inOrder, reasonOf } from './choice.ts';
 
 /** A generation by its names. */
 export interface Held {
@@ -33,6 +34,8 @@ export interface Candidate {
   readonly lacksKey?: boolean;
   /** How many objects of that generation its token has refused: their keys would not be served there. */
   readonly refused?: number;
+  /** How many other groups are active at its site. */
+  readonly load?: number;
 }
 
 /** A witness that answered, and the highest epoch that it has persisted. */
@@ -62,6 +65,8 @@ export interface Survey {
   readonly members?: readonly string[];
   /** Approvals on record that may let a guarded site lose something. */
   readonly approvals?: readonly ApprovalRequest[];
+  /** Sites in the order in which the group wants them to become active. */
+  readonly prefer?: readonly string[];
 }
 
 export interface Request {
@@ -73,6 +78,10 @@ export interface Request {
   /** The generations that this person was shown and has agreed to lose. No other generation is given up. */
   readonly accepted: readonly Held[];
   readonly reason: 'automatic' | 'operator';
+  /** A switchover: nothing is changed unless the active member answers, and so nothing is lost. */
+  readonly planned?: boolean;
+  /** Of a switchover: no epoch is issued later than this after the order. */
+  readonly deadlineMs?: number;
   /** An operator moves the group although a hook says no. Absent from what earlier releases stored. */
   readonly ignoreVetoes?: boolean;
   /** When service stopped, as far as we know: the last sign of life, or the request. */
@@ -89,6 +98,8 @@ export interface Choice {
   readonly epoch: bigint;
   readonly generation: Held | undefined;
   readonly lost: readonly Held[];
+  /** Why this member and no other one. Absent from what earlier releases stored. */
+  readonly chosenFor?: ChosenFor;
   /** How many agents must have persisted the epoch. */
   readonly quorum: number;
   /** The active member answers under its own tenure: nothing need be lost. */
@@ -128,7 +139,7 @@ export type FailoverPlan =
 export const EPOCH_JUMP_MAX = 1_000n;
 
 /** `accepted: 'all'` is for a plan that is only shown: it says what an approval must name. */
-export type PlanRequest = Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reason' | 'excluded'> & {
+export type PlanRequest = Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reason' | 'excluded' | 'planned'> & {
   readonly accepted: readonly Held[] | 'all';
 };
 
@@ -157,13 +168,15 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
   const fallback = usable.filter(({ site, role }) => site === from && role !== 'active');
   const forbiddenAt = ({ applied }: Candidate): KnownGeneration[] =>
     known.filter((generation) => isNewer(generation, applied) && !mayLose(request, generation));
-  const [best, former] = [mostAdvanced(standbys), mostAdvanced(fallback)];
+  const order = inOrder(survey);
+  const [best, former] = [first(standbys, order), first(fallback, order)];
   // Rather the former active member, which has everything, than a standby that would lose what must not be lost.
   const isFormerNeeded = former !== undefined && best !== undefined && forbiddenAt(best).length > 0;
   const target = isFormerNeeded && forbiddenAt(former).length === 0 ? former : (best ?? former);
   if (target === undefined) return { obstacle: nobody({ wanted, excluded, reachable }) };
 
   const canCatchUp = isOldServing && target.site !== from;
+  if (request.planned === true && !canCatchUp) return { obstacle: needsAnActive(from, survey) };
   if (reason === 'automatic' && target.applied === undefined)
     return { obstacle: `site ${target.site} has not applied any generation yet` };
   const forbidden = canCatchUp ? [] : forbiddenAt(target);
@@ -194,6 +207,7 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
       epoch,
       generation: target.applied,
       lost: canCatchUp ? [] : lost.map(named),
+      chosenFor: target.site === from ? 'former' : wanted !== '' ? 'wanted' : reasonOf(target, standbys, order),
       quorum,
       canCatchUp,
       ...(fetch === undefined ? {} : { fetch }),
@@ -251,22 +265,16 @@ function nobody({
     : `site ${wanted} cannot be promoted: it is not a standby that can be reached and used${why}`;
 }
 
-function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {
-  return candidates.reduce<Candidate | undefined>(
-    (best, one) => (best === undefined || isBetter(one, best) ? one : best),
-    undefined,
-  );
-}
-
-/**
- * The member with the newer generation is better. Among equals it is the one that holds more of it, and then the one that
- * can capture at once.
- */
-function isBetter(one: Candidate, best: Candidate): boolean {
-  if (isNewer(one.applied, best.applied)) return true;
-  if (isNewer(best.applied, one.applied)) return false;
-  const [fewer, more] = [one.refused ?? 0, best.refused ?? 0];
-  return fewer === more ? best.lacksKey === true && one.lacksKey !== true : fewer < more;
+/** A move that must lose nothing begins only while the active member can still be captured. */
+function needsAnActive(from: string, { reachable }: Survey): string {
+  const old = reachable.find(({ site }) => site === from);
+  const why =
+    old === undefined
+      ? 'it cannot be reached'
+      : old.problem !== ''
+        ? `its partition cannot be used (${old.problem})`
+        : `it is ${old.role} there`;
+  return `a switchover needs the active site ${from || '(none)'} to answer, and ${why}. \`antipode failover\` shows what a move without it would lose`;
 }
 
 export const isSame = (a: Held, b: Held): boolean =>

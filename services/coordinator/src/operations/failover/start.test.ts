@@ -46,6 +46,30 @@ beforeEach(() => {
   seenBy = (trx) => trx;
 });
 
+describe('a switchover that an operator orders', () => {
+  it('has its deadline, and keeps to what it promises', async () => {
+    await database.store.empty();
+    await start({ toSite: 'b', planned: true, deadlineMs: 60_000 });
+    expect(intended[0]?.state).toMatchObject({ planned: true, deadlineMs: 60_000, wanted: 'b' });
+    await start({ toSite: 'b' });
+    expect(intended[1]?.state).not.toHaveProperty('planned');
+  });
+
+  it('takes the place of no failover', async () => {
+    await underWay({ phase: 'catching-up', wanted: 'b', to: 'b', accepted: [] });
+    expect((await rejection(start({ toSite: 'b', planned: true }))).code).toBe('GROUP_BUSY');
+    expect([await statusOf('old'), intended]).toEqual(['open', []]);
+  });
+
+  it('joins the same switchover, and makes way for a failover', async () => {
+    const old = { phase: 'catching-up', wanted: 'b', to: 'b', accepted: [], planned: true };
+    await underWay(old);
+    expect((await start({ toSite: 'b', planned: true })).replacedOperationId).toBe('');
+    await underWay(old);
+    expect((await start({ toSite: 'b' })).replacedOperationId).toBe('old');
+  });
+});
+
 describe('a failover that an operator orders', () => {
   it.each<[string, Partial<FailoverOrder>]>([
     ['another target', { toSite: 'c' }],

@@ -16,6 +16,9 @@ export interface FailoverOrder {
   readonly acceptLoss: boolean;
   readonly accepted: readonly Held[];
   readonly ignoreVetoes: boolean;
+  /** A switchover. */
+  readonly planned?: boolean;
+  readonly deadlineMs?: number;
   /** The person who gave the order. */
   readonly operator: string;
 }
@@ -35,7 +38,7 @@ export async function startFailover(
   order: FailoverOrder,
 ): Promise<{ operationId: string; replacedOperationId: string }> {
   const { name } = group.spec;
-  const { toSite, acceptLoss, accepted, ignoreVetoes, operator } = order;
+  const { toSite, acceptLoss, accepted, ignoreVetoes, planned = false, deadlineMs = 0, operator } = order;
   requireTarget(group, toSite);
   const from = activeOf(group)?.site ?? '';
   const state = {
@@ -46,6 +49,8 @@ export async function startFailover(
     accepted,
     reason: 'operator',
     ignoreVetoes,
+    ...(planned ? { planned } : {}),
+    ...(planned && deadlineMs > 0 ? { deadlineMs } : {}),
     // A site that is lost stopped serving when it was last heard, not when somebody gave the order.
     outageStartedMs: (detector.isUp(from) ? undefined : detector.view(from)?.lastWallMs) ?? clock.wallMs(),
     excluded: [],
@@ -57,6 +62,7 @@ export async function startFailover(
     async (trx, record) => {
       const [open] = (await readOpenIntents(trx, { group: name })).filter(({ kind }) => kind === 'failover');
       if (open === undefined || (!isStuck(open) && isCovered(order, open))) return true;
+      if (planned) refuseBeside(open);
       refuseEnding(open);
       const hasEnded = await endIntent(trx, open, { status: 'cancelled', from: ['open', 'parked'] }, clock.wallMs());
       if (!hasEnded) refuseEnding({ ...open, state: { ...open.state, phase: 'publishing' } });
@@ -109,7 +115,8 @@ type UnderWay = Intent['state'] & Partial<Request> & { readonly to?: string };
 const isStuck = ({ status, errorCode }: Intent): boolean => status === 'parked' && errorCode === 'OPERATION_STUCK';
 
 /** Whether the one that is under way does all that is ordered: then the order joins it. */
-function isCovered({ toSite, acceptLoss, accepted, ignoreVetoes }: FailoverOrder, open: Intent): boolean {
+function isCovered(order: FailoverOrder, open: Intent): boolean {
+  const { toSite, acceptLoss, accepted, ignoreVetoes, planned = false, deadlineMs = 0 } = order;
   const state: UnderWay = open.state;
   const target = state.to ?? state.wanted ?? '';
   const isAccepted = accepted.every((one) => (state.accepted ?? []).some((other) => isSame(one, other)));
@@ -117,8 +124,20 @@ function isCovered({ toSite, acceptLoss, accepted, ignoreVetoes }: FailoverOrder
     (toSite === '' || toSite === target) &&
     (!acceptLoss || state.acceptLoss === true) &&
     (!ignoreVetoes || state.ignoreVetoes === true) &&
+    // A failover promises less than a switchover, and goes further.
+    planned === (state.planned === true) &&
+    (deadlineMs === 0 || state.deadlineMs === deadlineMs) &&
     isAccepted
   );
+}
+
+/** A switchover takes the place of no failover: that one is needed. @throws GROUP_BUSY */
+function refuseBeside({ id, group, state }: Intent): void {
+  if ((state as UnderWay).planned === true) return;
+  throw new AntipodeError('GROUP_BUSY', `a failover of group ${group} is under way`, {
+    details: { group, operation: id },
+    hint: 'Run `antipode status` to see how far it is. Order the switchover when it has ended.',
+  });
 }
 
 /** @throws GROUP_BUSY */

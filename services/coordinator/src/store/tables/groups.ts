@@ -43,6 +43,18 @@ export async function readGroup(db: Read, name: string): Promise<Group> {
   return group;
 }
 
+/** How many groups, without this one, are active at each site. */
+export async function readLoads(db: Read, except: string): Promise<ReadonlyMap<string, number>> {
+  const rows = await db
+    .selectFrom('member')
+    .select((of) => ['site', of.fn.countAll<string | number | bigint>().as('groups')])
+    .where('role', '=', 'active')
+    .where('grp', '!=', except)
+    .groupBy('site')
+    .execute();
+  return new Map(rows.map(({ site, groups }) => [site, Number(groups)]));
+}
+
 /** The epochs that matter, by the index, however many a group has had. */
 function groupRows(db: Read) {
   return db

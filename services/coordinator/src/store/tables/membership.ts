@@ -87,7 +87,13 @@ export async function removeMember(
     .onConflict((conflict) => conflict.columns(['grp', 'site']).doUpdateSet(seat))
     .execute();
   await requireLaterVersion(trx, group);
-  await setSpec(trx, { ...spec, members: spec.members.filter((one) => one.site !== site) });
+  const { prefer: before = [], ...rest } = spec;
+  const prefer = before.filter((one) => one !== site);
+  await setSpec(trx, {
+    ...rest,
+    ...(prefer.length === 0 ? {} : { prefer }),
+    members: spec.members.filter((one) => one.site !== site),
+  });
 }
 
 /** The next version of the domain key must be above all that were ordered until now. */

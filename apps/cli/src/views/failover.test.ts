@@ -70,3 +70,17 @@ it('what no accepted loss would mend is refused without a word that asks to acce
     expect.objectContaining({ code: 'FAILOVER_REFUSED', hint: expect.not.stringContaining('--accept-loss') }),
   );
 });
+
+it('names why the target was chosen, and the expected time with its parts', () => {
+  const text = said({
+    chosenFor: 'preferred',
+    expectedRecoveryMs: 12_300n,
+    expectedFrom: ['11.1 s until the lease has ended', '1.2 s for 8 objects (the slowest of 2 moves to b)'],
+  });
+  expect(text).toContain('Site b was chosen because the group prefers it.');
+  expect(text).toContain(
+    'Expect up to 12.3 s without an active member: 11.1 s until the lease has ended + 1.2 s for 8',
+  );
+  expect(said({ chosenFor: 'wanted' })).not.toContain('was chosen');
+  expect(said()).toContain('no move and no drill of it was measured yet');
+});

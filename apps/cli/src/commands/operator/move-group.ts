@@ -1,0 +1,71 @@
+/** One move of the active role, for the commands that order one: the plan first, then a yes, then the order. */
+import { AntipodeError } from '@antipode/runtime';
+import { submitApprovals } from '../../approvals/approval-file.ts';
+import { confirm } from '../../confirm.ts';
+import { follow, withOperator } from '../../operator-connection.ts';
+import { failedOver } from '../../outcomes.ts';
+import { duration, output } from '../../output.ts';
+import { acceptedLosses, consequences, meaningOfAcceptance, refuseObstacle } from '../../views/failover.ts';
+
+export interface MoveOptions {
+  readonly config?: string | undefined;
+  readonly json?: boolean;
+  readonly to: string;
+  readonly acceptLoss?: boolean;
+  readonly ignoreVetoes?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+  readonly approval: readonly string[];
+  /** Seconds. */
+  readonly timeout: number;
+  /** A switchover: nothing is changed where anything would be lost. */
+  readonly planned?: boolean;
+  /** Seconds. */
+  readonly deadline?: number;
+}
+
+/** @throws FAILOVER_REFUSED, APPROVAL_REQUIRED, and what the operation ends with */
+export async function moveGroup(group: string, options: MoveOptions): Promise<void> {
+  const out = output(options);
+  const { planned = false, acceptLoss = false } = options;
+  await withOperator(options.config, async (operator) => {
+    await submitApprovals(operator, options.dryRun ? [] : options.approval);
+    const plan = await operator.planFailover({ group, toSite: options.to, planned });
+    refuseObstacle(group, plan);
+    for (const line of consequences(group, plan)) out.note(line);
+    if (plan.needsAcceptLoss) out.note(`This needs --accept-loss. ${meaningOfAcceptance(plan)}`);
+    if (options.dryRun) {
+      out.data(plan, () => 'Nothing was changed (--dry-run).');
+      return;
+    }
+    if (plan.needsAcceptLoss && !acceptLoss)
+      throw new AntipodeError(
+        'FAILOVER_REFUSED',
+        `the failover of group ${group} to ${plan.toSite} needs --accept-loss, which was not given; nothing was changed`,
+        {
+          details: { group },
+          hint: `Read above what the failover would do. To accept that, repeat the command with --accept-loss. ${meaningOfAcceptance(plan)}`,
+        },
+      );
+    if (!options.yes) await confirm(group);
+    const { operationId, replacedOperationId } = await operator.failover({
+      group,
+      // The one that was shown: another would be another consequence.
+      toSite: plan.toSite === plan.fromSite ? options.to : plan.toSite,
+      acceptLoss,
+      acceptedLosses: acceptedLosses(plan, options),
+      ignoreVetoes: options.ignoreVetoes === true,
+      planned,
+      deadlineMs: BigInt(Math.round((options.deadline ?? 0) * 1_000)),
+    });
+    if (replacedOperationId !== '')
+      out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);
+    const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+    const result = failedOver(operation);
+    out.data(
+      result,
+      () =>
+        `site ${result.to} is active in epoch ${result.epoch} after ${duration(result.recoveryTimeMs)}; ${result.proved} objects proved`,
+    );
+  });
+}

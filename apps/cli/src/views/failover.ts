@@ -1,0 +1,97 @@
+/** The plan of a move of the active role, for the person who is about to order it. */
+import type { GenerationRef, NeededApproval, PlanFailoverResponse } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import { duration } from '../output.ts';
+
+/** Why a site was chosen, for people. */
+const CHOSEN_FOR: Readonly<Record<string, string>> = {
+  only: 'it is the only site that can serve',
+  newest: 'it has the newest generation',
+  complete: 'its token has refused the fewest objects',
+  'domain-key': 'it holds the newest domain key, so it can capture at once',
+  preferred: 'the group prefers it',
+  load: 'the fewest other groups are active there',
+  order: 'it comes first among the members',
+  former: 'no standby can serve without losing what must not be lost',
+};
+
+/** The consequences of a move of the active role, for the person who is about to order it. */
+export function consequences(group: string, plan: PlanFailoverResponse): string[] {
+  const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp, namesakeObjects } = plan;
+  const why = CHOSEN_FOR[plan.chosenFor];
+  return [
+    `Group ${group} moves ${fromSite === '' ? '' : `from ${fromSite} `}to ${toSite}. The newest generation of ${toSite} is ${targetGeneration?.generation ?? 'none'}.`,
+    ...(why === undefined ? [] : [`Site ${toSite} was chosen because ${why}.`]),
+    catchesUp
+      ? `Site ${toSite} first catches up with ${fromSite} and proves every key. If it cannot, nothing is changed.`
+      : lostGenerations.length === 0
+        ? `No generation is lost. Keys made since the last capture are in no generation, so ${toSite} does not have them.`
+        : `Lost to service: generations ${lostGenerations.join(', ')}. Their objects stay at ${fromSite || 'the site that captured them'}, and come back as divergent objects.`,
+    ...(fromSite === ''
+      ? []
+      : [
+          `Site ${fromSite} is fenced: it captures nothing more, and comes back as a standby. Its applications are not stopped: move them to ${toSite} (\`antipode resolve ${group}\`).`,
+        ]),
+    ...(namesakeObjects > 0
+      ? [
+          `The token of ${toSite} holds ${namesakeObjects} other objects with the label or CKA_ID of a key of the group. A program can find those instead of the keys. Look for them there, for example with \`pkcs11-tool --list-objects\`.`,
+        ]
+      : []),
+    ...(leaseWaitMs > 0n
+      ? [
+          `The failover waits ${duration(leaseWaitMs)}, until the lease of ${fromSite || 'the former active site'} has ended.`,
+        ]
+      : []),
+    plan.expectedRecoveryMs === undefined
+      ? 'Nobody can say how long the group will be without an active member: no move and no drill of it was measured yet.'
+      : `Expect up to ${duration(plan.expectedRecoveryMs)} without an active member: ${plan.expectedFrom.join(' + ')}.`,
+  ];
+}
+
+/** Exactly the generations that were shown. Any other loss comes back to the operator for a new decision. */
+export function acceptedLosses(
+  { losses }: Pick<PlanFailoverResponse, 'losses'>,
+  { acceptLoss = false }: { acceptLoss?: boolean | undefined },
+): GenerationRef[] {
+  return acceptLoss ? losses : [];
+}
+
+/** A group of two needs it even if nothing is lost: then it only replaces a vote. */
+export function meaningOfAcceptance({ losses }: Pick<PlanFailoverResponse, 'losses'>): string {
+  return losses.length === 0
+    ? 'It replaces the vote of the site that cannot be reached. No generation is lost.'
+    : 'It accepts the loss of the generations named here, and of no others.';
+}
+
+/** The command that asks for exactly the approval that is missing. The epoch and the two after it are for further targets. */
+export function approvalCommand(
+  group: string,
+  { site, serial, epoch, loses, silentSites, required }: NeededApproval,
+): string {
+  return [
+    `antipode approve request failover ${group} --partition ${site}=${serial} --epochs ${epoch}-${epoch + 2n}`,
+    ...(loses > 0n ? [`--loses ${loses}`] : []),
+    ...silentSites.map((silent) => `--without-hearing ${silent}`),
+    `--required ${required} --reason TEXT --as NAME --key KEY --out FILE`,
+  ].join(' ');
+}
+
+/**
+ * @throws FAILOVER_REFUSED if an obstacle remains even when every loss is accepted, except that of a majority;
+ * APPROVAL_REQUIRED if the target guards the group
+ */
+export function refuseObstacle(
+  group: string,
+  { obstacle, neededApproval }: Pick<PlanFailoverResponse, 'obstacle' | 'neededApproval'>,
+): void {
+  if (obstacle === '') return;
+  if (neededApproval !== undefined)
+    throw new AntipodeError('APPROVAL_REQUIRED', obstacle, {
+      details: { group, site: neededApproval.site },
+      hint: `Run \`${approvalCommand(group, neededApproval)}\`, have ${neededApproval.required} other operators sign the file, and repeat the command with --approval FILE. Nothing was changed.`,
+    });
+  throw new AntipodeError('FAILOVER_REFUSED', obstacle, {
+    details: { group },
+    hint: 'Run `antipode status` to see which sites and partitions cannot be used, and why. Repair that, or name another site with --to. Accepting a loss does not help here. Nothing was changed.',
+  });
+}
