@@ -330,6 +330,10 @@ describe('with a running system', () => {
     const nobody = await ask('failover', 'payments', '--to', 'nowhere', '--yes');
     // A misspelt name must not lead to an accepted loss.
     expect([nobody.status, nobody.stderr.includes('REQUEST_INVALID')]).toEqual([2, true]);
+    const planned = await ask('switchover', 'payments', '--dry-run');
+    expect([planned.status, planned.stderr]).toEqual([0, expect.stringMatching(/because .*\n(.*\n)*Expect|can say/)]);
+    const idle = await ask('switchover', 'payments', '--cancel');
+    expect([idle.status, idle.stderr.includes('no switchover of group payments is under way')]).toEqual([1, true]);
   });
 
   it('ends with 4 when a key is not protected', async () => {
