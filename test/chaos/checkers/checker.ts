@@ -30,6 +30,8 @@ export interface KeyFacts {
 export interface Facts {
   readonly nowMs: number;
   readonly members: readonly MemberFacts[];
+  /** The members, and the witnesses. */
+  readonly voters: readonly MemberFacts[];
   readonly keys: readonly KeyFacts[];
   /** Values of the keys of applications that the token of a site holds, each as often as it holds it. */
   valuesAt(site: string): ReadonlyMap<string, number>;
@@ -41,6 +43,12 @@ export interface Facts {
   unexplainedAt(site: string): number;
   /** An operator has accepted that generations are lost. */
   readonly isLossAccepted: boolean;
+  /** The journal of a site was put back or lost: it has forgotten which objects are its own. */
+  hasForgotten(site: string): boolean;
+  /** Somebody has emptied the token of a site. Its agent finds out when it next reads all of it. */
+  isEmptied(site: string): boolean;
+  /** Whether the journal of a site says that the site is in quarantine. */
+  isQuarantined(site: string): boolean;
 }
 
 /** A change of the world that a checker may look at. */
@@ -64,7 +72,12 @@ export type Change =
       readonly activeSite: string;
       readonly members: readonly { readonly site: string; readonly role: string }[];
     }
-  | { readonly kind: 'end' };
+  /** A coordinator has changed tables. `leader` is the one that leads by the database at this moment. */
+  | { readonly kind: 'write'; readonly coordinator: string; readonly leader: string }
+  /** By now somebody must serve: the story leaves enough of the system alone. */
+  | { readonly kind: 'due' }
+  /** `isLossless`: nothing in the story takes away the only copy of a key. */
+  | { readonly kind: 'end'; readonly isLossless: boolean };
 
 export interface Checker {
   /** As in docs/invariants.md. */
@@ -76,5 +89,5 @@ export interface Checker {
 
 /** Judges what is in the journals alone: whoever can read those of live agents asks it too. */
 export interface JournalChecker extends Checker {
-  look(change: Change, facts: Pick<Facts, 'members'>): string | undefined;
+  look(change: Change, facts: Pick<Facts, 'members' | 'voters'>): string | undefined;
 }

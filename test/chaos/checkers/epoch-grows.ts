@@ -7,9 +7,9 @@ export const epochGrows = (): JournalChecker & { forget(site: string): void } =>
     invariant: 'I1',
     name: 'epoch-grows',
     forget: (site) => void highest.delete(site),
-    look: (change, { members }) => {
+    look: (change, { voters }) => {
       if (change.kind !== 'journal') return undefined;
-      const member = members.find(({ site }) => site === change.site);
+      const member = voters.find(({ site }) => site === change.site);
       if (member === undefined) return undefined;
       const before = highest.get(member.site) ?? 0n;
       highest.set(member.site, member.epoch);

@@ -2,11 +2,15 @@
 import type { Checker } from './checker.ts';
 import { epochGrows } from './epoch-grows.ts';
 import { fencedWrites } from './fenced-writes.ts';
+import { leaderWrites } from './leader-writes.ts';
 import { namesAnswer } from './names-answer.ts';
 import { nothingDropped } from './nothing-dropped.ts';
+import { nothingLost } from './nothing-lost.ts';
 import { oneActive } from './one-active.ts';
 import { oneOwner } from './one-owner.ts';
 import { promisesKept } from './promises-kept.ts';
+import { quarantineKept } from './quarantine-kept.ts';
+import { somebodyServes } from './somebody-serves.ts';
 import { trueNumbers } from './true-numbers.ts';
 import { wholeGenerations } from './whole-generations.ts';
 
@@ -23,6 +27,10 @@ export function allCheckers() {
     dropped,
     namesAnswer(),
     trueNumbers(),
+    leaderWrites(),
+    quarantineKept(),
+    somebodyServes(),
+    nothingLost(),
   ];
   return {
     checkers,

@@ -12,7 +12,7 @@ export const namesAnswer = (): Checker => ({
         const held = facts.valuesAt(site);
         // With its journal a site loses the knowledge which objects are its own. It reports them, and deletes none.
         const risen =
-          facts.unexplainedAt(site) > 0
+          facts.hasForgotten(site) && facts.unexplainedAt(site) > 0
             ? []
             : facts.keys
                 .filter(({ value, isEndPromised }) => isEndPromised && held.has(value))

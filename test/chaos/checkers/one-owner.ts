@@ -1,4 +1,4 @@
-/** I1: an epoch has one owner for ever, in every journal and in the database. */
+/** I1: an epoch has one owner for ever, in every journal and in the database, and one active member. */
 import type { JournalChecker } from './checker.ts';
 
 export const oneOwner = (): JournalChecker => {
@@ -13,10 +13,15 @@ export const oneOwner = (): JournalChecker => {
   return {
     invariant: 'I1',
     name: 'one-owner',
-    look: (change, { members }) => {
+    look: (change, { members, voters }) => {
       if (change.kind === 'epoch') return learn(change.epoch, change.owner);
       if (change.kind !== 'journal') return undefined;
-      const member = members.find(({ site }) => site === change.site);
+      const member = voters.find(({ site }) => site === change.site);
+      const twin = members.find(
+        ({ site, role, epoch }) => site !== member?.site && role === 'active' && epoch === member?.epoch,
+      );
+      if (member?.role === 'active' && twin !== undefined)
+        return `epoch ${member.epoch} has two active members: ${member.site} and ${twin.site}`;
       return member === undefined || member.epoch === 0n ? undefined : learn(member.epoch, member.owner);
     },
   };

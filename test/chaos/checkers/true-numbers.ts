@@ -21,7 +21,7 @@ export const trueNumbers = (): Checker => ({
     }
     if (change.kind !== 'reported' || change.recoveryPointAgeMs === undefined || facts.isLossAccepted) return undefined;
     const pointMs = facts.nowMs - change.recoveryPointAgeMs - SLACK_MS;
-    const standbys = change.members.filter(({ role }) => role === 'standby');
+    const standbys = change.members.filter(({ site, role }) => role === 'standby' && !facts.isEmptied(site));
     const active = facts.valuesAt(change.activeSite);
     for (const { site } of standbys) {
       const held = facts.valuesAt(site);

@@ -8,7 +8,7 @@ export const wholeGenerations = (): Checker => ({
   invariant: 'I4',
   name: 'whole-generations',
   look: (change, facts) => {
-    if (change.kind !== 'acknowledgement') return undefined;
+    if (change.kind !== 'acknowledgement' || facts.isEmptied(change.site)) return undefined;
     const held = facts.valuesAt(change.site);
     const isEnded = (value: string): boolean =>
       facts.keys.some((key) => key.value === value && key.endedAtMs !== undefined);

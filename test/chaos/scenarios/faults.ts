@@ -1,6 +1,6 @@
 /** Does the faults of a story to a world, and takes each back after its time. */
 import type { WorldFacts } from '../simulator/facts.ts';
-import type { World } from '../simulator/world.ts';
+import { GROUP, type World } from '../simulator/world.ts';
 import type { Act } from './story.ts';
 
 export interface FaultPorts {
@@ -41,6 +41,7 @@ export class Faults {
     for (const site of world.sites.values()) {
       site.resume();
       site.disk.crash = undefined;
+      site.crashInSteps = undefined;
       site.start();
     }
     for (const coordinator of world.coordinators.values()) {
@@ -85,6 +86,17 @@ const FAULT_ACTS: Readonly<Record<string, (act: Act, ports: FaultPorts) => Undo 
       site.start();
     };
   },
+  'crash-in-a-call': ({ at, value }, { world, facts }) => {
+    const site = world.site(at);
+    if (site.isWitness) return undefined;
+    site.crashInSteps = Math.max(1, Math.round(value));
+    return () => {
+      site.crashInSteps = undefined;
+      facts.tokenChanged(at);
+      if (site.process.hasEnded) facts.restarted(at);
+      site.start();
+    };
+  },
   'lose-site': ({ at }, { world, facts }) => {
     const site = world.site(at);
     if (site.isOff) return undefined;
@@ -114,9 +126,43 @@ const FAULT_ACTS: Readonly<Record<string, (act: Act, ports: FaultPorts) => Undo 
       site.disk.restore(copy);
       forget(at);
       facts.restarted(at);
-      facts.putBack();
+      facts.putBack(at);
       site.start();
     };
+  },
+  'repeated-order': ({ at, other, value }, { world: { network } }) => {
+    const orders = network.ordersAt(at).filter(({ method }) => method === other || !METHODS.has(other));
+    const order = orders[Math.floor(value * orders.length)];
+    if (order !== undefined) network.giveOrder(at, order);
+    return undefined;
+  },
+  'order-again': ({ at, other, value, id }, { world }) => {
+    const orders = world.network.ordersAt(at).filter(({ method }) => method === other || !METHODS.has(other));
+    const order = orders[Math.floor(value * orders.length)];
+    if (order !== undefined) giveAs(world, at, order, { requestId: `again ${id}` });
+    return undefined;
+  },
+  'misdirected-order': ({ at, other, value, id }, { world }) => {
+    const orders = world.network.ordersAt(other).filter(({ method }) => method === 'apply');
+    const order = orders[Math.floor(value * orders.length)];
+    const [own] = world.network.ordersAt(at);
+    if (order !== undefined && own !== undefined)
+      giveAs(world, at, { ...order, key: own.key }, { requestId: `astray ${id}` });
+    return undefined;
+  },
+  'second-owner': ({ at, id }, { world }) => {
+    const { site, process } = world.site(at);
+    const fence = process.hasEnded ? undefined : site.journal.tenure.fence(GROUP);
+    const [order] = world.network.ordersAt(at);
+    if (fence === undefined || order === undefined || fence.owner === at) return undefined;
+    const request = { $typeName: 'antipode.v1.PromoteRequest', fence: (order.request as Ordered).fence, waitMs: 0 };
+    giveAs(
+      world,
+      at,
+      { ...order, method: 'promote', request },
+      { epoch: fence.epoch, owner: at, requestId: `second ${id}` },
+    );
+    return undefined;
   },
   'hsm-busy': ({ at, value }, { world }) => {
     world.site(at).member.hsm.faults.busyCalls = Math.round(value);
@@ -144,6 +190,15 @@ const FAULT_ACTS: Readonly<Record<string, (act: Act, ports: FaultPorts) => Undo 
     return () => {
       hsm.distort = (value) => value;
     };
+  },
+  'empty-token': ({ at }, { world, facts, forget }) => {
+    const member = facts.members.find(({ site }) => site === at);
+    const [move] = world.database.rows("SELECT id FROM intent WHERE kind = 'failover' AND status = 'open'");
+    // At the active member it is the applications that delete.
+    if (member?.role !== 'standby' || move !== undefined) return undefined;
+    facts.empty(at);
+    forget(at);
+    return undefined;
   },
   'step-clock': ({ at, value }, { world }) => {
     world.machine(at).wallOffsetMs += Math.round(value);
@@ -265,6 +320,31 @@ const FAULT_ACTS: Readonly<Record<string, (act: Act, ports: FaultPorts) => Undo 
     };
   },
 };
+
+/** The methods that a written story can name: those of the orders. */
+const METHODS: ReadonlySet<string> = new Set(['apply', 'verify', 'capture', 'setRole', 'promote']);
+
+interface Ordered {
+  readonly fence: { readonly epoch: bigint; readonly owner: string; readonly requestId: string };
+}
+
+/** Gives an order with another fence, in the term that the site has heard last. */
+function giveAs(
+  world: World,
+  at: string,
+  order: ReturnType<World['network']['ordersAt']>[number],
+  change: Partial<Ordered['fence']>,
+): void {
+  const { site: agent, process } = world.site(at);
+  const heard = process.hasEnded ? undefined : agent.terms.highest;
+  if (heard === undefined) return;
+  const fence = { ...(order.request as Ordered).fence, term: heard.term, ...change };
+  world.network.giveOrder(at, {
+    ...order,
+    identity: { ...order.identity, name: heard.coordinator },
+    request: { ...order.request, fence },
+  });
+}
 
 /** The kinds of faults, for the table of README. */
 export const FAULT_KINDS = Object.keys(FAULT_ACTS);

@@ -51,8 +51,8 @@ export async function run(
   story: Story,
   { untilStep = Number.POSITIVE_INFINITY, logLevel = 'info' }: RunOptions = {},
 ): Promise<Outcome> {
-  const { seed, sites, coordinators, acts } = story;
-  const world = await World.start({ seed, sites, coordinators, logLevel });
+  const { seed, sites, witnesses, coordinators, acts, servesAtMs, isLossless = false } = story;
+  const world = await World.start({ seed, sites, witnesses, coordinators, logLevel });
   current = world;
   const { checkers, forget } = allCheckers();
   const violations: Violation[] = [];
@@ -90,6 +90,7 @@ export async function run(
       if (faults.do(act)) faultCounts[act.kind] = (faultCounts[act.kind] ?? 0) + 1;
       else people.do(act);
     });
+  if (servesAtMs !== undefined) world.clock.at(beganMs + servesAtMs, () => tell({ kind: 'due' }));
   // Somebody watches, as a dashboard does.
   for (let atMs = 2_000; atMs < CHAOS_MS; atMs += 5_000)
     world.clock.at(beganMs + atMs, () => void statusOf(world).catch(() => {}));
@@ -98,7 +99,7 @@ export async function run(
     world.log.add('fault', '', 'everything heals');
     faults.healAll();
     await settle(world, facts, { isOver, violate });
-    if (!isOver()) tell({ kind: 'end' });
+    if (!isOver()) tell({ kind: 'end', isLossless });
   }
   world.close();
   return {
@@ -116,10 +117,11 @@ export async function run(
 async function prepare(world: World, people: People, isOver: () => boolean): Promise<void> {
   await world.run(1_200);
   if (isOver()) return;
-  const names = [...world.sites.keys()];
+  const names = world.members.map(({ name }) => name);
   const spec = {
     name: GROUP,
     members: names.map((site) => ({ site, serial: `${site}-1` })),
+    witnessSites: [...world.sites.values()].flatMap(({ name, isWitness }) => (isWitness ? [name] : [])),
     scratch: [{ site: names.at(-1)!, serial: `${names.at(-1)}-2` }],
     rpoSeconds: 8,
     failoverPolicy: FailoverPolicy.AUTOMATIC,
@@ -161,7 +163,7 @@ async function settle(
     if (isOver() || (state !== undefined && isWell(state, facts))) return;
     if (state === undefined || world.clock.nowMs < dutyMs) continue;
     dutyMs = world.clock.nowMs + DUTY_MS;
-    await world.until(duty(world, state)).catch(() => {});
+    await world.until(duty(world, state, facts)).catch(() => {});
   }
   violate(
     'I10',
@@ -171,7 +173,7 @@ async function settle(
 }
 
 function isWell(state: GroupState, facts: WorldFacts): boolean {
-  if (state.protection !== 'protected') return false;
+  if (state.protection !== 'protected' || facts.members.some(({ site }) => facts.isEmptied(site))) return false;
   if (!facts.members.every(({ role }) => role === 'active' || role === 'standby')) return false;
   // A standby that is about to apply the newest generation holds keys that this generation has deleted.
   const lags = ({ site, acknowledgedGeneration }: GroupState['members'][number]): boolean =>
@@ -186,7 +188,11 @@ function isWell(state: GroupState, facts: WorldFacts): boolean {
 }
 
 /** Does what an operator does by the words of the status and the hints of its errors. */
-async function duty(world: World, { protection, contradiction, activeSite, concerns }: GroupState): Promise<void> {
+async function duty(
+  world: World,
+  { protection, contradiction, activeSite, concerns }: GroupState,
+  facts: WorldFacts,
+): Promise<void> {
   const order = async (what: string, call: Parameters<World['operate']>[0]): Promise<void> => {
     const outcome = await world.operate(call).then(
       () => 'ordered',
@@ -194,6 +200,8 @@ async function duty(world: World, { protection, contradiction, activeSite, conce
     );
     world.log.add('operator', what, outcome);
   };
+  for (const { site } of facts.members.filter((member) => facts.isEmptied(member.site)))
+    await order('scrub', (operator) => operator.runScrub({ group: GROUP, site })).then(() => facts.looked(site));
   const isQuarantined = [...world.sites.values()].some(
     ({ process, site }) => !process.hasEnded && site.journal.tenure.quarantine(GROUP) !== undefined,
   );

@@ -18,9 +18,18 @@ export interface Act {
 export interface Story {
   readonly seed: string;
   readonly sites: readonly string[];
+  /** Sites that only vote. */
+  readonly witnesses: readonly string[];
   readonly coordinators: readonly string[];
   readonly acts: readonly Act[];
+  /** A moment at which somebody must serve, although nothing has healed. */
+  readonly servesAtMs?: number;
+  /** Somebody has a copy of each key all the time, so that none may be lost. */
+  readonly isLossless?: boolean;
 }
+
+/** The members of a group. */
+export const SITES: readonly string[] = ['a', 'b', 'c'];
 
 /** How long faults are done to the world. */
 export const CHAOS_MS = 30_000;
@@ -41,6 +50,7 @@ export const FAULTS: Readonly<Record<string, ActKind>> = {
   'kill-agent': { place: 'site', weight: 6, ms: 12_000 },
   'pause-agent': { place: 'site', weight: 6, ms: 12_000 },
   'crash-at-commit': { place: 'site', weight: 6, ms: 6_000, value: [1, 12] },
+  'crash-in-a-call': { place: 'site', weight: 3, ms: 8_000, value: [1, 12] },
   'lose-site': { place: 'site', weight: 5, ms: 25_000 },
   'disk-full': { place: 'site', weight: 2, ms: 8_000 },
   'disk-locked': { place: 'site', weight: 2, ms: 8_000 },
@@ -49,6 +59,11 @@ export const FAULTS: Readonly<Record<string, ActKind>> = {
   'hsm-gone': { place: 'site', weight: 4, ms: 15_000 },
   'hsm-slow': { place: 'site', weight: 3, ms: 15_000, value: [20, 600] },
   'hsm-lies': { place: 'site', weight: 2, ms: 10_000 },
+  'repeated-order': { place: 'site', weight: 3, ms: 0, value: [0, 1] },
+  'order-again': { place: 'site', weight: 2, ms: 0, value: [0, 1] },
+  'misdirected-order': { place: 'site', weight: 2, ms: 0, value: [0, 1] },
+  'second-owner': { place: 'site', weight: 2, ms: 0 },
+  'empty-token': { place: 'site', weight: 2, ms: 0 },
   'step-clock': { place: 'machine', weight: 2, ms: 0, value: [-3_600_000, 3_600_000] },
   'drift-clock': { place: 'machine', weight: 2, ms: 0, value: [0.996, 1.004] },
   cut: { place: 'machine', weight: 4, ms: 15_000 },
@@ -94,7 +109,7 @@ const WORK_MAX = 7;
 
 export function storyOf(seed: string): Story {
   const chance = new Chance(`${seed} story`);
-  const sites = ['a', 'b', 'c'];
+  const sites = SITES;
   const coordinators = chance.happens(0.35) ? ['one', 'two'] : ['one'];
   const kinds = chance.whole(1, 3);
   // Few kinds in one seed: a fault that comes again finds more than many that come once.
@@ -119,7 +134,13 @@ export function storyOf(seed: string): Story {
   for (let count = chance.whole(1, FAULTS_MAX); count > 0; count -= 1) given(FAULTS, chance.pick(chosen));
   for (let count = chance.whole(0, ORDERS_MAX); count > 0; count -= 1) given(ORDERS, weighted(ORDERS, chance));
   for (let count = chance.whole(3, WORK_MAX); count > 0; count -= 1) given(WORK, weighted(WORK, chance));
-  return { seed, sites, coordinators, acts: acts.sort((one, other) => one.atMs - other.atMs || one.id - other.id) };
+  return {
+    seed,
+    sites,
+    witnesses: [],
+    coordinators,
+    acts: acts.sort((one, other) => one.atMs - other.atMs || one.id - other.id),
+  };
 }
 
 function weighted(table: Readonly<Record<string, ActKind>>, chance: Chance): string {

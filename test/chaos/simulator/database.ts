@@ -26,8 +26,9 @@ export class SimulatedDatabase {
   #stalled: (() => void)[] | undefined;
   /** How probable it is that the answer to a commit is lost. */
   silentCommits = 0;
-  /** Told of each commit. */
-  onCommit: () => void = () => {};
+  /** Told of each commit of a machine, and whether it has changed anything. */
+  onCommit: (commit: { machine: string; hasChanged: boolean }) => void = () => {};
+  #changesBefore = 0;
   /** Whether statements take time. */
   readonly #isTimed: boolean;
   commits = 0;
@@ -108,16 +109,21 @@ export class SimulatedDatabase {
     await this.#reach(connection);
     if (connection.isBroken) throw new Error('the connection is closed');
     const isCommit = text === 'commit';
+    if (isBegin(text)) this.#changesBefore = this.#changes;
     const answer = this.#tables.run<R>(text, values);
     if (isCommit) {
       this.commits += 1;
-      this.onCommit();
+      this.onCommit({ machine: connection.machine, hasChanged: this.#changes !== this.#changesBefore });
       if (this.silentCommits > 0 && this.#chance.happens(this.silentCommits)) {
         connection.break();
         throw new Error('the connection was lost');
       }
     }
     return answer;
+  }
+
+  get #changes(): number {
+    return this.#tables.run<{ count: number }>('SELECT total_changes() AS count', []).rows[0]?.count ?? 0;
   }
 
   async #reach({ machine, process }: Connection): Promise<void> {
@@ -151,6 +157,8 @@ export class SimulatedDatabase {
   }
 }
 
+const isBegin = (text: string): boolean => text === 'begin' || text.startsWith('start transaction');
+
 class Pool implements PostgresPool {
   readonly options = {};
   readonly #database: SimulatedDatabase;
@@ -164,13 +172,14 @@ class Pool implements PostgresPool {
   }
 
   async connect(): Promise<PostgresPoolClient> {
-    await this.#process.gate();
     const connection = new Connection(this.#database, this.#machine, this.#process);
-    await this.#database.lend(connection);
-    // Its process has ended while it waited.
-    if (this.#process.hasEnded) connection.break();
-    await this.#process.gate();
-    return connection as never as PostgresPoolClient;
+    for (;;) {
+      await this.#process.gate();
+      await this.#database.lend(connection);
+      if (this.#process.state === 'running') return connection as never as PostgresPoolClient;
+      // Its process has ended while it waited, or stands still: nobody else waits for it.
+      this.#database.giveBack(connection);
+    }
   }
 
   async end(): Promise<void> {}
@@ -193,7 +202,7 @@ class Connection {
       if (text === 'rollback') return { command: 'ROLLBACK', rowCount: 0, rows: [] };
       throw new Error('the connection is closed');
     }
-    if (text.startsWith('start transaction') || text === 'begin') this.#database.watch(this);
+    if (isBegin(text)) this.#database.watch(this);
     return (await this.#database.answer<R>(this, text, values)) as PostgresQueryResult<R>;
   }
 

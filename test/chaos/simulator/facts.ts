@@ -44,8 +44,11 @@ interface RunningOrder {
 export class WorldFacts implements Facts {
   readonly keys: Mutable<KeyFacts>[] = [];
   isLossAccepted = false;
+  readonly #forgetful = new Set<string>();
+  readonly #emptied = new Set<string>();
   readonly #world: World;
   readonly #members: readonly Member[];
+  readonly #voters: readonly Member[];
   readonly #tell: (change: Change) => void;
   readonly #values = new Map<string, Map<string, number>>();
   readonly #seen = new Map<string, readonly StoredObject[]>();
@@ -63,8 +66,9 @@ export class WorldFacts implements Facts {
   constructor(world: World, tell: (change: Change) => void) {
     this.#world = world;
     this.#tell = tell;
-    this.#members = [...world.sites.values()].map((site) => new Member(site));
-    for (const member of this.#members) {
+    this.#voters = [...world.sites.values()].map((site) => new Member(site));
+    this.#members = this.#voters.filter(({ site }) => !world.site(site).isWitness);
+    for (const member of this.#voters) {
       const site = world.site(member.site);
       member.read();
       site.disk.onCommit = (file) => {
@@ -74,7 +78,12 @@ export class WorldFacts implements Facts {
       };
       site.onToken = () => this.#lookAtToken(site);
     }
-    world.database.onCommit = () => this.#lookAtTables();
+    world.database.onCommit = ({ machine, hasChanged }) => {
+      if (!hasChanged) return;
+      const [row] = world.database.rows<{ holder: string }>('SELECT holder FROM leader_lease');
+      tell({ kind: 'write', coordinator: machine, leader: row?.holder ?? '' });
+      this.#lookAtTables();
+    };
     world.network.onArrival = (arrival) => this.#watch(arrival);
   }
 
@@ -84,6 +93,36 @@ export class WorldFacts implements Facts {
 
   get members(): readonly MemberFacts[] {
     return this.#members;
+  }
+
+  get voters(): readonly MemberFacts[] {
+    return this.#voters;
+  }
+
+  hasForgotten(site: string): boolean {
+    return this.#forgetful.has(site);
+  }
+
+  isEmptied(site: string): boolean {
+    return this.#emptied.has(site);
+  }
+
+  /** Somebody takes the keys of the applications out of a token, behind the back of its agent. */
+  empty(site: string): void {
+    this.#emptied.add(site);
+    const { hsm } = this.#world.site(site).member;
+    for (const object of [...hsm.objects]) if (isOfApplication(object)) hsm.remove(object);
+    this.tokenChanged(site);
+  }
+
+  /** Its agent has read all of it since. */
+  looked(site: string): void {
+    this.#emptied.delete(site);
+  }
+
+  isQuarantined(site: string): boolean {
+    const { disk } = this.#world.site(site);
+    return disk.rows('journal', `SELECT 1 AS found FROM quarantine WHERE grp = '${GROUP}'`).length > 0;
   }
 
   asideAt(site: string): ReadonlySet<string> {
@@ -131,11 +170,12 @@ export class WorldFacts implements Facts {
     this.#seen.set(site, [...this.#world.site(site).member.hsm.objects]);
   }
 
-  /** The database or a journal was put back: everything in it is looked at again. */
-  putBack(): void {
+  /** The database, or the journal of a site, was put back: everything in it is looked at again. */
+  putBack(site?: string): void {
+    if (site !== undefined) this.#forgetful.add(site);
     this.#acknowledged = 0n;
     this.#epochs = 0n;
-    for (const member of this.#members) member.read();
+    for (const member of this.#voters) member.read();
   }
 
   /** The process of a site has ended, and its orders with it. */
@@ -261,19 +301,18 @@ export class WorldFacts implements Facts {
 
 const texts = new WeakMap<StoredObject, string>();
 
+const isOfApplication = ({ attributes }: StoredObject): boolean =>
+  !Buffer.from(attributes.label ?? [])
+    .toString()
+    .startsWith('antipode');
+
 /** Names a key of an application by its value. Undefined for every other object, and for a half-made key. */
 export function keyValueOf(object: StoredObject): string | undefined {
   const known = texts.get(object);
   if (known !== undefined) return known;
-  const { objectClass, value, attributes } = object;
+  const { objectClass, value } = object;
   if (objectClass !== 'secret-key' && objectClass !== 'private-key') return undefined;
-  if (
-    value === undefined ||
-    Buffer.from(attributes.label ?? [])
-      .toString()
-      .startsWith('antipode')
-  )
-    return undefined;
+  if (value === undefined || !isOfApplication(object)) return undefined;
   const text = hexOf(value);
   texts.set(object, text);
   return text;

@@ -23,6 +23,8 @@ export interface SimulatedPartitionOptions {
   readonly process: SimulatedProcess;
   /** Called after each call to the HSM. */
   readonly afterCall: () => void;
+  /** Called before and after each change of the token. What it throws ends the session, as a crash does. */
+  readonly interrupt: () => void;
 }
 
 export class SimulatedPartition implements Partition {
@@ -96,13 +98,13 @@ export class SimulatedPartition implements Partition {
 
   async #opened(): Promise<OpenPartition> {
     if (this.#open !== undefined) return this.#open;
-    const { member, journal, process, afterCall } = this.#options;
+    const { member, journal, process, afterCall, interrupt } = this.#options;
     const readKeys = (): void => {
       member.domainKeys.splice(0, member.domainKeys.length, ...journal.domainKeys.of(member.serial));
     };
     try {
       readKeys();
-      await member.reopen();
+      await member.reopen(interrupt);
       await process.gate();
       this.failure = undefined;
     } catch (thrown) {

@@ -37,6 +37,17 @@ interface OpenCall {
   break(why: string): void;
 }
 
+/** An order as a site got it. */
+interface GivenOrder {
+  readonly key: string;
+  readonly method: string;
+  readonly request: object;
+  readonly identity: CallContext['identity'];
+}
+
+/** As many are remembered at each machine. */
+const ORDERS_MAX = 60;
+
 /** A request that has arrived at a machine, for those who watch. */
 export interface Arrival {
   readonly machine: string;
@@ -56,6 +67,7 @@ export class SimulatedNetwork {
   readonly #links = new Links();
   readonly #served = new Map<string, Served>();
   readonly #calls = new Set<OpenCall>();
+  readonly #orders = new Map<string, GivenOrder[]>();
   onArrival: (arrival: Arrival) => void = () => {};
   messages = 0;
 
@@ -101,6 +113,22 @@ export class SimulatedNetwork {
   /** A process that stands still keeps its connections until nobody answers for it. */
   stalled(): void {
     this.#watchAll();
+  }
+
+  /**
+   * The orders that a machine has got, oldest first. To give one again is what a program does that has stood still, or
+   * that works from an older copy of what it knew.
+   */
+  ordersAt(machine: string): readonly GivenOrder[] {
+    return this.#orders.get(machine) ?? [];
+  }
+
+  /** Nobody waits for the answer. */
+  giveOrder(machine: string, { key, method, request, identity }: GivenOrder): void {
+    const served = this.#served.get(key);
+    if (served === undefined || served.process.state !== 'running') return;
+    const context = { identity, signal: new AbortController().signal };
+    this.#handle(served, machine, method, request, context).catch(() => {});
   }
 
   serve<Service extends DescService>(
@@ -279,6 +307,8 @@ export class SimulatedNetwork {
   ): Promise<unknown> {
     const served = await this.#arrive(key, machine);
     const run = (): Promise<unknown> => this.#handle(served, machine, method, request, context);
+    if ((request as { fence?: object }).fence !== undefined)
+      this.#remember(machine, { key, method, request: request as object, identity: context.identity });
     const { doubling } = this.link(context.identity.name, machine);
     if (doubling > 0 && this.#chance.happens(doubling)) {
       this.#log.add('message', machine, `${method} arrives once more`);
@@ -292,6 +322,12 @@ export class SimulatedNetwork {
       );
     }
     return run();
+  }
+
+  #remember(machine: string, order: GivenOrder): void {
+    const orders = this.#orders.get(machine) ?? [];
+    this.#orders.set(machine, orders);
+    if (orders.push(order) > ORDERS_MAX) orders.shift();
   }
 
   async #handle(

@@ -8,7 +8,7 @@ const TEXT_MAX = 160;
 
 export function picture(world: World): string[] {
   const lines: string[] = [];
-  for (const { name, process, isOff, disk, member, machine, site } of world.sites.values()) {
+  for (const { name, process, isOff, disk, member, machine, site, isWitness } of world.sites.values()) {
     const fact = (what: string): void => void lines.push(`site ${name}: ${what}`);
     fact(isOff ? 'without power' : process.state);
     fact(`clock rate ${machine.rate}, wall clock set by ${machine.wallOffsetMs} ms`);
@@ -22,7 +22,7 @@ export function picture(world: World): string[] {
       for (const row of disk.rows('journal', `SELECT * FROM ${table}`)) fact(`journal ${table} ${textOf(row)}`);
     for (const row of disk.rows('store', 'SELECT epoch, number, lower(hex(digest)) AS digest FROM manifest'))
       fact(`store manifest ${textOf(row)}`);
-    for (const object of member.hsm.objects) {
+    for (const object of isWitness ? [] : member.hsm.objects) {
       const label = Buffer.from(object.attributes.label ?? []).toString();
       fact(`token ${object.objectClass} "${label}" ${keyValueOf(object)?.slice(-12) ?? ''}`);
     }

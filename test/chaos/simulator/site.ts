@@ -1,4 +1,7 @@
-/** A site: a machine with a disk, an HSM with two partitions, and the process of its agent, which may end and start again. */
+/**
+ * A site: a machine with a disk, an HSM with two partitions, and the process of its agent, which may end and start again.
+ * A witness site has no HSM.
+ */
 import { SimulatedMember } from '@antipode/hsm-core/testing';
 import { LeaderFinder, SiteAgentService } from '@antipode/protocol';
 import { hasCode, type Log } from '@antipode/runtime';
@@ -18,7 +21,7 @@ import {
 } from '@antipode/site-agent/testing';
 import { Chance } from './chance.ts';
 import { MachineClock, ProcessClock, SimulatedProcess, type WorldClock } from './clock.ts';
-import { SimulatedDisk } from './disk.ts';
+import { ProcessEnded, SimulatedDisk } from './disk.ts';
 import { SimulatedPartition } from './hsm.ts';
 import type { SimulatedNetwork } from './network.ts';
 
@@ -32,6 +35,7 @@ export interface SimulatedSiteOptions {
   readonly world: WorldClock;
   readonly network: SimulatedNetwork;
   readonly coordinators: readonly string[];
+  readonly isWitness?: boolean;
   readonly logOf: (who: string, process: SimulatedProcess) => Log;
 }
 
@@ -39,13 +43,17 @@ export class SimulatedSite {
   readonly name: string;
   readonly disk = new SimulatedDisk();
   readonly machine: MachineClock;
+  /** A witness has neither of them. */
   member!: SimulatedMember;
   scratch!: SimulatedMember;
+  readonly isWitness: boolean;
   process: SimulatedProcess;
   site!: Site;
   clock!: ProcessClock;
   /** The machine has no power. */
   isOff = false;
+  /** After so many changes of a token, or halves of one, the process ends in the middle of a call. */
+  crashInSteps: number | undefined;
   /** Told after each call of the agent to its HSM. */
   onToken: () => void = () => {};
   readonly #options: SimulatedSiteOptions;
@@ -55,6 +63,7 @@ export class SimulatedSite {
   private constructor(options: SimulatedSiteOptions) {
     this.#options = options;
     this.name = options.name;
+    this.isWitness = options.isWitness ?? false;
     this.machine = new MachineClock(options.world);
     this.process = new SimulatedProcess(`site ${options.name}`, options.world);
     this.process.end();
@@ -63,6 +72,7 @@ export class SimulatedSite {
   /** Its member partition is `<name>-1`, and its scratch partition `<name>-2`. The agent does not run yet. */
   static async make(options: SimulatedSiteOptions): Promise<SimulatedSite> {
     const site = new SimulatedSite(options);
+    if (site.isWitness) return site;
     // The HSM counts its own time by the machine of the agent, and outlives the process.
     const { world } = options;
     const clock = new ProcessClock(world, site.machine, new SimulatedProcess('hsm', world));
@@ -113,7 +123,15 @@ export class SimulatedSite {
     const party = { kind: 'site', name } as const;
     const caller = { party, process, clock };
     const partition = (member: SimulatedMember, role: 'member' | 'scratch') =>
-      new SimulatedPartition({ member, journal, role, process, afterCall: () => this.onToken() });
+      new SimulatedPartition({
+        member,
+        journal,
+        role,
+        process,
+        afterCall: () => this.onToken(),
+        interrupt: () => this.#interrupt(process),
+      });
+    const partitions = this.isWitness ? [] : [partition(this.member, 'member'), partition(this.scratch, 'scratch')];
     const site = buildSite({
       name,
       instance: `${name} ${this.#starts}`,
@@ -123,7 +141,7 @@ export class SimulatedSite {
       log,
       journal,
       store,
-      partitions: new Partitions([partition(this.member, 'member'), partition(this.scratch, 'scratch')]),
+      partitions: new Partitions(partitions),
       peers: {
         client: ({ site: peer }) => network.client(SiteAgentService, caller, { kind: 'site', name: peer }),
         learn: () => {},
@@ -152,6 +170,15 @@ export class SimulatedSite {
     const loops = new AgentLoops({ site });
     heartbeat.start();
     loops.start();
+  }
+
+  #interrupt(process: SimulatedProcess): void {
+    if (this.crashInSteps === undefined || process.hasEnded) return;
+    this.crashInSteps -= 1;
+    if (this.crashInSteps > 0) return;
+    this.crashInSteps = undefined;
+    this.kill();
+    throw new ProcessEnded();
   }
 
   /** SIGKILL: nothing of the process goes on. Its machine says so to whoever is connected. */

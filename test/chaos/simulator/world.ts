@@ -39,6 +39,8 @@ export const TIMINGS: Timings = {
 export interface WorldOptions {
   readonly seed: string;
   readonly sites?: readonly string[];
+  /** Sites without an HSM that vote. */
+  readonly witnesses?: readonly string[];
   readonly coordinators?: readonly string[];
   readonly timings?: Timings;
   readonly logLevel?: LogLevel;
@@ -100,10 +102,11 @@ export class World {
   /** Sites and coordinators that have begun to run. Each site trusts the partitions of all for the group. */
   static async start(options: WorldOptions): Promise<World> {
     const world = new World(options);
-    const { sites = ['a', 'b', 'c'] } = options;
-    for (const name of sites) {
+    const { sites = ['a', 'b', 'c'], witnesses = [] } = options;
+    for (const name of [...sites, ...witnesses]) {
       const site = await SimulatedSite.make({
         name,
+        isWitness: witnesses.includes(name),
         seed: world.seed,
         world: world.clock,
         network: world.network,
@@ -113,7 +116,7 @@ export class World {
       world.sites.set(name, site);
       site.disk.onCrash = () => world.network.reset(name);
     }
-    for (const site of world.sites.values()) for (const peer of world.sites.values()) site.pin(GROUP, peer);
+    for (const site of world.members) for (const peer of world.members) site.pin(GROUP, peer);
     for (const site of world.sites.values()) site.start();
     for (const coordinator of world.coordinators.values()) void coordinator.start();
     return world;
@@ -123,6 +126,11 @@ export class World {
     const found = this.sites.get(name);
     if (found === undefined) throw new Error(`no site ${name}`);
     return found;
+  }
+
+  /** The sites that have an HSM. */
+  get members(): readonly SimulatedSite[] {
+    return [...this.sites.values()].filter(({ isWitness }) => !isWitness);
   }
 
   coordinator(name: string): SimulatedCoordinator {

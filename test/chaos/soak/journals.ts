@@ -81,7 +81,7 @@ export class JournalWatch {
       const before = this.#before.get(site);
       if (before?.epoch === epoch && before.owner === owner) continue;
       for (const checker of this.#checkers) {
-        const wrong = checker.look({ kind: 'journal', site }, { members });
+        const wrong = checker.look({ kind: 'journal', site }, { members, voters: members });
         if (wrong !== undefined) this.#violation(wrong);
       }
     }
