@@ -35,7 +35,7 @@ export const SITES: readonly string[] = ['a', 'b', 'c'];
 export const CHAOS_MS = 30_000;
 
 /** Where an act can happen. */
-type Place = 'site' | 'coordinator' | 'machine' | 'world';
+type Place = 'site' | 'member' | 'witness' | 'coordinator' | 'machine' | 'world';
 
 interface ActKind {
   readonly place: Place;
@@ -50,20 +50,23 @@ export const FAULTS: Readonly<Record<string, ActKind>> = {
   'kill-agent': { place: 'site', weight: 6, ms: 12_000 },
   'pause-agent': { place: 'site', weight: 6, ms: 12_000 },
   'crash-at-commit': { place: 'site', weight: 6, ms: 6_000, value: [1, 12] },
-  'crash-in-a-call': { place: 'site', weight: 3, ms: 8_000, value: [1, 12] },
+  'crash-in-a-call': { place: 'member', weight: 3, ms: 8_000, value: [1, 12] },
   'lose-site': { place: 'site', weight: 5, ms: 25_000 },
   'disk-full': { place: 'site', weight: 2, ms: 8_000 },
   'disk-locked': { place: 'site', weight: 2, ms: 8_000 },
   'roll-back-journal': { place: 'site', weight: 2, ms: 8_000 },
-  'hsm-busy': { place: 'site', weight: 3, ms: 0, value: [1, 20] },
-  'hsm-gone': { place: 'site', weight: 4, ms: 15_000 },
-  'hsm-slow': { place: 'site', weight: 3, ms: 15_000, value: [20, 600] },
-  'hsm-lies': { place: 'site', weight: 2, ms: 10_000 },
+  'lose-disk': { place: 'witness', weight: 1, ms: 8_000 },
+  'expire-certificate': { place: 'machine', weight: 3, ms: 12_000 },
+  'hsm-busy': { place: 'member', weight: 3, ms: 0, value: [1, 20] },
+  'hsm-gone': { place: 'member', weight: 4, ms: 15_000 },
+  'hsm-slow': { place: 'member', weight: 3, ms: 15_000, value: [20, 600] },
+  'hsm-lies': { place: 'member', weight: 2, ms: 10_000 },
   'repeated-order': { place: 'site', weight: 3, ms: 0, value: [0, 1] },
   'order-again': { place: 'site', weight: 2, ms: 0, value: [0, 1] },
-  'misdirected-order': { place: 'site', weight: 2, ms: 0, value: [0, 1] },
+  'misdirected-order': { place: 'member', weight: 2, ms: 0, value: [0, 1] },
   'second-owner': { place: 'site', weight: 2, ms: 0 },
-  'empty-token': { place: 'site', weight: 2, ms: 0 },
+  'reused-handles': { place: 'member', weight: 2, ms: 25_000 },
+  'empty-token': { place: 'member', weight: 2, ms: 0 },
   'step-clock': { place: 'machine', weight: 2, ms: 0, value: [-3_600_000, 3_600_000] },
   'drift-clock': { place: 'machine', weight: 2, ms: 0, value: [0.996, 1.004] },
   cut: { place: 'machine', weight: 4, ms: 15_000 },
@@ -87,13 +90,13 @@ export const FAULTS: Readonly<Record<string, ActKind>> = {
 };
 
 export const ORDERS: Readonly<Record<string, ActKind>> = {
-  move: { place: 'site', weight: 5, ms: 0 },
+  move: { place: 'member', weight: 5, ms: 0 },
   'move-anywhere': { place: 'world', weight: 2, ms: 0 },
   cancel: { place: 'world', weight: 3, ms: 0 },
   replicate: { place: 'world', weight: 3, ms: 0 },
   rotate: { place: 'world', weight: 2, ms: 0 },
   drill: { place: 'world', weight: 1, ms: 0 },
-  scrub: { place: 'site', weight: 1, ms: 0 },
+  scrub: { place: 'member', weight: 1, ms: 0 },
 };
 
 export const WORK: Readonly<Record<string, ActKind>> = {
@@ -109,7 +112,7 @@ const WORK_MAX = 7;
 
 export function storyOf(seed: string): Story {
   const chance = new Chance(`${seed} story`);
-  const sites = SITES;
+  const { sites, witnesses } = layoutOf(new Chance(`${seed} layout`).fraction());
   const coordinators = chance.happens(0.35) ? ['one', 'two'] : ['one'];
   const kinds = chance.whole(1, 3);
   // Few kinds in one seed: a fault that comes again finds more than many that come once.
@@ -117,9 +120,19 @@ export function storyOf(seed: string): Story {
   const acts: Act[] = [];
   const add = (kind: string, { place, ms, value = [0, 0] }: ActKind): void => {
     const own = new Chance(`${seed} act ${acts.length}`);
-    const places = { site: sites, coordinator: coordinators, machine: [...sites, ...coordinators], world: [''] }[place];
+    const voters = [...sites, ...witnesses];
+    const machines = [...voters, ...coordinators];
+    const nobody = [''];
+    const places = {
+      site: voters,
+      member: sites,
+      witness: witnesses.length > 0 ? witnesses : nobody,
+      coordinator: coordinators,
+      machine: machines,
+      world: nobody,
+    }[place];
     const at = own.pick(places);
-    const others = [...sites, ...coordinators].filter((one) => one !== at);
+    const others = machines.filter((one) => one !== at);
     acts.push({
       id: acts.length,
       atMs: Math.round(own.between(0, CHAOS_MS)),
@@ -137,10 +150,16 @@ export function storyOf(seed: string): Story {
   return {
     seed,
     sites,
-    witnesses: [],
+    witnesses,
     coordinators,
     acts: acts.sort((one, other) => one.atMs - other.atMs || one.id - other.id),
   };
+}
+
+/** Mostly three members vote. Two members and a witness are the smallest group that can move by itself. */
+function layoutOf(fraction: number): Pick<Story, 'sites' | 'witnesses'> {
+  if (fraction < 0.15) return { sites: SITES.slice(0, 2), witnesses: ['w'] };
+  return { sites: SITES, witnesses: fraction < 0.25 ? ['v', 'w'] : [] };
 }
 
 function weighted(table: Readonly<Record<string, ActKind>>, chance: Chance): string {

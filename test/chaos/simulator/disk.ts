@@ -56,6 +56,15 @@ export class SimulatedDisk {
     }
   }
 
+  /** Another disk, with nothing on it. */
+  replace(): void {
+    for (const file of ['journal', 'store'] as const) {
+      this.#files[file].close();
+      this.#files[file] = new DatabaseSync(':memory:');
+    }
+    this.#synced.clear();
+  }
+
   /** Loses every commit that did not wait for the disk, and a transaction that is open. */
   failPower(): void {
     this.endTransactions();

@@ -23,7 +23,7 @@ export interface SimulatedPartitionOptions {
   readonly process: SimulatedProcess;
   /** Called after each call to the HSM. */
   readonly afterCall: () => void;
-  /** Called before and after each change of the token. What it throws ends the session, as a crash does. */
+  /** Called before and after each change of the token. An error from here ends the session, as a crash does. */
   readonly interrupt: () => void;
 }
 

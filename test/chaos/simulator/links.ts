@@ -16,6 +16,8 @@ const sound = (): LinkFaults => ({ isCut: false, slowMs: 0, lossy: 0, doubling: 
 export class Links {
   readonly #links = new Map<string, LinkFaults>();
   readonly #off = new Set<string>();
+  /** Machines whose certificate has expired: nobody takes their connections, nor they those of others. */
+  readonly expired = new Set<string>();
   readonly #healed: (() => void)[] = [];
 
   of(from: string, to: string): LinkFaults {

@@ -5,15 +5,14 @@
  */
 import type { CallContext, CallOptions, Client, Handlers } from '@antipode/protocol';
 import { type Crossing, MemoryNetwork, type Party } from '@antipode/protocol/testing';
-import { AntipodeError, type Clock } from '@antipode/runtime';
+import { AntipodeError, type Clock, type ErrorCode } from '@antipode/runtime';
 import type { DescService } from '@bufbuild/protobuf';
 import type { Chance } from './chance.ts';
 import type { SimulatedProcess, WorldClock } from './clock.ts';
 import type { EventLog } from './event-log.ts';
+import { type GivenOrder, GivenOrders } from './given-orders.ts';
 import { type LinkFaults, Links } from './links.ts';
-
-/** The reason of every signal here. To make one for each call costs more than the call. */
-const ABORTED = new DOMException('This operation was aborted', 'AbortError');
+import { ABORTED, addressOf, type OpenCall, openCall } from './open-call.ts';
 
 /** A peer that does not answer its keepalive for so long is given up (LinkLimits of the round trip that is simulated). */
 const KEEPALIVE_MS = 1_200;
@@ -31,23 +30,6 @@ interface Caller {
   readonly clock: Clock;
 }
 
-interface OpenCall {
-  readonly from: string;
-  readonly to: string;
-  break(why: string): void;
-}
-
-/** An order as a site got it. */
-interface GivenOrder {
-  readonly key: string;
-  readonly method: string;
-  readonly request: object;
-  readonly identity: CallContext['identity'];
-}
-
-/** As many are remembered at each machine. */
-const ORDERS_MAX = 60;
-
 /** A request that has arrived at a machine, for those who watch. */
 export interface Arrival {
   readonly machine: string;
@@ -57,8 +39,6 @@ export interface Arrival {
   onAnswer: (answer: unknown) => void;
 }
 
-const addressOf = ({ kind, name }: Party): string => (kind === 'operator' ? `operator ${name}` : name);
-
 export class SimulatedNetwork {
   readonly #wire: MemoryNetwork;
   readonly #clock: WorldClock;
@@ -67,7 +47,7 @@ export class SimulatedNetwork {
   readonly #links = new Links();
   readonly #served = new Map<string, Served>();
   readonly #calls = new Set<OpenCall>();
-  readonly #orders = new Map<string, GivenOrder[]>();
+  readonly orders = new GivenOrders();
   onArrival: (arrival: Arrival) => void = () => {};
   messages = 0;
 
@@ -92,6 +72,15 @@ export class SimulatedNetwork {
     this.#links.heal(from, to);
   }
 
+  /** The certificate of a machine expires, until {@link renew}. */
+  expire(machine: string): void {
+    this.#links.expired.add(machine);
+  }
+
+  renew(machine: string): void {
+    this.#links.expired.delete(machine);
+  }
+
   /** Without power: it neither answers nor says that it does not. */
   switchOff(machine: string): void {
     this.#links.switchOff(machine);
@@ -113,14 +102,6 @@ export class SimulatedNetwork {
   /** A process that stands still keeps its connections until nobody answers for it. */
   stalled(): void {
     this.#watchAll();
-  }
-
-  /**
-   * The orders that a machine has got, oldest first. To give one again is what a program does that has stood still, or
-   * that works from an older copy of what it knew.
-   */
-  ordersAt(machine: string): readonly GivenOrder[] {
-    return this.#orders.get(machine) ?? [];
   }
 
   /** Nobody waits for the answer. */
@@ -177,7 +158,8 @@ export class SimulatedNetwork {
     work: (options: CallOptions) => Promise<T>,
     options: CallOptions,
   ): Promise<T> {
-    const open = this.#open(caller, callee, options);
+    const open = openCall({ caller: caller.party, callee }, options, this.#calls);
+    if (this.#isSilent(open.call)) this.#watch(open.call);
     try {
       return await Promise.race([work(open.options), open.broken]);
     } finally {
@@ -192,7 +174,8 @@ export class SimulatedNetwork {
     work: (options: CallOptions) => AsyncIterable<T>,
     options: CallOptions,
   ): AsyncGenerator<T> {
-    const open = this.#open(caller, callee, options);
+    const open = openCall({ caller: caller.party, callee }, options, this.#calls);
+    if (this.#isSilent(open.call)) this.#watch(open.call);
     const parts = work(open.options)[Symbol.asyncIterator]();
     try {
       for (;;) {
@@ -208,40 +191,6 @@ export class SimulatedNetwork {
     }
   }
 
-  #open(caller: Caller, callee: Party, options: CallOptions) {
-    const [from, to] = [addressOf(caller.party), addressOf(callee)];
-    const broken = Promise.withResolvers<never>();
-    broken.promise.catch(() => {});
-    const stop = new AbortController();
-    const abort = (): void => stop.abort(ABORTED);
-    options.signal?.addEventListener('abort', abort, { once: true });
-    if (options.signal?.aborted === true) abort();
-    const call: OpenCall = {
-      from,
-      to,
-      break: (why) => {
-        if (!this.#calls.delete(call)) return;
-        broken.reject(
-          new AntipodeError('SITE_UNREACHABLE', `no answer from ${callee.kind} ${callee.name}: ${why}`, {
-            details: { peer: callee.name },
-          }),
-        );
-        stop.abort(ABORTED);
-      },
-    };
-    this.#calls.add(call);
-    if (this.#isSilent(call)) this.#watch(call);
-    return {
-      options: { ...options, signal: stop.signal },
-      broken: broken.promise,
-      close: () => {
-        this.#calls.delete(call);
-        options.signal?.removeEventListener('abort', abort);
-        stop.abort(ABORTED);
-      },
-    };
-  }
-
   // --- on the way ---
 
   async #carry({ from, to, method, signal }: Crossing): Promise<void> {
@@ -250,7 +199,12 @@ export class SimulatedNetwork {
     this.messages += 1;
     if (link.lossy > 0 && this.#chance.happens(link.lossy)) {
       this.#log.add('message', `${sender}>${receiver}`, `${method} breaks its connection`);
-      this.#breakBetween(sender, receiver);
+      this.#breakBetween(sender, receiver, { why: 'the connection broke' });
+      return new Promise(() => {});
+    }
+    if (this.#links.expired.has(sender) || this.#links.expired.has(receiver)) {
+      this.#log.add('message', `${sender}>${receiver}`, `${method} is refused`);
+      this.#breakBetween(sender, receiver, { why: 'the certificate has expired', code: 'CERTIFICATE_INVALID' });
       return new Promise(() => {});
     }
     await this.#clock.sleep(this.#latencyMs() + (link.slowMs > 0 ? this.#chance.fraction() * link.slowMs : 0));
@@ -262,10 +216,14 @@ export class SimulatedNetwork {
     return 0.2 + this.#chance.fraction() * LATENCY_MS_MAX;
   }
 
-  #breakBetween(one: string, other: string): void {
+  #breakBetween(
+    one: string,
+    other: string,
+    { why, code = 'SITE_UNREACHABLE' }: { why: string; code?: ErrorCode },
+  ): void {
     for (const call of [...this.#calls])
       if ((call.from === one && call.to === other) || (call.from === other && call.to === one))
-        this.#clock.after(this.#latencyMs(), () => call.break('the connection broke'));
+        this.#clock.after(this.#latencyMs(), () => call.break(why, code));
   }
 
   #isSilent({ from, to }: OpenCall): boolean {
@@ -307,8 +265,7 @@ export class SimulatedNetwork {
   ): Promise<unknown> {
     const served = await this.#arrive(key, machine);
     const run = (): Promise<unknown> => this.#handle(served, machine, method, request, context);
-    if ((request as { fence?: object }).fence !== undefined)
-      this.#remember(machine, { key, method, request: request as object, identity: context.identity });
+    this.orders.remember(machine, { key, method, request: request as object, identity: context.identity });
     const { doubling } = this.link(context.identity.name, machine);
     if (doubling > 0 && this.#chance.happens(doubling)) {
       this.#log.add('message', machine, `${method} arrives once more`);
@@ -322,12 +279,6 @@ export class SimulatedNetwork {
       );
     }
     return run();
-  }
-
-  #remember(machine: string, order: GivenOrder): void {
-    const orders = this.#orders.get(machine) ?? [];
-    this.#orders.set(machine, orders);
-    if (orders.push(order) > ORDERS_MAX) orders.shift();
   }
 
   async #handle(

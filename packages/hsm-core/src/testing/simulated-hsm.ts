@@ -47,6 +47,8 @@ export class SimulatedHsm {
   onInventory: (look: number) => void = () => {};
   /** A second key under a CKA_ID would overwrite the first, as in NSS. */
   keepsOnePerId = false;
+  /** Gives the handle of an object that is gone to another one. */
+  reusesHandles = false;
   /** Whether it digests secrets and carries them exactly. */
   offersExact = true;
   /** By which it agrees on keys. */

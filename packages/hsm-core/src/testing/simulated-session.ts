@@ -579,10 +579,21 @@ export class SimulatedSession implements HsmProvider {
   #handleOf(object: StoredObject): Handle {
     const known = this.#handles.get(object);
     if (known !== undefined) return known;
-    const handle = this.#nextHandle++;
+    const handle = this.#freeHandle() ?? this.#nextHandle++;
     this.#handles.set(object, handle);
     this.#held.set(handle, object);
     return handle;
+  }
+
+  /** A token that gives the handle of a destroyed object to the next one: PKCS#11 does not forbid it. */
+  #freeHandle(): Handle | undefined {
+    if (!this.#token.reusesHandles) return undefined;
+    for (const [handle, object] of this.#held)
+      if (!this.#sessionObjects.has(object) && !this.#token.objects.includes(object)) {
+        this.#handles.delete(object);
+        return handle;
+      }
+    return undefined;
   }
 
   /** Undefined when the token object is gone. */

@@ -1,0 +1,69 @@
+/** Faults of coordinators, and of their database and queue. */
+import type { FaultTable } from './fault.ts';
+
+export const COORDINATOR_FAULTS: FaultTable = {
+  'kill-coordinator': ({ at }, { world }) => {
+    const coordinator = world.coordinator(at);
+    coordinator.kill();
+    return () => void coordinator.start();
+  },
+  'pause-coordinator': ({ at }, { world }) => {
+    const coordinator = world.coordinator(at);
+    coordinator.pause();
+    return () => coordinator.resume();
+  },
+  'change-profile': ({ at, value }, { world }) => {
+    const coordinator = world.coordinator(at);
+    coordinator.kill();
+    const { leaseMs, selfStopMs } = world.timings;
+    coordinator.timings = {
+      ...world.timings,
+      leaseMs: Math.round(leaseMs * value),
+      selfStopMs: Math.round(selfStopMs * value),
+    };
+    return () => void coordinator.start();
+  },
+  'stall-database': (_act, { world: { database } }) => {
+    database.stall();
+    return () => database.goOn();
+  },
+  'database-away': (_act, { world: { database } }) => {
+    database.isAway = true;
+    return () => {
+      database.isAway = false;
+    };
+  },
+  'cut-database': ({ at }, { world: { database } }) => {
+    database.unreachableFrom.add(at);
+    return () => void database.unreachableFrom.delete(at);
+  },
+  'silent-commits': ({ value }, { world: { database } }) => {
+    database.silentCommits = value;
+    return () => {
+      database.silentCommits = 0;
+    };
+  },
+  'roll-back-database': (_act, { world: { database }, facts }) => {
+    const copy = database.copy();
+    return () => {
+      database.restore(copy);
+      facts.putBack();
+    };
+  },
+  'queue-away': (_act, { world: { queue } }) => {
+    queue.isAway = true;
+    return () => {
+      queue.isAway = false;
+    };
+  },
+  'wipe-queue': (_act, { world: { queue } }) => {
+    queue.wipe();
+    return undefined;
+  },
+  'doubling-queue': ({ value }, { world: { queue } }) => {
+    queue.doubling = value;
+    return () => {
+      queue.doubling = 0;
+    };
+  },
+};

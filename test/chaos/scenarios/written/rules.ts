@@ -1,0 +1,144 @@
+/** Stories that each try one rule, in the one order of acts that breaks it where it is missing. */
+import type { WrittenStories } from './written.ts';
+
+export const RULES: WrittenStories = {
+  'an-answer-comes-late': {
+    acts: [
+      [1, 'make-key'],
+      [2, 'slow-link', 'a', { to: 'one', for: 26, value: 900 }],
+      [5, 'pause-agent', 'a', { for: 10 }],
+      [6, 'cut-one-way', 'one', { to: 'a', for: 14 }],
+      [6.2, 'move', 'b'],
+    ],
+  },
+  'longer-leases': {
+    acts: [
+      [1, 'change-profile', 'one', { for: 0.3, value: 3 }],
+      [9, 'isolate', 'a', { for: 21 }],
+      [9.3, 'change-profile', 'one', { for: 0.3, value: 1 }],
+    ],
+  },
+  'second-owner': {
+    acts: [
+      [1, 'make-key'],
+      [2, 'move', 'b'],
+      [12, 'second-owner', 'c'],
+      [13, 'second-owner', 'a'],
+      [15, 'make-key'],
+    ],
+  },
+  'an-older-journal': {
+    acts: [
+      [1, 'roll-back-journal', 'b', { for: 9 }],
+      [2, 'make-key'],
+      [3, 'kill-agent', 'b', { for: 0.5 }],
+      [5, 'move', 'b'],
+      [8, 'make-key'],
+    ],
+  },
+  'an-order-in-quarantine': {
+    acts: [
+      [3, 'roll-back-journal', 'b', { for: 13 }],
+      [4, 'make-key'],
+      [10.5, 'delete-key'],
+      [20, 'order-again', 'b', { to: 'apply', value: 0.6 }],
+    ],
+  },
+  'killed-in-an-apply': {
+    acts: [
+      [1, 'make-pair'],
+      [1, 'make-key'],
+      [2, 'make-pair'],
+      [2, 'crash-in-a-call', 'b', { for: 4, value: 2 }],
+      [3, 'crash-in-a-call', 'c', { for: 4, value: 5 }],
+      [6, 'make-pair'],
+      [7, 'crash-in-a-call', 'b', { for: 4, value: 1 }],
+      [7, 'crash-in-a-call', 'c', { for: 4, value: 3 }],
+    ],
+  },
+  'handed-over': {
+    isLossless: true,
+    servesAt: 29,
+    acts: [
+      [5, 'make-key'],
+      [6.2, 'make-pair'],
+      [6, 'cut', 'a', { to: 'b', for: 15.4 }],
+      [6, 'cut', 'a', { to: 'c', for: 15.4 }],
+      [8.7, 'hsm-gone', 'a', { for: 21 }],
+    ],
+  },
+  'an-emptied-target': {
+    servesAt: 28,
+    acts: [
+      [6, 'empty-token', 'b'],
+      [7, 'lose-site', 'a', { for: 22 }],
+    ],
+  },
+  'nobody-to-promote': {
+    servesAt: 25,
+    acts: [
+      [1, 'hsm-gone', 'c', { for: 14 }],
+      [3, 'move', 'b'],
+      [3, 'hsm-slow', 'b', { for: 6, value: 300 }],
+      [4.8, 'hsm-gone', 'b', { for: 9 }],
+      [4.8, 'hsm-gone', 'a', { for: 4.5 }],
+    ],
+  },
+  'five-vote': {
+    witnesses: ['v', 'w'],
+    acts: [
+      [1, 'isolate', 'b', { for: 8 }],
+      [1.5, 'make-key'],
+      [8, 'lose-site', 'a', { for: 21 }],
+      [8.2, 'lose-site', 'c', { for: 21 }],
+    ],
+  },
+  'acknowledged-meanwhile': {
+    acts: [
+      [1, 'make-key'],
+      [1.5, 'hsm-slow', 'c', { for: 14, value: 740 }],
+      [2, 'cut', 'a', { to: 'b', for: 27 }],
+      [2, 'cut', 'c', { to: 'b', for: 27 }],
+      [5, 'lose-site', 'a', { for: 24 }],
+    ],
+  },
+  'deleted-keys': {
+    acts: [
+      [1, 'delete-key'],
+      [3, 'make-key'],
+      [8, 'delete-key'],
+      [14, 'delete-key'],
+      [15, 'make-pair'],
+    ],
+  },
+  'an-order-for-another': {
+    acts: [
+      [1, 'delete-key'],
+      [2, 'make-key'],
+      [11, 'misdirected-order', 'a', { to: 'c', value: 0 }],
+      [20, 'misdirected-order', 'a', { to: 'c', value: 0 }],
+    ],
+  },
+  'both-moves-forgotten': {
+    acts: [
+      [1, 'roll-back-database', '', { for: 16 }],
+      [2, 'move', 'b'],
+      [9, 'move', 'c'],
+      [15, 'make-key'],
+    ],
+  },
+  'late-writes': {
+    coordinators: ['one', 'two'],
+    acts: [
+      [1, 'make-key'],
+      [2, 'doubling-queue', '', { for: 20, value: 0.9 }],
+      [3, 'move', 'b'],
+      [3.3, 'stall-database', '', { for: 1.6 }],
+      [4.6, 'pause-coordinator', 'one', { for: 8 }],
+      [13, 'make-key'],
+      [14.2, 'move', 'c'],
+      [14.4, 'stall-database', '', { for: 1.6 }],
+      [15.7, 'pause-coordinator', 'two', { for: 8 }],
+    ],
+  },
+};
