@@ -5,7 +5,7 @@
  */
 import type { CallContext, CallOptions, Client, Handlers } from '@antipode/protocol';
 import { type Crossing, MemoryNetwork, type Party } from '@antipode/protocol/testing';
-import { AntipodeError, type Clock, type ErrorCode } from '@antipode/runtime';
+import type { Clock, ErrorCode } from '@antipode/runtime';
 import type { DescService } from '@bufbuild/protobuf';
 import type { Chance } from './chance.ts';
 import type { SimulatedProcess, WorldClock } from './clock.ts';
