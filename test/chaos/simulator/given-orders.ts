@@ -22,7 +22,7 @@ export class GivenOrders {
     return this.#orders.get(machine) ?? [];
   }
 
-  /** A request without a fence is no order. */
+  /** Forgets a request without a fence: it does not order anything. */
   remember(machine: string, order: GivenOrder): void {
     if ((order.request as { fence?: object }).fence === undefined) return;
     const orders = this.#orders.get(machine) ?? [];

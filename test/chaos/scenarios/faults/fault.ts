@@ -12,5 +12,5 @@ export interface FaultPorts {
 
 export type Undo = () => void;
 
-/** By kind. What a fault returns takes it back after its time; nothing where it is over at once. */
+/** By kind. A fault returns the function that takes it back after its time, or nothing if it is over at once. */
 export type FaultTable = Readonly<Record<string, (act: Act, ports: FaultPorts) => Undo | undefined>>;
