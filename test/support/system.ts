@@ -12,6 +12,7 @@ import {
   LeaderFinder,
   type Operation,
   OperatorService,
+  ResolverService,
   type SiteAgentService,
   SiteAgentService as SiteAgentServiceDescriptor,
   type Tls,
@@ -334,6 +335,15 @@ export class TestSystem {
       address: this.addressOfCoordinator(id),
       tls: this.#town.tls('operator'),
       expected: { kind: 'coordinator', name: id },
+    });
+  }
+
+  /** Asks the agent of a site where groups are served, as an application does while no coordinator answers. */
+  dialResolver(name: string): Client<typeof ResolverService> {
+    return createClient(ResolverService, {
+      address: `localhost:${this.agent(name).port}`,
+      tls: this.#town.tls('operator'),
+      expected: { kind: 'site', name },
     });
   }
 

@@ -91,5 +91,6 @@ export {
 export { LeaderFinder, type LeaderFinderOptions } from './leader/leader-finder.ts';
 export { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './limits/link-limits.ts';
 export { REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX } from './limits/message-limits.ts';
+export { VOUCH_MS, VOUCH_STOP_MS } from './limits/vouch.ts';
 export { type CallContext, type Handlers, RpcServer, type RpcServerOptions } from './server.ts';
 export { isUnreachable } from './status.ts';

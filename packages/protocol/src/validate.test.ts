@@ -60,5 +60,6 @@ it('only what reads goes without a fence', () => {
     'PullBlobs',
     'PullManifest',
     'ReportStanding',
+    'Vouch',
   ]);
 });

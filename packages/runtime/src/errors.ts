@@ -225,7 +225,7 @@ export const CATALOGUE = {
     hint: 'Do nothing: a newer active member exists. The sender reads the state again.',
   },
   WRITE_UNFENCED: {
-    disposition: 'defect',
+    disposition: 'operator',
     summary: 'Antipode was about to change a token in no tenure. The HSM worker has refused.',
     hint: 'Nothing was changed. Report this with the log of the agent: it is a defect of Antipode.',
   },
@@ -238,6 +238,11 @@ export const CATALOGUE = {
     disposition: 'retry',
     summary: 'The active member holds no valid lease, so it does not act as active.',
     hint: 'Wait a moment: the member resumes by itself when the coordinator renews the lease, unless another member was promoted.',
+  },
+  VOUCH_REFUSED: {
+    disposition: 'retry',
+    summary: 'A site does not vouch for an active member that no coordinator answers.',
+    hint: 'Bring a coordinator back. A site that was started again vouches for nobody before it has heard one.',
   },
   CLOCK_RATE_DIFFERS: {
     disposition: 'operator',

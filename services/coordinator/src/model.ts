@@ -58,6 +58,11 @@ export interface Group {
   /** Highest epoch that is in force. */
   readonly epoch: bigint;
   readonly owner: string;
+  /**
+   * The sites that may keep the lease of the active member alive, all of them together, while no coordinator does (ADR
+   * 0048). The agent of the active member knows these or none.
+   */
+  readonly vouchers?: readonly string[];
   /** Highest epoch that was ever issued, and to whom: above `epoch` while a failover is under way. */
   readonly highestEpoch: bigint;
   readonly highestOwner: string;
@@ -142,13 +147,31 @@ export const witnessesOf = ({ spec, members }: Pick<Group, 'spec' | 'members'>):
 export const votersOf = (group: Pick<Group, 'spec' | 'members'>): number =>
   group.members.length + witnessesOf(group).length;
 
+/** With fewer sites that vouch, one that lies could keep a second active member alive. */
+export const VOUCHERS_MIN = 2;
+
+/** The sites that vote beside the owner of the epoch in force, sorted. */
+export const otherVoters = ({ owner, members, spec }: Pick<Group, 'owner' | 'members' | 'spec'>): string[] =>
+  [...members.map(({ site }) => site), ...witnessesOf({ members, spec })].filter((site) => site !== owner).sort();
+
+/** The sites that may vouch for the active member, by what it may know; none where they are too few. */
+export const vouchersOf = ({ vouchers = [] }: Pick<Group, 'vouchers'>): readonly string[] =>
+  vouchers.length >= VOUCHERS_MIN ? vouchers : [];
+
+/** Whether exactly the other voters of this moment may vouch. */
+export const areVouchersCurrent = (group: Pick<Group, 'owner' | 'members' | 'spec' | 'vouchers'>): boolean =>
+  group.vouchers !== undefined && group.vouchers.join() === otherVoters(group).join();
+
 export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1;
 
-/** Whether the same seats and witnesses vote in both. A majority of other voters does not count. */
-export function haveSameVoters(one: Pick<Group, 'spec' | 'members'>, other: Pick<Group, 'spec' | 'members'>): boolean {
+/** Whether the same seats and witnesses vote in both, and the same sites vouch. A majority of other voters does not count. */
+export function haveSameVoters(
+  one: Pick<Group, 'spec' | 'members' | 'vouchers'>,
+  other: Pick<Group, 'spec' | 'members' | 'vouchers'>,
+): boolean {
   const voters = (group: typeof one): string[] =>
     [...group.members.map(({ site, serial }) => `${site}=${serial}`), ...witnessesOf(group)].sort();
-  return voters(one).join() === voters(other).join();
+  return voters(one).join() === voters(other).join() && vouchersOf(one).join() === vouchersOf(other).join();
 }
 
 /** Whether the highest epoch that was ever issued is in force: no failover is under way, and none is stuck. */

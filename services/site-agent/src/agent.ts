@@ -207,6 +207,27 @@ export class SiteAgent implements Closeable {
     return this.#closed;
   }
 
+  /** Of each group that this site serves while no coordinator answers. */
+  #vouched(): Record<string, string> {
+    const { journal, leases, vouched } = this.#site;
+    return Object.fromEntries(
+      journal.tenure.seats().flatMap(({ group }) => {
+        const round = vouched.of(group);
+        if (round === undefined) return [];
+        const leftMs = Math.floor(leases.remainingMs(group, round.epoch));
+        const missing = round.missing.map(({ site }) => site);
+        return [
+          [
+            `${group} without coordinators`,
+            missing.length === 0
+              ? `vouched for by ${round.by.join(', ')} for ${leftMs} ms`
+              : `${missing.join(', ')} does not vouch; ${leftMs} ms are left`,
+          ],
+        ];
+      }),
+    );
+  }
+
   #readiness() {
     const { partitions } = this.#site;
     const broken = partitions.all.filter(({ failure }) => failure !== undefined);
@@ -218,7 +239,7 @@ export class SiteAgent implements Closeable {
     );
     return {
       ok: broken.length === 0 && this.#heartbeat.lastSuccessMs !== undefined,
-      checks: { ...checks, coordinator: this.#heartbeat.lastSuccessMs !== undefined },
+      checks: { ...checks, ...this.#vouched(), coordinator: this.#heartbeat.lastSuccessMs !== undefined },
     };
   }
 }

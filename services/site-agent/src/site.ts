@@ -29,6 +29,8 @@ import { FenceKeeper } from './tenure/fence.ts';
 import { KnownPlaces } from './tenure/known-places.ts';
 import { LeaseKeeper } from './tenure/lease.ts';
 import { TermKeeper } from './tenure/terms.ts';
+import { VouchBook } from './tenure/vouch-book.ts';
+import { VouchedLeases } from './tenure/vouched-leases.ts';
 
 /** Where a site meets the world. Open already: whoever has opened one closes it, after the last order has ended. */
 export interface SitePorts {
@@ -61,6 +63,9 @@ export interface SitePorts {
 export interface Site extends SitePorts {
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
+  /** The word of this site for others, and the word of others for this site, while no coordinator answers. */
+  readonly vouches: VouchBook;
+  readonly vouched: VouchedLeases;
   readonly clockRates: ClockRates;
   readonly terms: TermKeeper;
   readonly observations: Observations;
@@ -85,6 +90,7 @@ export function buildSite(ports: SitePorts): Site {
   const { name, clock, log, journal, store, partitions, peers, pins } = ports;
   const fences = new FenceKeeper({ records: journal.tenure });
   const leases = new LeaseKeeper({ clock });
+  const places = new KnownPlaces({ journal });
   const approvals = new Approvals({ rules: ports.approvalRules, records: journal.approvals, clock, log });
   const enrolments = new Enrolments({ site: name, approvals, journal, pins, partitions: partitions.all });
   if (ports.approvalRules.isSet) enrolments.begin();
@@ -100,7 +106,9 @@ export function buildSite(ports: SitePorts): Site {
     terms: new TermKeeper({ records: journal.terms }),
     observations: new Observations({ clock }),
     authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
-    places: new KnownPlaces({ journal }),
+    places,
+    vouches: new VouchBook({ name, clock, tenure: journal.tenure }),
+    vouched: new VouchedLeases({ name, clock, journal, leases, places, peers, log }),
     acknowledgements: new Acknowledgements({ journal, name, clock }),
     approvals,
     enrolments,

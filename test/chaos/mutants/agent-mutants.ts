@@ -3,6 +3,13 @@ import type { Mutant } from './mutant.ts';
 
 export const AGENT_MUTANTS: readonly Mutant[] = [
   {
+    name: 'vouches-after-a-later-epoch',
+    file: 'services/site-agent/src/tenure/vouch-book.ts',
+    from: '    if (fence !== undefined && fence.epoch > epoch)\n',
+    to: '    if (fence !== undefined && fence.epoch > epoch) return;\n    if (fence !== undefined && fence.epoch > epoch)\n',
+    stories: ['goes-on-by-the-word-of-others/0'],
+  },
+  {
     name: 'lower-epoch-admitted',
     file: 'services/site-agent/src/tenure/fence.ts',
     from: 'epoch < highest.epoch) throw stale(group, epoch, highest);\n    if (highest !== undefined && epoch === highest.epoch) {',

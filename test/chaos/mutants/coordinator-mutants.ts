@@ -3,6 +3,13 @@ import type { Mutant } from './mutant.ts';
 
 export const COORDINATOR_MUTANTS: readonly Mutant[] = [
   {
+    name: 'last-word-counted-from-the-last-lease',
+    file: 'services/coordinator/src/sites/leases.ts',
+    from: 'this.#vouchedMs.set(group, this.#clock.monotonicMs() + Math.max(0, leftMs));',
+    to: 'this.#vouchedMs.set(group, (this.#grantedMs.get(group) ?? this.#startedMs) + Math.max(0, leftMs));',
+    stories: ['goes-on-by-the-word-of-others/0'],
+  },
+  {
     name: 'recovery-point-too-good',
     file: 'services/coordinator/src/operations/context.ts',
     from: 'return Math.min(leftMs, clock.wallMs() - Number(answer.order?.ageMs ?? 0n));',

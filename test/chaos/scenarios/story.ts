@@ -89,6 +89,13 @@ export const FAULTS: Readonly<Record<string, ActKind>> = {
   'doubling-queue': { place: 'world', weight: 3, ms: 15_000, value: [0.2, 0.9] },
 };
 
+/** Nobody hears from a coordinator for so long that leases lapse, unless all others vouch. */
+const RARE_FAULTS: Readonly<Record<string, ActKind>> = {
+  'coordinators-away': { place: 'world', weight: 1, ms: 28_000 },
+  'cut-from-coordinators': { place: 'site', weight: 1, ms: 28_000 },
+};
+const RARE = 0.15;
+
 export const ORDERS: Readonly<Record<string, ActKind>> = {
   move: { place: 'member', weight: 5, ms: 0 },
   'move-anywhere': { place: 'world', weight: 2, ms: 0 },
@@ -147,6 +154,12 @@ export function storyOf(seed: string): Story {
   for (let count = chance.whole(1, FAULTS_MAX); count > 0; count -= 1) given(FAULTS, chance.pick(chosen));
   for (let count = chance.whole(0, ORDERS_MAX); count > 0; count -= 1) given(ORDERS, weighted(ORDERS, chance));
   for (let count = chance.whole(3, WORK_MAX); count > 0; count -= 1) given(WORK, weighted(WORK, chance));
+  // With a chance of its own, so that the acts above stay what they were before this fault was there.
+  const rare = new Chance(`${seed} rare`);
+  if (rare.happens(RARE)) {
+    const [kind, what] = rare.pick(Object.entries(RARE_FAULTS));
+    add(kind, what);
+  }
   return {
     seed,
     sites,

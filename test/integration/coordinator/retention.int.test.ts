@@ -58,6 +58,27 @@ const ask = async <Row>(query: ReturnType<typeof sql<Row>>): Promise<Row[]> =>
 const count = async (table: string): Promise<number> =>
   Number((await ask(sql<{ n: string }>`SELECT count(*)::text AS n FROM ${sql.table(table)}`))[0]!.n);
 
+describe('approvals and their uses', () => {
+  it('are taken away 400 days after they have ended, and not before', async () => {
+    const at = (days: number): bigint => BigInt(clock.wallMs() - days * DAY_MS);
+    for (const [digest, days] of [
+      ['old', 401],
+      ['younger', 399],
+    ] as const) {
+      await ask(
+        sql`INSERT INTO approval VALUES (${digest}, 'g', 'failover', '{}', '[]', 'olga', ${at(days + 10)}, ${at(days)})`,
+      );
+      await ask(sql`INSERT INTO approval_use VALUES ('a', ${digest}, 'g', '{}', ${at(days)})`);
+    }
+    await retention.pass();
+    const left = (table: string) => ask<{ digest: string }>(sql`SELECT digest FROM ${sql.table(table)}`);
+    expect([await left('approval'), await left('approval_use')]).toEqual([
+      [{ digest: 'younger' }],
+      [{ digest: 'younger' }],
+    ]);
+  });
+});
+
 describe('the log of events', () => {
   const events = () => store.query((db) => db.selectFrom('event').selectAll().orderBy('id').execute());
   const fill = (days: number, rows: number): Promise<unknown> =>

@@ -2,6 +2,7 @@
  * Two coordinators as processes, on a PostgreSQL with streaming standbys and a Redis, with three sites. The leader is
  * paused and killed, and the primary of the database is killed under it.
  */
+import { PROFILES } from '@antipode/coordinator/testing';
 import { CoordinatorService, createClient, OperatorService, SiteAgentService } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -204,6 +205,41 @@ describe('a Redis that is lost', () => {
     const isQueueUp = async () => (await system.operator.getStatus({})).isQueueUp;
     await system.until('Redis is used again', isQueueUp);
     await system.makeKey('a', '32');
+    await system.insistent('the next key is replicated', () => system.replicate());
+  });
+});
+
+describe('both coordinators killed at once', () => {
+  it('leave the active member its lease by the word of the others, until one of them does not give it', async () => {
+    const { leader: one } = await leader();
+    await system.until('the others may vouch', async () => system.agent('a').site.vouched.groups.includes(GROUP));
+    const { epoch } = system.agent('a').site.journal.tenure.fence(GROUP)!;
+    const leftMs = (): number => system.agent('a').site.leases.remainingMs(GROUP, epoch);
+    for (const id of COORDINATORS) await system.coordinatorProcesses.get(id)!.killAll();
+    const asked = system.dialResolver('a');
+    try {
+      const answer = await system.until('it goes on without coordinators', async () => {
+        const said = await asked.lastKnown({ group: GROUP });
+        return said.vouchedBy.length === 2 ? said : undefined;
+      });
+      expect(answer).toMatchObject({ answeredBy: 'a', vouchedBy: ['b', 'c'], notVouchedBy: [], place: { site: 'a' } });
+      // By their word alone.
+      const own = system.agent('a').site.vouched;
+      await system.until(
+        'the lease of the coordinator has run out, and it holds one all the same',
+        async () => own.sinceGrantMs(GROUP)! > PROFILES.fast.selfStopMs && leftMs() > 0,
+      );
+      await system.stopAgent('c');
+      await system.until('it has stopped, for want of one', async () => leftMs() === 0);
+      expect((await asked.lastKnown({ group: GROUP })).notVouchedBy).toEqual(['c']);
+    } finally {
+      asked.close();
+    }
+    await system.startAgent('c');
+    for (const id of [one, other(one)]) system.startSharing(id);
+    await leader();
+    await system.until('a has a lease of a coordinator again', async () => leftMs() > 0);
+    await system.makeKey('a', '33');
     await system.insistent('the next key is replicated', () => system.replicate());
   });
 });

@@ -284,6 +284,7 @@ describe('a group of three sites', () => {
       beginExchange: unused,
       completeExchange: unused,
       reportStanding: unused,
+      vouch: unused,
       async *pullManifest(request) {
         for await (const { part, ...rest } of a.transfer.manifest(request, 'b'))
           yield { ...rest, part: lie === 'manifest' ? flip(part) : part };

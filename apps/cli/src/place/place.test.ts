@@ -45,6 +45,20 @@ it('an answer of the agent says how old it is, or that nobody knows', () => {
   ]);
 });
 
+it('an agent that goes on without coordinators says who vouches for it and until when, or who does not', () => {
+  const ofAgent = { answeredBy: 'site a', isLeader: false, ageMs: 300 };
+  const vouched = { by: ['b', 'c'], missing: [], leaseMs: 2_400 };
+  expect(doubtsAbout(place({ ...ofAgent, vouched }))).toEqual([
+    'no coordinator answers, and site a goes on without one, vouched for by b, c for 2.4 s from now at least',
+  ]);
+  expect(doubtsAbout(place({ ...ofAgent, vouched: { by: ['b'], missing: ['c'], leaseMs: 1_000 } }))).toEqual([
+    'no coordinator answers, and site a is not vouched for by c: its lease ends 1.0 s from now',
+  ]);
+  expect(doubtsAbout(place({ ...ofAgent, vouched: { by: [], missing: ['b', 'c'], leaseMs: 0 } }))).toEqual([
+    'no coordinator answers, and site a is not vouched for by b, c: its lease has run out',
+  ]);
+});
+
 it('an agent that has not heard of a later tenure does not send clients back to the earlier one', () => {
   const ofCoordinator = place({ site: 'b', epoch: 4n, isLeader: false });
   const ofAgent = place({ answeredBy: 'site c', isLeader: false });

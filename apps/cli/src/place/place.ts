@@ -34,6 +34,8 @@ export interface Place {
   readonly isLeader: boolean;
   /** How old the answer is; undefined where nobody knows. */
   readonly ageMs: number | undefined;
+  /** The site that answers serves the group itself, and goes on by the word of these sites. */
+  readonly vouched?: { readonly by: readonly string[]; readonly missing: readonly string[]; readonly leaseMs: number };
 }
 
 /** The reasons why a client is possibly not served there now. Empty if there are none. */
@@ -42,11 +44,25 @@ export function doubtsAbout(place: Place): string[] {
   const ofAgent = answeredBy.startsWith('site ');
   const age = ageMs === undefined ? 'before its last restart' : `${duration(ageMs)} ago`;
   return [
-    ...(ofAgent ? [`no coordinator answers, and ${answeredBy} heard this ${age}`] : []),
+    ...(ofAgent
+      ? [
+          place.vouched === undefined
+            ? `no coordinator answers, and ${answeredBy} heard this ${age}`
+            : withoutCoordinators(place),
+        ]
+      : []),
     ...(isLeader || ofAgent ? [] : ['this coordinator does not lead, so it can be wrong about the site']),
     ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
     ...(partitionErrorCode === '' ? [] : [`its partition cannot be used: ${partitionErrorCode}`]),
   ];
+}
+
+function withoutCoordinators({ answeredBy, vouched }: Place): string {
+  const { by = [], missing = [], leaseMs = 0 } = vouched ?? {};
+  const end = leaseMs > 0 ? `ends ${duration(leaseMs)} from now` : 'has run out';
+  return missing.length === 0
+    ? `no coordinator answers, and ${answeredBy} goes on without one, vouched for by ${by.join(', ')} for ${duration(leaseMs)} from now at least`
+    : `no coordinator answers, and ${answeredBy} is not vouched for by ${missing.join(', ')}: its lease ${end}`;
 }
 
 /**
@@ -161,7 +177,7 @@ const ofCoordinator = (group: string, answer: ResolveResponse, id: string): Plac
   ageMs: 0,
 });
 
-function ofAgent({ place, answeredBy, ageMs }: LastKnownResponse): Place {
+function ofAgent({ place, answeredBy, ageMs, vouchedBy, notVouchedBy, leaseRemainingMs }: LastKnownResponse): Place {
   const { group = '', site = '', module = '', tokenLabel = '', serial = '', epoch = 0n } = place ?? {};
   return {
     group,
@@ -175,5 +191,8 @@ function ofAgent({ place, answeredBy, ageMs }: LastKnownResponse): Place {
     isLeader: false,
     answeredBy: `site ${answeredBy}`,
     ageMs: ageMs === undefined ? undefined : Number(ageMs),
+    ...(vouchedBy.length + notVouchedBy.length === 0
+      ? {}
+      : { vouched: { by: vouchedBy, missing: notVouchedBy, leaseMs: Number(leaseRemainingMs) } }),
   };
 }

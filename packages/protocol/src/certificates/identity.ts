@@ -80,6 +80,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/PullManifest': SITE,
   'SiteAgentService/PullBlobs': SITE,
   'SiteAgentService/ReportStanding': SITE,
+  'SiteAgentService/Vouch': SITE,
   'CoordinatorService/Heartbeat': SITE,
   'CoordinatorService/GetLeader': ['site', 'operator', 'application'],
   'OperatorService/CreateGroup': OPERATOR,

@@ -6,8 +6,11 @@ import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { Store } from '../store/store.ts';
+import { APPROVAL_DAYS } from '../store/tables/approvals.ts';
 import {
   type Retire,
+  retireApprovals,
+  retireApprovalUses,
   retireEvents,
   retireFires,
   retireGenerations,
@@ -56,6 +59,9 @@ export class Retention {
       await this.#retire('generations', retireGenerations(spec.name, { beforeMs, keep: GENERATIONS_KEPT }), spec.name);
     }
     await this.#retire('fire times', retireFires({ beforeMs: before(FIRE_DAYS) }));
+    const approvals = { beforeMs: before(APPROVAL_DAYS) };
+    await this.#retire('approvals', retireApprovals(approvals));
+    await this.#retire('uses of approvals', retireApprovalUses(approvals));
     // By whole days: each batch leaves a row behind for ever.
     const eventsBeforeMs = Math.floor(before(EVENT_DAYS) / DAY_MS) * DAY_MS;
     await this.#retire('events', retireEvents({ beforeMs: eventsBeforeMs, keep: EVENTS_KEPT, atMs: nowMs }));

@@ -62,7 +62,11 @@ class Bench {
   readonly releases: ApprovalRecord[] = [];
   readonly #handlers: Handlers<typeof CoordinatorService>;
 
+  /** As it was read last. */
+  readonly group: Group;
+
   constructor(change: Partial<Group>) {
+    this.group = { ...groupOf(SPEC), vouchers: ['b', 'c'], ...change };
     this.#handlers = coordinatorHandlers({
       id: 'main',
       timings: TIMINGS,
@@ -72,7 +76,8 @@ class Bench {
       journals: new JournalBook(database),
       leases: this.leases,
       cache: {
-        all: [{ ...groupOf(SPEC), ...change }],
+        refresh: async () => {},
+        all: [this.group],
         former: this.former,
         releases: this.releases,
         needed: () => this.needed,
@@ -123,6 +128,7 @@ class Bench {
       writes = 1n,
       uses = [],
       coordinators = [],
+      ...vouching
     }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run' | 'place', string>> & {
       epoch?: bigint;
       refusals?: readonly string[];
@@ -137,6 +143,9 @@ class Bench {
       writes?: bigint;
       uses?: readonly string[];
       coordinators?: MessageInitShape<typeof CoordinatorReportSchema>[];
+      vouchees?: { group: string; epoch: bigint; site: string; run: string }[];
+      vouchSilentMs?: bigint;
+      vouchedGroups?: string[];
     } = {},
   ) {
     const members = [
@@ -165,7 +174,13 @@ class Bench {
           instance,
           members,
           partitions,
-          approvalUses: uses.map((digest) => ({ digest, group: 'payments', action: 'failover', approvedBy: ['bob'] })),
+          approvalUses: uses.map((digest) => ({
+            digest,
+            group: 'payments',
+            action: 'failover',
+            approvedBy: ['bob'],
+            usedMs: BigInt(this.clock.wallMs()),
+          })),
           ...(journal === '' ? {} : { journal: { id: journal, runs } }),
         },
         address,
@@ -175,6 +190,7 @@ class Bench {
         termHolder,
         beat,
         coordinators,
+        ...vouching,
       }),
       context,
     );
@@ -300,6 +316,10 @@ describe('a heartbeat', () => {
         epoch: 1n,
         leaseMs: BigInt(TIMINGS.leaseMs),
         selfStopMs: BigInt(TIMINGS.selfStopMs),
+        vouchers: [
+          { site: 'b', address: 'b:1' },
+          { site: 'c', address: '' },
+        ],
       },
     ]);
     expect(intervalMs).toBe(TIMINGS.heartbeatMs);
@@ -395,6 +415,67 @@ describe('a heartbeat', () => {
     expect((await bench.heartbeat('b')).places).toMatchObject([{ site: '' }]);
   });
 
+  describe('with sites that may vouch', () => {
+    const vouchees = async (bench: Bench, site = 'b') => (await bench.heartbeat(site)).vouchees;
+    const grantedTo = async (bench: Bench): Promise<string[][]> => {
+      const { leases } = await bench.heartbeat('a', { journal: 'j', run: 'r' });
+      return leases?.map(({ vouchers = [] }) => vouchers.map(({ site = '' }) => site)) ?? [];
+    };
+
+    it('names the process of the active member to each of them, and to nobody else', async () => {
+      const bench = withGroup();
+      expect(await vouchees(bench)).toEqual([]);
+      await bench.heartbeat('a', { journal: 'j', run: 'r' });
+      const named = [{ group: 'payments', epoch: 1n, site: 'a', run: 'r' }];
+      expect([await vouchees(bench, 'b'), await vouchees(bench, 'c')]).toEqual([named, named]);
+      expect((await bench.heartbeat('a', { journal: 'j', run: 'r' })).vouchees).toEqual([]);
+    });
+
+    it.each<[string, Partial<Group>]>([
+      ['a failover is under way', { highestEpoch: 2n, highestOwner: 'b' }],
+      ['other sites vote by now', { vouchers: ['b'] }],
+      ['none were named', { vouchers: undefined as never }],
+    ])('names nobody when %s', async (_why, change) => {
+      const bench = withGroup(change);
+      await bench.heartbeat('a', { journal: 'j', run: 'r' });
+      expect(await vouchees(bench)).toEqual([]);
+    });
+
+    it('lets the voters of this moment vouch once the active member knows no others, and once that is durable', async () => {
+      const bench = withGroup({ vouchers: ['b', 'x'] });
+      const onRecord = async () => (await database.rows.readGroup()).vouchers;
+      // It may still ask b and x.
+      await bench.heartbeat('a', { journal: 'j', run: 'r', vouchedGroups: ['payments'] });
+      await bench.clock.advance(0);
+      expect(await onRecord()).toBeUndefined();
+      expect(await grantedTo(bench)).toEqual([[]]);
+      await bench.clock.advance(0);
+      expect(await onRecord()).toEqual(['b', 'c']);
+    });
+
+    it('admits no other process of the active site while one of them is not known to have dropped the one before', async () => {
+      const bench = withGroup();
+      const copy = () => bench.heartbeat('a', { instance: 'copy', journal: 'j', run: 's' });
+      const bound = [{ group: 'payments', epoch: 1n, site: 'a', run: 'r' }];
+      await bench.heartbeat('a', { journal: 'j', run: 'r' });
+      await bench.clock.advance(TIMINGS.leaseMs * 2);
+      // c is only silent about what it may have said.
+      expect(await vouchees(bench, 'c')).toEqual(bound);
+      await bench.detector.pass();
+      expect((await rejection(copy())).code).toBe('ALREADY_EXISTS');
+      // While it asks, and the one before is silent, nobody may vouch for that one any more.
+      expect(await vouchees(bench, 'c')).toEqual([]);
+      // Then b says that it would still vouch; then that it would not, and has a moment ago.
+      await bench.heartbeat('b', { vouchees: bound, vouchSilentMs: 60_000n });
+      expect((await rejection(copy())).code).toBe('ALREADY_EXISTS');
+      await bench.heartbeat('b', { vouchSilentMs: 3_000n });
+      expect((await rejection(copy())).code).toBe('ALREADY_EXISTS');
+      await bench.heartbeat('b', { vouchSilentMs: 6_000n });
+      await copy();
+      expect(bench.detector.view('a')?.instance).toBe('copy');
+    });
+  });
+
   it('says where the other members are, the active one first, also of one that has not announced itself', async () => {
     const bench = withGroup();
     await bench.heartbeat('a');
@@ -469,7 +550,7 @@ describe('a heartbeat', () => {
   });
 
   it('of a copied folder is refused while the paused original may hold its lease, and taken afterwards', async () => {
-    const bench = withGroup();
+    const bench = withGroup({ vouchers: [] });
     await bench.heartbeat('a', { journal: 'j', place: 'here' });
     const copy = () =>
       bench.heartbeat('a', { journal: 'j', run: 'of the copy', instance: 'copy', places: ['here', 'there'] });

@@ -8,10 +8,12 @@ import { orderApprovals } from '../groups/approvals.ts';
 import { quarantineOf } from '../groups/contradiction.ts';
 import { groupsAt, isGroup } from '../groups/groups-at-site.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
-import { activeOf, type Group, isSettled, witnessesOf } from '../model.ts';
+import { activeOf, areVouchersCurrent, type Group, isSettled, otherVoters, witnessesOf } from '../model.ts';
 import { seatIn } from '../sites/accounts.ts';
+import { grantedVouchers, mayBeVouchedFor, voucheesFor } from '../sites/vouching.ts';
 import { type Change, toJson } from '../store/store.ts';
-import { type ApprovalRecord, recordApprovalUse } from '../store/tables/approvals.ts';
+import { APPROVAL_DAYS, type ApprovalRecord, recordApprovalUse } from '../store/tables/approvals.ts';
+import { setVouchers } from '../store/tables/groups.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
 import { recordRefused } from '../store/tables/refused.ts';
 import { recordSite } from '../store/tables/sites.ts';
@@ -93,8 +95,9 @@ export function coordinatorHandlers({
     const inForce = `${leaderEpoch} ${uses.map(({ digest }) => digest).join()}`;
     if (writtenUses.get(site) === inForce) return;
     writtenUses.set(site, inForce);
+    const oldestMs = clock.wallMs() - APPROVAL_DAYS * 86_400_000;
     const write: Change<void> = async (trx, record) => {
-      for (const use of uses) {
+      for (const use of uses.filter(({ usedMs }) => usedMs > oldestMs)) {
         if (!(await recordApprovalUse(trx, use))) continue;
         const { group, action, digest, operation, requestedBy } = use;
         const details = { action, digest, operation, requestedBy, approvedBy: use.approvedBy.join(' ') };
@@ -106,6 +109,26 @@ export function coordinatorHandlers({
       if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
     });
   };
+  /**
+   * The active member has no sites that may vouch for it, so the voters of this moment may from now on. Not awaited: until
+   * it is durable, nobody may.
+   */
+  const renewVouchers = (group: Group, leaderEpoch: bigint): void => {
+    const { name } = group.spec;
+    const vouchers = otherVoters(group);
+    if (areVouchersCurrent(group) || renewing.has(name)) return;
+    renewing.add(name);
+    // The last word of those before may be a moment old.
+    leases.vouchingEnded(name, 0);
+    store
+      .write(leaderEpoch, (trx) => setVouchers(trx, name, { epoch: group.epoch, vouchers }))
+      .then(() => cache.refresh())
+      .catch((thrown: unknown) => {
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+      })
+      .finally(() => renewing.delete(name));
+  };
+  const renewing = new Set<string>();
   return {
     getLeader: async ({ coordinators: known }, { identity }) => {
       // Operators and applications have lists too, but those of the sites are the ones that count.
@@ -114,7 +137,20 @@ export function coordinatorHandlers({
     },
 
     heartbeat: async (
-      { state, address, term, termHolder, groupsWithoutSeat, clockRate, observations, beat, coordinators: reported },
+      {
+        state,
+        address,
+        term,
+        termHolder,
+        groupsWithoutSeat,
+        clockRate,
+        observations,
+        beat,
+        vouchees,
+        vouchSilentMs,
+        vouchedGroups,
+        coordinators: reported,
+      },
       { identity, peer = '' },
     ) => {
       if (state === undefined || state.site !== identity.name) {
@@ -130,16 +166,17 @@ export function coordinatorHandlers({
         });
       const predecessor = journals.predecessorOf(state);
       const own = groupsAt(cache.all, state.site);
-      const mayHoldLease = own.some(
-        (group) => activeOf(group)?.site === state.site && leases.remainingMs(group.spec.name) > 0,
-      );
+      const mayHoldLease =
+        own.some((group) => activeOf(group)?.site === state.site && leases.remainingMs(group.spec.name) > 0) ||
+        mayBeVouchedFor(state.site, own, { detector, journals });
       detector.admit(state, { address, peer }, { predecessor, mayHoldLease });
       refuseLate(state, beat);
       heard.set(state.site, { instance: state.instance, beat });
       coordinators.report({ site: state.site, atMs: clock.monotonicMs(), coordinators: reported });
       const { account, added } = journals.hear(state, own);
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
-      detector.heard(account, { address, observations, ...(isComparedWithUs ? { clockRate } : {}) });
+      const vouching = { vouchees, silentMs: Number(vouchSilentMs) };
+      detector.heard(account, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
       const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
       const inForce = `${leaderEpoch} ${toJson(row)}`;
@@ -172,7 +209,10 @@ export function coordinatorHandlers({
           activeOf(group)?.site === state.site
         );
       });
-      for (const { spec } of held) leases.granted(spec.name);
+      for (const group of held) {
+        leases.granted(group.spec.name);
+        if (!vouchedGroups.includes(group.spec.name)) renewVouchers(group, leaderEpoch);
+      }
       const otherWitnesses = (group: Group) => {
         const others = witnessesOf(group).filter((site) => site !== state.site);
         const witnesses = others.map((site) => ({ site, address: detector.view(site)?.address ?? '' }));
@@ -184,12 +224,14 @@ export function coordinatorHandlers({
         clock: { id: clockId, nowMs: elapsedMs(clock) },
         intervalMs: timings.heartbeatMs,
         roundTripMsMax: timings.roundTripMsMax,
-        leases: held.map(({ spec, epoch }) => ({
-          group: spec.name,
-          epoch,
+        leases: held.map((group) => ({
+          group: group.spec.name,
+          epoch: group.epoch,
           leaseMs: BigInt(timings.leaseMs),
           selfStopMs: BigInt(timings.selfStopMs),
+          vouchers: grantedVouchers(group).map((site) => ({ site, address: detector.view(site)?.address ?? '' })),
         })),
+        vouchees: voucheesFor(state.site, voting, { detector, journals }),
         epochs: voting
           .filter(({ highestEpoch }) => highestEpoch > 0n)
           .map(({ spec, highestEpoch, highestOwner }) => ({

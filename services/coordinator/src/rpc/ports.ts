@@ -25,12 +25,12 @@ export interface HeartbeatPorts {
   readonly election: Pick<Terms, 'epoch' | 'requireLead' | 'holder' | 'outrun'>;
   readonly cache: Pick<
     GroupCache,
-    'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable' | 'releases'
+    'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable' | 'releases' | 'refresh'
   >;
-  readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
+  readonly detector: Pick<Detector, 'admit' | 'heard' | 'view' | 'refused'>;
   readonly coordinators: CoordinatorBook;
-  readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf'>;
-  readonly leases: Pick<LeaseBook, 'granted' | 'remainingMs'>;
+  readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf' | 'runOf'>;
+  readonly leases: Pick<LeaseBook, 'granted' | 'remainingMs' | 'vouchingEnded'>;
   readonly clock: Clock;
   /** Names this clock to agents that compare theirs with it: another process has another origin. */
   readonly clockId: string;

@@ -3,7 +3,13 @@
  * and if this process can believe itself. Its own event loop must be healthy, and it must hear at least as many sites as
  * it misses. Otherwise it may be cut off itself. Reasons are kept for people (ADR 0042).
  */
-import { type ClockRateBounds, type DescribeResponse, isSlowClock, type PeerObservation } from '@antipode/protocol';
+import {
+  type ClockRateBounds,
+  type DescribeResponse,
+  isSlowClock,
+  type PeerObservation,
+  type Vouchee,
+} from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Timings } from '../timings.ts';
 import type { Predecessor } from './journals.ts';
@@ -34,11 +40,18 @@ export interface SiteView {
   readonly refutations?: number;
   /** Which other sites its agent reaches, by its last heartbeat. */
   readonly observations?: readonly PeerObservation[];
+  /** The processes for which it may vouch, by its last heartbeat, and how long ago it last did at most. */
+  readonly vouching?: Vouching;
   readonly state: DescribeResponse | undefined;
   /** The speed of its clock, in milliseconds of one of this coordinator's; absent before it was compared. */
   readonly clockRate?: ClockRateBounds | undefined;
   /** Since when each HSM of it has been lost, by serial number; wall time of this coordinator's count. */
   readonly hsmLostMs?: ReadonlyMap<string, number>;
+}
+
+export interface Vouching {
+  readonly vouchees: readonly Vouchee[];
+  readonly silentMs: number;
 }
 
 /** Listing a large partition on a slow HSM is one call, and no reason to leave a site that serves. */
@@ -183,7 +196,7 @@ export class Detector {
       this.#noteRefused(site, instance, from);
       throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
         details: { site },
-        hint: `Stop the agent that must not run: a site has one agent and one data folder. If the agent has moved to another folder or machine, wait until the lease of the former one has run out.`,
+        hint: `Stop the agent that must not run: a site has one agent and one data folder. If the agent has moved to another folder or machine, wait until the lease of the former one has run out. The former one must also be out of reach of another voting site.`,
       });
     }
   }
@@ -210,7 +223,13 @@ export class Detector {
       address,
       clockRate,
       observations = [],
-    }: { address: string; clockRate?: ClockRateBounds; observations?: readonly PeerObservation[] },
+      vouching,
+    }: {
+      address: string;
+      clockRate?: ClockRateBounds;
+      observations?: readonly PeerObservation[];
+      vouching?: Vouching;
+    },
   ): void {
     const { clock, log } = this.#options;
     const { site, instance } = state;
@@ -233,6 +252,7 @@ export class Detector {
       sinceMs: before?.status === 'up' ? (before.sinceMs ?? nowMs) : nowMs,
       refutations: before?.refutations ?? 0,
       observations,
+      ...(vouching === undefined ? {} : { vouching }),
       state,
       clockRate,
       hsmLostMs: this.#hsmLost(state, before?.hsmLostMs),

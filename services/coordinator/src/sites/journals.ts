@@ -60,6 +60,11 @@ export class JournalBook {
     return { account: { ...state, journal: { ...journal, quarantined: [...journal.quarantined, ...added] } }, added };
   }
 
+  /** The run of the process that was heard last under this site's name; undefined before the first. */
+  runOf(site: string): string | undefined {
+    return this.#marks.get(site)?.run;
+  }
+
   /** How the process that sends an account of its journal is related to the one that was heard last under this site's name. */
   predecessorOf({ site, journal }: Pick<DescribeResponse, 'site' | 'journal'>): Predecessor {
     const heard = this.#marks.get(site);

@@ -1,8 +1,9 @@
+import { VOUCH_MS, VOUCH_STOP_MS } from '@antipode/protocol';
 import { FakeClock } from '@antipode/runtime/testing';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { PROFILES } from '../timings.ts';
-import { LeaseBook } from './leases.ts';
+import { LeaseBook, RATE_BOUND, surelyOver } from './leases.ts';
 
 const LEASE_MS = 20_000;
 const make = () => {
@@ -45,6 +46,27 @@ it('waits a full lease again when it becomes the leader, whatever it granted or 
   await clock.advance(60_000);
   leases.becameLeader({ earlierLeaseMs: 0 });
   for (const group of ['payments', 'cards', 'unknown']) expect(leases.remainingMs(group)).toBeGreaterThan(LEASE_MS);
+});
+
+it('waits for the last word of other sites, from when they have persisted the next epoch', async () => {
+  const { clock, leases } = make();
+  await clock.advance(60_000);
+  expect(leases.remainingMs('payments')).toBe(0);
+  leases.vouchingEnded('payments', 0);
+  expect(leases.remainingMs('payments')).toBe(surelyOver(VOUCH_MS));
+  // They gave it some time before, by clocks that may be too fast.
+  leases.vouchingEnded('payments', 2_500);
+  expect(leases.remainingMs('payments')).toBe(surelyOver(VOUCH_MS) - 2_500 / RATE_BOUND);
+  leases.vouchingEnded('payments', 3_600_000);
+  expect(leases.remainingMs('payments')).toBe(0);
+  leases.vouchingEnded('payments', 0);
+  leases.ended('payments');
+  expect(leases.remainingMs('payments')).toBe(0);
+});
+
+it('has the holder stop before that, also by a slow clock, and is covered by what a new leader waits', () => {
+  expect(VOUCH_STOP_MS * RATE_BOUND).toBeLessThan(surelyOver(VOUCH_MS));
+  for (const { leaseMs } of Object.values(PROFILES)) expect(VOUCH_MS).toBeLessThanOrEqual(leaseMs);
 });
 
 it('need not wait for a holder that has stopped, until it grants again', () => {

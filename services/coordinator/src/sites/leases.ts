@@ -7,6 +7,7 @@
  * A new leader knows nothing of earlier grants. It assumes that every lease was granted when it became leader, with the
  * longest length that may have been granted before. The holder counts by the length of its grant, not by ours.
  */
+import { VOUCH_MS } from '@antipode/protocol';
 import type { Clock } from '@antipode/runtime';
 
 /**
@@ -30,6 +31,8 @@ export class LeaseBook {
   readonly #grantedMs = new Map<string, number>();
   /** Groups whose holder of before has said itself that it has stopped. */
   readonly #ended = new Set<string>();
+  /** Until when the word of other sites may keep a lease alive, by group. */
+  readonly #vouchedMs = new Map<string, number>();
 
   /** @param options.slowestClock the speed of the slowest clock that a holder may have, by what is known; 1 for no difference */
   constructor({
@@ -50,16 +53,27 @@ export class LeaseBook {
     this.#earlierLeaseMs = Math.max(earlierLeaseMs, this.#leaseMs);
     this.#grantedMs.clear();
     this.#ended.clear();
+    this.#vouchedMs.clear();
   }
 
   granted(group: string): void {
     this.#grantedMs.set(group, this.#clock.monotonicMs());
   }
 
+  /**
+   * Sites that could keep the lease alive have just persisted another epoch, and give their word for it no more. They gave
+   * it last so long ago, or may have. The shortest of these times counts: a site that lies can only prolong the wait.
+   */
+  vouchingEnded(group: string, silentMs: number): void {
+    const leftMs = this.#surelyOver(VOUCH_MS) - Math.max(0, silentMs) / RATE_BOUND;
+    this.#vouchedMs.set(group, this.#clock.monotonicMs() + Math.max(0, leftMs));
+  }
+
   /** The old active member said itself that it has stopped. */
   ended(group: string): void {
     this.#ended.add(group);
     this.#grantedMs.delete(group);
+    this.#vouchedMs.delete(group);
   }
 
   /** How long until nobody can hold a lease of this group any more. */
@@ -69,6 +83,7 @@ export class LeaseBook {
     const endMs = Math.max(
       grantedMs + this.#surelyOver(this.#leaseMs),
       earlierMs + this.#surelyOver(this.#earlierLeaseMs),
+      this.#vouchedMs.get(group) ?? Number.NEGATIVE_INFINITY,
     );
     return Math.max(0, endMs - this.#clock.monotonicMs());
   }

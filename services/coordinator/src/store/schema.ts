@@ -44,6 +44,8 @@ export interface Schema {
     recovery_time_ms: bigint | null;
     base_epoch: bigint | null;
     base_number: bigint | null;
+    /** The sites that may vouch for its owner, as a JSON list; null before any may. */
+    vouchers: string | null;
   };
   generation: {
     grp: string;
@@ -279,5 +281,9 @@ export const MIGRATIONS: readonly string[] = [
   // Captures that found no change, the oldest first: the hourly retention finds those that it deletes, and no others.
   `
   CREATE INDEX intent_unchanged ON intent (created_ms) WHERE kind = 'capture' AND status = 'done' AND state LIKE '%"isNew":false%';
+  `,
+  // The sites that may keep the lease of an epoch alive while no coordinator does.
+  `
+  ALTER TABLE epoch ADD COLUMN vouchers text;
   `,
 ];

@@ -85,6 +85,11 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
 
     ping: async () => ({ site: site.name, instance: site.instance }),
 
+    vouch: async (request, { identity }) => {
+      site.vouches.vouch(request, identity.name);
+      return {};
+    },
+
     reportStanding: (request, { identity }) => reportStanding(site, request, identity.name),
 
     probePeer: async ({ peer, timeoutMs }, { signal }) => {
@@ -153,7 +158,10 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         site.journal.tenure.setSeat(group, request.serial, role);
         if (role !== 'active') site.leases.revoke(group);
         if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
-        return { member: memberState(site, seatOf(site, group).seat) };
+        return {
+          member: memberState(site, seatOf(site, group).seat),
+          vouchSilentMs: BigInt(Math.floor(site.vouches.silentMs)),
+        };
       }),
 
     persistEpoch: (request, call) =>
@@ -166,7 +174,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           tenure.endQuarantine(group);
           site.log.warn('no longer in quarantine: an operator has reseated the group', { group });
         }
-        return { ...tenure.fence(group) };
+        return { ...tenure.fence(group), vouchSilentMs: BigInt(Math.floor(site.vouches.silentMs)) };
       }),
     reseat: async (request, call) => {
       const { signal } = call;

@@ -5,12 +5,22 @@
 import type { ClockRateBounds, HeartbeatResponse, ReleasedSeat } from '@antipode/protocol';
 import { AntipodeError, hex } from '@antipode/runtime';
 import type { Site } from '../site.ts';
+import type { VouchRight } from './vouched-leases.ts';
 
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
   Partial<
     Pick<
       HeartbeatResponse,
-      'peers' | 'quarantined' | 'released' | 'needed' | 'places' | 'acknowledged' | 'forgotten' | 'term' | 'coordinator'
+      | 'peers'
+      | 'quarantined'
+      | 'released'
+      | 'needed'
+      | 'places'
+      | 'acknowledged'
+      | 'forgotten'
+      | 'term'
+      | 'coordinator'
+      | 'vouchees'
     >
   >;
 
@@ -23,6 +33,8 @@ export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 
   readonly observations: Pick<Site['observations'], 'keepOnly'>;
   readonly places: Pick<Site['places'], 'learn' | 'forget' | 'of'>;
   readonly acknowledgements: Pick<Site['acknowledgements'], 'learn' | 'forget'>;
+  readonly vouches: Pick<Site['vouches'], 'learn'>;
+  readonly vouched: Pick<Site['vouched'], 'granted'>;
 };
 
 export class HeartbeatAnswers {
@@ -44,7 +56,7 @@ export class HeartbeatAnswers {
     this.#site.terms.admit({ term, coordinator });
     const { journal, leases, name, acknowledgements, clockRates } = this.#site;
     const { leases: grants, epochs, peers = [], quarantined = [], released = [], needed = [], places = [] } = answer;
-    const { acknowledged = [], forgotten = [] } = answer;
+    const { acknowledged = [], forgotten = [], vouchees = [] } = answer;
     let defect: AntipodeError | undefined;
     const each = (group: string, work: () => void): void => {
       try {
@@ -62,12 +74,16 @@ export class HeartbeatAnswers {
     if (clockRates.isSlow) this.#complain('', slowClock(clockRates.bounds));
     else this.#troubles.delete('');
     // Leases first: what stands is renewed in time, whatever the epochs then say.
-    for (const { group, epoch, selfStopMs } of taken)
+    const rights: VouchRight[] = [];
+    for (const { group, epoch, selfStopMs, vouchers = [] } of taken)
       each(group, () => {
         const fence = journal.tenure.fence(group);
-        if (fence?.epoch === epoch && fence.owner === name)
-          leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
+        if (fence?.epoch !== epoch || fence.owner !== name) return;
+        leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
+        rights.push({ group, epoch, vouchers, sentAtMs, selfStopMs: Number(selfStopMs) });
       });
+    this.#site.vouched.granted(rights);
+    this.#site.vouches.learn(vouchees);
     for (const { group, epoch, owner } of epochs)
       each(group, () => {
         this.#learn({ group, epoch, owner });

@@ -3,7 +3,7 @@
  * tenures. The other coordinators are asked all the time whether one of them leads by now.
  */
 import { type Client, CoordinatorService, type LeaderFinder } from '@antipode/protocol';
-import { type Closeable, elapsedMs, every } from '@antipode/runtime';
+import { type Closeable, elapsedMs, every, hasCode } from '@antipode/runtime';
 import { describe } from '../orders/describe.ts';
 import type { Link } from '../peers/link.ts';
 import type { Site } from '../site.ts';
@@ -50,6 +50,7 @@ export class Heartbeat implements Closeable {
     this.#running = Promise.all([
       loop('heartbeat', () => this.#beat()),
       loop('leader', () => this.#coordinators.look({ timeoutMs: this.#link.limits.answerMs, signal })),
+      this.#site.vouched.run(signal),
     ]);
   }
 
@@ -60,13 +61,13 @@ export class Heartbeat implements Closeable {
   }
 
   async #beat(): Promise<void> {
-    const { clock, clockRates, loopDelay, journal, places, terms, observations } = this.#site;
+    const { clock, clockRates, loopDelay, journal, places, terms, observations, vouches, vouched } = this.#site;
     const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
     const rate = clockRates.bounds;
     const { term = 0n, coordinator: termHolder = '' } = terms.highest ?? {};
     this.#beats += 1n;
     const sentAtMs = elapsedMs(clock);
-    const answer = await this.#leader.heartbeat(
+    const calling = this.#leader.heartbeat(
       {
         state: await describe(this.#site),
         address: this.#advertise(),
@@ -85,9 +86,17 @@ export class Heartbeat implements Closeable {
           sinceMs: BigInt(sinceMs),
           ...(answeredMs === undefined ? {} : { answeredMs: BigInt(answeredMs) }),
         })),
+        vouchees: [...vouches.vouchees],
+        vouchSilentMs: BigInt(Math.floor(vouches.silentMs)),
+        vouchedGroups: vouched.groups,
       },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );
+    const answer = await calling.catch((thrown: unknown) => {
+      // It leads, and says that this process must not speak for the site.
+      if (hasCode(thrown, 'ALREADY_EXISTS', 'PEER_REFUSED')) vouched.refused();
+      throw thrown;
+    });
     this.#link.learn(answer.roundTripMsMax);
     if (answer.clock !== undefined)
       clockRates.compared({ ...answer.clock, sentMs: sentAtMs, receivedMs: elapsedMs(clock) });

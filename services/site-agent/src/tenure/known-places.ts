@@ -6,6 +6,8 @@ import { type Handlers, type KnownPlace, KnownPlaceSchema, type ResolverService 
 import { AntipodeError, type Clock, elapsedMs } from '@antipode/runtime';
 import { create, equals } from '@bufbuild/protobuf';
 import type { Journal } from '../storage/journal/journal.ts';
+import type { LeaseKeeper } from './lease.ts';
+import type { VouchedLeases } from './vouched-leases.ts';
 
 interface Known {
   readonly place: KnownPlace;
@@ -43,6 +45,12 @@ export class KnownPlaces {
     this.#places.set(place.group, { place, durable, sentAtMs });
   }
 
+  /** This site serves the group, and all others vouch for that: the place holds as of this moment. */
+  confirmed(group: string, { epoch, sentAtMs }: { epoch: bigint; sentAtMs: number }): void {
+    const known = this.#places.get(group);
+    if (known?.place.epoch === epoch) this.#places.set(group, { ...known, sentAtMs });
+  }
+
   /** Nobody tells this site any more where the group is served. @throws FILE_BUSY, FILE_UNWRITABLE */
   forget(group: string): void {
     this.#journal.places.remove(group);
@@ -63,9 +71,18 @@ export interface ResolverPorts {
   readonly clock: Clock;
   readonly journal: Pick<Journal, 'tenure'>;
   readonly places: Pick<KnownPlaces, 'of'>;
+  readonly leases: Pick<LeaseKeeper, 'remainingMs'>;
+  readonly vouched: Pick<VouchedLeases, 'of'>;
 }
 
-export function resolverHandlers({ name, clock, journal, places }: ResolverPorts): Handlers<typeof ResolverService> {
+export function resolverHandlers({
+  name,
+  clock,
+  journal,
+  places,
+  leases,
+  vouched,
+}: ResolverPorts): Handlers<typeof ResolverService> {
   return {
     lastKnown: async ({ group }) => {
       const known = places.of(group);
@@ -86,7 +103,16 @@ export function resolverHandlers({ name, clock, journal, places }: ResolverPorts
           { details: { group, epoch: isOver ? fence.epoch : place.epoch } },
         );
       const ageMs = sentAtMs === undefined ? {} : { ageMs: BigInt(Math.round(elapsedMs(clock) - sentAtMs)) };
-      return { answeredBy: name, place, ...ageMs };
+      const isHere = place.site === name;
+      const missing = vouched.of(group)?.missing.map(({ site }) => site) ?? [];
+      return {
+        answeredBy: name,
+        place,
+        ...ageMs,
+        vouchedBy: isHere ? (vouched.of(group)?.by.filter((site) => !missing.includes(site)) ?? []) : [],
+        notVouchedBy: isHere ? missing : [],
+        leaseRemainingMs: BigInt(isHere ? Math.floor(leases.remainingMs(group, place.epoch)) : 0),
+      };
     },
   };
 }

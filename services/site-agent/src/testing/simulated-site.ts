@@ -137,6 +137,10 @@ export class SimulatedSite {
     sites.set(name, this);
   }
 
+  get handlers(): Handlers<typeof SiteAgentService> {
+    return this.#handlers;
+  }
+
   /** Answers the calls to a site of this name, which is its own where it is honest. Returns what ends that. */
   serveAs(name: string): () => void {
     return this.#network.wire.serve({ kind: 'site', name }, SiteAgentService, this.#handlers);

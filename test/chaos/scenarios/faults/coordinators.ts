@@ -12,6 +12,13 @@ export const COORDINATOR_FAULTS: FaultTable = {
     coordinator.pause();
     return () => coordinator.resume();
   },
+  'coordinators-away': (_act, { world }) => {
+    const coordinators = [...world.coordinators.values()];
+    for (const coordinator of coordinators) coordinator.kill();
+    return () => {
+      for (const coordinator of coordinators) void coordinator.start();
+    };
+  },
   'change-profile': ({ at, value }, { world }) => {
     const coordinator = world.coordinator(at);
     coordinator.kill();

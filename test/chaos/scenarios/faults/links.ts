@@ -5,6 +5,11 @@ import type { FaultTable, Undo } from './fault.ts';
 export const LINK_FAULTS: FaultTable = {
   cut: ({ at, other }, { world: { network } }) => cutting(network, bothWays(at, other)),
   'cut-one-way': ({ at, other }, { world: { network } }) => cutting(network, [[at, other]]),
+  'cut-from-coordinators': ({ at }, { world }) =>
+    cutting(
+      world.network,
+      [...world.coordinators.keys()].flatMap((name) => bothWays(at, name)),
+    ),
   isolate: ({ at }, { world }) =>
     cutting(
       world.network,

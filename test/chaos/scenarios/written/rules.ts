@@ -2,6 +2,22 @@
 import type { WrittenStories } from './written.ts';
 
 export const RULES: WrittenStories = {
+  'no-coordinators': {
+    coordinators: ['one', 'two'],
+    acts: [
+      [1, 'make-key'],
+      [3, 'coordinators-away', '', { for: 20 }],
+      [26, 'make-key'],
+    ],
+  },
+  'goes-on-by-the-word-of-others': {
+    acts: [
+      [1, 'make-key'],
+      [3, 'cut-from-coordinators', 'a', { for: 26 }],
+      [14, 'move', 'b'],
+      [24, 'make-key'],
+    ],
+  },
   'an-answer-comes-late': {
     acts: [
       [1, 'make-key'],

@@ -1,14 +1,17 @@
 /** The moment of the epoch: what is known then, and what the members turn out to hold. */
+import { VOUCH_MS } from '@antipode/protocol';
 import { AntipodeError, fromHex } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
+import { RATE_BOUND, surelyOver } from '../../sites/leases.ts';
 import type { Write } from '../../store/store.ts';
-import { lockGroup, setRole } from '../../store/tables/groups.ts';
+import { lockGroup, setRole, setSpec, setVouchers } from '../../store/tables/groups.ts';
 import { endIntent } from '../../store/tables/intents.ts';
 import { insertJoining, removeMember, seatJoined } from '../../store/tables/membership.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { CHOSEN, EffectsBench, intentOf } from '../../testing/effects-bench.ts';
+import { SPEC } from '../../testing/group.ts';
 import type { SaidOfMember } from '../../testing/site-views.ts';
 import { generation } from '../../testing/situation.ts';
 import { failover } from './effects.ts';
@@ -148,6 +151,68 @@ describe('members that were removed or added since the target was chosen', () =>
     bench.beforeWrite = () => database.rows.write(async (trx) => change(trx, await lockGroup(trx, 'payments')));
     expect(await issue()).toEqual({ type: 'overtaken', generations: [] });
     expect([await issued(), bench.orders]).toEqual([1n, []]);
+  });
+});
+
+describe('the sites that may vouch for the old active member', () => {
+  const may = async (vouchers: readonly string[]): Promise<void> => {
+    await database.rows.write((trx) => setVouchers(trx, 'payments', { epoch: 1n, vouchers }));
+    expect((await database.rows.readGroup()).vouchers).toEqual(vouchers);
+  };
+  /** They have persisted the epoch, and gave their word last so long ago. */
+  const persists = (site: string, vouchSilentMs: bigint): void =>
+    void bench.answers.set(`setRole ${site}`, { member: { epoch: 2n, applied: ref(5n) }, vouchSilentMs });
+  beforeEach(async () => {
+    await bench.clock.advance(60_000);
+    bench.answers.set('setRole a', 'SITE_UNREACHABLE');
+    persists('b', 3_600_000n);
+    persists('c', 3_600_000n);
+  });
+
+  it('are waited for from the moment when they have persisted the epoch, by the latest word of any', async () => {
+    await may(['b', 'c']);
+    persists('c', 1_000n);
+    bench.answers.set('setRole b', async () => {
+      // Its answer takes a while: the wait begins after it.
+      await bench.clock.advance(30_000);
+      return { member: { epoch: 2n, applied: ref(5n) }, vouchSilentMs: 2_000n };
+    });
+    expect(await issue()).toMatchObject({ type: 'issued', isOldActiveFenced: false });
+    expect(bench.leases.remainingMs('payments')).toBe(surelyOver(VOUCH_MS) - 1_000 / RATE_BOUND);
+  });
+
+  it('are not waited for where nobody has asked them, where none may, and where the old active member has stopped', async () => {
+    await may(['b', 'c']);
+    expect(await issue()).toMatchObject({ type: 'issued' });
+    expect(bench.leases.remainingMs('payments')).toBe(0);
+    says('a', { captured: ref(5n) });
+    persists('b', 0n);
+    expect(await issue()).toMatchObject({ isOldActiveFenced: true });
+    expect(bench.leases.remainingMs('payments')).toBe(0);
+  });
+
+  it('must have persisted it: without two of them nobody is promoted', async () => {
+    await may(['b', 'c']);
+    // b and d are a majority of b, c and d; but a may be vouched for by a b that lies and by c.
+    bench.answers.set('setRole c', 'SITE_UNREACHABLE');
+    bench.answers.set('persistEpoch d', { epoch: 2n, owner: 'b' });
+    await database.rows.write((trx) => setSpec(trx, { ...SPEC, witnesses: ['d'] }));
+    expect(await rejection(issue({ quorum: 2 }))).toMatchObject({ code: 'SITE_UNREACHABLE' });
+    persists('c', 0n);
+    expect(await issue({ quorum: 2 })).toMatchObject({ type: 'issued' });
+  });
+
+  it('are replaced only for the epoch in force, by those who vote, and while nothing moves', async () => {
+    await may(['b', 'c']);
+    const set = (epoch: bigint, vouchers: string[]) =>
+      database.rows.write((trx) => setVouchers(trx, 'payments', { epoch, vouchers }));
+    await set(1n, ['b']);
+    await set(2n, ['b', 'c']);
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
+    await set(1n, []);
+    expect((await database.rows.readGroup()).vouchers).toEqual(['b', 'c']);
+    await database.rows.epoch({ epoch: 3n, owner: 'b', isActive: true });
+    expect((await database.rows.readGroup()).vouchers).toBeUndefined();
   });
 });
 

@@ -6,7 +6,16 @@
 import { generationName, isNewer, MemberRole, type MemberState, newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { quarantineOf } from '../../groups/contradiction.ts';
-import { activeOf, type Group, haveSameVoters, votersOf, witnessesOf } from '../../model.ts';
+import {
+  activeOf,
+  type Group,
+  haveSameVoters,
+  otherVoters,
+  VOUCHERS_MIN,
+  votersOf,
+  vouchersOf,
+  witnessesOf,
+} from '../../model.ts';
 import {
   type Known,
   readAhead,
@@ -39,7 +48,7 @@ export async function issueEpoch(
   // From here on no heartbeat renews the old lease.
   await cache.refresh();
   const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
-  const [{ answers, failures }, witnesses] = await Promise.all([
+  const [{ answers, failures, persisted }, witnesses] = await Promise.all([
     fenceMembers(context, intent, group, effect),
     persistedByWitnesses(context, group, fence),
   ]);
@@ -53,7 +62,7 @@ export async function issueEpoch(
       ...(error === undefined ? {} : { error }),
     });
   }
-  const votes = answers.size + witnesses;
+  const votes = answers.size + witnesses.length;
   if (votes < effect.quorum) {
     throw new AntipodeError(
       'SITE_UNREACHABLE',
@@ -63,6 +72,7 @@ export async function issueEpoch(
   }
   const isOldActiveFenced = answers.has(from);
   if (isOldActiveFenced) leases.ended(name);
+  else endVouching(context, group, effect, [...persisted, ...witnesses]);
   if (from === group.owner) await recordLast(context, group, answers.get(from));
   const known = await store.query((db) => readKnown(db, name));
   const held = new Map<string, Held | undefined>();
@@ -78,6 +88,38 @@ export async function issueEpoch(
     lost: known.filter((one) => isNewer(one, generation)).map(named),
     handover: handoverOf(effect, generation, held),
   };
+}
+
+/**
+ * The old active member may go on without coordinators, as long as all other voters of its tenure vouch for it. Those that
+ * have persisted the new epoch do so no longer, and the wait for their last word begins now. One of them must be honest,
+ * so it takes two, or the only one that still votes. A person who has removed all of them and accepts the loss answers
+ * for them.
+ * @throws SITE_UNREACHABLE
+ */
+function endVouching(
+  { ports }: EffectContext,
+  group: Group,
+  { from, epoch, reason, acceptLoss }: Effect,
+  persisted: readonly Persisted[],
+): void {
+  const { name } = group.spec;
+  const vouchers = group.owner === from ? vouchersOf(group) : [];
+  if (vouchers.length === 0) return;
+  const voting = otherVoters(group).filter((site) => vouchers.includes(site)).length;
+  const ended = persisted.filter(({ site }) => vouchers.includes(site));
+  const isAnsweredFor = voting === 0 && reason === 'operator' && acceptLoss;
+  const needed = votersOf(group) === 2 ? 1 : Math.max(1, Math.min(VOUCHERS_MIN, voting));
+  if (ended.length < needed && !isAnsweredFor)
+    throw new AntipodeError(
+      'SITE_UNREACHABLE',
+      `${ended.length} of the sites that may vouch for site ${from} (${vouchers.join(', ')}) have persisted epoch ${epoch}, expected at least ${needed}`,
+      { details: { group: name, epoch } },
+    );
+  ports.leases.vouchingEnded(
+    name,
+    Math.min(...(ended.length === 0 ? [0] : ended.map(({ vouchSilentMs }) => vouchSilentMs))),
+  );
 }
 
 /** Once the epoch is on record, the move must be carried to its end. @throws FAILOVER_VETOED */
@@ -136,18 +178,24 @@ async function fenceMembers(
   intent: Intent,
   group: Group,
   { epoch, from, to }: Effect,
-): Promise<{ answers: Map<string, MemberState | undefined>; failures: Map<string, AntipodeError> }> {
+): Promise<{
+  answers: Map<string, MemberState | undefined>;
+  failures: Map<string, AntipodeError>;
+  persisted: Persisted[];
+}> {
   const { timings } = context.ports;
   const failures = new Map<string, AntipodeError>();
   const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
   const answers = new Map<string, MemberState | undefined>();
+  const persisted: Persisted[] = [];
   await Promise.all(
     group.members.map(async ({ site, serial }) => {
       const role = site === from && site !== to ? MemberRole.FENCED : MemberRole.STANDBY;
       const timeoutMs = site === from ? timings.probeTimeoutMs : ORDER_TIMEOUT_MS;
       try {
-        const { member } = await context.agent(site).setRole({ fence, serial, role }, { timeoutMs });
+        const { member, vouchSilentMs } = await context.agent(site).setRole({ fence, serial, role }, { timeoutMs });
         answers.set(site, member);
+        persisted.push({ site, vouchSilentMs: Number(vouchSilentMs) });
       } catch (thrown) {
         // A member that cannot be reached has not persisted the epoch. A member that knows a newer epoch ends the
         // attempt.
@@ -157,11 +205,17 @@ async function fenceMembers(
       }
     }),
   );
-  return { answers, failures };
+  return { answers, failures, persisted };
+}
+
+/** A site that has persisted the epoch, and how long ago it last vouched for an active member, or may have. */
+export interface Persisted {
+  readonly site: string;
+  readonly vouchSilentMs: number;
 }
 
 /**
- * How many witnesses have persisted an epoch. One whose journal may be an older copy is asked, and not counted.
+ * The witnesses that have persisted an epoch. One whose journal may be an older copy is asked, and not counted.
  * @throws EPOCH_STALE, EPOCH_CONFLICT where a witness knows better
  */
 export async function persistedByWitnesses(
@@ -169,20 +223,22 @@ export async function persistedByWitnesses(
   group: Group,
   fence: { group: string; epoch: bigint; owner: string; requestId: string },
   { endsQuarantine = false }: { endsQuarantine?: boolean } = {},
-): Promise<number> {
+): Promise<Persisted[]> {
   const votes = await Promise.all(
-    witnessesOf(group).map(async (site) => {
+    witnessesOf(group).map(async (site): Promise<Persisted | undefined> => {
       try {
-        await agents.client(site).persistEpoch({ fence, endsQuarantine }, { timeoutMs: ORDER_TIMEOUT_MS });
-        return endsQuarantine || quarantineOf(group, detector.view(site)) === undefined;
+        const order = { fence, endsQuarantine };
+        const { vouchSilentMs } = await agents.client(site).persistEpoch(order, { timeoutMs: ORDER_TIMEOUT_MS });
+        const mayVote = endsQuarantine || quarantineOf(group, detector.view(site)) === undefined;
+        return mayVote ? { site, vouchSilentMs: Number(vouchSilentMs) } : undefined;
       } catch (thrown) {
         const error = AntipodeError.from(thrown);
         if (endsTheAttempt(error)) throw error;
-        return false;
+        return undefined;
       }
     }),
   );
-  return votes.filter((vote) => vote).length;
+  return votes.filter((vote) => vote !== undefined);
 }
 
 /**

@@ -22,6 +22,7 @@ import {
   majorityOf,
   type Uncaptured,
   votersOf,
+  vouchersOf,
   witnessesOf,
 } from '../../model.ts';
 import { seatIn } from '../../sites/accounts.ts';
@@ -220,14 +221,14 @@ async function seatMembers(
 }
 
 /** Witnesses persist the epoch, and end their quarantine, since an operator has looked. Returns how many have. */
-function votesOfWitnesses(
+async function votesOfWitnesses(
   context: EffectContext,
   { requestId }: Intent,
   group: Group,
   { epoch, owner }: { readonly epoch: bigint; readonly owner: string },
 ): Promise<number> {
   const fence = { group: group.spec.name, epoch, owner, requestId };
-  return persistedByWitnesses(context, group, fence, { endsQuarantine: true });
+  return (await persistedByWitnesses(context, group, fence, { endsQuarantine: true })).length;
 }
 
 async function newTenure(
@@ -280,6 +281,8 @@ async function newTenure(
   if (owner === undefined || votes < majorityOf(votersOf(group)))
     throw refused(group, `epoch ${epoch} has ${votes} of ${votersOf(group)} votes; it needs a majority`);
   // A member that did not confirm may still hold the last lease, so wait until it has run out.
+  // By the word of others too, which ends with the epoch that they have persisted by now.
+  if (vouchersOf(group).length > 0) leases.vouchingEnded(name, 0);
   if (others.seated.length + 1 < group.members.length)
     for (let leftMs = leases.remainingMs(name); leftMs > 0; leftMs = leases.remainingMs(name))
       await clock.sleep(Math.ceil(leftMs));

@@ -30,6 +30,9 @@ export interface ApprovalUseRecord {
   readonly usedMs: number;
 }
 
+/** Expired approvals are kept for so long, and so are the uses that agents report. The event log has them too. */
+export const APPROVAL_DAYS = 400;
+
 /** As many as people look at. */
 const LIST_MAX = 200;
 

@@ -2,7 +2,16 @@
 import { AntipodeError } from '@antipode/runtime';
 import { sql } from 'kysely';
 import type { Tenure } from '../../groups/generation-standing.ts';
-import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT, type Seat } from '../../model.ts';
+import {
+  type Group,
+  type GroupSpec,
+  isSettled,
+  type Member,
+  otherVoters,
+  type Role,
+  SCRUB_MS_DEFAULT,
+  type Seat,
+} from '../../model.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 
@@ -74,7 +83,7 @@ function groupRows(db: Read) {
       (eb) =>
         eb
           .selectFrom('epoch')
-          .select(['epoch', 'owner'])
+          .select(['epoch', 'owner', 'vouchers'])
           .whereRef('grp', '=', 'replication_group.name')
           .where('is_active', '=', true)
           .orderBy('epoch', 'desc')
@@ -101,6 +110,7 @@ function groupRows(db: Read) {
       'highest.owner as highest_owner',
       'in_force.epoch as epoch',
       'in_force.owner as owner',
+      'in_force.vouchers as vouchers',
       'recovered.recovery_time_ms',
     ]);
 }
@@ -146,6 +156,7 @@ function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
       ),
     epoch: row.epoch ?? 0n,
     owner: row.owner ?? '',
+    ...(row.vouchers === null || row.vouchers === undefined ? {} : { vouchers: JSON.parse(row.vouchers) as string[] }),
     highestEpoch: row.highest_epoch ?? 0n,
     highestOwner: row.highest_owner ?? '',
     domainKeyVersion: row.domain_key_version,
@@ -252,7 +263,27 @@ export async function insertEpoch(
       recovery_time_ms: null,
       base_epoch: null,
       base_number: null,
+      vouchers: null,
     })
+    .execute();
+}
+
+/**
+ * Replaces the sites that may vouch for the active member. Only once its agent has dropped the ones before, and while
+ * nothing moves. Nobody may vouch before this is durable.
+ */
+export async function setVouchers(
+  trx: Write,
+  group: string,
+  { epoch, vouchers }: { epoch: bigint; vouchers: readonly string[] },
+): Promise<void> {
+  const now = await lockGroup(trx, group);
+  if (now.epoch !== epoch || !isSettled(now) || otherVoters(now).join() !== vouchers.join()) return;
+  await trx
+    .updateTable('epoch')
+    .set({ vouchers: toJson(vouchers) })
+    .where('grp', '=', group)
+    .where('epoch', '=', epoch)
     .execute();
 }
 

@@ -90,6 +90,36 @@ export const retireGenerations =
     return doomed.length;
   };
 
+/** Approvals that nobody can use any more. Where and for what each was used is in the event log. */
+export const retireApprovals =
+  ({ beforeMs }: { beforeMs: number }): Retire =>
+  async (trx) => {
+    const { numDeletedRows } = await trx
+      .deleteFrom('approval')
+      .where('digest', 'in', (eb) =>
+        eb
+          .selectFrom('approval')
+          .select('digest')
+          .where('expires_ms', '<', BigInt(Math.round(beforeMs)))
+          .orderBy('expires_ms')
+          .limit(BATCH),
+      )
+      .executeTakeFirstOrThrow();
+    return Number(numDeletedRows);
+  };
+
+/** Uses that are as old. Agents keep theirs for ever, and those that are older than this are not recorded again. */
+export const retireApprovalUses =
+  ({ beforeMs }: { beforeMs: number }): Retire =>
+  async (trx) => {
+    const { numAffectedRows = 0n } = await sql`
+      DELETE FROM approval_use WHERE (site, digest) IN (
+        SELECT site, digest FROM approval_use WHERE used_ms < ${BigInt(Math.round(beforeMs))} ORDER BY used_ms LIMIT ${BATCH})`.execute(
+      trx,
+    );
+    return Number(numAffectedRows);
+  };
+
 /** Fire times of calendars, but for the last of each. */
 export const retireFires =
   ({ beforeMs }: { beforeMs: number }): Retire =>

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiRwoQR2V0TGVhZGVyUmVxdWVzdBIzCgxjb29yZGluYXRvcnMYASADKAsyHS5hbnRpcG9kZS52MS5Lbm93bkNvb3JkaW5hdG9yIjgKEEtub3duQ29vcmRpbmF0b3ISEwoLY29vcmRpbmF0b3IYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJGChFHZXRMZWFkZXJSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBmxlYWRlchgDIAEoCSLMAgoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNEhsKE2dyb3Vwc193aXRob3V0X3NlYXQYBCADKAkSKgoKY2xvY2tfcmF0ZRgeIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrUmF0ZRIMCgR0ZXJtGAggASgEEhMKC3Rlcm1faG9sZGVyGAkgASgJEjIKDG9ic2VydmF0aW9ucxgfIAMoCzIcLmFudGlwb2RlLnYxLlBlZXJPYnNlcnZhdGlvbhIMCgRiZWF0GCAgASgEEjQKDGNvb3JkaW5hdG9ycxgoIAMoCzIeLmFudGlwb2RlLnYxLkNvb3JkaW5hdG9yUmVwb3J0IpUBChFDb29yZGluYXRvclJlcG9ydBITCgtjb29yZGluYXRvchgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg8KB3JlYWNoZWQYAyABKAgSDQoFbGVhZHMYBCABKAgSEAoIc2luY2VfbXMYBSABKAQSGAoLYW5zd2VyZWRfbXMYBiABKARIAIgBAUIOCgxfYW5zd2VyZWRfbXMiOAoJQ2xvY2tSYXRlEhAKCGNsb2NrX2lkGAEgASgJEgsKA2xvdxgCIAEoARIMCgRoaWdoGAMgASgBIioKDENsb2NrUmVhZGluZxIKCgJpZBgBIAEoCRIOCgZub3dfbXMYAiABKAEiiwQKEUhlYXJ0YmVhdFJlc3BvbnNlEhMKC2ludGVydmFsX21zGAEgASgNEicKBmxlYXNlcxgCIAMoCzIXLmFudGlwb2RlLnYxLkxlYXNlR3JhbnQSIgoGZXBvY2hzGAMgAygLMhIuYW50aXBvZGUudjEuRmVuY2USJgoFcGVlcnMYBCADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFBlZXJzEhkKEXJvdW5kX3RyaXBfbXNfbWF4GAUgASgNEjEKC3F1YXJhbnRpbmVkGAYgAygLMhwuYW50aXBvZGUudjEuUXVhcmFudGluZWRTZWF0Ei4KBm5lZWRlZBgHIAMoCzIeLmFudGlwb2RlLnYxLk5lZWRlZEdlbmVyYXRpb25zEicKBnBsYWNlcxgIIAMoCzIXLmFudGlwb2RlLnYxLktub3duUGxhY2USKwoIcmVsZWFzZWQYCSADKAsyGS5hbnRpcG9kZS52MS5SZWxlYXNlZFNlYXQSOAoMYWNrbm93bGVkZ2VkGAwgAygLMiIuYW50aXBvZGUudjEuR3JvdXBBY2tub3dsZWRnZW1lbnRzEhEKCWZvcmdvdHRlbhgNIAMoCRIMCgR0ZXJtGAogASgEEhMKC2Nvb3JkaW5hdG9yGAsgASgJEigKBWNsb2NrGB4gASgLMhkuYW50aXBvZGUudjEuQ2xvY2tSZWFkaW5nIlsKFUdyb3VwQWNrbm93bGVkZ2VtZW50cxINCgVncm91cBgBIAEoCRIzCgdtZW1iZXJzGAIgAygLMiIuYW50aXBvZGUudjEuTWVtYmVyQWNrbm93bGVkZ2VtZW50IosBChVNZW1iZXJBY2tub3dsZWRnZW1lbnQSDAoEc2l0ZRgBIAEoCRIQCghpc19rbm93bhgCIAEoCBINCgVlcG9jaBgDIAEoBBIOCgZudW1iZXIYBCABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgMEhoKEnJlZnVzZWRfb2JqZWN0X2lkcxgGIAMoCSKMAQoMUmVsZWFzZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRINCgVlcG9jaBgDIAEoBBINCgVvd25lchgEIAEoCRIPCgdkZWxldGVkGAUgASgIEi4KCWFwcHJvdmFscxgIIAEoCzIbLmFudGlwb2RlLnYxLk9yZGVyQXBwcm92YWxzIjwKEU5lZWRlZEdlbmVyYXRpb25zEg0KBWdyb3VwGAEgASgJEhgKEG1hbmlmZXN0X2RpZ2VzdHMYAiADKAwicQoKR3JvdXBQZWVycxINCgVncm91cBgBIAEoCRInCgVzaXRlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEisKCXdpdG5lc3NlcxgeIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIlIKCkxlYXNlR3JhbnQSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSEAoIbGVhc2VfbXMYAyABKAQSFAoMc2VsZl9zdG9wX21zGAQgASgEMqwBChJDb29yZGluYXRvclNlcnZpY2USSgoJSGVhcnRiZWF0Eh0uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVxdWVzdBoeLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlc3BvbnNlEkoKCUdldExlYWRlchIdLmFudGlwb2RlLnYxLkdldExlYWRlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRMZWFkZXJSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiRwoQR2V0TGVhZGVyUmVxdWVzdBIzCgxjb29yZGluYXRvcnMYASADKAsyHS5hbnRpcG9kZS52MS5Lbm93bkNvb3JkaW5hdG9yIjgKEEtub3duQ29vcmRpbmF0b3ISEwoLY29vcmRpbmF0b3IYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJGChFHZXRMZWFkZXJSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBmxlYWRlchgDIAEoCSKlAwoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNEhsKE2dyb3Vwc193aXRob3V0X3NlYXQYBCADKAkSKgoKY2xvY2tfcmF0ZRgeIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrUmF0ZRIMCgR0ZXJtGAggASgEEhMKC3Rlcm1faG9sZGVyGAkgASgJEjIKDG9ic2VydmF0aW9ucxgfIAMoCzIcLmFudGlwb2RlLnYxLlBlZXJPYnNlcnZhdGlvbhIMCgRiZWF0GCAgASgEEjQKDGNvb3JkaW5hdG9ycxgoIAMoCzIeLmFudGlwb2RlLnYxLkNvb3JkaW5hdG9yUmVwb3J0EiYKCHZvdWNoZWVzGDIgAygLMhQuYW50aXBvZGUudjEuVm91Y2hlZRIXCg92b3VjaF9zaWxlbnRfbXMYMyABKAQSFgoOdm91Y2hlZF9ncm91cHMYNCADKAkilQEKEUNvb3JkaW5hdG9yUmVwb3J0EhMKC2Nvb3JkaW5hdG9yGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDwoHcmVhY2hlZBgDIAEoCBINCgVsZWFkcxgEIAEoCBIQCghzaW5jZV9tcxgFIAEoBBIYCgthbnN3ZXJlZF9tcxgGIAEoBEgAiAEBQg4KDF9hbnN3ZXJlZF9tcyJCCgdWb3VjaGVlEg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEgwKBHNpdGUYAyABKAkSCwoDcnVuGAQgASgJIjgKCUNsb2NrUmF0ZRIQCghjbG9ja19pZBgBIAEoCRILCgNsb3cYAiABKAESDAoEaGlnaBgDIAEoASIqCgxDbG9ja1JlYWRpbmcSCgoCaWQYASABKAkSDgoGbm93X21zGAIgASgBIrMEChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0EjgKDGFja25vd2xlZGdlZBgMIAMoCzIiLmFudGlwb2RlLnYxLkdyb3VwQWNrbm93bGVkZ2VtZW50cxIRCglmb3Jnb3R0ZW4YDSADKAkSDAoEdGVybRgKIAEoBBITCgtjb29yZGluYXRvchgLIAEoCRIoCgVjbG9jaxgeIAEoCzIZLmFudGlwb2RlLnYxLkNsb2NrUmVhZGluZxImCgh2b3VjaGVlcxgyIAMoCzIULmFudGlwb2RlLnYxLlZvdWNoZWUiWwoVR3JvdXBBY2tub3dsZWRnZW1lbnRzEg0KBWdyb3VwGAEgASgJEjMKB21lbWJlcnMYAiADKAsyIi5hbnRpcG9kZS52MS5NZW1iZXJBY2tub3dsZWRnZW1lbnQiiwEKFU1lbWJlckFja25vd2xlZGdlbWVudBIMCgRzaXRlGAEgASgJEhAKCGlzX2tub3duGAIgASgIEg0KBWVwb2NoGAMgASgEEg4KBm51bWJlchgEIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYBSABKAwSGgoScmVmdXNlZF9vYmplY3RfaWRzGAYgAygJIowBCgxSZWxlYXNlZFNlYXQSDQoFZ3JvdXAYASABKAkSDgoGc2VyaWFsGAIgASgJEg0KBWVwb2NoGAMgASgEEg0KBW93bmVyGAQgASgJEg8KB2RlbGV0ZWQYBSABKAgSLgoJYXBwcm92YWxzGAggASgLMhsuYW50aXBvZGUudjEuT3JkZXJBcHByb3ZhbHMiPAoRTmVlZGVkR2VuZXJhdGlvbnMSDQoFZ3JvdXAYASABKAkSGAoQbWFuaWZlc3RfZGlnZXN0cxgCIAMoDCJxCgpHcm91cFBlZXJzEg0KBWdyb3VwGAEgASgJEicKBXNpdGVzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSKwoJd2l0bmVzc2VzGB4gAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MifgoKTGVhc2VHcmFudBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBIQCghsZWFzZV9tcxgDIAEoBBIUCgxzZWxmX3N0b3BfbXMYBCABKAQSKgoIdm91Y2hlcnMYHiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzczKsAQoSQ29vcmRpbmF0b3JTZXJ2aWNlEkoKCUhlYXJ0YmVhdBIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHi5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXNwb25zZRJKCglHZXRMZWFkZXISHS5hbnRpcG9kZS52MS5HZXRMZWFkZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0TGVhZGVyUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * Asks whether this coordinator leads.
@@ -181,6 +181,27 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
    * @generated from field: repeated antipode.v1.CoordinatorReport coordinators = 40;
    */
   coordinators: CoordinatorReport[];
+
+  /**
+   * The processes for which this site would give its word: what it took from the last answer of a coordinator.
+   *
+   * @generated from field: repeated antipode.v1.Vouchee vouchees = 50;
+   */
+  vouchees: Vouchee[];
+
+  /**
+   * How long ago this site last gave its word for any of them, or may have, milliseconds.
+   *
+   * @generated from field: uint64 vouch_silent_ms = 51;
+   */
+  vouchSilentMs: bigint;
+
+  /**
+   * Groups in which this process may ask others for their word, by the last answer of a coordinator.
+   *
+   * @generated from field: repeated string vouched_groups = 52;
+   */
+  vouchedGroups: string[];
 };
 
 /**
@@ -247,6 +268,48 @@ export const CoordinatorReportSchema: GenMessage<CoordinatorReport> = /*@__PURE_
   messageDesc(file_antipode_v1_coordinator, 4);
 
 /**
+ * The process of an active member for which other sites may vouch while no coordinator answers it.
+ *
+ * @generated from message antipode.v1.Vouchee
+ */
+export type Vouchee = Message<"antipode.v1.Vouchee"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * The tenure.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+
+  /**
+   * Its owner.
+   *
+   * @generated from field: string site = 3;
+   */
+  site: string;
+
+  /**
+   * The run of the agent there, as in its journal.
+   *
+   * @generated from field: string run = 4;
+   */
+  run: string;
+};
+
+/**
+ * Describes the message antipode.v1.Vouchee.
+ * Use `create(VoucheeSchema)` to create a new message.
+ */
+export const VoucheeSchema: GenMessage<Vouchee> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 5);
+
+/**
  * The speed of an agent's clock. The bounds hold however long messages take.
  *
  * @generated from message antipode.v1.ClockRate
@@ -279,7 +342,7 @@ export type ClockRate = Message<"antipode.v1.ClockRate"> & {
  * Use `create(ClockRateSchema)` to create a new message.
  */
 export const ClockRateSchema: GenMessage<ClockRate> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 5);
+  messageDesc(file_antipode_v1_coordinator, 6);
 
 /**
  * The time of a process, to compare speeds with.
@@ -307,7 +370,7 @@ export type ClockReading = Message<"antipode.v1.ClockReading"> & {
  * Use `create(ClockReadingSchema)` to create a new message.
  */
 export const ClockReadingSchema: GenMessage<ClockReading> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 6);
+  messageDesc(file_antipode_v1_coordinator, 7);
 
 /**
  * The answer of the coordinator.
@@ -417,6 +480,13 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
    * @generated from field: antipode.v1.ClockReading clock = 30;
    */
   clock?: ClockReading | undefined;
+
+  /**
+   * The processes for which this site may give its word from now on, and no others.
+   *
+   * @generated from field: repeated antipode.v1.Vouchee vouchees = 50;
+   */
+  vouchees: Vouchee[];
 };
 
 /**
@@ -424,7 +494,7 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 7);
+  messageDesc(file_antipode_v1_coordinator, 8);
 
 /**
  * The newest acknowledgement of each member of a group. It names objects by their random ids only.
@@ -452,7 +522,7 @@ export type GroupAcknowledgements = Message<"antipode.v1.GroupAcknowledgements">
  * Use `create(GroupAcknowledgementsSchema)` to create a new message.
  */
 export const GroupAcknowledgementsSchema: GenMessage<GroupAcknowledgements> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 8);
+  messageDesc(file_antipode_v1_coordinator, 9);
 
 /**
  * The newest generation that a member has acknowledged and can serve.
@@ -508,7 +578,7 @@ export type MemberAcknowledgement = Message<"antipode.v1.MemberAcknowledgement">
  * Use `create(MemberAcknowledgementSchema)` to create a new message.
  */
 export const MemberAcknowledgementSchema: GenMessage<MemberAcknowledgement> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 9);
+  messageDesc(file_antipode_v1_coordinator, 10);
 
 /**
  * A seat that was removed from its group.
@@ -564,7 +634,7 @@ export type ReleasedSeat = Message<"antipode.v1.ReleasedSeat"> & {
  * Use `create(ReleasedSeatSchema)` to create a new message.
  */
 export const ReleasedSeatSchema: GenMessage<ReleasedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 10);
+  messageDesc(file_antipode_v1_coordinator, 11);
 
 /**
  * Generations of a group that somebody may still ask for.
@@ -592,7 +662,7 @@ export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
  * Use `create(NeededGenerationsSchema)` to create a new message.
  */
 export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 11);
+  messageDesc(file_antipode_v1_coordinator, 12);
 
 /**
  * The other members of a group, all of them.
@@ -627,7 +697,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 12);
+  messageDesc(file_antipode_v1_coordinator, 13);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -662,6 +732,14 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
    * @generated from field: uint64 self_stop_ms = 4;
    */
   selfStopMs: bigint;
+
+  /**
+   * Every other site that votes in this tenure. While no coordinator answers, the lease goes on as long as all of them
+   * vouch for it. Empty where it does not.
+   *
+   * @generated from field: repeated antipode.v1.SiteAddress vouchers = 30;
+   */
+  vouchers: SiteAddress[];
 };
 
 /**
@@ -669,7 +747,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 13);
+  messageDesc(file_antipode_v1_coordinator, 14);
 
 /**
  * The coordinator, as agents see it.

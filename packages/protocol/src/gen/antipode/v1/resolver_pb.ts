@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/resolver.proto.
  */
 export const file_antipode_v1_resolver: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9yZXNvbHZlci5wcm90bxILYW50aXBvZGUudjEiIQoQTGFzdEtub3duUmVxdWVzdBINCgVncm91cBgBIAEoCSJwChFMYXN0S25vd25SZXNwb25zZRITCgthbnN3ZXJlZF9ieRgBIAEoCRImCgVwbGFjZRgCIAEoCzIXLmFudGlwb2RlLnYxLktub3duUGxhY2USEwoGYWdlX21zGAMgASgESACIAQFCCQoHX2FnZV9tcyKfAQoKS25vd25QbGFjZRINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJEg4KBm1vZHVsZRgDIAEoCRITCgt0b2tlbl9sYWJlbBgEIAEoCRIOCgZzZXJpYWwYBSABKAkSDQoFZXBvY2gYBiABKAQSEgoKc2l0ZV9zdGF0ZRgHIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgIIAEoCTJdCg9SZXNvbHZlclNlcnZpY2USSgoJTGFzdEtub3duEh0uYW50aXBvZGUudjEuTGFzdEtub3duUmVxdWVzdBoeLmFudGlwb2RlLnYxLkxhc3RLbm93blJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("ChphbnRpcG9kZS92MS9yZXNvbHZlci5wcm90bxILYW50aXBvZGUudjEiIQoQTGFzdEtub3duUmVxdWVzdBINCgVncm91cBgBIAEoCSK4AQoRTGFzdEtub3duUmVzcG9uc2USEwoLYW5zd2VyZWRfYnkYASABKAkSJgoFcGxhY2UYAiABKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEhMKBmFnZV9tcxgDIAEoBEgAiAEBEhIKCnZvdWNoZWRfYnkYHiADKAkSFgoObm90X3ZvdWNoZWRfYnkYHyADKAkSGgoSbGVhc2VfcmVtYWluaW5nX21zGCAgASgEQgkKB19hZ2VfbXMinwEKCktub3duUGxhY2USDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEwoLdG9rZW5fbGFiZWwYBCABKAkSDgoGc2VyaWFsGAUgASgJEg0KBWVwb2NoGAYgASgEEhIKCnNpdGVfc3RhdGUYByABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYCCABKAkyXQoPUmVzb2x2ZXJTZXJ2aWNlEkoKCUxhc3RLbm93bhIdLmFudGlwb2RlLnYxLkxhc3RLbm93blJlcXVlc3QaHi5hbnRpcG9kZS52MS5MYXN0S25vd25SZXNwb25zZWIGcHJvdG8z");
 
 /**
  * Asks for the place of a group.
@@ -61,6 +61,27 @@ export type LastKnownResponse = Message<"antipode.v1.LastKnownResponse"> & {
    * @generated from field: optional uint64 age_ms = 3;
    */
   ageMs?: bigint | undefined;
+
+  /**
+   * This agent serves the group and goes on without coordinators: the sites that vouch for it. Empty otherwise.
+   *
+   * @generated from field: repeated string vouched_by = 30;
+   */
+  vouchedBy: string[];
+
+  /**
+   * Sites that do not vouch for it, so that its lease runs out.
+   *
+   * @generated from field: repeated string not_vouched_by = 31;
+   */
+  notVouchedBy: string[];
+
+  /**
+   * How long its lease still holds, milliseconds; 0 if this agent does not serve the group.
+   *
+   * @generated from field: uint64 lease_remaining_ms = 32;
+   */
+  leaseRemainingMs: bigint;
 };
 
 /**
