@@ -1,5 +1,5 @@
 /** A whole system for a test: a coordinator with its own PostgreSQL and Redis, three site agents, real tokens, real mTLS. */
-import { rmSync } from 'node:fs';
+import { appendFileSync, rmSync } from 'node:fs';
 import { follow, type Operator, type Round, replicateOnce } from '@antipode/cli/testing';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort, type PartitionPlan, Town, type TownNetwork, type TownProcess } from '@antipode/demo/town';
@@ -199,6 +199,13 @@ export class TestSystem {
       log: this.log,
     });
     await this.coordinator.start();
+  }
+
+  /** Starts the coordinator of this process again, with hooks. They are a section of its configuration. */
+  async withHooks(section: string): Promise<void> {
+    await this.coordinator.close();
+    appendFileSync(this.#town.coordinatorFile, section);
+    await this.startCoordinator();
   }
 
   /** One of the coordinators that share servers, as a process. */

@@ -1,5 +1,9 @@
 /** Two members and a witness: the witness has the vote that an automatic failover needs. Simulated, and once for real. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { createHmac } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { FailoverPolicy } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -53,9 +57,12 @@ describe('a group of two members', () => {
   });
 });
 
-it('an agent without an HSM votes, over the real wire and from its own disk', async () => {
+it('an agent without an HSM votes, over the real wire and from its own disk, and hooks follow the move', async () => {
   const system = await TestSystem.start({ createGroup: false });
+  const desk = await Desk.open();
   try {
+    const moves = join(system.folder, 'moves');
+    await system.withHooks(hooksAt(system.folder, { moves, url: desk.url }));
     await system.stopAgent('c');
     const { configFile } = system.site('c');
     const config = readFileSync(configFile, 'utf8');
@@ -75,7 +82,70 @@ it('an agent without an HSM votes, over the real wire and from its own disk', as
     await system.stopAgent('a');
     await system.untilActive('b');
     expect(system.agent('c').site.journal.tenure.fence(GROUP)).toEqual({ epoch: 2n, owner: 'b' });
+    await system.until('a program and a web address know the new place', async () => {
+      const told = existsSync(moves) ? readFileSync(moves, 'utf8').trim().split('\n') : [];
+      return told.at(-1) === `${GROUP} b 2` && desk.roleChanges.at(-1) === `role-change/${GROUP}/2`;
+    });
+    // The question came before the move, signed with the secret of the hook.
+    expect(desk.questions).toContain(`may-move/${GROUP}/1/b`);
   } finally {
+    await desk.close();
     await system.close();
   }
 }, 120_000);
+
+const KEY = 'a secret of thirty bytes, say!';
+
+/** A program that writes down each move, and a web address that is told and asked. */
+function hooksAt(folder: string, { moves, url }: { moves: string; url: string }): string {
+  const [program, secretFile] = [join(folder, 'note-move'), join(folder, 'desk.secret')];
+  writeFileSync(program, `#!/bin/sh\necho "$ANTIPODE_GROUP $ANTIPODE_SITE $ANTIPODE_EPOCH" >> ${moves}\n`, {
+    mode: 0o700,
+  });
+  writeFileSync(secretFile, `${KEY}\n`, { mode: 0o600 });
+  return [
+    'hooks:',
+    '  roleChange:',
+    `    - { name: note, command: [${program}] }`,
+    `    - { name: desk, url: '${url}', secretFile: ${secretFile} }`,
+    '  veto:',
+    `    - { name: asked, url: '${url}', secretFile: ${secretFile}, ifUnanswered: refuse }`,
+    '',
+  ].join('\n');
+}
+
+/** Somebody else's server, which accepts what is signed. */
+class Desk {
+  readonly roleChanges: string[] = [];
+  readonly questions: string[] = [];
+  readonly #server: Server;
+
+  private constructor() {
+    this.#server = createServer(async (request, response) => {
+      const parts: Buffer[] = [];
+      for await (const part of request) parts.push(part as Buffer);
+      const body = Buffer.concat(parts).toString();
+      const id = String(request.headers['webhook-id']);
+      const signed = `${id}.${request.headers['webhook-timestamp']}.${body}`;
+      const expected = `v1,${createHmac('sha256', KEY).update(signed).digest('base64')}`;
+      const isSigned = request.headers['webhook-signature'] === expected;
+      if (isSigned) (id.startsWith('may-move') ? this.questions : this.roleChanges).push(id);
+      response.writeHead(isSigned ? 200 : 401).end();
+    });
+  }
+
+  static async open(): Promise<Desk> {
+    const desk = new Desk();
+    await new Promise<void>((resolve) => desk.#server.listen(0, '127.0.0.1', resolve));
+    return desk;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/moves`;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}

@@ -1,9 +1,13 @@
 import { createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import tls from 'node:tls';
+import { KEY_EXCHANGE } from '@antipode/protocol';
 import { Secret } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ownCertificate } from '../testing/own-certificate.ts';
 import type { MoveQuestion } from './hook.ts';
 import { webHook } from './web-hook.ts';
 
@@ -83,6 +87,27 @@ describe('a hook that is a web address', () => {
     await new Promise((resolve) => closed.close(resolve));
     const error = await rejection(hook(at).call(QUESTION));
     expect(error.message).toBe(`[HOOK_FAILED] hook desk gave no answer: ${at} cannot be reached (ECONNREFUSED)`);
+  });
+
+  it('reaches a server that knows neither TLS 1.3 nor our key agreement', async () => {
+    const { cert, key, tls: ours } = await ownCertificate();
+    const [version, curve] = [tls.DEFAULT_MIN_VERSION, tls.DEFAULT_ECDH_CURVE];
+    const older = createSecureServer({ cert, key, maxVersion: 'TLSv1.2', ecdhCurve: 'prime256v1' }, (_, response) =>
+      response.end('fine'),
+    );
+    await new Promise<void>((resolve) => older.listen(0, '127.0.0.1', resolve));
+    try {
+      // As the coordinator pins it for the connections between sites.
+      [tls.DEFAULT_MIN_VERSION, tls.DEFAULT_ECDH_CURVE] = ['TLSv1.3', KEY_EXCHANGE];
+      const at = `https://127.0.0.1:${(older.address() as AddressInfo).port}/moves`;
+      const secret = new Secret(Buffer.from(KEY));
+      const desk = webHook({ name: 'desk', url: at, secret, timeoutMs: 10_000 }, { clock, tls: ours });
+      expect(await desk.call(QUESTION)).toEqual({ isAccepted: true, reason: 'fine' });
+    } finally {
+      [tls.DEFAULT_MIN_VERSION, tls.DEFAULT_ECDH_CURVE] = [version, curve];
+      older.closeAllConnections();
+      older.close();
+    }
   });
 
   it('is not waited for without end', async () => {

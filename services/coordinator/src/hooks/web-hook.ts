@@ -3,9 +3,16 @@
  * (standardwebhooks.com: `webhook-id`, `webhook-timestamp`, and in `webhook-signature` a Base64 HMAC-SHA256 over
  * `id.timestamp.body`). Status 2xx accepts. 403 and 409 refuse, and the first line of the answer says why. With any other
  * status the hook has not answered. Redirects are not followed, since the message is for that address only.
+ *
+ * The receiver is a server of somebody else. TLS between sites is pinned for the whole process, and such a server may
+ * support neither TLS 1.3 nor the post-quantum key agreement. So these calls have TLS options of their own.
  */
 import { createHmac } from 'node:crypto';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { ConnectionOptions } from 'node:tls';
 import { type Clock, type Secret, within } from '@antipode/runtime';
+import { EXTERNAL_TLS } from '../external-url.ts';
 import { firstLine } from './executable-hook.ts';
 import { type Answer, bodyOf, type Hook, type HookMessage, hookFailed, messageId } from './hook.ts';
 
@@ -20,13 +27,17 @@ export interface WebHookOptions {
   readonly timeoutMs: number;
 }
 
-export function webHook({ name, url, secret, timeoutMs }: WebHookOptions, { clock }: { clock: Clock }): Hook {
+/** `tls` adds to the options of these connections, such as an authority of one's own in a test. */
+export function webHook(
+  { name, url, secret, timeoutMs }: WebHookOptions,
+  { clock, tls = {} }: { clock: Clock; tls?: ConnectionOptions },
+): Hook {
   return {
     name,
     call: async (message) => {
       try {
         return await within({ clock, timeoutMs, what: `hook ${name}` }, (signal) =>
-          post(name, url, signedRequest(message, { secret, clock }), signal),
+          post(name, url, signedRequest(message, { secret, clock }), { signal, tls: { ...EXTERNAL_TLS, ...tls } }),
         );
       } catch (thrown) {
         throw thrown instanceof Error && 'code' in thrown && thrown.code === 'TIMED_OUT'
@@ -60,26 +71,34 @@ async function post(
   name: string,
   url: string,
   { headers, body }: { headers: Record<string, string>; body: string },
-  signal: AbortSignal,
+  { signal, tls }: { signal: AbortSignal; tls: ConnectionOptions },
 ): Promise<Answer> {
-  let response: Response;
+  let response: IncomingMessage;
   try {
-    response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
+    response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = callerOf(url)(url, { method: 'POST', headers, signal, ...tls }, resolve);
+      request.once('error', reject);
+      request.end(body);
+    });
   } catch (thrown) {
     throw hookFailed(name, `${url} cannot be reached (${reasonOf(thrown)})`);
   }
+  const { statusCode: status = 0 } = response;
   const reason = await firstBytes(response);
-  if (response.ok) return { isAccepted: true, reason };
-  if (REFUSALS.includes(response.status)) return { isAccepted: false, reason };
-  throw hookFailed(name, `${url} answered with status ${response.status}${reason && `, ${reason}`}`);
+  if (status >= 200 && status < 300) return { isAccepted: true, reason };
+  if (REFUSALS.includes(status)) return { isAccepted: false, reason };
+  throw hookFailed(name, `${url} answered with status ${status}${reason && `, ${reason}`}`);
 }
 
+/** `http` is for this machine only (config.ts). */
+const callerOf = (url: string): typeof httpsRequest => (url.startsWith('https:') ? httpsRequest : httpRequest);
+
 /** The first line of the answer, however long the answer is. */
-async function firstBytes(response: Response): Promise<string> {
+async function firstBytes(response: IncomingMessage): Promise<string> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
   try {
-    for await (const part of response.body ?? []) {
+    for await (const part of response) {
       parts.push(part);
       bytes += part.length;
       if (bytes >= REASON_BYTES_MAX) break;
@@ -91,7 +110,6 @@ async function firstBytes(response: Response): Promise<string> {
 }
 
 const reasonOf = (thrown: unknown): string => {
-  const { cause, message } = thrown as Error;
-  if (!(cause instanceof Error)) return message;
-  return 'code' in cause ? String(cause.code) : cause.message;
+  const { message, code } = thrown as NodeJS.ErrnoException;
+  return code ?? message;
 };
