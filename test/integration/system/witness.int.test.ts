@@ -96,7 +96,7 @@ it('an agent without an HSM votes, over the real wire and from its own disk, and
 
 const KEY = 'a secret of thirty bytes, say!';
 
-/** A program that writes down each move, and a web address that is told and asked. */
+/** A program that writes down each move, and a web address that gets messages and questions. */
 function hooksAt(folder: string, { moves, url }: { moves: string; url: string }): string {
   const [program, secretFile] = [join(folder, 'note-move'), join(folder, 'desk.secret')];
   writeFileSync(program, `#!/bin/sh\necho "$ANTIPODE_GROUP $ANTIPODE_SITE $ANTIPODE_EPOCH" >> ${moves}\n`, {
