@@ -53,6 +53,11 @@ export type Client<Service extends DescService> = {
 } & {
   /** Cancels what is under way. Idempotent. */
   close(): void;
+  /**
+   * Called when the peer was heard by another way after a silence: an attempt to connect that is under way is replaced
+   * by a new one. Its packets were lost, and the kernel sends the next one seconds later. Absent where no network is.
+   */
+  reconnect?(): void;
 };
 
 export interface ClientOptions {
@@ -193,7 +198,8 @@ export function createClient<Service extends DescService>(service: Service, opti
       ? (request: MessageInitShape<DescMessage>, callOptions?: CallOptions) => stream(method, request, callOptions)
       : unary(method),
   ]);
-  return { ...Object.fromEntries(calls), close: () => connection.close() } as Client<Service>;
+  const ends = { close: () => connection.close(), reconnect: () => connection.reconnect() };
+  return { ...Object.fromEntries(calls), ...ends } as Client<Service>;
 }
 
 interface Began {
@@ -280,6 +286,11 @@ class Connection {
     if (!isUnreachable(translated)) this.heard();
     else if (this.#isStuck() || this.#isSilent(error, began)) this.#renew();
     return translated;
+  }
+
+  reconnect(): void {
+    const state = this.#state();
+    if (state === connectivityState.CONNECTING || state === connectivityState.TRANSIENT_FAILURE) this.#renew();
   }
 
   close(): void {

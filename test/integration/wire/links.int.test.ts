@@ -90,6 +90,18 @@ it('a call over a connection that stalls in its TLS handshake ends, and the next
     .toBe('a');
 });
 
+it('an attempt to connect that began before the link was healed is replaced when the peer is heard', async () => {
+  const link = await serve();
+  link.blackHole();
+  // Longer than this test waits.
+  const client = dial(link.address, { link: () => linkLimits(60_000) });
+  await rejection(client.ping({}, { timeoutMs: 200 }));
+  link.heal();
+  expect((await rejection(client.ping({}, { timeoutMs: 200 }))).code).toBe('TIMED_OUT');
+  client.reconnect?.();
+  expect((await client.ping({}, { timeoutMs: CALL_MS })).site).toBe('a');
+});
+
 it('a stream over a connection that stalls in its TLS handshake ends too', async () => {
   const link = await serve();
   link.blackHole();

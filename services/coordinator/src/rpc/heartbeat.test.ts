@@ -58,6 +58,7 @@ class Bench {
     probe: async () => undefined,
   });
   readonly coordinators = new CoordinatorBook();
+  readonly reconnected: string[] = [];
   readonly former: FormerSeat[] = [];
   readonly releases: ApprovalRecord[] = [];
   readonly #handlers: Handlers<typeof CoordinatorService>;
@@ -73,6 +74,7 @@ class Bench {
       clock: this.clock,
       detector: this.detector,
       coordinators: this.coordinators,
+      agents: { reconnect: (site) => void this.reconnected.push(site) },
       journals: new JournalBook(database),
       leases: this.leases,
       cache: {
@@ -215,6 +217,17 @@ it('learns from sites where the coordinators are, and keeps the last report of e
   await bench.heartbeat('a', { coordinators: [{ ...south, reached: false }] });
   expect(addresses()).toEqual(['m:1', 's:1']);
   expect(bench.coordinators.reports).toMatchObject([{ site: 'a', coordinators: [{ ...south, reached: false }] }]);
+});
+
+it('connects again to a site that it hears after a silence, and not at every heartbeat', async () => {
+  const bench = new Bench({});
+  await bench.heartbeat('a');
+  await bench.heartbeat('a');
+  expect(bench.reconnected).toEqual(['a']);
+  await bench.clock.advance(TIMINGS.suspectMs + 1);
+  await bench.detector.pass();
+  await bench.heartbeat('a');
+  expect(bench.reconnected).toEqual(['a', 'a']);
 });
 
 it('takes no more coordinators from a site than anybody runs', async () => {

@@ -25,6 +25,7 @@ export function coordinatorHandlers({
   cache,
   detector,
   coordinators,
+  agents,
   journals,
   leases,
   timings,
@@ -176,6 +177,7 @@ export function coordinatorHandlers({
       const { account, added } = journals.hear(state, own);
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
       const vouching = { vouchees, silentMs: Number(vouchSilentMs) };
+      if (detector.view(state.site)?.status !== 'up') agents.reconnect(state.site);
       detector.heard(account, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
       const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };

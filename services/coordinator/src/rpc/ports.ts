@@ -30,6 +30,7 @@ export interface HeartbeatPorts {
   readonly detector: Pick<Detector, 'admit' | 'heard' | 'view' | 'refused'>;
   readonly coordinators: CoordinatorBook;
   readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf' | 'runOf'>;
+  readonly agents: Pick<Agents, 'reconnect'>;
   readonly leases: Pick<LeaseBook, 'granted' | 'remainingMs' | 'vouchingEnded'>;
   readonly clock: Clock;
   /** Names this clock to agents that compare theirs with it: another process has another origin. */

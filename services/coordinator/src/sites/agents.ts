@@ -44,7 +44,7 @@ export class Agents implements Closeable {
   readonly #clock: Clock;
   readonly #timings: Timings;
   readonly #link: LinkLimits;
-  readonly #clients = new Map<string, { address: string; client: Agent }>();
+  readonly #clients = new Map<string, { address: string; client: Agent; connection: Agent }>();
   readonly #onJournal: NonNullable<AgentsOptions['onJournal']>;
   readonly #closed = new AbortController();
 
@@ -81,8 +81,13 @@ export class Agents implements Closeable {
       closed: this.#closed.signal,
       onJournal: (mark) => this.#onJournal(site, mark),
     });
-    this.#clients.set(site, { address, client });
+    this.#clients.set(site, { address, client, connection });
     return client;
+  }
+
+  /** The site was heard after a silence: whoever waits for a connection to it does not wait for an attempt of before. */
+  reconnect(site: string): void {
+    this.#clients.get(site)?.connection.reconnect?.();
   }
 
   address(site: string): { site: string; address: string } {

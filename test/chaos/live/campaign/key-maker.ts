@@ -2,7 +2,7 @@
 import { replicateOnce } from '@antipode/cli/testing';
 import { systemClock } from '@antipode/runtime';
 import { GROUP, type TestSystem } from '../../../support/system.ts';
-import type { TokenJudge, Value } from '../../soak/token-judge.ts';
+import { ABSENT, type TokenJudge, type Value } from '../../soak/token-judge.ts';
 
 /** After something that did not work. */
 const PAUSE_MS = 200;
@@ -13,6 +13,8 @@ const PAIR = ['--keypairgen', '--key-type', 'EC:prime256v1', '--sensitive', '--e
 export interface Key {
   readonly id: string;
   readonly label: string;
+  /** Where it was made. */
+  readonly site: string;
   readonly value: Value;
 }
 
@@ -74,6 +76,9 @@ export class KeyMaker {
     const id = this.#count.toString(16).padStart(4, '0');
     const label = `key-${id}`;
     await this.#system.site(site).token.toolAsync(...PAIR, '--id', id, '--label', label);
-    return { id, label, value: await this.#judges.get(site)!.publicKey(id) };
+    const value = await this.#judges.get(site)!.publicKey(id);
+    // Without its public half nobody could tell later whether the key signs.
+    if (value === ABSENT) throw new Error(`the public half of ${label} cannot be read at site ${site}`);
+    return { id, label, site, value };
   }
 }
