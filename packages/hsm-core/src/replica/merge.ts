@@ -9,11 +9,19 @@
 import { bytesEqual, type ErrorCode, hex } from '@antipode/runtime';
 import { isExcluded, type ObjectFilter } from '../capture/filter.ts';
 import { type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
-import { kindOf, type ObjectId } from '../model/object.ts';
-import { entryRecognitionKey } from '../objects/recognise.ts';
+import { type Handle, kindOf, type ObjectId } from '../model/object.ts';
+import { asSeen, destroyDoomed, seenAs } from '../objects/doomed.ts';
+import {
+  entryRecognitionKey,
+  examine,
+  isKnownByDomainKey,
+  knowableByDomainKey,
+  pair,
+  typesByBlob,
+} from '../objects/recognise.ts';
 import { namesOf } from './apart.ts';
 import { applyGeneration } from './apply.ts';
-import { hasDomainKeyOf, type Replica, ReplicaMemory } from './replica.ts';
+import { domainKeyOf, hasDomainKeyOf, type Replica, ReplicaMemory } from './replica.ts';
 import { lookForNamesakes } from './set-aside.ts';
 
 /**
@@ -105,20 +113,59 @@ async function mergeOne(
     offer.digest,
     target.generation.entries.map(({ objectId }) => objectId),
   );
-  const { refused } = await applyGeneration({
+  const memory = new ReplicaMemory();
+  const { refused, applied } = await applyGeneration({
     ...replica,
-    memory: new ReplicaMemory(),
+    memory,
     target,
     proved: undefined,
     doubted: 'everything',
     blobOf,
   });
   const codes = new Map(refused.map(({ objectId, code }) => [objectId, code]));
+  const made = new Map(applied.map((objectId) => [memory.known.get(objectId)!.handle, objectId]));
+  const deleted = await destroyDeleted(options, { offer: target, made });
   for (const entry of open()) {
     const code = codes.get(entry.objectId);
-    outcomes.set(entry, code === undefined ? { verdict: 'merged' } : { verdict: 'refused', code });
+    if (deleted.has(entry.objectId)) outcomes.set(entry, { verdict: 'deleted' });
+    else outcomes.set(entry, code === undefined ? { verdict: 'merged' } : { verdict: 'refused', code });
   }
   return { target, outcomes };
+}
+
+/**
+ * A secret that the group deleted before its domain key changed shows only here: under the older key its value is another
+ * one than in the offer. It leaves the token again, before a capture can take it for a new key.
+ */
+async function destroyDeleted(
+  { provider, keyring, clock, newest, checkFence }: MergeOptions,
+  { offer, made }: { offer: SealedGeneration; made: ReadonlyMap<Handle, ObjectId> },
+): Promise<Set<ObjectId>> {
+  const { tombstones, group } = newest.generation;
+  const buried = tombstones.map(({ entry }) => entry).filter(isKnownByDomainKey);
+  if (buried.length === 0 || made.size === 0) return new Set();
+  const domainKey = domainKeyOf(keyring, offer);
+  const byBlob = typesByBlob(buried);
+  const objects = (await provider.read([...made.keys()])).filter((object) => object !== undefined);
+  const found = new Set<Handle>();
+  for (const { handle: older } of keyring.domainKeys(group)) {
+    if (older === domainKey) continue;
+    const knowable = knowableByDomainKey(objects, byBlob);
+    const examined = await examine(provider, { clock, domainKey: older, objects: knowable, byBlob });
+    for (const handle of pair(examined, buried).matched.keys()) found.add(handle);
+  }
+  const doomed = await examine(provider, {
+    clock,
+    domainKey,
+    objects: objects.filter(({ handle }) => found.has(handle)),
+  });
+  await destroyDoomed(provider, {
+    clock,
+    domainKey,
+    doomed: doomed.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) })),
+    checkFence,
+  });
+  return new Set([...found].map((handle) => made.get(handle)!));
 }
 
 /** Verdicts by the generations alone, before the token is asked. */
