@@ -1,12 +1,15 @@
 /** The share of the simulation that every test run has. `npm run chaos` runs as many seeds as you like. */
+import { spawnSync } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import { PassThrough, type Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it, vi } from 'vitest';
 import type { Told } from './command/messages.ts';
 import { runSeeds } from './command/pool.ts';
 import { COMMANDS, replay } from './command/replay.ts';
 import { FAULT_KINDS } from './scenarios/faults.ts';
 import { run, without } from './scenarios/run.ts';
-import { FAULTS, ORDERS, storyOf, WORK } from './scenarios/story.ts';
+import { FAULTS, ORDERS, RARE_FAULTS, storyOf, WORK, WRITTEN_FAULTS } from './scenarios/story.ts';
 
 vi.setConfig({ testTimeout: 300_000 });
 
@@ -42,6 +45,25 @@ describe('the same seed', () => {
     expect(one.log.lines.length).toBeGreaterThan(300);
   });
 
+  it('has the same event log in other surroundings', async () => {
+    const { log } = await run(storyOf('7'));
+    const main = fileURLToPath(new URL('command/main.ts', import.meta.url));
+    const elsewhere = (flags: readonly string[], env: Readonly<Record<string, string>>): string => {
+      const { stdout } = spawnSync(process.execPath, [...flags, main, '--replay', '7'], {
+        cwd: tmpdir(),
+        env,
+        input: 'quit\n',
+        encoding: 'utf8',
+      });
+      return /event log ([0-9a-f]{64})/.exec(stdout)?.[1] ?? stdout;
+    };
+    const far = { TZ: 'Pacific/Kiritimati', LC_ALL: 'tr_TR.UTF-8', LANG: 'tr_TR.UTF-8', HOME: '/nonexistent' };
+    expect(elsewhere(['--hash-seed=4711', '--no-opt'], far)).toBe(log.sha256);
+    expect(elsewhere(['--random-seed=99', '--max-semi-space-size=1'], { TZ: 'America/St_Johns', LC_ALL: 'C' })).toBe(
+      log.sha256,
+    );
+  });
+
   it('has another event log than the next one', async () => {
     const [one, other] = [await run(storyOf('8'), { untilStep: 400 }), await run(storyOf('9'), { untilStep: 400 })];
     expect(other.log.sha256).not.toBe(one.log.sha256);
@@ -55,11 +77,12 @@ describe('the same seed', () => {
 });
 
 it('every kind of act is one that somebody can do', () => {
-  expect(Object.keys(FAULTS).sort()).toEqual([...FAULT_KINDS].sort());
+  const inSeeds = [...Object.keys(FAULTS), ...Object.keys(RARE_FAULTS)];
+  expect([...inSeeds, ...WRITTEN_FAULTS].sort()).toEqual([...FAULT_KINDS].sort());
   const told = new Set(
     Array.from({ length: 400 }, (_, seed) => storyOf(String(seed)).acts.map(({ kind }) => kind)).flat(),
   );
-  expect([...told].sort()).toEqual([...Object.keys(FAULTS), ...Object.keys(ORDERS), ...Object.keys(WORK)].sort());
+  expect([...told].sort()).toEqual([...inSeeds, ...Object.keys(ORDERS), ...Object.keys(WORK)].sort());
 });
 
 describe('a replay', () => {

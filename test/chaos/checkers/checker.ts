@@ -41,6 +41,14 @@ export interface Facts {
   refusedAt(site: string): ReadonlySet<string>;
   /** How many objects of a token its site reports as nobody's: the status shows them, and nothing deletes them. */
   unexplainedAt(site: string): number;
+  /** Values of keys, which only tokens may hold, and labels of keys, which stay with the agents. */
+  readonly secrets: readonly { readonly name: string; readonly bytes: Uint8Array; readonly isLabel: boolean }[];
+  /** Keys of another group, to whose members nothing was done, and the members that lack each. */
+  readonly bystanders: readonly { readonly label: string; readonly madeAtMs: number; missingAt(): readonly string[] }[];
+  /** The agents of the group act only with the approvals of operators. */
+  readonly isGuarded: boolean;
+  /** How many approvals the agent of a site has used. */
+  approvalsUsedAt(site: string): number;
   /** An operator has accepted that generations are lost. */
   readonly isLossAccepted: boolean;
   /** The journal of a site was put back or lost: it has forgotten which objects are its own. */
@@ -55,7 +63,24 @@ export interface Facts {
 export type Change =
   | { readonly kind: 'step' }
   | { readonly kind: 'journal'; readonly site: string }
-  | { readonly kind: 'token'; readonly site: string; readonly running: readonly bigint[] }
+  | { readonly kind: 'token'; readonly site: string; readonly running: readonly RunningOrder[] }
+  /** The keys of applications in a scratch partition have changed. */
+  | { readonly kind: 'scratch'; readonly site: string; readonly running: readonly RunningOrder[] }
+  /** A site gets an order of an operation. */
+  | {
+      readonly kind: 'order';
+      readonly site: string;
+      readonly method: string;
+      readonly operation: string;
+      readonly isOnRecord: boolean;
+    }
+  /** Everything that a process has written down or sent. */
+  | {
+      readonly kind: 'written';
+      readonly what: string;
+      readonly place: 'agent' | 'coordinator' | 'log' | 'wire';
+      readonly bytes: Uint8Array;
+    }
   | { readonly kind: 'epoch'; readonly epoch: bigint; readonly owner: string }
   | {
       readonly kind: 'acknowledgement';
@@ -77,7 +102,17 @@ export type Change =
   /** By now somebody must serve: the story leaves enough of the system alone. */
   | { readonly kind: 'due' }
   /** `isLossless`: nothing in the story takes away the only copy of a key. */
-  | { readonly kind: 'end'; readonly isLossless: boolean };
+  | {
+      readonly kind: 'end';
+      readonly isLossless: boolean;
+      /** What happened, and is in no event of the database. */
+      readonly unrecorded: readonly string[];
+    };
+
+export interface RunningOrder {
+  readonly epoch: bigint;
+  readonly method: string;
+}
 
 export interface Checker {
   /** As in docs/invariants.md. */

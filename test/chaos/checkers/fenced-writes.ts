@@ -8,7 +8,7 @@ export const fencedWrites = (): Checker => ({
     if (change.kind !== 'token') return undefined;
     const member = members.find(({ site }) => site === change.site);
     if (member === undefined || change.running.length === 0) return undefined;
-    if (change.running.some((epoch) => epoch >= member.epoch)) return undefined;
-    return `the token of site ${change.site} was changed under epoch ${change.running.join(', ')}, its journal has ${member.epoch}`;
+    if (change.running.some(({ epoch }) => epoch >= member.epoch)) return undefined;
+    return `the token of site ${change.site} was changed under epoch ${change.running.map(({ epoch }) => epoch).join(', ')}, its journal has ${member.epoch}`;
   },
 });

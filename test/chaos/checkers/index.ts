@@ -1,11 +1,17 @@
 /** Every checker, made new for each run. */
+
+import { approved } from './approved.ts';
+import { bystandersGoOn } from './bystanders-go-on.ts';
 import type { Checker } from './checker.ts';
+import { drillsInScratch } from './drills-in-scratch.ts';
 import { epochGrows } from './epoch-grows.ts';
 import { fencedWrites } from './fenced-writes.ts';
 import { leaderWrites } from './leader-writes.ts';
 import { namesAnswer } from './names-answer.ts';
+import { noSecrets } from './no-secrets.ts';
 import { nothingDropped } from './nothing-dropped.ts';
 import { nothingLost } from './nothing-lost.ts';
+import { onRecord } from './on-record.ts';
 import { oneActive } from './one-active.ts';
 import { oneOwner } from './one-owner.ts';
 import { promisesKept } from './promises-kept.ts';
@@ -22,6 +28,7 @@ export function allCheckers() {
     oneOwner(),
     grows,
     fencedWrites(),
+    approved(),
     promisesKept(),
     wholeGenerations(),
     dropped,
@@ -31,6 +38,10 @@ export function allCheckers() {
     quarantineKept(),
     somebodyServes(),
     nothingLost(),
+    noSecrets(),
+    onRecord(),
+    drillsInScratch(),
+    bystandersGoOn(),
   ];
   return {
     checkers,

@@ -135,4 +135,18 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     to: '  const added = gone.slice(0, 0)\n',
     stories: ['deleted-keys/0'],
   },
+  {
+    name: 'unapproved-promotion',
+    file: 'services/site-agent/src/approvals/promotion-guard.ts',
+    from: '  if (!site.approvals.isGuarded(group)) return;',
+    to: "  if (group !== '') return;",
+    stories: ['a-stolen-coordinator/0'],
+  },
+  {
+    name: 'labels-in-a-log',
+    file: 'services/site-agent/src/orders/capture.ts',
+    from: '            objects: entries.length,\n            sealed:',
+    to: '            objects: entries.map(({ attributes }) => Buffer.from(attributes.label ?? []).toString()),\n            sealed:',
+    stories: ['paused-active/0'],
+  },
 ];

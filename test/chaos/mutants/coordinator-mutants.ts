@@ -172,9 +172,9 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'fewest-keys-chosen',
-    file: 'services/coordinator/src/operations/failover/plan.ts',
-    from: 'one.lacksKey !== true : fewer < more;',
-    to: 'one.lacksKey !== true : fewer > more;',
+    file: 'services/coordinator/src/operations/failover/choice.ts',
+    from: '(one.refused ?? 0) - (other.refused ?? 0) },',
+    to: '(other.refused ?? 0) - (one.refused ?? 0) },',
     stories: ['a-token-lies/0'],
   },
   {
@@ -218,5 +218,26 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     from: 'const isUnsettled = !isSettled(group) && contradiction === undefined;',
     to: 'const isUnsettled = !isSettled(group) && contradiction === undefined && group.epoch < 0n;',
     stories: ['nobody-to-promote/0'],
+  },
+  {
+    name: 'operation-not-on-record',
+    file: 'services/coordinator/src/operations/reconciler.ts',
+    from: 'if (result.isNew && kind.isRoutine !== true)',
+    to: "if (result.isNew && kind.isRoutine !== true && planned.kind !== 'replication')",
+    stories: ['paused-active/0'],
+  },
+  {
+    name: 'epoch-not-on-record',
+    file: 'services/coordinator/src/operations/failover/issue-epoch.ts',
+    from: "record({ kind: 'epoch-issued', group: name, site: to, details: { epoch, from, lost: ahead.length, chosenFor } });",
+    to: "if (ahead.length > 1_000) record({ kind: 'epoch-issued', group: name, site: to, details: { epoch, from } });",
+    stories: ['paused-active/0'],
+  },
+  {
+    name: 'operations-of-another-group',
+    file: 'services/coordinator/src/store/tables/facts.ts',
+    from: 'await readOpenIntents(db, { group })',
+    to: 'await readOpenIntents(db, group === undefined ? { group } : {})',
+    stories: ['one-group-in-trouble/0'],
   },
 ];

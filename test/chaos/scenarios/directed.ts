@@ -15,13 +15,13 @@ export const DIRECTED_NAMES: readonly string[] = Object.keys(DIRECTED);
 export function directedStory(name: string, seed: string): Story {
   const written = DIRECTED[name];
   if (written === undefined) throw new Error(`no story is named ${name}`);
-  const { coordinators = ['one'], witnesses = [], isLossless = false, servesAt, acts } = written;
+  const { coordinators = ['one'], witnesses = [], servesAt, acts, ...rest } = written;
   return {
     seed: `${name} ${seed}`,
     sites: SITES,
     witnesses,
     coordinators,
-    isLossless,
+    ...rest,
     ...(servesAt === undefined ? {} : { servesAtMs: servesAt * 1_000 }),
     acts: acts.map(
       ([seconds, kind, at = '', { to = '', for: long = 0, value = 0 } = {}], id): Act => ({

@@ -1,7 +1,10 @@
 /** The people of a world: applications that make, replace and delete keys where `resolve` sends them, and operators. */
+import { SomeOperators, someRequest } from '@antipode/protocol/testing';
 import { AntipodeError } from '@antipode/runtime';
+import type { ApprovalSettings } from '@antipode/site-agent/testing';
 import { Chance } from '../simulator/chance.ts';
-import { keyValueOf, type WorldFacts } from '../simulator/facts.ts';
+import type { WorldFacts } from '../simulator/facts.ts';
+import { keyValueOf } from '../simulator/key-values.ts';
 import { GROUP, type World } from '../simulator/world.ts';
 import type { Act } from './story.ts';
 
@@ -9,6 +12,8 @@ export class People {
   readonly #world: World;
   readonly #facts: WorldFacts;
   #made = 0;
+  readonly #officers = new SomeOperators();
+  #approvals = 0;
 
   constructor({ world, facts }: { world: World; facts: WorldFacts }) {
     this.#world = world;
@@ -32,6 +37,32 @@ export class People {
 
   get facts(): WorldFacts {
     return this.#facts;
+  }
+
+  /** As the agents of a guarded group have it in their configuration. */
+  get approvals(): ApprovalSettings {
+    const { required, operators } = this.#officers.policy;
+    return { required, operators: [...operators], groups: {} };
+  }
+
+  /** Two people approve that a failover to this site loses what it may have to lose, or that the group is reseated. */
+  async approve(action: 'failover' | 'reseat', sites: readonly string[]): Promise<void> {
+    this.#approvals += 1;
+    const [first = ''] = sites;
+    const partitions = sites.map((site) => ({ site, serial: `${site}-1`, role: 'member', identity: '' }) as const);
+    const others = this.#world.members.map(({ name }) => name).filter((name) => !sites.includes(name));
+    const limits =
+      action === 'failover'
+        ? { losesAtMost: 100, keepsGeneration: 0, withoutHearing: others }
+        : { losesAtMost: 0, keepsGeneration: 0, withoutHearing: [] };
+    const nonce = this.#approvals.toString(16).padStart(32, '0');
+    const epochs = { from: 1, to: 100 };
+    const fromMs = this.#world.machine(first).wallMs();
+    const { request, signatures } = this.#officers.sign(
+      someRequest({ action, partitions, limits, nonce, epochs }, fromMs),
+    );
+    const approval = { request, signatures: [...signatures] };
+    await this.#world.operate((operator) => operator.submitApproval({ approval }));
   }
 
   nextLabel(): string {
@@ -113,6 +144,13 @@ const ordered = async ({ operationId }: { operationId: string }): Promise<string
 const ORDER_ACTS: Readonly<Record<string, Deed>> = {
   move: ({ at }, { world }) =>
     world.operate((operator) => operator.failover({ group: GROUP, toSite: at })).then(ordered),
+  approve: ({ at }, people) => people.approve('failover', [at]).then(() => 'submitted'),
+  'move-with-loss': async ({ at }, { world, facts }) => {
+    const { losses } = await world.operate((operator) => operator.planFailover({ group: GROUP, toSite: at }));
+    facts.isLossAccepted = true;
+    const order = { group: GROUP, toSite: at, acceptLoss: true, acceptedLosses: losses };
+    return world.operate((operator) => operator.failover(order)).then(ordered);
+  },
   'move-anywhere': (_act, { world }) => world.operate((operator) => operator.failover({ group: GROUP })).then(ordered),
   replicate: (_act, { world }) => world.operate((operator) => operator.replicate({ group: GROUP })).then(ordered),
   rotate: (_act, { world }) => world.operate((operator) => operator.rotateDomainKey({ group: GROUP })).then(ordered),

@@ -4,7 +4,7 @@ import { AntipodeError } from '@antipode/runtime';
 import { allCheckers, type Change } from '../checkers/index.ts';
 import type { EventLog } from '../simulator/event-log.ts';
 import { WorldFacts } from '../simulator/facts.ts';
-import { GROUP, World } from '../simulator/world.ts';
+import { GROUP, OTHER_GROUP, World } from '../simulator/world.ts';
 import { Faults } from './faults.ts';
 import { People } from './people.ts';
 import { type Act, CHAOS_MS, type Story, told } from './story.ts';
@@ -16,6 +16,7 @@ const LOOK_MS = 1_000;
 const DUTY_MS = 8_000;
 const FIRST_KEYS = 3;
 const PROTECTED_MS_MAX = 60_000;
+const BYSTANDER_KEY_MS = 5_000;
 
 export interface Violation {
   readonly invariant: string;
@@ -52,7 +53,8 @@ export async function run(
   { untilStep = Number.POSITIVE_INFINITY, logLevel = 'info' }: RunOptions = {},
 ): Promise<Outcome> {
   const { seed, sites, witnesses, coordinators, acts, servesAtMs, isLossless = false } = story;
-  const world = await World.start({ seed, sites, witnesses, coordinators, logLevel });
+  const { hasBystanders = false, isGuarded = false } = story;
+  const world = await World.start({ seed, sites, witnesses, coordinators, hasBystanders, logLevel });
   current = world;
   const { checkers, forget } = allCheckers();
   const violations: Violation[] = [];
@@ -83,6 +85,8 @@ export async function run(
   const isOver = (): boolean => violations.length > 0 || world.clock.steps >= untilStep;
 
   await prepare(world, people, isOver);
+  if (hasBystanders) await prepareBystanders(world, facts, isOver);
+  if (isGuarded) await guard(world, people, isOver);
   const beganMs = world.clock.nowMs;
   for (const act of acts)
     world.clock.at(beganMs + act.atMs, () => {
@@ -90,6 +94,9 @@ export async function run(
       if (faults.do(act)) faultCounts[act.kind] = (faultCounts[act.kind] ?? 0) + 1;
       else people.do(act);
     });
+  if (hasBystanders)
+    for (let atMs = 0; atMs < CHAOS_MS; atMs += BYSTANDER_KEY_MS)
+      world.clock.at(beganMs + atMs, () => facts.otherGroup.makeKey());
   if (servesAtMs !== undefined) world.clock.at(beganMs + servesAtMs, () => tell({ kind: 'due' }));
   // Somebody watches, as a dashboard does.
   for (let atMs = 2_000; atMs < CHAOS_MS; atMs += 5_000)
@@ -98,8 +105,9 @@ export async function run(
   if (!isOver()) {
     world.log.add('fault', '', 'everything heals');
     faults.healAll();
-    await settle(world, facts, { isOver, violate });
-    if (!isOver()) tell({ kind: 'end', isLossless });
+    await settle(world, people, { isOver, violate });
+    if (!isOver()) tell({ kind: 'end', isLossless, unrecorded: facts.unrecorded() });
+    if (!isOver()) for (const written of writtenBy(world)) tell({ kind: 'written', ...written });
   }
   world.close();
   return {
@@ -142,18 +150,56 @@ async function prepare(world: World, people: People, isOver: () => boolean): Pro
   }
 }
 
+/** Another group at the same sites, in partitions of its own. */
+async function prepareBystanders(world: World, facts: WorldFacts, isOver: () => boolean): Promise<void> {
+  if (isOver()) return;
+  const spec = {
+    name: OTHER_GROUP,
+    members: world.members.map(({ name: site }) => ({ site, serial: `${site}-3` })),
+    rpoSeconds: 8,
+    failoverPolicy: FailoverPolicy.AUTOMATIC,
+  };
+  await world.until(world.operate((operator) => operator.createGroup({ spec })));
+  facts.otherGroup.makeKey();
+  await world.run(PROTECTED_MS_MAX / 6);
+}
+
+/** From now on every agent guards its groups. Each has to start again for that. */
+async function guard(world: World, { facts, approvals }: People, isOver: () => boolean): Promise<void> {
+  if (isOver()) return;
+  facts.isGuarded = true;
+  for (const site of world.sites.values()) {
+    site.approvals = approvals;
+    site.kill();
+    facts.restarted(site.name);
+    site.start();
+  }
+  await world.run(LOOK_MS * 4);
+}
+
+/** Everything that the processes of a world have written down or sent. */
+function* writtenBy({ sites, database, log, network }: World) {
+  for (const { name, disk } of sites.values())
+    for (const [file, bytes] of Object.entries(disk.copy()))
+      yield { what: `the ${file} of site ${name}`, place: 'agent', bytes } as const;
+  yield { what: 'the database', place: 'coordinator', bytes: database.copy() } as const;
+  yield { what: 'a log', place: 'log', bytes: Buffer.from(log.said.join('\n')) } as const;
+  yield { what: 'a message', place: 'wire', bytes: network.sent.bytes } as const;
+}
+
 async function statusOf(world: World): Promise<GroupState | undefined> {
   const { groups } = await world.operate((operator) => operator.getStatus({}));
-  return groups[0];
+  return groups.find(({ spec }) => spec?.name === GROUP);
 }
 
 /** Waits until all is well. An operator does what the status asks for. */
 async function settle(
   world: World,
-  facts: WorldFacts,
+  people: People,
   { isOver, violate }: { isOver: () => boolean; violate: (invariant: string, checker: string, text: string) => void },
 ): Promise<void> {
   const healedMs = world.clock.nowMs;
+  const { facts } = people;
   let state: GroupState | undefined;
   let dutyMs = healedMs + DUTY_MS;
   while (world.clock.nowMs - healedMs < SETTLE_MS) {
@@ -163,7 +209,7 @@ async function settle(
     if (isOver() || (state !== undefined && isWell(state, facts))) return;
     if (state === undefined || world.clock.nowMs < dutyMs) continue;
     dutyMs = world.clock.nowMs + DUTY_MS;
-    await world.until(duty(world, state, facts)).catch(() => {});
+    await world.until(duty(world, state, people)).catch(() => {});
   }
   violate(
     'I10',
@@ -191,8 +237,9 @@ function isWell(state: GroupState, facts: WorldFacts): boolean {
 async function duty(
   world: World,
   { protection, contradiction, activeSite, concerns }: GroupState,
-  facts: WorldFacts,
+  people: People,
 ): Promise<void> {
+  const { facts } = people;
   const order = async (what: string, call: Parameters<World['operate']>[0]): Promise<void> => {
     const outcome = await world.operate(call).then(
       () => 'ordered',
@@ -205,8 +252,10 @@ async function duty(
   const isQuarantined = [...world.sites.values()].some(
     ({ process, site }) => !process.hasEnded && site.journal.tenure.quarantine(GROUP) !== undefined,
   );
-  if (contradiction !== '' || isQuarantined)
-    await order('reseat', (operator) => operator.reseatGroup({ group: GROUP }));
+  const isReseatDue = contradiction !== '' || isQuarantined;
+  const approvers = facts.isGuarded && isReseatDue ? facts.members.map(({ site }) => site) : [];
+  if (approvers.length > 0) await people.approve('reseat', approvers);
+  if (isReseatDue) await order('reseat', (operator) => operator.reseatGroup({ group: GROUP }));
   else if (protection === 'unserved' || activeSite === '')
     await order('move', (operator) => operator.failover({ group: GROUP }));
   else if (concerns.some(({ errorCode }) => errorCode === 'DOMAIN_KEY_RETIRED'))

@@ -24,6 +24,10 @@ export interface Story {
   readonly acts: readonly Act[];
   /** A moment at which somebody must serve, although nothing has healed. */
   readonly servesAtMs?: number;
+  /** The sites have another group, to whose members nothing is done. */
+  readonly hasBystanders?: boolean;
+  /** The agents act only with the approvals of operators. */
+  readonly isGuarded?: boolean;
   /** Somebody has a copy of each key all the time, so that none may be lost. */
   readonly isLossless?: boolean;
 }
@@ -90,11 +94,14 @@ export const FAULTS: Readonly<Record<string, ActKind>> = {
 };
 
 /** Nobody hears from a coordinator for so long that leases lapse, unless all others vouch. */
-const RARE_FAULTS: Readonly<Record<string, ActKind>> = {
+export const RARE_FAULTS: Readonly<Record<string, ActKind>> = {
   'coordinators-away': { place: 'world', weight: 1, ms: 28_000 },
   'cut-from-coordinators': { place: 'site', weight: 1, ms: 28_000 },
 };
 const RARE = 0.15;
+
+/** Faults that need a world of their own, and are in written stories only. */
+export const WRITTEN_FAULTS: readonly string[] = ['stolen-coordinator'];
 
 export const ORDERS: Readonly<Record<string, ActKind>> = {
   move: { place: 'member', weight: 5, ms: 0 },

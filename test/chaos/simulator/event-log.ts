@@ -28,6 +28,11 @@ export class EventLog {
     this.#lines.push(`${this.#clock.nowMs.toFixed(3).padStart(11)} ${this.#clock.steps} ${kind} ${who}: ${what}`);
   }
 
+  /** The lines that processes have logged. */
+  get said(): readonly string[] {
+    return this.#lines.filter((line) => line.includes(' told '));
+  }
+
   get lines(): readonly string[] {
     return this.#lines;
   }

@@ -3,47 +3,30 @@ import { type Entry, openSigned } from '@antipode/hsm-core';
 import type { StoredObject } from '@antipode/hsm-core/testing';
 import { type MemberRole, roleName } from '@antipode/protocol';
 import type { Change, Facts, KeyFacts, MemberFacts } from '../checkers/index.ts';
+import { hexOf, isOfApplication, keyValueOf } from './key-values.ts';
+import { Member } from './member-journal.ts';
 import type { Arrival } from './network.ts';
+import { OtherGroup } from './other-group.ts';
+import { Records } from './records.ts';
 import type { SimulatedSite } from './site.ts';
 import { GROUP, type World } from './world.ts';
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-class Member implements MemberFacts {
-  readonly site: string;
-  role = '';
-  epoch = 0n;
-  owner = '';
-  readonly #of: SimulatedSite;
-
-  constructor(of: SimulatedSite) {
-    this.#of = of;
-    this.site = of.name;
-  }
-
-  get leaseMs(): number {
-    return this.#of.process.hasEnded ? 0 : this.#of.site.leases.remainingMs(GROUP, this.epoch);
-  }
-
-  read(): void {
-    const { disk } = this.#of;
-    const seat = disk.rows('journal', `SELECT role FROM member WHERE grp = '${GROUP}'`)[0];
-    const fence = disk.rows('journal', `SELECT epoch, owner FROM fence WHERE grp = '${GROUP}'`)[0];
-    this.role = String(seat?.['role'] ?? '');
-    this.epoch = BigInt((fence?.['epoch'] as number | undefined) ?? 0);
-    this.owner = String(fence?.['owner'] ?? '');
-  }
-}
-
 /** An order that may still run at a site. */
 interface RunningOrder {
   readonly epoch: bigint;
+  readonly method: string;
   readonly requestId: string;
 }
 
 export class WorldFacts implements Facts {
   readonly keys: Mutable<KeyFacts>[] = [];
   isLossAccepted = false;
+  isGuarded = false;
+  readonly #records: Records;
+  readonly otherGroup: OtherGroup;
+  readonly #scratch = new Map<string, string>();
   readonly #forgetful = new Set<string>();
   readonly #emptied = new Set<string>();
   readonly #world: World;
@@ -66,6 +49,8 @@ export class WorldFacts implements Facts {
   constructor(world: World, tell: (change: Change) => void) {
     this.#world = world;
     this.#tell = tell;
+    this.otherGroup = new OtherGroup(world);
+    this.#records = new Records(world.database, tell);
     this.#voters = [...world.sites.values()].map((site) => new Member(site));
     this.#members = this.#voters.filter(({ site }) => !world.site(site).isWitness);
     for (const member of this.#voters) {
@@ -77,6 +62,7 @@ export class WorldFacts implements Facts {
         tell({ kind: 'journal', site: site.name });
       };
       site.onToken = () => this.#lookAtToken(site);
+      site.onScratch = () => this.#lookAtScratch(site);
     }
     world.database.onCommit = ({ machine, hasChanged }) => {
       if (!hasChanged) return;
@@ -97,6 +83,26 @@ export class WorldFacts implements Facts {
 
   get voters(): readonly MemberFacts[] {
     return this.#voters;
+  }
+
+  get secrets(): Facts['secrets'] {
+    return this.keys.flatMap(({ label, value }) => [
+      { name: label, bytes: Buffer.from(value, 'hex'), isLabel: false },
+      { name: label, bytes: Buffer.from(label), isLabel: true },
+    ]);
+  }
+
+  get bystanders(): Facts['bystanders'] {
+    return this.otherGroup.keys;
+  }
+
+  approvalsUsedAt(site: string): number {
+    return this.#world.site(site).disk.rows('journal', 'SELECT 1 AS used FROM approval_use').length;
+  }
+
+  /** What happened, and is in no event of the database. */
+  unrecorded(): readonly string[] {
+    return this.#records.missing();
   }
 
   hasForgotten(site: string): boolean {
@@ -173,6 +179,7 @@ export class WorldFacts implements Facts {
   /** The database, or the journal of a site, was put back: everything in it is looked at again. */
   putBack(site?: string): void {
     if (site !== undefined) this.#forgetful.add(site);
+    else this.#records.stop();
     this.#acknowledged = 0n;
     this.#epochs = 0n;
     for (const member of this.#voters) member.read();
@@ -188,13 +195,20 @@ export class WorldFacts implements Facts {
     const before = this.#seen.get(name);
     if (before?.length === objects.length && before.every((object, at) => object === objects[at])) return;
     this.tokenChanged(name);
-    this.#tell({ kind: 'token', site: name, running: (this.#orders.get(name) ?? []).map(({ epoch }) => epoch) });
+    this.#tell({ kind: 'token', site: name, running: this.#orders.get(name) ?? [] });
+  }
+
+  #lookAtScratch({ name, scratch }: SimulatedSite): void {
+    const held = scratch.hsm.objects.flatMap((object) => keyValueOf(object) ?? []).join();
+    if (held === (this.#scratch.get(name) ?? '')) return;
+    this.#scratch.set(name, held);
+    this.#tell({ kind: 'scratch', site: name, running: this.#orders.get(name) ?? [] });
   }
 
   #lookAtTables(): void {
     const { database } = this.#world;
     const epochs = database.rows<{ rowid: bigint; epoch: bigint; owner: string }>(
-      `SELECT rowid AS rowid, epoch, owner FROM epoch WHERE rowid > ${this.#epochs}`,
+      `SELECT rowid AS rowid, epoch, owner FROM epoch WHERE grp = '${GROUP}' AND rowid > ${this.#epochs}`,
     );
     for (const { rowid, epoch, owner } of epochs) {
       this.#epochs = BigInt(rowid);
@@ -202,7 +216,7 @@ export class WorldFacts implements Facts {
     }
     const rows = database.rows<{ rowid: bigint; site: string; epoch: bigint; number: bigint; manifest_digest: string }>(
       `SELECT a.rowid AS rowid, a.site, a.epoch, a.number, g.manifest_digest FROM acknowledgement AS a
-       JOIN generation AS g ON g.grp = a.grp AND g.epoch = a.epoch AND g.number = a.number WHERE a.rowid > ${this.#acknowledged} ORDER BY a.rowid`,
+       JOIN generation AS g ON g.grp = a.grp AND g.epoch = a.epoch AND g.number = a.number WHERE a.grp = '${GROUP}' AND a.rowid > ${this.#acknowledged} ORDER BY a.rowid`,
     );
     for (const { rowid, site, epoch, number, manifest_digest: digest } of rows) {
       this.#acknowledged = BigInt(rowid);
@@ -261,7 +275,8 @@ export class WorldFacts implements Facts {
       const orders = this.#orders.get(machine) ?? [];
       this.#orders.set(machine, orders);
       const { epoch, requestId } = fence;
-      if (!orders.some((one) => one.requestId === requestId)) orders.push({ epoch, requestId });
+      if (!orders.some((one) => one.requestId === requestId)) orders.push({ epoch, method, requestId });
+      this.#records.order({ site: machine, method, requestId });
       arrival.onAnswer = (answer) => {
         if ((answer as { order?: { running: boolean } }).order?.running === true) return;
         this.#orders.set(
@@ -280,13 +295,14 @@ export class WorldFacts implements Facts {
         const { groups, isLeader } = answer as {
           isLeader: boolean;
           groups: readonly {
+            spec: { name: string };
             protection: string;
             activeSite: string;
             recoveryPointAgeMs?: bigint;
             members: readonly { site: string; role: MemberRole }[];
           }[];
         };
-        const [group] = groups;
+        const group = groups.find(({ spec }) => spec.name === GROUP);
         if (group === undefined || !isLeader) return;
         this.#tell({
           kind: 'reported',
@@ -298,24 +314,3 @@ export class WorldFacts implements Facts {
       };
   }
 }
-
-const texts = new WeakMap<StoredObject, string>();
-
-const isOfApplication = ({ attributes }: StoredObject): boolean =>
-  !Buffer.from(attributes.label ?? [])
-    .toString()
-    .startsWith('antipode');
-
-/** Names a key of an application by its value. Undefined for every other object, and for a half-made key. */
-export function keyValueOf(object: StoredObject): string | undefined {
-  const known = texts.get(object);
-  if (known !== undefined) return known;
-  const { objectClass, value } = object;
-  if (objectClass !== 'secret-key' && objectClass !== 'private-key') return undefined;
-  if (value === undefined || !isOfApplication(object)) return undefined;
-  const text = hexOf(value);
-  texts.set(object, text);
-  return text;
-}
-
-const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

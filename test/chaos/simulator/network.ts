@@ -13,6 +13,7 @@ import type { EventLog } from './event-log.ts';
 import { type GivenOrder, GivenOrders } from './given-orders.ts';
 import { type LinkFaults, Links } from './links.ts';
 import { ABORTED, addressOf, type OpenCall, openCall } from './open-call.ts';
+import { SentMessages } from './sent-messages.ts';
 
 /** A peer that does not answer its keepalive for so long is given up (LinkLimits of the round trip that is simulated). */
 const KEEPALIVE_MS = 1_200;
@@ -48,6 +49,8 @@ export class SimulatedNetwork {
   readonly #served = new Map<string, Served>();
   readonly #calls = new Set<OpenCall>();
   readonly orders = new GivenOrders();
+  /** The content of the messages. */
+  readonly sent = new SentMessages();
   onArrival: (arrival: Arrival) => void = () => {};
   messages = 0;
 
@@ -291,7 +294,9 @@ export class SimulatedNetwork {
     const handler = Reflect.get(handlers, method) as (request: unknown, context: CallContext) => Promise<unknown>;
     const arrival: Arrival = { machine, method, request, onAnswer: () => {} };
     this.onArrival(arrival);
+    this.sent.note(method, request);
     const answer = await handler.call(handlers, request, this.#contextFor(process, context));
+    this.sent.note(method, answer);
     if (!process.hasEnded) arrival.onAnswer(answer);
     return answer;
   }
@@ -307,6 +312,7 @@ export class SimulatedNetwork {
     const handler = Reflect.get(handlers, method) as (request: unknown, context: CallContext) => AsyncIterable<unknown>;
     for await (const part of handler.call(handlers, request, this.#contextFor(process, context))) {
       await process.gate();
+      this.sent.note(method, part);
       yield part;
     }
   }

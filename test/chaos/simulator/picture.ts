@@ -1,5 +1,5 @@
 /** The whole state of a world at one moment, one line for each fact, so that two moments can be compared. */
-import { keyValueOf } from './facts.ts';
+import { keyValueOf } from './key-values.ts';
 import { GROUP, type World } from './world.ts';
 
 /** Tables whose rows say nothing that a person looks for. */

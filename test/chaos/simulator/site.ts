@@ -8,6 +8,7 @@ import { hasCode, type Log } from '@antipode/runtime';
 import {
   AgentLoops,
   ApprovalRules,
+  type ApprovalSettings,
   buildSite,
   GenerationStore,
   GRACE_MS,
@@ -22,6 +23,7 @@ import {
 import { Chance } from './chance.ts';
 import { MachineClock, ProcessClock, SimulatedProcess, type WorldClock } from './clock.ts';
 import { ProcessEnded, SimulatedDisk } from './disk.ts';
+import { GROUP } from './groups.ts';
 import { SimulatedPartition } from './hsm.ts';
 import type { SimulatedNetwork } from './network.ts';
 
@@ -36,6 +38,8 @@ export interface SimulatedSiteOptions {
   readonly network: SimulatedNetwork;
   readonly coordinators: readonly string[];
   readonly isWitness?: boolean;
+  /** It has a partition of another group too. */
+  readonly hasBystander?: boolean;
   readonly logOf: (who: string, process: SimulatedProcess) => Log;
 }
 
@@ -47,6 +51,10 @@ export class SimulatedSite {
   member!: SimulatedMember;
   scratch!: SimulatedMember;
   readonly isWitness: boolean;
+  /** Its partition of another group. */
+  bystander: SimulatedMember | undefined;
+  /** From its next start the agent guards its groups. */
+  approvals: ApprovalSettings | undefined;
   process: SimulatedProcess;
   site!: Site;
   clock!: ProcessClock;
@@ -56,6 +64,7 @@ export class SimulatedSite {
   crashInSteps: number | undefined;
   /** Told after each call of the agent to its HSM. */
   onToken: () => void = () => {};
+  onScratch: () => void = () => {};
   readonly #options: SimulatedSiteOptions;
   readonly #pins = new Map<string, Pin[]>();
   #starts = 0;
@@ -87,6 +96,10 @@ export class SimulatedSite {
     // Every call takes some time, so that a process can end between two of them.
     site.member.hsm.faults.callMs = CALL_MS;
     site.scratch = await SimulatedMember.make(`${site.name}-2`, { clock: time });
+    if (options.hasBystander === true) {
+      site.bystander = await SimulatedMember.make(`${site.name}-3`, { clock: time });
+      site.bystander.hsm.faults.callMs = CALL_MS;
+    }
     return site;
   }
 
@@ -128,10 +141,16 @@ export class SimulatedSite {
         journal,
         role,
         process,
-        afterCall: () => this.onToken(),
+        afterCall: () => this.#onCall(member),
         interrupt: () => this.#interrupt(process),
       });
-    const partitions = this.isWitness ? [] : [partition(this.member, 'member'), partition(this.scratch, 'scratch')];
+    const partitions = this.isWitness
+      ? []
+      : [
+          partition(this.member, 'member'),
+          partition(this.scratch, 'scratch'),
+          ...(this.bystander === undefined ? [] : [partition(this.bystander, 'member')]),
+        ];
     const site = buildSite({
       name,
       instance: `${name} ${this.#starts}`,
@@ -148,7 +167,7 @@ export class SimulatedSite {
         keepWarm: async () => {},
         close: async () => {},
       },
-      approvalRules: new ApprovalRules(undefined),
+      approvalRules: new ApprovalRules(this.approvals),
       pins: { of: (group) => this.#pins.get(group) ?? [] },
       loopDelay: { maxMs: () => 0 },
       collectGarbage: () => {},
@@ -170,6 +189,11 @@ export class SimulatedSite {
     const loops = new AgentLoops({ site });
     heartbeat.start();
     loops.start();
+  }
+
+  #onCall(member: SimulatedMember): void {
+    if (member === this.member) this.onToken();
+    else if (member === this.scratch) this.onScratch();
   }
 
   #interrupt(process: SimulatedProcess): void {
@@ -213,13 +237,15 @@ export class SimulatedSite {
   }
 
   /** Trusts the partitions of another site for a group. */
-  pin(group: string, { name: site, member, scratch }: SimulatedSite): void {
+  pin(group: string, { name: site, member, scratch, bystander }: SimulatedSite): void {
     const pin = ({ serial, fingerprint }: SimulatedMember, role: Pin['role']): Pin => ({
       site,
       serial,
       identity: fingerprint,
       role,
     });
-    this.#pins.set(group, [...(this.#pins.get(group) ?? []), pin(member, 'member'), pin(scratch, 'scratch')]);
+    const own = group === GROUP ? [pin(member, 'member'), pin(scratch, 'scratch')] : [];
+    const other = group === GROUP || bystander === undefined ? [] : [pin(bystander, 'member')];
+    this.#pins.set(group, [...(this.#pins.get(group) ?? []), ...own, ...other]);
   }
 }

@@ -12,11 +12,12 @@ import { SimulatedCoordinator } from './coordinator-process.ts';
 import { SimulatedDatabase } from './database.ts';
 import { isOfEndedProcess } from './disk.ts';
 import { EventLog } from './event-log.ts';
+import { GROUP, OTHER_GROUP } from './groups.ts';
 import { SimulatedNetwork } from './network.ts';
 import { SimulatedQueue } from './queue.ts';
 import { SimulatedSite } from './site.ts';
 
-export const GROUP = 'payments';
+export { GROUP, OTHER_GROUP } from './groups.ts';
 
 /** In proportion as by default, with short leases: a failover takes some fifteen seconds, with a pass each second. */
 export const TIMINGS: Timings = {
@@ -41,6 +42,8 @@ export interface WorldOptions {
   readonly sites?: readonly string[];
   /** Sites without an HSM that vote. */
   readonly witnesses?: readonly string[];
+  /** The sites have another group too. */
+  readonly hasBystanders?: boolean;
   readonly coordinators?: readonly string[];
   readonly timings?: Timings;
   readonly logLevel?: LogLevel;
@@ -102,11 +105,12 @@ export class World {
   /** Sites and coordinators that have begun to run. Each site trusts the partitions of all for the group. */
   static async start(options: WorldOptions): Promise<World> {
     const world = new World(options);
-    const { sites = ['a', 'b', 'c'], witnesses = [] } = options;
+    const { sites = ['a', 'b', 'c'], witnesses = [], hasBystanders = false } = options;
     for (const name of [...sites, ...witnesses]) {
       const site = await SimulatedSite.make({
         name,
         isWitness: witnesses.includes(name),
+        hasBystander: hasBystanders,
         seed: world.seed,
         world: world.clock,
         network: world.network,
@@ -116,7 +120,8 @@ export class World {
       world.sites.set(name, site);
       site.disk.onCrash = () => world.network.reset(name);
     }
-    for (const site of world.members) for (const peer of world.members) site.pin(GROUP, peer);
+    for (const site of world.members)
+      for (const peer of world.members) for (const group of [GROUP, OTHER_GROUP]) site.pin(group, peer);
     for (const site of world.sites.values()) site.start();
     for (const coordinator of world.coordinators.values()) void coordinator.start();
     return world;

@@ -23,6 +23,16 @@ export const ORDER_FAULTS: FaultTable = {
       giveAs(world, at, { ...order, key: own.key }, { requestId: `astray ${id}` });
     return undefined;
   },
+  'stolen-coordinator': ({ at, id }, { world }) => {
+    const { site, process } = world.site(at);
+    const fence = process.hasEnded ? undefined : site.journal.tenure.fence(GROUP);
+    const [order] = world.network.orders.at(at);
+    if (fence === undefined || order === undefined) return undefined;
+    const request = { $typeName: 'antipode.v1.PromoteRequest', fence: (order.request as Ordered).fence, waitMs: 0 };
+    const next = { epoch: fence.epoch + 1n, owner: at, requestId: `stolen ${id}` };
+    giveAs(world, at, { ...order, method: 'promote', request }, next);
+    return undefined;
+  },
   'second-owner': ({ at, id }, { world }) => {
     const { site, process } = world.site(at);
     const fence = process.hasEnded ? undefined : site.journal.tenure.fence(GROUP);

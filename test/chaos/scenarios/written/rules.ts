@@ -157,4 +157,45 @@ export const RULES: WrittenStories = {
       [15.7, 'pause-coordinator', 'two', { for: 8 }],
     ],
   },
+  'one-group-in-trouble': {
+    hasBystanders: true,
+    acts: [
+      [1, 'hsm-slow', 'c', { for: 26, value: 3_000 }],
+      [2, 'make-key'],
+      [3, 'move', 'c'],
+      [4, 'hsm-gone', 'b', { for: 20 }],
+    ],
+  },
+  'a-stolen-coordinator': {
+    isGuarded: true,
+    acts: [
+      [1.2, 'cut', 'b', { to: 'a', for: 26 }],
+      [1.2, 'cut', 'b', { to: 'c', for: 26 }],
+      [1.5, 'make-key'],
+      [14, 'stolen-coordinator', 'b'],
+    ],
+  },
+  'an-approved-loss': {
+    witnesses: ['v', 'w'],
+    isGuarded: true,
+    servesAt: 29,
+    acts: [
+      [1, 'isolate', 'b', { for: 8 }],
+      [1.5, 'make-key'],
+      [8, 'lose-site', 'a', { for: 21.5 }],
+      [8.2, 'lose-site', 'c', { for: 21.5 }],
+      [15, 'move-with-loss', 'b'],
+      [18, 'approve', 'b'],
+      [19, 'move-with-loss', 'b'],
+    ],
+  },
+  'drills-and-kills': {
+    acts: [
+      [2, 'drill'],
+      [2.4, 'kill-agent', 'c', { for: 0.5 }],
+      [5, 'drill'],
+      [8, 'make-key'],
+      [14, 'drill'],
+    ],
+  },
 };
