@@ -35,6 +35,8 @@ function checkFence(message: ReflectMessage): void {
 }
 
 function checkEnums(message: ReflectMessage, path: string): void {
+  // Most messages have none, and a heartbeat has thousands of messages.
+  if (!hasEnum(message.desc)) return;
   for (const field of message.fields) {
     const at = `${path}.${field.name}`;
     // `optional` and `oneof` fields may be left out; a field without presence cannot be.
@@ -54,6 +56,22 @@ function checkEnums(message: ReflectMessage, path: string): void {
       }
     }
   }
+}
+
+const withEnum = new Map<DescMessage, boolean>();
+
+/** Whether a message of this type can have an enum, in itself or in what it contains. */
+function hasEnum(type: DescMessage): boolean {
+  const known = withEnum.get(type);
+  if (known !== undefined) return known;
+  // A type that contains itself counts as one that has some.
+  withEnum.set(type, true);
+  const found = type.fields.some((field) => {
+    if (field.enum !== undefined) return true;
+    return field.message !== undefined && hasEnum(field.message);
+  });
+  withEnum.set(type, found);
+  return found;
 }
 
 function refuseUnspecified(type: DescEnum, value: unknown, at: string): void {

@@ -12,6 +12,8 @@ const REQUEST_BYTES: Readonly<Record<string, number>> = {
   'SiteAgentService/Capture': REQUEST_BYTES_MAX,
   'SiteAgentService/MatchFilter': REQUEST_BYTES_MAX,
   'OperatorService/CreateGroup': REQUEST_BYTES_MAX,
+  // Some 500 bytes for each seat of a site: a thousand seats and more.
+  'CoordinatorService/Heartbeat': REQUEST_BYTES_MAX,
   // 10,000 digests.
   'SiteAgentService/PullBlobs': 512 * 1024,
 };

@@ -373,7 +373,8 @@ export const ClockReadingSchema: GenMessage<ClockReading> = /*@__PURE__*/
   messageDesc(file_antipode_v1_coordinator, 7);
 
 /**
- * The answer of the coordinator.
+ * The answer of the coordinator. To a site with many groups it names some of them at a time in `needed`, `places` and
+ * `acknowledged`, in turn. What was said before of the others still stands.
  *
  * @generated from message antipode.v1.HeartbeatResponse
  */
