@@ -17,6 +17,7 @@ import { setVouchers } from '../store/tables/groups.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
 import { recordRefused } from '../store/tables/refused.ts';
 import { recordSite } from '../store/tables/sites.ts';
+import { GroupsInTurn } from './groups-in-turn.ts';
 import type { HeartbeatPorts } from './ports.ts';
 
 export function coordinatorHandlers({
@@ -77,6 +78,7 @@ export function coordinatorHandlers({
         details: { site, beat, last: last.beat },
       });
   };
+  const inTurn = new GroupsInTurn();
   /** Likewise the approvals that each site has used. */
   const writtenUses = new Map<string, string>();
   const noteUses = ({ site, approvalUses }: DescribeResponse, leaderEpoch: bigint): void => {
@@ -215,6 +217,7 @@ export function coordinatorHandlers({
         leases.granted(group.spec.name);
         if (!vouchedGroups.includes(group.spec.name)) renewVouchers(group, leaderEpoch);
       }
+      const told = inTurn.of(state, present);
       const otherWitnesses = (group: Group) => {
         const others = witnessesOf(group).filter((site) => site !== state.site);
         const witnesses = others.map((site) => ({ site, address: detector.view(site)?.address ?? '' }));
@@ -244,11 +247,12 @@ export function coordinatorHandlers({
           })),
         quarantined: added,
         released: releasedAt(state, { former: cache.former, seats, releases: cache.releases }),
-        needed: present.flatMap(({ spec }) => {
+        needed: told.flatMap(({ spec }) => {
           const digests = cache.needed(spec.name);
           return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
         }),
-        acknowledged: seats.flatMap((group) => {
+        acknowledged: told.flatMap((group) => {
+          if (!seated.has(group)) return [];
           const read = cache.acknowledged(group.spec.name);
           return read === undefined ? [] : [acknowledgementsOf(group, read, (site) => detector.view(site))];
         }),
@@ -259,7 +263,7 @@ export function coordinatorHandlers({
             !cache.unreadable.includes(name) &&
             (cache.deleted.includes(name) || isGroup(cache.all, name)),
         ),
-        places: present.flatMap((group) => knownPlaceOf(group, (site) => detector.view(site)) ?? []),
+        places: told.flatMap((group) => knownPlaceOf(group, (site) => detector.view(site)) ?? []),
         peers: voting.map((group) => ({
           group: group.spec.name,
           sites: group.members
