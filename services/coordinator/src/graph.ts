@@ -101,7 +101,7 @@ export class CoordinatorGraph implements Closeable {
     const store = touched.noting(ports.store);
     const cache = new GroupCache({
       store,
-      news: { touched: touched.reader(), clock, allMs: timings.parkedRetryMs },
+      news: { touched: touched.reader(), clock, allMs: timings.parkedRetryMs * 4 },
     });
     const journals = new JournalBook({ store });
     const leases = new LeaseBook({

@@ -58,6 +58,8 @@ const LOCAL_RUNS_MAX = 8;
 const LOOKS_MAX = 4;
 /** How many intervals a pass waits for a slow look before it goes on without it. */
 const LOOK_PASSES_MAX = 4;
+/** How many pauses of what waits until a group is read again that nothing has named: somebody else may have written. */
+const REREAD_PAUSES = 4;
 const UNREADABLE = 'the records of the group in the database cannot be read';
 
 /** A look that failed, and fails since. */
@@ -274,10 +276,11 @@ export class Reconciler implements Closeable {
     for (const name of this.#lookedMs.keys()) if (!names.has(name)) this.#lookedMs.delete(name);
     for (const name of this.#facts.keys())
       if (touched === 'all' || touched.has(name) || !names.has(name)) this.#facts.delete(name);
-    // An operation is changed by its id, which names no group.
+    // An operation is changed by its id, which names no group. How far it has come decides nothing here: whether there is
+    // one, and since when one waits for a person.
     const now = new Map<string, string>();
-    for (const { group, id, status, attempts, performing, state, updatedMs } of open)
-      now.set(group, `${now.get(group) ?? ''} ${id} ${status} ${attempts} ${performing} ${state.phase} ${updatedMs}`);
+    for (const { group, id, status, updatedMs } of open)
+      now.set(group, `${now.get(group) ?? ''} ${id} ${status} ${status === 'parked' ? updatedMs : ''}`);
     for (const name of new Set([...now.keys(), ...this.#open.keys()]))
       if (now.get(name) !== this.#open.get(name)) this.#facts.delete(name);
     this.#open = now;
@@ -290,7 +293,8 @@ export class Reconciler implements Closeable {
   #isQuiet(name: string, { view }: Moment): boolean {
     const { clock, timings } = this.#ports;
     const known = this.#facts.get(name);
-    if (known === undefined || clock.monotonicMs() - known.readMs >= timings.parkedRetryMs) return false;
+    if (known === undefined || clock.monotonicMs() - known.readMs >= timings.parkedRetryMs * REREAD_PAUSES)
+      return false;
     if (this.#troubled.has(name) || this.#contradicted.has(name) || this.#waiting.has(name)) return false;
     const contradiction = contradictionOf({ ...known.facts, view });
     if (contradiction !== undefined) return false;

@@ -5,7 +5,7 @@ import { beforeEach, expect, it } from 'vitest';
 import { testDatabase } from '../testing/database.ts';
 import { FIRST_EPOCH } from '../testing/leader.ts';
 import type { Change, Store } from './store.ts';
-import { setRole } from './tables/groups.ts';
+import { lockGroup, setRole } from './tables/groups.ts';
 import { TouchedGroups, type TouchReader } from './touched-groups.ts';
 
 const database = testDatabase();
@@ -65,6 +65,11 @@ it.each<[string, Change<unknown>, string]>([
 ])('names the group in %s', async (_what, change, name) => {
   await bench.write(change);
   expect(names()).toContain(name);
+  expect(names()).toEqual([]);
+});
+
+it('names no group that a write only asks for', async () => {
+  await bench.write((trx) => lockGroup(trx, 'payments').catch(() => 'there is none'));
   expect(names()).toEqual([]);
 });
 

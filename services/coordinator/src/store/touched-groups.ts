@@ -133,7 +133,8 @@ class NotingPlugin implements KyselyPlugin {
   }
 
   transformQuery({ node }: Parameters<KyselyPlugin['transformQuery']>[0]): ReturnType<KyselyPlugin['transformQuery']> {
-    this.#names.transformNode(node);
+    // A question changes nothing, and most writes ask some.
+    if (node.kind !== 'SelectQueryNode') this.#names.transformNode(node);
     return node;
   }
 

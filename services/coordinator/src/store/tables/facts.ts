@@ -24,11 +24,12 @@ export interface GroupFacts {
 
 /** Within one snapshot: everything is of one moment. @throws NOT_FOUND */
 export async function readFacts(db: Read, group: string, { sinceMs }: { sinceMs: number }): Promise<GroupFacts> {
+  const read = await readGroup(db, group);
   return {
-    group: await readGroup(db, group),
+    group: read,
     newest: await readNewest(db, group),
     acknowledged: await readAcknowledged(db, group),
-    joiningAcknowledged: await readAcknowledgedByJoining(db, group),
+    joiningAcknowledged: read.joining.length === 0 ? [] : await readAcknowledgedByJoining(db, group),
     recent: await readDone(db, { group, kinds: ['failover', 'domain-key'], sinceMs }),
     scrubs: await readScrubs(db, group),
     failed: await readFailed(db, group),
