@@ -35,7 +35,7 @@ function checkFence(message: ReflectMessage): void {
 }
 
 function checkEnums(message: ReflectMessage, path: string): void {
-  // Most messages have none, and a heartbeat has thousands of messages.
+  // Most types are without an enum, and a heartbeat contains thousands of messages.
   if (!hasEnum(message.desc)) return;
   for (const field of message.fields) {
     const at = `${path}.${field.name}`;

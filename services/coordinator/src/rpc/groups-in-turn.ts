@@ -1,7 +1,8 @@
 /**
- * Which groups an answer to a heartbeat tells of at length: who has acknowledged what, where clients must go, and what must
- * be kept. What is not said still stands at the agent. So a site with hundreds of groups hears of all of them within some
- * heartbeats, and at once of a group that has changed. Its answers stay short, and within the limit of a message.
+ * The groups that an answer to a heartbeat describes at length: who has acknowledged a generation, where clients must go,
+ * and which manifests must stay. The agent keeps the last description of every other group. So a site with hundreds of
+ * groups hears of all of them within some heartbeats, and at once of a group that has changed. Its answers stay short, and
+ * within the limit of a message.
  */
 import type { Group } from '../model.ts';
 
@@ -11,7 +12,7 @@ const GROUPS_MAX = 64;
 interface Told {
   /** The process of the agent: a new one knows nothing yet. */
   readonly instance: string;
-  /** The group as it was when it was told of. */
+  /** Each group as it was in the last answer that described it. */
   readonly groups: Map<string, Group>;
   next: number;
 }
