@@ -38,6 +38,8 @@ export interface GroupSpec {
   /** Every member's partition is read whole, and every key in it used, at least this often. */
   readonly scrubMs: number;
   readonly failoverPolicy: FailoverPolicy;
+  /** Programs stop where their site's lease has lapsed; absent where they go on. */
+  readonly onLeaseLapse?: 'stop-serving';
   /**
    * How long deleted objects are kept, and how many deletions are taken for a loss; absent for the agents' defaults.
    */

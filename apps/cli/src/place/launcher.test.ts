@@ -264,3 +264,21 @@ it('says which program cannot be started', async () => {
   answer = place('a', 1n);
   expect(await launch('', { command: ['/nowhere/at-all'], stdio: 'ignore' })).toBe(127);
 });
+
+it('ends the program where the group stops with its lease, and starts it again when it is served', async () => {
+  answer = place('a', 3n);
+  void launch(LIVING);
+  await until(() => lines().length === 1);
+  // No other error ends it, however long it lasts.
+  const before = asked;
+  answer = new AntipodeError('NOT_SERVED', 'nobody serves the group');
+  await until(() => asked > before + 3);
+  expect(withoutPids()).toEqual(['start a 3']);
+  answer = new AntipodeError('NOT_SERVED', 'the lease of site a has lapsed', { details: { stopsServing: true } });
+  await until(() => lines().length === 2);
+  await until(() => notes.some((note) => note.startsWith('waiting: ')));
+  answer = place('a', 3n);
+  await until(() => lines().length === 3);
+  expect(withoutPids()).toEqual(['start a 3', 'end a', 'start a 3']);
+  expect(notes.some((note) => note.includes('the lease of site a has lapsed: ending the program'))).toBe(true);
+});

@@ -1,6 +1,7 @@
 /**
  * Runs a program with the token of a group in its environment, and runs it again with another when the group moves. What
- * is not known for sure moves nothing: a program that runs goes on while nobody answers.
+ * is not known for sure moves nothing: a program that runs goes on while nobody answers. Only where the group stops with
+ * its lease, the program ends with it.
  */
 import { constants } from 'node:os';
 import { AntipodeError, type Clock } from '@antipode/runtime';
@@ -94,7 +95,11 @@ export class Launcher {
     } catch (thrown) {
       if (stop.aborted) return;
       if (this.#running === undefined && !isPassing(thrown)) throw thrown;
-      const { message } = AntipodeError.from(thrown);
+      const { message, details } = AntipodeError.from(thrown);
+      if (this.#running !== undefined && details['stopsServing'] === true) {
+        if (!(await this.#running.program.hasEnded())) await this.#end(message);
+        return;
+      }
       this.#note(
         this.#running === undefined ? `waiting: ${message}` : `the program goes on where it is, because ${message}`,
       );
@@ -111,7 +116,7 @@ export class Launcher {
       }
       // It has ended by itself while the answer was awaited. A program that has done its work is not run once more.
       if (await program.hasEnded()) return;
-      await this.#end(place);
+      await this.#end(`group ${place.group} has moved from site ${before.site} to site ${place.site}`);
       if (stop.aborted) return;
     }
     if (!isWanted) this.#note(`waiting: site ${place.site} is active, and the program runs only at site ${atSite}`);
@@ -129,11 +134,10 @@ export class Launcher {
     this.#running = { program: startProgram({ command, env, graceMs, stdio, isAlone, clock, note }), place };
   }
 
-  /** Ends the program with everything that it has started, because the group has moved. */
-  async #end(to: Place): Promise<void> {
-    const { program, place } = this.#running!;
-    this.#note(`group ${to.group} has moved from site ${place.site} to site ${to.site}: ending the program`);
-    await program.end();
+  /** Ends the program with everything that it has started: the group has moved, or stops serving. */
+  async #end(why: string): Promise<void> {
+    this.#note(`${why}: ending the program`);
+    await this.#running!.program.end();
     this.#running = undefined;
   }
 

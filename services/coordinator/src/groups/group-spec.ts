@@ -8,6 +8,7 @@ import {
   type GroupSpec as GroupSpecMessage,
   type GroupSpecSchema,
   isName,
+  LeaseLapse,
 } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -73,6 +74,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     drillCron: message.drillCron,
     scrubMs,
     failoverPolicy,
+    ...(message.onLeaseLapse === LeaseLapse.STOP_SERVING ? { onLeaseLapse: 'stop-serving' } : {}),
     ...deletionsFrom(message, invalid),
   };
 }
@@ -106,6 +108,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     drillCron: spec.drillCron,
     scrubSeconds: Math.round(spec.scrubMs / 1_000),
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+    ...(spec.onLeaseLapse === undefined ? {} : { onLeaseLapse: LeaseLapse.STOP_SERVING }),
     ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
   };
 }

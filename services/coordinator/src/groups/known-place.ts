@@ -28,5 +28,6 @@ export function knownPlaceOf(group: Group, view: Views): KnownPlace | undefined 
     epoch,
     siteState: seen.status,
     partitionErrorCode: errorCode,
+    stopsOnLeaseLapse: spec.onLeaseLapse === 'stop-serving',
   });
 }

@@ -3,7 +3,7 @@ import { KnownPlaceSchema, LastKnownRequestSchema, MemberRole, ReleasedSeatSchem
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedNetwork, type SimulatedSite } from '../testing/simulated-site.ts';
 import { HeartbeatAnswers } from './heartbeat-answers.ts';
 import { resolverHandlers } from './known-places.ts';
@@ -133,4 +133,43 @@ it('is written down when it changes only, and again when that did not succeed', 
   for (const state of ['up', 'suspect', 'up']) told(place('b', 1n, state));
   told(place('c', 2n));
   expect(written).toEqual(['b', 'c']);
+});
+
+describe('of a group that stops with its lease', () => {
+  const stopping = (site: string) => ({ ...place(site), stopsOnLeaseLapse: true });
+  const code = async (): Promise<string> =>
+    ask().then(
+      ({ place: said }) => said?.site ?? '',
+      (refused: AntipodeError) => `${refused.code} ${refused.details['stopsServing']}`,
+    );
+
+  it('is given out by the active site only while its lease holds, and at once again when it has one', async () => {
+    a.site.fences.admit({ group: GROUP, epoch: 1n, owner: 'a' });
+    told(stopping('a'));
+    const lease = (): void =>
+      a.site.leases.grant({ group: GROUP, epoch: 1n, sentAtMs: network.clock.monotonicMs(), selfStopMs: 3_000 });
+    expect(await code()).toBe('NOT_SERVED true');
+    lease();
+    expect(await code()).toBe('a');
+    await network.clock.advance(3_000);
+    expect(await code()).toBe('NOT_SERVED true');
+    lease();
+    expect(await code()).toBe('a');
+    // Nothing of that where programs keep serving.
+    await network.clock.advance(3_000);
+    told(place('a'));
+    expect(await code()).toBe('a');
+  });
+
+  it('is given out by another site while it has heard of it lately, and not after a restart', async () => {
+    told(stopping('b'));
+    await network.clock.advance(40_000);
+    expect(await code()).toBe('b');
+    await network.clock.advance(1);
+    expect(await code()).toBe('NOT_SERVED true');
+    told(stopping('b'));
+    a.stop();
+    await a.start();
+    expect(await code()).toBe('NOT_SERVED true');
+  });
 });

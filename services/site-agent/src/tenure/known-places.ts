@@ -9,6 +9,12 @@ import type { Journal } from '../storage/journal/journal.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { VouchedLeases } from './vouched-leases.ts';
 
+/**
+ * For a group that stops with its lease: a site that has heard of the active one within this time names it. It is the
+ * longest lease of any profile.
+ */
+const HEARD_MS_MAX = 40_000;
+
 interface Known {
   readonly place: KnownPlace;
   /** As written in the journal. */
@@ -104,6 +110,16 @@ export function resolverHandlers({
         );
       const ageMs = sentAtMs === undefined ? {} : { ageMs: BigInt(Math.round(elapsedMs(clock) - sentAtMs)) };
       const isHere = place.site === name;
+      const heardMs = sentAtMs === undefined ? Number.POSITIVE_INFINITY : elapsedMs(clock) - sentAtMs;
+      const mayHaveLapsed = isHere ? leases.remainingMs(group, place.epoch) === 0 : heardMs > HEARD_MS_MAX;
+      if (place.stopsOnLeaseLapse && mayHaveLapsed)
+        throw new AntipodeError(
+          'NOT_SERVED',
+          isHere
+            ? `the lease of site ${name} in group ${group} has lapsed, and the group stops serving then`
+            : `site ${name} does not know whether the lease of site ${place.site} in group ${group} has lapsed, and the group stops serving then`,
+          { details: { group, epoch: place.epoch, stopsServing: true } },
+        );
       const missing = vouched.of(group)?.missing.map(({ site }) => site) ?? [];
       return {
         answeredBy: name,

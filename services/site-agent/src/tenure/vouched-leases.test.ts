@@ -1,6 +1,7 @@
 /** An active member without coordinators: three sites, of which b and c vouch for a. */
-import { MemberRole, SiteAgentService, VOUCH_STOP_MS } from '@antipode/protocol';
+import { KnownPlaceSchema, MemberRole, SiteAgentService, VOUCH_STOP_MS } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedNetwork, type SimulatedSite } from '../testing/simulated-site.ts';
 import { address, fence, GROUP } from '../testing/two-sites.ts';
@@ -159,13 +160,8 @@ describe('an active member that no coordinator answers', () => {
   });
 
   it('knows where its group is served as of the last word', async () => {
-    const place = { $typeName: 'antipode.v1.KnownPlace', group: GROUP, site: 'a', epoch: 1n } as const;
-    a.site.places.learn(
-      { ...place, module: '', tokenLabel: '', serial: '', siteState: 'up', partitionErrorCode: '' },
-      {
-        sentAtMs: network.clock.monotonicMs(),
-      },
-    );
+    const place = create(KnownPlaceSchema, { group: GROUP, site: 'a', epoch: 1n, siteState: 'up' });
+    a.site.places.learn(place, { sentAtMs: network.clock.monotonicMs() });
     await silence(30_000);
     expect(network.clock.monotonicMs() - a.site.places.of(GROUP)!.sentAtMs!).toBeLessThan(1_000);
   });

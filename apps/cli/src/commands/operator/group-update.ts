@@ -5,6 +5,7 @@ import { type Change, changeGroup } from '../../group-change.ts';
 import { withOperator } from '../../operator-connection.ts';
 import { type DeletionOptions, deletionsOf } from '../../options/deletion-options.ts';
 import { filterOf, type RuleOptions, withRuleOptions } from '../../options/filter-rules.ts';
+import { LEASE_LAPSE_HELP, leaseLapseOf } from '../../options/lease-lapse.ts';
 import {
   collect,
   count,
@@ -27,13 +28,14 @@ export interface UpdateOptions extends RuleOptions, DeletionOptions {
   readonly drill?: string | false;
   readonly scrub?: number;
   readonly failover?: string;
+  readonly onLeaseLapse?: string;
   /** False with `--no-prefer`. */
   readonly prefer?: readonly string[] | false;
 }
 
 /** The settings that the options name, by what is in force. @throws USAGE */
 export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOptions): Change {
-  const { rpo, drill, scrub, failover, prefer } = options;
+  const { rpo, drill, scrub, failover, onLeaseLapse, prefer } = options;
   const value = {
     ...filterAfter(spec?.filter, options),
     ...(rpo === undefined ? {} : { rpoSeconds: rpo }),
@@ -43,6 +45,7 @@ export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOp
       ? {}
       : { failoverPolicy: failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL }),
     ...(prefer === undefined ? {} : { prefer: { sites: prefer === false ? [] : [...prefer] } }),
+    ...(onLeaseLapse === undefined ? {} : { onLeaseLapse: leaseLapseOf(onLeaseLapse) }),
     ...deletionsOf(options, spec?.deletions),
   };
   if (Object.keys(value).length === 0)
@@ -107,6 +110,7 @@ export function updateCommand(): Command {
     .addOption(
       new Option('--failover <policy>', 'what to do when the active site is lost').choices(['manual', 'automatic']),
     )
+    .addOption(new Option('--on-lease-lapse <reaction>', LEASE_LAPSE_HELP).choices(['keep-serving', 'stop-serving']))
     .addOption(
       new Option(
         '--prefer <site>',

@@ -5,6 +5,7 @@ import { APPROVAL_OPTION, submitApprovals } from '../../approvals/approval-file.
 import { follow, type Operator, withOperator } from '../../operator-connection.ts';
 import { deletionsOf } from '../../options/deletion-options.ts';
 import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../options/filter-rules.ts';
+import { LEASE_LAPSE_HELP, leaseLapseOf } from '../../options/lease-lapse.ts';
 import {
   collect,
   command,
@@ -127,6 +128,11 @@ export function groupCommand(): Command {
           .choices(['manual', 'automatic'])
           .default('manual'),
       )
+      .addOption(
+        new Option('--on-lease-lapse <reaction>', LEASE_LAPSE_HELP)
+          .choices(['keep-serving', 'stop-serving'])
+          .default('keep-serving'),
+      )
       .option('--dry-run', 'check the declaration and list what each rule matches at the active site; change nothing')
       .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
@@ -147,6 +153,7 @@ export function groupCommand(): Command {
             drillCron: options.drill ?? '',
             scrubSeconds: options.scrub ?? 0,
             failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+            onLeaseLapse: leaseLapseOf(options.onLeaseLapse),
             ...deletionsOf(options, undefined),
           };
           const hasRules = [options.excludeId, options.excludeLabel, options.excludeClass].some(({ length }) => length);

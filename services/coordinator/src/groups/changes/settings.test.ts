@@ -1,4 +1,4 @@
-import { FailoverPolicy, GroupSettingsSchema } from '@antipode/protocol';
+import { FailoverPolicy, GroupSettingsSchema, LeaseLapse } from '@antipode/protocol';
 import { thrown } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
@@ -98,4 +98,20 @@ describe('other rules', () => {
     const turned = { ...SPEC, filter: { ...SPEC.filter, excludeIds: ['0b', '0a'] } };
     expect([hasOtherFilter(other, turned), hasOtherFilter(SPEC, other)]).toEqual([false, true]);
   });
+});
+
+it('says what stops with a lease, and what does not, and goes back without a question', () => {
+  const stop = planned({ onLeaseLapse: LeaseLapse.STOP_SERVING });
+  expect(stop).toMatchObject({
+    changes: ['on_lease_lapse: keep-serving -> stop-serving'],
+    needsConfirmation: true,
+    spec: { onLeaseLapse: 'stop-serving' },
+  });
+  expect(stop.consequences.join(' ')).toContain('are not touched: they talk to their HSM directly');
+  const back = planSettings(
+    groupOf({ ...SPEC, onLeaseLapse: 'stop-serving' }),
+    create(GroupSettingsSchema, { onLeaseLapse: LeaseLapse.KEEP_SERVING }),
+  );
+  expect([back.spec.onLeaseLapse, back.needsConfirmation]).toEqual([undefined, false]);
+  expect(planned({ rpoSeconds: 60 }).spec.onLeaseLapse).toBeUndefined();
 });

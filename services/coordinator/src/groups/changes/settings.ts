@@ -48,6 +48,13 @@ export function planSettings(group: Group, settings: GroupSettings, filterEffect
     consequences.push(
       `Of standbys with the newest generation, the next active site is ${spec.prefer === undefined ? 'the one with the fewest active groups' : `the first of these that can serve: ${spec.prefer.join(', ')}`}. Nothing moves now.`,
     );
+  if (isOther('onLeaseLapse'))
+    if (spec.onLeaseLapse === 'stop-serving')
+      warnings.push(
+        'When the lease of the active site lapses, `antipode run` ends its programs, and agents name no place for the group. A lease lapses without a failover too: while no coordinator answers and not every other voting site vouches.',
+        'Programs that `antipode run` has not started are not touched: they talk to their HSM directly, and nothing of Antipode lies in between.',
+      );
+    else consequences.push('Programs go on when the lease of the active site lapses.');
   if (isOther('deletions')) warnings.push(...deletionConsequences(before, spec));
   return {
     revision: group.revision,
@@ -60,13 +67,14 @@ export function planSettings(group: Group, settings: GroupSettings, filterEffect
 
 /** Checked like a declaration. @throws REQUEST_INVALID */
 function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec {
-  const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, deletions, prefer } = settings;
+  const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, onLeaseLapse, deletions, prefer } = settings;
   const declared = create(GroupSpecSchema, specMessage(before));
   if (filter !== undefined) declared.filter = filter;
   if (rpoSeconds !== undefined) declared.rpoSeconds = rpoSeconds;
   if (drillCron !== undefined) declared.drillCron = drillCron;
   if (scrubSeconds !== undefined) declared.scrubSeconds = scrubSeconds;
   if (failoverPolicy !== undefined) declared.failoverPolicy = failoverPolicy;
+  if (onLeaseLapse !== undefined) declared.onLeaseLapse = onLeaseLapse;
   if (deletions !== undefined) declared.deletions = deletions;
   if (prefer !== undefined) declared.prefer = prefer.sites;
   return specFrom(declared);
@@ -90,6 +98,7 @@ function changesBetween(before: GroupSpec, after: GroupSpec): string[] {
     drill_cron: spec.drillCron || 'none',
     scrub_seconds: String(spec.scrubMs / 1_000),
     failover_policy: spec.failoverPolicy,
+    on_lease_lapse: spec.onLeaseLapse ?? 'keep-serving',
     deletions: deletionsText(spec),
     prefer: spec.prefer?.join(', ') ?? 'none',
   });

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/resolver.proto.
  */
 export const file_antipode_v1_resolver: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9yZXNvbHZlci5wcm90bxILYW50aXBvZGUudjEiIQoQTGFzdEtub3duUmVxdWVzdBINCgVncm91cBgBIAEoCSK4AQoRTGFzdEtub3duUmVzcG9uc2USEwoLYW5zd2VyZWRfYnkYASABKAkSJgoFcGxhY2UYAiABKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEhMKBmFnZV9tcxgDIAEoBEgAiAEBEhIKCnZvdWNoZWRfYnkYHiADKAkSFgoObm90X3ZvdWNoZWRfYnkYHyADKAkSGgoSbGVhc2VfcmVtYWluaW5nX21zGCAgASgEQgkKB19hZ2VfbXMinwEKCktub3duUGxhY2USDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEwoLdG9rZW5fbGFiZWwYBCABKAkSDgoGc2VyaWFsGAUgASgJEg0KBWVwb2NoGAYgASgEEhIKCnNpdGVfc3RhdGUYByABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYCCABKAkyXQoPUmVzb2x2ZXJTZXJ2aWNlEkoKCUxhc3RLbm93bhIdLmFudGlwb2RlLnYxLkxhc3RLbm93blJlcXVlc3QaHi5hbnRpcG9kZS52MS5MYXN0S25vd25SZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChphbnRpcG9kZS92MS9yZXNvbHZlci5wcm90bxILYW50aXBvZGUudjEiIQoQTGFzdEtub3duUmVxdWVzdBINCgVncm91cBgBIAEoCSK4AQoRTGFzdEtub3duUmVzcG9uc2USEwoLYW5zd2VyZWRfYnkYASABKAkSJgoFcGxhY2UYAiABKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEhMKBmFnZV9tcxgDIAEoBEgAiAEBEhIKCnZvdWNoZWRfYnkYHiADKAkSFgoObm90X3ZvdWNoZWRfYnkYHyADKAkSGgoSbGVhc2VfcmVtYWluaW5nX21zGCAgASgEQgkKB19hZ2VfbXMivQEKCktub3duUGxhY2USDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEwoLdG9rZW5fbGFiZWwYBCABKAkSDgoGc2VyaWFsGAUgASgJEg0KBWVwb2NoGAYgASgEEhIKCnNpdGVfc3RhdGUYByABKAkSHAoUc3RvcHNfb25fbGVhc2VfbGFwc2UYKCABKAgSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYCCABKAkyXQoPUmVzb2x2ZXJTZXJ2aWNlEkoKCUxhc3RLbm93bhIdLmFudGlwb2RlLnYxLkxhc3RLbm93blJlcXVlc3QaHi5hbnRpcG9kZS52MS5MYXN0S25vd25SZXNwb25zZWIGcHJvdG8z");
 
 /**
  * Asks for the place of a group.
@@ -145,6 +145,13 @@ export type KnownPlace = Message<"antipode.v1.KnownPlace"> & {
    * @generated from field: string site_state = 7;
    */
   siteState: string;
+
+  /**
+   * The group stops where the lease of its active site has lapsed (GroupSpec.on_lease_lapse).
+   *
+   * @generated from field: bool stops_on_lease_lapse = 40;
+   */
+  stopsOnLeaseLapse: boolean;
 
   /**
    * Code of the error that keeps its partition from being used; empty when it is open.
