@@ -16,6 +16,8 @@ interface DatabaseServer {
   readonly server: EmbeddedPostgres;
   readonly connection: pg.PoolConfig;
   readonly link: TestLink;
+  /** Where its cluster lies. */
+  readonly cluster: string;
 }
 
 export class DatabasePair {
@@ -95,14 +97,17 @@ export class DatabasePair {
     });
   }
 
-  /** The primary is killed, and the standby takes its place. */
-  async failOver(): Promise<void> {
+  /** The primary is killed. The standby is to take its place, and waits until somebody promotes it. */
+  async losePrimary(): Promise<void> {
     const { server, link } = this.primary;
     const next = this.standby;
     link.cut();
     process.kill(server.pid!, 'SIGKILL');
     await server.close();
     this.primary = next;
+  }
+
+  async promote(): Promise<void> {
     await this.ask('SELECT pg_promote()');
   }
 
@@ -124,7 +129,12 @@ export class DatabasePair {
   async #serve(dataFolder: string): Promise<DatabaseServer> {
     const server = new EmbeddedPostgres({ dataFolder, ...ports() });
     const connection = await server.start();
-    const made = { server, connection, link: await this.#link(join(server.socketFolder, '.s.PGSQL.5432')) };
+    const made = {
+      server,
+      connection,
+      cluster: join(dataFolder, 'postgres'),
+      link: await this.#link(join(server.socketFolder, '.s.PGSQL.5432')),
+    };
     this.#servers.push(made);
     return made;
   }

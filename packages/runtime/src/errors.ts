@@ -83,7 +83,7 @@ export const CATALOGUE = {
   PARTITION_NOT_FOUND: {
     disposition: 'operator',
     summary: 'No slot holds a token with the configured serial number and label.',
-    hint: 'Compare serial number and label with `pkcs11-tool --list-token-slots`; for NSS, compare the label with `moduleParameters`. After a re-initialisation the serial number is new: see docs/runbooks/site-returns.md.',
+    hint: 'Compare serial number and label with `pkcs11-tool --list-token-slots`; for NSS, compare the label with `moduleParameters`. After a re-initialisation the serial number is new: see docs/runbooks/hsm-lost.md.',
   },
   PIN_REFUSED: {
     disposition: 'operator',
@@ -99,7 +99,7 @@ export const CATALOGUE = {
   HSM_UNAVAILABLE: {
     disposition: 'retry',
     summary: 'The HSM reported that it is busy, absent or failing.',
-    hint: 'Wait a moment: this is usually transient. If it continues, check the HSM and its link with the vendor tools.',
+    hint: 'Wait a moment: this is usually transient. If it continues, check the HSM and its link with the vendor tools. If the HSM is gone, see docs/runbooks/hsm-lost.md.',
   },
   HSM_SESSION_VOID: {
     disposition: 'retry',
@@ -143,7 +143,7 @@ export const CATALOGUE = {
   IDENTITY_MISSING: {
     disposition: 'operator',
     summary: 'The partition has no identity key, or not the one that this agent made.',
-    hint: 'Run `antipode partition init <partition>` if the partition is new. If it had an identity key before, somebody removed the key: investigate first. `antipode doctor` tells the two cases apart.',
+    hint: 'Run `antipode partition init <partition>` if the partition is new. If it had an identity key before, somebody removed the key: investigate first. `antipode doctor` tells the two cases apart. If the token has lost all of its keys, see docs/runbooks/hsm-lost.md.',
   },
   DOMAIN_KEY_MISSING: {
     disposition: 'operator',
@@ -306,7 +306,7 @@ export const CATALOGUE = {
   SITE_UNREACHABLE: {
     disposition: 'retry',
     summary: 'A peer could not be reached, or the link was lost during a call. The outcome of the call is unknown.',
-    hint: 'Wait a moment: the caller reads the state again and repeats the call. If it continues, check the peer and the link.',
+    hint: 'Wait a moment: the caller reads the state again and repeats the call. If it continues, check the peer and the link. The runbooks for a lost site and a lost coordinator are in docs/runbooks.',
   },
   PEER_BUSY: {
     disposition: 'retry',
@@ -410,7 +410,7 @@ export const CATALOGUE = {
   NOT_LEADER: {
     disposition: 'retry',
     summary: 'This coordinator does not lead. It has answered nothing, and changed nothing.',
-    hint: 'List every coordinator under `coordinators` in the configuration: agents and commands then find the one that leads by themselves. If none leads, check the coordinators and their database.',
+    hint: 'List every coordinator under `coordinators` in the configuration: agents and commands then find the one that leads by themselves. If none leads, check the coordinators and their database: see docs/runbooks/coordinator-lost.md.',
   },
   TERM_STALE: {
     disposition: 'stand-down',
@@ -420,7 +420,7 @@ export const CATALOGUE = {
   DATABASE_UNAVAILABLE: {
     disposition: 'retry',
     summary: 'The database did not answer.',
-    hint: 'Check PostgreSQL. The coordinator reconnects by itself, and decides nothing until then.',
+    hint: 'Check PostgreSQL. The coordinator reconnects by itself, and decides nothing until then. See docs/runbooks/database-lost.md.',
   },
   QUEUE_UNAVAILABLE: {
     disposition: 'retry',

@@ -1,6 +1,6 @@
 /**
- * Two coordinators as processes, on a PostgreSQL with streaming standbys and a Redis, with three sites. The leader is
- * paused and killed, and the primary of the database is killed under it.
+ * Two coordinators as processes, on a PostgreSQL and a Redis, with three sites. The leader is paused and killed. In
+ * `runbooks.int.test.ts` the primary of their database is killed under them.
  */
 import { PROFILES } from '@antipode/coordinator/testing';
 import { CoordinatorService, createClient, OperatorService, SiteAgentService } from '@antipode/protocol';
@@ -16,7 +16,7 @@ let pair: DatabasePair;
 let system: TestSystem;
 
 beforeAll(async () => {
-  pair = await DatabasePair.start({ roles: COORDINATORS, standbys: 2 });
+  pair = await DatabasePair.start({ roles: COORDINATORS, standbys: 0 });
   system = await TestSystem.start({ shared: pair.shared, rpoSeconds: 3_600 });
   await system.makeKey('a', '01');
   await system.replicate();
@@ -241,50 +241,5 @@ describe('both coordinators killed at once', () => {
     await system.until('a has a lease of a coordinator again', async () => leftMs() > 0);
     await system.makeKey('a', '33');
     await system.insistent('the next key is replicated', () => system.replicate());
-  });
-});
-
-describe('a database whose primary is killed', () => {
-  it('goes on at its standby, with the same leader or another one', async () => {
-    const before = await leader();
-    await pair.caughtUp();
-    await pair.failOver();
-    const after = await leader();
-    expect(after.term >= before.term).toBe(true);
-    await system.makeKey('a', '04');
-    await system.insistent('the next key is replicated', () => system.replicate());
-    expect(await falseDowns()).toEqual([]);
-  });
-
-  it('and whose standby lagged repeats no term and no epoch', async () => {
-    await pair.stream();
-    await pair.caughtUp();
-    await pair.stream({ isCut: true });
-    // The standby hears of none of this: another leader, another active site.
-    const { leader: killed } = await leader();
-    await system.coordinatorProcesses.get(killed)!.killAll();
-    const lost = await leader({ except: killed });
-    await system.moveTo('b');
-    await allHear(lost.term);
-    const epoch = (await system.operator.getGroup({ group: GROUP })).group!.epoch;
-    await pair.failOver();
-    system.startSharing(killed);
-    const next = await system.until('a leader of a term that no site has heard', async () => {
-      const now = await leader();
-      return now.term > lost.term && now;
-    });
-    await allHear(next.term);
-    // The group is held, and nobody is sent to a fenced site.
-    await system.until('the group is contradicted', async () => {
-      const { group } = await system.operator.getGroup({ group: GROUP });
-      return group?.contradiction !== '';
-    });
-    expect((await rejection(system.operator.resolve({ group: GROUP }))).code).toBe('GROUP_CONTRADICTED');
-    await system.insistent('the group is seated from what the sites say', async () => {
-      await system.ended((await system.operator.reseatGroup({ group: GROUP })).operationId);
-    });
-    await system.untilActive('b');
-    const { group } = await system.operator.getGroup({ group: GROUP });
-    expect(group!.epoch > epoch).toBe(true);
   });
 });

@@ -155,7 +155,7 @@ function hintFor({
 }): string {
   if (matching > 1) return 'Set the `serial` of the partition in the configuration: several tokens have this label.';
   if (initialised.length === 0)
-    return 'Check the HSM, the link to it, and the configuration that the module reads (for SoftHSM: SOFTHSM2_CONF in `environment`): the module shows no token at all. The agent tries again by itself.';
+    return 'Check the HSM, the link to it, and the configuration that the module reads (for SoftHSM: SOFTHSM2_CONF in `environment`): the module shows no token at all. The agent tries again by itself. If the HSM is gone, see docs/runbooks/hsm-lost.md.';
   const other = initialised.find(({ token }) => token.label === tokenLabel && token.serial !== serial);
   if (serial !== undefined && other !== undefined)
     return `Restore the old token, or set this one up as a new member. The token with this label has serial ${other.token.serial}: it was initialised again, or is another token, and does not have the keys of the partition.`;
