@@ -107,7 +107,9 @@ export class DatabasePair {
     this.primary = next;
   }
 
-  async promote(): Promise<void> {
+  /** The primary is killed, and the standby takes its place. */
+  async failOver(): Promise<void> {
+    await this.losePrimary();
     await this.ask('SELECT pg_promote()');
   }
 

@@ -210,8 +210,7 @@ it('database-lost: repeats no term and no epoch, whichever standby takes its pla
       lost = await leader();
       await system.moveTo('b');
       epoch = (await groupNow()).epoch;
-      await pair.losePrimary();
-      await pair.promote();
+      await pair.failOver();
     },
     '4. Verify': async () => {
       expect((await leader()).term).toBeGreaterThan(lost.term);
