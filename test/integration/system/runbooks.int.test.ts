@@ -133,16 +133,22 @@ it('site-lost: moves the group, and says what is lost', async () => {
   ]);
 });
 
-it('site-returns, divergence: takes the site in as a standby, and the keys that only it has', async () => {
+it('site-returns: takes the site in as a standby, and drops nothing that it has', async () => {
+  await desk.follow('site-returns.md');
+  expect(await keysAt('a')).toEqual([['key 01', 'key 02', 'key 0d', 'key 0e']]);
+});
+
+it('divergence: brings the group the keys that only the returned site has', async () => {
+  await desk.follow('divergence.md');
   const all = ['key 01', 'key 02', 'key 0d', 'key 0e'];
-  await desk.follow('site-returns.md', {
-    '5. The way home, if you want it': async () => {
-      expect(await keysAt('a')).toEqual([all]);
-      await desk.follow('divergence.md');
-      expect(await keysAt('a', 'b', 'c')).toEqual([all, all, all]);
-    },
-  });
+  expect(await keysAt('a', 'b', 'c')).toEqual([all, all, all]);
+});
+
+it('failback: moves the group home, and every key with it', async () => {
+  const all = await system.keysAt('b');
+  await desk.follow('failback.md');
   expect((await groupNow()).activeSite).toBe('a');
+  expect(await keysAt('a', 'b', 'c')).toEqual([all, all, all]);
 });
 
 it('hsm-lost: leaves the HSM, and takes another partition in, or the same one without its keys', async () => {

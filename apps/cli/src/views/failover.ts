@@ -92,6 +92,6 @@ export function refuseObstacle(
     });
   throw new AntipodeError('FAILOVER_REFUSED', obstacle, {
     details: { group },
-    hint: 'Run `antipode status` to see which sites and partitions cannot be used, and why. Repair that, or name another site with --to. Accepting a loss does not help here. Nothing was changed.',
+    hint: 'Run `antipode status` to see which sites and partitions cannot be used, and why. Repair that, or name another site with --to. Accepting a loss does not help here. Nothing was changed. Without a majority, see docs/runbooks/lost-quorum.md.',
   });
 }
