@@ -4,11 +4,10 @@
  * nothing is repaired but by what a page says.
  */
 import { execFileSync } from 'node:child_process';
-import { rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { postgresFolders } from '@antipode/coordinator';
-import { CoordinatorService, FailoverPolicy, OperatorService } from '@antipode/protocol';
-import { rejection } from '@antipode/runtime/testing';
+import { CoordinatorService, FailoverPolicy } from '@antipode/protocol';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { operatorConfigOf } from '../../support/command.ts';
 import { DatabasePair } from '../../support/database-pair.ts';
