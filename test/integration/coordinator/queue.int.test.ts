@@ -198,11 +198,15 @@ it('a Redis behind a link that fell silent is used again when the link is back, 
     await wakeUps.enqueue('before', 'site.b');
     await until(() => expect(ran).toEqual(['before']));
     link.blackHole();
-    expect((await rejection(wakeUps.enqueue('meanwhile', 'site.b'))).code).toBe('QUEUE_UNAVAILABLE');
+    for (const lane of ['site.b', 'site.c'])
+      expect((await rejection(wakeUps.enqueue('meanwhile', lane))).code).toBe('QUEUE_UNAVAILABLE');
     link.heal();
     await until(() => wakeUps.enqueue('after', 'site.b'));
     // By the worker that was there before, whose own connections were silenced as well.
     await until(() => expect(ran).toContain('after'));
+    // By a worker that was made while Redis was silent.
+    await wakeUps.enqueue('later', 'site.c');
+    await until(() => expect(ran).toContain('later'));
   } finally {
     await link.close();
   }

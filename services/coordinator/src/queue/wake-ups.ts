@@ -103,6 +103,11 @@ export class BullWakeUps implements WakeUps {
   async start(): Promise<void> {
     const { clock, log } = this.#options;
     this.#consumer.on('ready', () => {
+      // Workers that were made while Redis was away may never take a job.
+      for (const lane of [...this.#lanes.keys()]) {
+        this.#endLane(lane);
+        if (this.#epoch !== undefined) this.#lane(this.#epoch, lane);
+      }
       void this.#readPolicy().catch(() => {});
       this.#sweep();
     });
@@ -146,6 +151,12 @@ export class BullWakeUps implements WakeUps {
     for (const lane of lanes) void end(lane);
   }
 
+  #endLane(name: string): void {
+    const lane = this.#lanes.get(name);
+    this.#lanes.delete(name);
+    if (lane !== undefined) void end(lane);
+  }
+
   #sweep(): void {
     if (this.#epoch !== undefined) void this.#sweepBefore(this.#epoch).catch(() => 'the next leader sweeps');
   }
@@ -175,12 +186,15 @@ export class BullWakeUps implements WakeUps {
       );
     const epoch = this.#epoch;
     if (epoch === undefined) return;
+    const isNew = !this.#lanes.has(lane);
     try {
       await within({ clock: this.#options.clock, timeoutMs: ENQUEUE_MS_MAX, what: 'enqueue' }, async () => {
         const { queue } = this.#lane(epoch, lane);
         await queue.add('run', { intentId }, { jobId: intentId });
       });
     } catch (cause) {
+      // A worker that finds no Redis as it starts takes no job later either.
+      if (isNew) this.#endLane(lane);
       throw new AntipodeError('QUEUE_UNAVAILABLE', 'Redis did not accept the job', { cause });
     }
   }
