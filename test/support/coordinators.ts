@@ -58,6 +58,8 @@ export class Coordinators {
   readonly operator: Client<typeof OperatorService>;
   /** The steps of all machines since `watch`. */
   steps: Step[] = [];
+  /** Sites that nobody reaches, and that reach nobody. */
+  readonly cutOff = new Set<string>();
   /** Defects, which would have ended a process. */
   readonly defects: string[] = [];
   readonly network: MemoryNetwork;
@@ -70,7 +72,13 @@ export class Coordinators {
     this.store = store;
     const latency = seededPrng('latency');
     const { clock } = this;
-    this.network = new MemoryNetwork({ clock, latencyMs: () => 1 + Math.floor(latency.fraction() * LATENCY_MS_MAX) });
+    this.network = new MemoryNetwork({
+      clock,
+      carry: async ({ from, to, signal }) => {
+        if ([from, to].some(({ kind, name }) => kind === 'site' && this.cutOff.has(name))) return never();
+        await clock.sleep(1 + Math.floor(latency.fraction() * LATENCY_MS_MAX), signal);
+      },
+    });
     const finder = new LeaderFinder({
       coordinators: COORDINATORS.map((id) => ({ id, address: `${id}:1` })),
       clock,
@@ -176,22 +184,23 @@ export class Coordinators {
     return done;
   }
 
-  /** Looks again and again. An answer that is lost with a coordinator is asked for again. */
+  /** As {@link sees}, and lets the time pass. */
   seen<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-    return this.until(
-      (async () => {
-        const endMs = this.clock.monotonicMs() + PATIENCE_MS;
-        let last: unknown;
-        while (this.clock.monotonicMs() < endMs) {
-          const found = await look().catch((thrown: unknown) => {
-            last = thrown;
-          });
-          if (found) return found;
-          await this.clock.sleep(LOOK_MS);
-        }
-        throw new AntipodeError('INVARIANT_BROKEN', `not seen in five minutes: ${what}`, { cause: last });
-      })(),
-    );
+    return this.until(this.sees(what, look));
+  }
+
+  /** Looks again and again while the time passes. An answer that is lost with a coordinator is asked for again. */
+  async sees<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
+    const endMs = this.clock.monotonicMs() + PATIENCE_MS;
+    let last: unknown;
+    while (this.clock.monotonicMs() < endMs) {
+      const found = await look().catch((thrown: unknown) => {
+        last = thrown;
+      });
+      if (found) return found;
+      await this.clock.sleep(LOOK_MS);
+    }
+    throw new AntipodeError('INVARIANT_BROKEN', `not seen in five minutes: ${what}`, { cause: last });
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,7 @@ export { EffectContext } from '../operations/context.ts';
 export { failover } from '../operations/failover/effects.ts';
 export type { FailoverEffect } from '../operations/failover/machine.ts';
 export type { Held } from '../operations/failover/plan.ts';
+export { INTENT_KINDS } from '../operations/kinds.ts';
 export { replication } from '../operations/replication/effects.ts';
 export { BullWakeUps } from '../queue/wake-ups.ts';
 export { type Agent, dialOverTls } from '../sites/agents.ts';
