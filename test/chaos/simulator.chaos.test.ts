@@ -7,6 +7,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { Told } from './command/messages.ts';
 import { runSeeds } from './command/pool.ts';
 import { COMMANDS, replay } from './command/replay.ts';
+import { Sum } from './command/sum.ts';
 import { FAULT_KINDS } from './scenarios/faults.ts';
 import { run, without } from './scenarios/run.ts';
 import { FAULTS, ORDERS, RARE_FAULTS, storyOf, WORK, WRITTEN_FAULTS } from './scenarios/story.ts';
@@ -35,6 +36,34 @@ it('no seed of this share breaks an invariant', async () => {
     [],
   );
   expect(answers.every(({ checks }) => checks > 0)).toBe(true);
+});
+
+it('a campaign that is interrupted ends with the seeds that were done', async () => {
+  const stop = new AbortController();
+  const done: number[] = [];
+  const endless = function* () {
+    for (let seed = 0; ; seed += 1) yield { seed, isShrunk: true };
+  };
+  const told = ({ seed }: Told): boolean => {
+    done.push(seed);
+    if (done.length === 2) stop.abort();
+    return false;
+  };
+  await runSeeds({ seeds: endless(), workers: 1, signal: stop.signal, told });
+  expect(done).toEqual([0, 1]);
+});
+
+it('the closing line has what a campaign found, and nothing that differs from one machine to another', () => {
+  const sum = new Sum();
+  const violation = { invariant: 'I1', checker: 'one-active', text: '', atMs: 0, step: 0 };
+  const answer = { seed: 1, violations: [], virtualMs: 1_800_000, checks: 4, lines: 1, acts: [] };
+  sum.add({ ...answer, faults: { 'hsm-gone': 1, cut: 2 } });
+  sum.add({ ...answer, faults: { cut: 1 }, violations: [violation, violation] });
+  Object.assign(sum.mutants, { caught: 3, tried: 3 });
+  expect(JSON.stringify(sum)).toBe(
+    '{"seeds":2,"violations":1,"virtualHours":1,"faults":{"cut":3,"hsm-gone":1},"checks":8,"mutantsCaught":"3/3"}',
+  );
+  expect(sum.isClean).toBe(false);
 });
 
 describe('the same seed', () => {

@@ -27,7 +27,8 @@ must settle. The same seed does the same, byte for byte. test/chaos/README.md sa
   --workers W     processes side by side (default: one for each processor)
   --mutants M     deliberate bugs in the product that must be caught: all, none, or one by its name (default: all if
                   there are 1,000 seeds or more, otherwise none)
-  --json          nothing on standard error but violations
+  --json          the closing line as one JSON object: seeds, violations (seeds that broke a rule), virtualHours, faults
+                  by kind, checks, mutantsCaught
   --replay S      opens the run of one seed. Commands come from standard input; help lists them.
   --without 1,2   leaves these acts out of the story that is replayed
   --help
@@ -39,8 +40,8 @@ Examples:
   echo 'diff 1200 1300' | npm run chaos -- --replay 4711 --without 3,5
   npm run chaos -- --seeds 0 --mutants all
 
-The last line on standard output is one JSON object: seeds, seeds with violations, simulated hours, faults by kind, checks,
-mutants caught. Exit codes: 0 no violation and every mutant caught, 1 otherwise, 2 usage.
+Progress and violations are on standard error, the closing line is on standard output. Ctrl-C ends with what was done.
+Exit codes: 0 no violation and every mutant caught, 1 otherwise, 2 usage, 130 after Ctrl-C.
 `;
 
 /** Undefined where help was asked for. @throws UsageError */

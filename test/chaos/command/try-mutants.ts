@@ -10,18 +10,19 @@ function askFor(text: string): Ask {
 
 export async function tryMutants(
   mutants: readonly Mutant[],
-  { workers, say }: { workers: number; say: (text: string) => void },
+  { workers, say, signal }: { workers: number; say: (text: string) => void; signal?: AbortSignal },
 ): Promise<readonly Mutant[]> {
   const caught: Mutant[] = [];
   const waiting = [...mutants];
   const lane = async (): Promise<void> => {
-    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+    for (let mutant = waiting.shift(); mutant !== undefined && signal?.aborted !== true; mutant = waiting.shift()) {
       const { name, stories } = mutant;
       let by: string | undefined;
       await runSeeds({
         seeds: stories.map(askFor),
         workers: 1,
         mutant: name,
+        ...(signal === undefined ? {} : { signal }),
         told: ({ violations: [first] }) => {
           if (first !== undefined) by = `${first.invariant} ${first.checker}`;
           return first !== undefined;

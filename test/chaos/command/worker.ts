@@ -17,7 +17,8 @@ const tell = (message: Tell): void => void process.send?.(message);
 async function work({ seed, story: name, isShrunk }: Ask): Promise<void> {
   const story = name === undefined ? storyOf(String(seed)) : directedStory(name, String(seed));
   try {
-    const { violations, virtualMs, checks, faults, log } = await run(story);
+    const { violations, virtualMs, checks, faults, log, world } = await run(story);
+    world.forget();
     const [first] = violations;
     const kept = first !== undefined && isShrunk ? await shrink(story, first.checker) : story;
     tell({ seed, violations, virtualMs, checks, faults, lines: log.lines.length, acts: kept.acts });
@@ -31,4 +32,6 @@ async function work({ seed, story: name, isShrunk }: Ask): Promise<void> {
 catchUncaught();
 process.on('message', (ask) => void work(ask as Ask));
 process.on('disconnect', () => process.exit(0));
+// Ctrl-C reaches the whole group of processes. The command decides when its workers end.
+process.on('SIGINT', () => {});
 tell('ready');

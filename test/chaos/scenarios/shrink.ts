@@ -11,7 +11,8 @@ export async function shrink(story: Story, checker: string): Promise<Story> {
     // From the end: what came last is most often only company.
     for (const { id } of [...kept.acts].reverse()) {
       const shorter = without(kept, new Set([id]));
-      const { violations } = await run(shorter);
+      const { violations, world } = await run(shorter);
+      world.forget();
       if (violations[0]?.checker === checker) kept = shorter;
     }
     if (kept.acts.length === before) break;

@@ -63,6 +63,11 @@ export class SimulatedDatabase {
     this.#tables.statements = statements;
   }
 
+  /** Gives the memory back. Nothing uses it any more. */
+  close(): void {
+    this.#tables.close();
+  }
+
   stall(): void {
     this.#stalled ??= [];
   }

@@ -13,6 +13,9 @@ const FULL = 2;
 
 export type DiskFault = 'full' | 'locked' | undefined;
 export type FileName = 'journal' | 'store';
+export type DiskCopy = Readonly<Record<FileName, Uint8Array>>;
+
+const FILES = ['journal', 'store'] as const;
 
 /** A crash in the middle of a commit: the process ends right before it, or right after. */
 export interface CrashAtCommit {
@@ -34,6 +37,14 @@ export class SimulatedDisk {
   /** Told when the process has ended in a commit. */
   onCrash: () => void = () => {};
   commits = 0;
+  /** Counts everything that may have changed a file. */
+  readonly changes: Record<FileName, number> = { journal: 0, store: 0 };
+  readonly #looks = new Map<string, StatementSync>();
+
+  /** Empty, or as another one was. */
+  constructor(copy?: DiskCopy) {
+    if (copy !== undefined) for (const file of FILES) this.#files[file].deserialize(copy[file]);
+  }
 
   /** As a process opens it. */
   open(file: FileName, process: SimulatedProcess): DatabaseSync {
@@ -41,18 +52,20 @@ export class SimulatedDisk {
   }
 
   /** Everything of it, as it is now. */
-  copy(): Record<FileName, Uint8Array> {
+  copy(): DiskCopy {
     return { journal: this.#files.journal.serialize(), store: this.#files.store.serialize() };
   }
 
   /** No process has it open meanwhile. */
   restore(copy: Partial<Record<FileName, Uint8Array>>): void {
-    for (const file of ['journal', 'store'] as const) {
+    for (const file of FILES) {
       const bytes = copy[file];
       if (bytes === undefined) continue;
       this.#files[file].close();
       this.#files[file] = new DatabaseSync(':memory:');
       this.#files[file].deserialize(bytes);
+      this.changes[file] += 1;
+      this.#looks.clear();
     }
   }
 
@@ -74,12 +87,16 @@ export class SimulatedDisk {
 
   endTransactions(): void {
     for (const database of Object.values(this.#files)) if (database.isTransaction) database.exec('ROLLBACK');
+    for (const file of FILES) this.changes[file] += 1;
   }
 
   /** Reads for those who judge, outside of every process. */
   rows(file: FileName, text: string): Record<string, unknown>[] {
     try {
-      return this.#files[file].prepare(text).all();
+      const key = `${file} ${text}`;
+      const look = this.#looks.get(key) ?? this.#files[file].prepare(text);
+      this.#looks.set(key, look);
+      return look.all();
     } catch {
       // It has no tables yet.
       return [];
@@ -93,13 +110,16 @@ export class SimulatedDisk {
 
   /** The operating system has written everything. */
   sync(): void {
-    for (const file of ['journal', 'store'] as const)
-      if (!this.waits(file)) this.#synced.set(file, this.#files[file].serialize());
+    for (const file of FILES) if (!this.waits(file)) this.#synced.set(file, this.#files[file].serialize());
+  }
+
+  /** Gives the memory back. Nothing uses it any more. */
+  close(): void {
+    for (const database of Object.values(this.#files)) database.close();
   }
 
   committed(file: FileName): void {
     this.commits += 1;
-
     this.onCommit(file);
   }
 }
@@ -120,6 +140,9 @@ export function isOfEndedProcess(thrown: unknown): boolean {
 /** The error that `node:sqlite` throws with this code. */
 const fault = (errcode: number, message: string): Error =>
   Object.assign(new Error(message), { code: 'ERR_SQLITE_ERROR', errcode });
+
+/** A reader may change the row that he has got. */
+const copyOf = <T>(row: T): T => (Array.isArray(row) ? [...row] : typeof row === 'object' ? { ...row } : row) as T;
 
 class Handle {
   readonly #database: DatabaseSync;
@@ -150,19 +173,17 @@ class Handle {
     const known = this.#statements.get(text);
     if (known !== undefined) return known;
     const statement = this.#database.prepare(text);
-    const live = <T>(work: () => T): T => {
-      this.#live();
-      return work();
-    };
+    const read = this.#reader(text);
     const guarded = {
-      get: (...values: SQLInputValue[]) => live(() => statement.get(...values)),
-      all: (...values: SQLInputValue[]) => live(() => statement.all(...values)),
-      iterate: (...values: SQLInputValue[]) => live(() => statement.iterate(...values)),
+      get: (...values: SQLInputValue[]) => copyOf(read('get', values, () => statement.get(...values))),
+      all: (...values: SQLInputValue[]) => read('all', values, () => statement.all(...values)).map(copyOf),
+      iterate: (...values: SQLInputValue[]) => read(undefined, values, () => statement.iterate(...values)),
       columns: () => statement.columns(),
       setReadBigInts: (isOn: boolean) => statement.setReadBigInts(isOn),
       setReturnArrays: (isOn: boolean) => statement.setReturnArrays(isOn),
       run: (...values: SQLInputValue[]) => {
         this.#live();
+        this.#disk.changes[this.#file] += 1;
         if (this.#database.isTransaction) return statement.run(...values);
         this.#writable();
         const result = statement.run(...values);
@@ -174,8 +195,27 @@ class Handle {
     return guarded;
   }
 
+  /** A statement that only reads is answered from memory until something is written to its file. */
+  #reader(text: string) {
+    const isRead = /^\s*SELECT\b/.test(text);
+    const answers = new Map<string, unknown>();
+    let changes = -1;
+    return <T>(method: string | undefined, values: readonly SQLInputValue[], work: () => T): T => {
+      this.#live();
+      if (!isRead) this.#disk.changes[this.#file] += 1;
+      if (!isRead || method === undefined) return work();
+      const now = this.#disk.changes[this.#file];
+      if (changes !== now) answers.clear();
+      changes = now;
+      const key = `${method} ${values.map((value) => (value === null ? 'null' : `'${String(value)}'`)).join()}`;
+      if (!answers.has(key)) answers.set(key, work());
+      return answers.get(key) as T;
+    };
+  }
+
   exec(text: string): void {
     this.#live();
+    this.#disk.changes[this.#file] += 1;
     if (text.startsWith('BEGIN IMMEDIATE')) this.#writable();
     if (text === 'COMMIT') this.#commit(() => this.#database.exec(text));
     else this.#database.exec(text);

@@ -18,6 +18,12 @@ export interface Answer<R> {
 }
 
 interface Prepared {
+  /** The tables that it reads; undefined if it does anything else. */
+  readonly reads: readonly string[] | undefined;
+  /** The table that it writes to; undefined for none, or for any. */
+  readonly writes: string | undefined;
+  /** Answers that hold while their tables have changed so often, by the values that were given. */
+  readonly answers: Map<string, { readonly changes: number; readonly rows: readonly object[] }>;
   readonly statement: StatementSync;
   readonly parameters: readonly number[];
   readonly command: string;
@@ -72,6 +78,9 @@ function migratedBytes(): Uint8Array {
 export class SqliteDatabase {
   readonly #database: DatabaseSync;
   readonly #prepared = new Map<string, Prepared>();
+  readonly #tables: readonly string[];
+  readonly #changes = new Map<string, number>();
+  #changesOfAny = 0;
   /** How many statements it has run. */
   statements = 0;
   /** A statement of the transaction has failed. Nothing else is done in it. */
@@ -83,6 +92,10 @@ export class SqliteDatabase {
     migrated ??= migratedBytes();
     this.#database.deserialize(bytes ?? migrated);
     this.#database.exec('PRAGMA foreign_keys = ON; PRAGMA case_sensitive_like = ON');
+    this.#tables = this.#database
+      .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
+      .all()
+      .map(({ name }) => String(name));
     this.#database.function('greatest', { deterministic: true, useBigIntArguments: true }, (one, other) =>
       (one as bigint) > (other as bigint) ? one : other,
     );
@@ -95,13 +108,21 @@ export class SqliteDatabase {
 
   run<R>(text: string, values: readonly unknown[]): Answer<R> {
     this.statements += 1;
-    const { statement, parameters, command, columns } = this.#prepare(text);
+    const prepared = this.#prepare(text);
+    const { statement, parameters, command, columns, reads, answers } = prepared;
     const given = parameters.map((number) => inputOf(values[number - 1]));
     if (this.#isFailed) {
       if (command === 'COMMIT') this.#rollBack();
       if (command !== 'ROLLBACK') throw new Error('current transaction is aborted');
       this.#isFailed = false;
     }
+    if (reads === undefined) this.#note(prepared);
+    const changes = reads?.reduce((sum, table) => sum + (this.#changes.get(table) ?? 0), this.#changesOfAny) ?? 0;
+    const key = reads === undefined ? '' : keyOf(given);
+    const known = reads === undefined ? undefined : answers.get(key);
+    // Coordinators ask the same again and again. An answer holds until somebody writes to its tables.
+    if (known?.changes === changes)
+      return { command, rowCount: known.rows.length, rows: known.rows.map((row) => ({ ...row })) as R[] };
     try {
       if (columns.length === 0) {
         const { changes } = statement.run(...given);
@@ -111,7 +132,9 @@ export class SqliteDatabase {
       const rows = found.map(
         (row) => Object.fromEntries(columns.map(({ name, read }, at) => [name, read(row[at])])) as R,
       );
-      return { command, rowCount: rows.length, rows };
+      if (reads === undefined) return { command, rowCount: rows.length, rows };
+      answers.set(key, { changes, rows: rows as object[] });
+      return { command, rowCount: rows.length, rows: rows.map((row) => ({ ...row })) };
     } catch (thrown) {
       this.#isFailed = this.#database.isTransaction;
       const { errcode = 0 } = thrown as { errcode?: number };
@@ -128,7 +151,15 @@ export class SqliteDatabase {
 
   #rollBack(): void {
     this.#database.exec('ROLLBACK');
+    this.#changesOfAny += 1;
     this.#isFailed = false;
+  }
+
+  /** A statement is about to change something. */
+  #note({ command, writes }: Prepared): void {
+    if (command === 'BEGIN' || command === 'COMMIT') return;
+    if (writes === undefined) this.#changesOfAny += 1;
+    else this.#changes.set(writes, (this.#changes.get(writes) ?? 0) + 1);
   }
 
   close(): void {
@@ -138,17 +169,40 @@ export class SqliteDatabase {
   #prepare(text: string): Prepared {
     const known = this.#prepared.get(text);
     if (known !== undefined) return known;
-    const { text: translated, parameters } = sqliteStatement(text);
-    const statement = this.#database.prepare(translated);
+    const form = formOf(text, this.#tables);
+    const statement = this.#database.prepare(form.translated);
     statement.setReadBigInts(true);
     statement.setReturnArrays(true);
     const columns = statement.columns().map(({ name, type }) => ({ name, read: readerOf(type) }));
-    const command = /^\w+/.exec(translated)?.[0].toUpperCase() ?? '';
-    const prepared = { statement, parameters, command, columns };
+    const prepared: Prepared = { ...form, statement, columns, answers: new Map() };
     this.#prepared.set(text, prepared);
     return prepared;
   }
 }
+
+type Form = Pick<Prepared, 'parameters' | 'command' | 'reads' | 'writes'> & { readonly translated: string };
+
+/** The same in every database of this process. */
+const forms = new Map<string, Form>();
+
+function formOf(text: string, all: readonly string[]): Form {
+  const known = forms.get(text);
+  if (known !== undefined) return known;
+  const { text: translated, parameters } = sqliteStatement(text);
+  const command = /^\w+/.exec(translated)?.[0].toUpperCase() ?? '';
+  const words = new Set(translated.match(/\w+/g));
+  const tables = all.filter((table) => words.has(table));
+  const reads = command === 'SELECT' && tables.length > 0 ? tables : undefined;
+  // A deletion may take rows of other tables with it.
+  const writes = /^(?:insert into|update) "?(\w+)/i.exec(translated)?.[1];
+  const form = { translated, parameters, command, reads, writes };
+  forms.set(text, form);
+  return form;
+}
+
+/** Names these values, and no others. */
+const keyOf = (values: readonly SQLInputValue[]): string =>
+  values.map((value) => `${typeof value} ${String(value).length} ${String(value)}`).join();
 
 function inputOf(value: unknown): SQLInputValue {
   if (typeof value === 'boolean') return value ? 1 : 0;
