@@ -56,3 +56,5 @@ async function switchover({ runs, keys, tell }: { runs: number; keys: number; te
 }
 
 await runProgram({ name: 'chaos:live', help: HELP, parse: parseOptions, run: main });
+// A link that fell silent may leave a socket open that nobody reads any more. It must not keep the program.
+process.stdout.write('', () => process.exit());
