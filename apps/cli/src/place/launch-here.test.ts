@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { descendantsOf } from '../supervisor/process-tree.ts';
+import { descendantsOf, processStat } from '../supervisor/process-tree.ts';
 
 const LAUNCH = fileURLToPath(new URL('../testing/launch.ts', import.meta.url));
 
@@ -41,7 +41,8 @@ afterEach(() => {
 });
 
 const lines = (): string[] => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []);
-const isGone = (pid: number): boolean => !existsSync(`/proc/${pid}`);
+/** Also where init, which has adopted it, has not asked for its status yet. */
+const isGone = (pid: number): boolean => processStat(pid)?.isOver ?? true;
 const pids = (): number[] => lines().flatMap((line) => Number(/^\w+ (\d+)$/.exec(line)?.[1] ?? 0) || []);
 /** Waits for the fact itself. The limit is the one of the test. */
 async function until(isSo: () => boolean): Promise<void> {

@@ -64,20 +64,28 @@ export interface EndOptions {
   readonly graceMs: number;
   /** Called once for each process that this one has no right to end. */
   readonly onRefused: (pid: number) => void;
+  readonly look?: () => readonly ProcessStat[];
 }
 
 /**
  * Ends everything below `root`: SIGTERM, and after the grace time SIGKILL. Resolves when nothing is left, however long
  * that takes: whoever starts a program next must know that the one before is gone. `root` must adopt its orphans, or a
  * process that loses its parent meanwhile is not below it any more.
+ *
+ * The processes are read one after the other. One whose parent ends in between seems to be below nobody, and one that was
+ * started in between is not seen. The next look finds it below `root`, so nothing is left when two looks in a row say so.
  */
-export async function endDescendants(root: number, { clock, graceMs, onRefused }: EndOptions): Promise<void> {
+export async function endDescendants(
+  root: number,
+  { clock, graceMs, onRefused, look = allProcesses }: EndOptions,
+): Promise<void> {
   const endMs = clock.monotonicMs() + graceMs;
   const asked = new Set<string>();
   const refused = new Set<number>();
-  for (;;) {
-    const left = descendantsOf(root).filter(({ isOver }) => !isOver);
-    if (left.length === 0) return;
+  for (let emptyLooks = 0; ; ) {
+    const left = descendantsOf(root, look()).filter(({ isOver }) => !isOver);
+    emptyLooks = left.length === 0 ? emptyLooks + 1 : 0;
+    if (emptyLooks === 2) return;
     const isOver = clock.monotonicMs() >= endMs;
     for (const { pid, startedAt } of left) {
       const key = `${pid} ${startedAt}`;

@@ -92,8 +92,9 @@ describe('a hook that is a web address', () => {
   it('reaches a server that knows neither TLS 1.3 nor our key agreement', async () => {
     const { cert, key, tls: ours } = await ownCertificate();
     const [version, curve] = [tls.DEFAULT_MIN_VERSION, tls.DEFAULT_ECDH_CURVE];
-    const older = createSecureServer({ cert, key, maxVersion: 'TLSv1.2', ecdhCurve: 'prime256v1' }, (_, response) =>
-      response.end('fine'),
+    const older = createSecureServer(
+      { cert, key, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2', ecdhCurve: 'prime256v1' },
+      (_, response) => response.end('fine'),
     );
     await new Promise<void>((resolve) => older.listen(0, '127.0.0.1', resolve));
     try {
