@@ -41,7 +41,7 @@ afterEach(() => {
 });
 
 const lines = (): string[] => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []);
-/** Also where init, which has adopted it, has not asked for its status yet. */
+/** It has ended, even if init has adopted it and has not asked for its status yet. */
 const isGone = (pid: number): boolean => processStat(pid)?.isOver ?? true;
 const pids = (): number[] => lines().flatMap((line) => Number(/^\w+ (\d+)$/.exec(line)?.[1] ?? 0) || []);
 /** Waits for the fact itself. The limit is the one of the test. */
