@@ -171,3 +171,43 @@ it('asks an operator rather than guess when its record cannot be read', () => {
   writeFileSync(join(stateFolder, 'login-abc.json'), '{"outcome":');
   expect(thrown(() => guard().begin(pin(), FLAGS)).code).toBe('FILE_UNWRITABLE');
 });
+
+describe('a role whose last wrong PIN erases the device', () => {
+  const strict = (): LoginGuard =>
+    new LoginGuard({ stateFolder, serial: 'abc', whose: 'security officer', spentMax: 2 });
+  const refuse = (text: string): void => {
+    strict().begin(pin(text), FLAGS);
+    strict().refused(pin(text));
+  };
+
+  it('is not tried a third time, whatever the PIN, by no process', () => {
+    refuse('11111111');
+    refuse('22222222');
+    for (let start = 0; start < 2; start += 1)
+      expect(thrown(() => strict().begin(pin('33333333'), FLAGS)).code).toBe('PIN_LOCKED');
+  });
+
+  it('counts an attempt whose outcome nobody saw', () => {
+    refuse('11111111');
+    strict().begin(pin('22222222'), FLAGS);
+    expect(thrown(() => strict().begin(pin('33333333'), FLAGS)).code).toBe('PIN_LOCKED');
+  });
+
+  it('counts from the beginning after a success', () => {
+    refuse('11111111');
+    strict().begin(pin(), FLAGS);
+    strict().succeeded(pin());
+    refuse('22222222');
+    strict().begin(pin('33333333'), FLAGS);
+  });
+
+  it('counts no attempt that the token did not look at', () => {
+    refuse('11111111');
+    for (let start = 0; start < 3; start += 1) {
+      const guard = strict();
+      guard.begin(pin(), FLAGS);
+      guard.withdrawn();
+    }
+    strict().begin(pin(), FLAGS);
+  });
+});

@@ -22,6 +22,9 @@ import { AntipodeError, type Secret, sha256Hex, writeFileDurably } from '@antipo
 const CLEAR_THE_MARK =
   'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or have the security officer reset the PIN. Either of them clears the warning of the token. The agent then tries the PIN in the file by itself.';
 
+const SPENT =
+  'Log in once with the vendor tool and the right password, so that the device counts from the beginning again. Then remove the record of this role from the folder `login` of the agent.';
+
 interface Mark {
   readonly salt: string;
   readonly mark: string;
@@ -32,6 +35,8 @@ interface Record {
   readonly trying?: Mark;
   readonly refused?: Mark;
   readonly succeeded?: Mark;
+  /** Attempts since the last success that the token refused, or whose outcome nobody saw. */
+  readonly spent?: number;
 }
 
 /** What 0.1 wrote while an attempt was open or had been refused. */
@@ -40,22 +45,46 @@ interface OlderRecord extends Mark {
 }
 
 /** Whose PIN it is: each has a record of its own, and flags of its own in CK_TOKEN_INFO. */
-export type Whose = 'user' | 'security officer';
+export type Whose = 'user' | 'security officer' | 'crypto user';
 
 const FLAGS = {
   user: { countLow: CKF_USER_PIN_COUNT_LOW, finalTry: CKF_USER_PIN_FINAL_TRY, locked: CKF_USER_PIN_LOCKED },
   'security officer': { countLow: CKF_SO_PIN_COUNT_LOW, finalTry: CKF_SO_PIN_FINAL_TRY, locked: CKF_SO_PIN_LOCKED },
+  'crypto user': { countLow: CKF_USER_PIN_COUNT_LOW, finalTry: CKF_USER_PIN_FINAL_TRY, locked: CKF_USER_PIN_LOCKED },
 } as const;
+
+/** The flags of a token that counts attempts in another way than CK_TOKEN_INFO does. */
+export function flagsOf(whose: Whose, { isLocked, isLow }: { isLocked: boolean; isLow: boolean }): number {
+  const { countLow, finalTry, locked } = FLAGS[whose];
+  return (isLocked ? locked : 0) | (isLow ? countLow | finalTry : 0);
+}
 
 export class LoginGuard {
   readonly #path: string;
   readonly #serial: string;
   readonly #whose: Whose;
+  readonly #spentMax: number;
+  #before: Record | undefined;
 
-  constructor({ stateFolder, serial, whose = 'user' }: { stateFolder: string; serial: string; whose?: Whose }) {
+  /**
+   * @param options `spentMax` is the number of attempts, with whatever PIN, that can fail or get lost before none is made
+   * any more: for a role whose last wrong PIN erases the device.
+   */
+  constructor({
+    stateFolder,
+    serial,
+    whose = 'user',
+    spentMax = Number.POSITIVE_INFINITY,
+  }: {
+    stateFolder: string;
+    serial: string;
+    whose?: Whose;
+    spentMax?: number;
+  }) {
     this.#path = join(stateFolder, `login-${fileNameOf(whose === 'user' ? serial : `${serial} ${whose}`)}.json`);
     this.#serial = serial;
     this.#whose = whose;
+    this.#spentMax = spentMax;
   }
 
   /**
@@ -89,18 +118,43 @@ export class LoginGuard {
         hint: CLEAR_THE_MARK,
       });
     }
-    this.#write({ trying: markOf(pin), ...(succeeded === undefined ? {} : { succeeded }) });
+    const spent = this.#spentOf(record);
+    if (spent >= this.#spentMax) {
+      throw new AntipodeError('PIN_LOCKED', `${spent} attempts failed or got lost, so no PIN is tried`, {
+        details,
+        hint: SPENT,
+      });
+    }
+    this.#before = record;
+    this.#write({
+      trying: markOf(pin),
+      ...(succeeded === undefined ? {} : { succeeded }),
+      ...(spent === 0 ? {} : { spent }),
+    });
   }
 
   /** A PIN that is refused now is no longer good, whatever it was. */
   refused(pin: Secret): void {
-    const { succeeded } = this.#read();
+    const record = this.#read();
+    const { succeeded } = record;
     const isOther = succeeded !== undefined && !isOf(succeeded, pin);
-    this.#write({ refused: markOf(pin), ...(isOther ? { succeeded } : {}) });
+    const spent = this.#spentOf(record);
+    this.#write({ refused: markOf(pin), ...(isOther ? { succeeded } : {}), ...(spent === 0 ? {} : { spent }) });
+  }
+
+  /** The token did not look at the PIN: what was known before the attempt holds. */
+  withdrawn(): void {
+    if (this.#before !== undefined) this.#write(this.#before);
   }
 
   succeeded(pin: Secret): void {
     this.#write({ succeeded: markOf(pin) });
+  }
+
+  /** Counted only for a role that has a limit, and kept by every other. An open attempt counts as lost. */
+  #spentOf({ spent = 0, trying }: Record): number {
+    const isLost = trying !== undefined && this.#spentMax !== Number.POSITIVE_INFINITY;
+    return isLost ? spent + 1 : spent;
   }
 
   #write(record: Record): void {
