@@ -1,0 +1,85 @@
+/**
+ * Drives the vendor's `lunacm`. One job at a time, since the tool caches what it knows of a device, and each run of it is
+ * new. Slots are named by serial number and label only.
+ */
+import { SerialQueue } from '@antipode/runtime';
+import type { ApprovedOrder, PartitionAddress } from './approvals.ts';
+import { clear, type DestroyReport, deleteArchive } from './jobs/destroying.ts';
+import type { JobPorts } from './jobs/job-ports.ts';
+import {
+  type BackupOrder,
+  backUp,
+  type CloneOrder,
+  clonePartition,
+  type PartitionAccess,
+  type RestoreOrder,
+  restore,
+} from './jobs/moving.ts';
+import {
+  type ArchiveSource,
+  archiveObjects,
+  type Examination,
+  examine,
+  type PartitionContents,
+  partitionObjects,
+  type Survey,
+  survey,
+  vaultState,
+} from './jobs/reading.ts';
+import type { Login } from './login.ts';
+import type { MoveReport } from './move-report.ts';
+import type { Vault } from './parse/archives.ts';
+import type { ListedObject } from './parse/contents.ts';
+import type { Shown } from './selection.ts';
+
+export class LunaDriver {
+  readonly #ports: JobPorts;
+  readonly #queue = new SerialQueue();
+
+  constructor(ports: JobPorts) {
+    this.#ports = ports;
+  }
+
+  survey(): Promise<Survey> {
+    return this.#queue.run(() => survey(this.#ports));
+  }
+
+  examine(address: PartitionAddress, shown: Shown): Promise<Examination> {
+    return this.#queue.run(() => examine(address, shown, this.#ports));
+  }
+
+  contents(address: PartitionAddress, login: Login): Promise<PartitionContents> {
+    return this.#queue.run(() => partitionObjects(address, login, this.#ports));
+  }
+
+  vault(address: PartitionAddress): Promise<Vault> {
+    return this.#queue.run(() => vaultState(address, this.#ports));
+  }
+
+  archiveContents(source: ArchiveSource): Promise<ListedObject[]> {
+    return this.#queue.run(() => archiveObjects(source, this.#ports));
+  }
+
+  backUp(order: BackupOrder): Promise<MoveReport> {
+    return this.#queue.run(() => backUp(order, this.#ports));
+  }
+
+  restore(order: RestoreOrder): Promise<MoveReport> {
+    return this.#queue.run(() => restore(order, this.#ports));
+  }
+
+  clone(order: CloneOrder): Promise<MoveReport> {
+    return this.#queue.run(() => clonePartition(order, this.#ports));
+  }
+
+  clear(target: PartitionAccess, approvals: readonly ApprovedOrder[]): Promise<DestroyReport> {
+    return this.#queue.run(() => clear(target, approvals, this.#ports));
+  }
+
+  deleteArchive(
+    order: { vault: PartitionAccess; partition: string },
+    approvals: readonly ApprovedOrder[],
+  ): Promise<DestroyReport> {
+    return this.#queue.run(() => deleteArchive(order, approvals, this.#ports));
+  }
+}

@@ -1,0 +1,169 @@
+/** Jobs that add objects: backup, restore and clone. What came of them is read by runs of their own afterwards. */
+import { AntipodeError, hasCode, type Secret } from '@antipode/runtime';
+import type { PartitionAddress } from '../approvals.ts';
+import { archiveBackup, archiveList, archiveRestore, partitionClone } from '../commands.ts';
+import type { Login } from '../login.ts';
+import { type MoveReport, reportOf } from '../move-report.ts';
+import { holdersOf, type Vault, vaultIn } from '../parse/archives.ts';
+import type { ListedObject } from '../parse/contents.ts';
+import { type PartitionInfo, primaryMaskingKey } from '../parse/partition-info.ts';
+import { read, verify } from '../selection.ts';
+import type { Reply } from '../session.ts';
+import { inRun, type JobPorts } from './job-ports.ts';
+import { type ArchiveSource, archiveObjects, partitionObjects, vaultState } from './reading.ts';
+
+export interface PartitionAccess {
+  readonly address: PartitionAddress;
+  readonly login: Login;
+}
+
+export interface BackupOrder {
+  readonly source: PartitionAccess;
+  readonly vault: PartitionAccess;
+  /** A name that the vault does not have yet. */
+  readonly partition: string;
+  /** The password of the new backup. */
+  readonly password: Secret;
+}
+
+/** @throws what stops it before anything is changed */
+export async function backUp(order: BackupOrder, ports: JobPorts): Promise<MoveReport> {
+  const { source, vault, partition, password } = order;
+  const { phrases } = ports;
+  const before = await partitionObjects(source.address, source.login, ports);
+  const { result, isSound } = await inRun('backup', ports, async (run) => {
+    const { slot } = await run.select(vault.address, 'device');
+    const state = vaultIn(await read(run.session, archiveList(slot.number)), phrases);
+    if (state.archives.some(({ name }) => name === partition))
+      throw new AntipodeError('LUNA_REFUSED', 'the vault has a backup of that name already', {
+        details: { serial: vault.address.serial },
+        hint: 'Take another name. A backup is never replaced or added to.',
+      });
+    const lack = lackOfSpace(state, before.info, before.objects);
+    if (lack !== undefined) return lack;
+    await run.logIn(vault.login, vault.address);
+    await run.select(source.address, 'partition');
+    await run.logIn(source.login, source.address);
+    await verify(run.session, source.address, { phrases, shown: 'partition' });
+    return run.session.run(archiveBackup({ slot: slot.number, partition, password }));
+  });
+  if ('verdict' in result) return result;
+  const after = await orUndefined(vaultState(vault.address, ports));
+  const made = after?.archives.find(({ name }) => name === partition);
+  const arrived =
+    after === undefined
+      ? undefined
+      : made === undefined || made.objectCount === 0
+        ? []
+        : await orUndefined(archiveObjects({ vault: vault.address, partition, password }, ports));
+  const isCountAgreed = made === undefined || arrived === undefined || made.objectCount === arrived.length;
+  const report = reportOf(
+    {
+      ...{ reply: result, isSound, expected: before.objects, maskingKeys: 'not known' },
+      // Where the backup exists, and lists itself in two ways, it is not known what it has.
+      arrived: isCountAgreed ? arrived : undefined,
+    },
+    phrases,
+  );
+  // A backup that does not exist is not complete, even one of nothing.
+  if (after !== undefined && made === undefined && report.verdict === 'complete')
+    return { ...report, verdict: 'partial', why: 'short' };
+  const isOrphan = made?.objectCount === 0 && report.verdict !== 'complete';
+  return isOrphan ? { ...report, orphan: partition } : report;
+}
+
+function lackOfSpace(
+  vault: Vault,
+  { usedBytes }: PartitionInfo,
+  expected: readonly ListedObject[],
+): MoveReport | undefined {
+  const { freeBytes } = vault;
+  const needed = usedBytes ?? 0;
+  if (freeBytes === undefined || (freeBytes > 0 && freeBytes >= needed)) return undefined;
+  const [holder] = holdersOf(vault);
+  return {
+    ...{ verdict: 'refused', why: 'noSpace', code: '' },
+    objects: expected.map((object) => ({ object, state: 'not attempted', refusal: undefined })),
+    ...(holder === undefined ? {} : { holder: holder.name }),
+  };
+}
+
+export interface RestoreOrder {
+  readonly from: ArchiveSource;
+  readonly target: PartitionAccess;
+  /** The masking key of the partition that was backed up, where the backup recorded one. */
+  readonly maskingKey?: string;
+}
+
+/** @throws what stops it before anything is changed */
+export async function restore({ from, target, maskingKey }: RestoreOrder, ports: JobPorts): Promise<MoveReport> {
+  const { phrases } = ports;
+  const { vault, partition, password } = from;
+  const expected = await archiveObjects(from, ports);
+  const act = async (): Promise<{ result: Reply; isSound: boolean }> =>
+    inRun('restore', ports, async (run) => {
+      const { slot } = await run.select(vault, 'device');
+      await run.select(target.address, 'partition');
+      await run.logIn(target.login, target.address);
+      await verify(run.session, target.address, { phrases, shown: 'partition' });
+      return run.session.run(archiveRestore({ slot: slot.number, partition, password }));
+    });
+  return arrive({ expected, target, act, maskingKey }, ports);
+}
+
+export interface CloneOrder {
+  readonly source: PartitionAccess;
+  readonly target: PartitionAccess & { readonly password: Secret };
+}
+
+/** @throws what stops it before anything is changed */
+export async function clonePartition({ source, target }: CloneOrder, ports: JobPorts): Promise<MoveReport> {
+  const { phrases } = ports;
+  const { objects: expected, info } = await partitionObjects(source.address, source.login, ports);
+  const act = async (): Promise<{ result: Reply; isSound: boolean }> =>
+    inRun('clone', ports, async (run) => {
+      const { slot } = await run.select(target.address, 'partition');
+      await run.select(source.address, 'partition');
+      await run.logIn(source.login, source.address);
+      await verify(run.session, source.address, { phrases, shown: 'partition' });
+      return run.session.run(partitionClone({ slot: slot.number, password: target.password }));
+    });
+  return arrive({ expected, target, act, maskingKey: primaryMaskingKey(info) }, ports);
+}
+
+interface Arrival {
+  readonly expected: readonly ListedObject[];
+  readonly target: PartitionAccess;
+  readonly act: () => Promise<{ result: Reply; isSound: boolean }>;
+  readonly maskingKey: string | undefined;
+}
+
+/** Lists the target before and after. Only what is new there can have been moved: labels are not unique. */
+async function arrive({ expected, target, act, maskingKey }: Arrival, ports: JobPorts): Promise<MoveReport> {
+  const before = await partitionObjects(target.address, target.login, ports);
+  const { result: reply, isSound } = await act();
+  const after = await orUndefined(partitionObjects(target.address, target.login, ports));
+  const known = new Set(before.objects.map(({ handle }) => handle));
+  const arrived = after?.objects.filter(({ handle }) => !known.has(handle));
+  const found = after === undefined ? undefined : primaryMaskingKey(after.info);
+  const maskingKeys =
+    maskingKey === undefined || found === undefined ? 'not known' : maskingKey === found ? 'agree' : 'differ';
+  return reportOf({ expected, arrived, reply, isSound, maskingKeys }, ports.phrases);
+}
+
+/** A list that cannot be had after the act leaves its outcome unknown. It is not an error of the job. */
+async function orUndefined<T>(list: Promise<T>): Promise<T | undefined> {
+  try {
+    return await list;
+  } catch (cause) {
+    if (
+      hasCode(
+        cause,
+        ...(['LUNA_UNREACHED', 'LUNA_OUTPUT_UNCLEAR', 'LUNA_REFUSED', 'LUNA_OUTCOME_UNKNOWN'] as const),
+        ...(['PARTITION_NOT_FOUND', 'PIN_LOCKED', 'PIN_REFUSED', 'LUNA_HUMAN_NEEDED'] as const),
+      )
+    )
+      return undefined;
+    throw cause;
+  }
+}

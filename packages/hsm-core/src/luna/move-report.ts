@@ -1,0 +1,126 @@
+/**
+ * What a move of objects has come to, by lists of both sides. The text of the move is used for reasons only: it reports
+ * success where objects are missing, and a run that was cut off reports nothing.
+ */
+import type { ListedObject } from './parse/contents.ts';
+import { type Refusal, refusalIn } from './parse/reply.ts';
+import type { Phrases } from './phrases.ts';
+import type { Reply, UnknownWhy } from './session.ts';
+
+/**
+ * `complete`: the tool reports success, and every object is listed at the destination. `partial`: some are missing.
+ * `refused`: nothing was moved. `unknown`: the lists could not be had, or do not agree with what the tool reports.
+ */
+export type Verdict = 'complete' | 'partial' | 'refused' | 'unknown';
+
+export type Why =
+  | Refusal
+  | UnknownWhy
+  | 'declined'
+  | 'unlisted'
+  /** Objects arrived that the source did not have when the move began. */
+  | 'surplus'
+  /** Another masking key at the destination: its blobs cannot be read there. */
+  | 'maskingKey'
+  /** The tool reports success, and objects are missing. */
+  | 'short';
+
+export interface MovedObject {
+  readonly object: ListedObject;
+  /** `not attempted`: the run ended before it. `missing`: it is not there, and nothing says why. */
+  readonly state: 'moved' | 'failed' | 'not attempted' | 'missing' | 'unknown';
+  readonly refusal: Refusal | undefined;
+}
+
+export interface MoveReport {
+  readonly verdict: Verdict;
+  readonly why: Why | undefined;
+  /** A symbol or number of the device; empty if there is none. */
+  readonly code: string;
+  readonly objects: readonly MovedObject[];
+  /** A backup without objects that this run left behind. Nothing deletes it without an approval. */
+  readonly orphan?: string;
+  /** The backup that holds the space which this one needs. */
+  readonly holder?: string;
+}
+
+export interface MoveFacts {
+  readonly expected: readonly ListedObject[];
+  /** What the destination has now and did not have before; undefined if nobody could list it. */
+  readonly arrived: readonly ListedObject[] | undefined;
+  readonly reply: Reply;
+  /** Whether commands and answers of the run agreed in number. */
+  readonly isSound: boolean;
+  /** `differs` only where both are known. */
+  readonly maskingKeys: 'agree' | 'differ' | 'not known';
+}
+
+export function reportOf({ expected, arrived, reply, isSound, maskingKeys }: MoveFacts, phrases: Phrases): MoveReport {
+  const code = reply.outcome === 'failed' ? reply.failure.code : '';
+  const said: Why | undefined = reply.outcome === 'done' ? undefined : whyOf(reply);
+  if (arrived === undefined) {
+    const objects = expected.map((object) => ({ object, state: 'unknown' as const, refusal: undefined }));
+    return { verdict: 'unknown', why: said ?? 'unlisted', code, objects };
+  }
+  const { missing, surplus } = compare(expected, arrived);
+  const objects = expected.map((object) => movedObject(object, { isMissing: missing.has(object), reply, phrases }));
+  const reported = objects.map(({ refusal }) => refusal).find((refusal) => refusal !== undefined);
+  const report = (verdict: Verdict, why: Why | undefined): MoveReport => ({ verdict, why, code, objects });
+  if (missing.size > 0) {
+    const isNothing = missing.size === expected.length && surplus.length === 0;
+    const why = said === undefined || said === 'other' ? (reported ?? said ?? 'short') : said;
+    return report(
+      isNothing && (reply.outcome === 'failed' || reply.outcome === 'declined') ? 'refused' : 'partial',
+      why,
+    );
+  }
+  if (surplus.length > 0) return report('unknown', 'surplus');
+  if (said !== undefined) return report('unknown', said);
+  if (!isSound) return report('unknown', 'several trailers');
+  return maskingKeys === 'differ' ? report('partial', 'maskingKey') : report('complete', undefined);
+}
+
+function whyOf(reply: Exclude<Reply, { outcome: 'done' }>): Why {
+  if (reply.outcome === 'failed') return reply.failure.refusal;
+  return reply.outcome === 'unknown' ? reply.why : 'declined';
+}
+
+function movedObject(
+  object: ListedObject,
+  { isMissing, reply, phrases }: { isMissing: boolean; reply: Reply; phrases: Phrases },
+): MovedObject {
+  if (!isMissing) return { object, state: 'moved', refusal: undefined };
+  const named = new RegExp(`\\b${object.handle}\\b`);
+  const refusals = reply.lines.filter((line) => named.test(line)).map((line) => refusalIn(line, phrases));
+  const refusal = refusals.find((one) => one !== undefined);
+  if (refusal !== undefined) return { object, state: 'failed', refusal };
+  return { object, state: reply.outcome === 'failed' ? 'not attempted' : 'missing', refusal };
+}
+
+/**
+ * By UID where a copy keeps it. Nobody has confirmed that it does, so that the rest is compared by type and label: as many
+ * of each as there were.
+ */
+function compare(
+  expected: readonly ListedObject[],
+  arrived: readonly ListedObject[],
+): { missing: Set<ListedObject>; surplus: ListedObject[] } {
+  const byUid = new Map(arrived.map((object) => [object.uid, object]));
+  const left = new Set(arrived);
+  const open: ListedObject[] = [];
+  for (const object of expected) {
+    const same = byUid.get(object.uid);
+    if (same !== undefined && kindOf(same) === kindOf(object)) left.delete(same);
+    else open.push(object);
+  }
+  const alike = Map.groupBy(left, kindOf);
+  const missing = new Set<ListedObject>();
+  for (const object of open) {
+    const found = alike.get(kindOf(object))?.pop();
+    if (found === undefined) missing.add(object);
+    else left.delete(found);
+  }
+  return { missing, surplus: [...left] };
+}
+
+const kindOf = ({ type, label }: ListedObject): string => JSON.stringify([type, label]);
