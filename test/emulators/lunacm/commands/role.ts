@@ -1,0 +1,77 @@
+/** `role login`, `role logout` and `role show`. */
+import { hashOf, type RoleName, type RoleRecord } from '../devices.ts';
+import { Refused, type Run } from '../run.ts';
+
+const NAMES: Readonly<Record<RoleName, string>> = {
+  co: 'Crypto Officer',
+  cu: 'Crypto User',
+  po: 'Partition SO',
+  so: 'HSM SO',
+};
+
+function roleOption(run: Run, options: ReadonlyMap<string, string>): { name: RoleName; role: RoleRecord } {
+  const name = options.get('name');
+  if (name !== 'co' && name !== 'cu' && name !== 'po' && name !== 'so') throw new Refused('CKR_ARGUMENTS_BAD');
+  return { name, role: run.current().roles[name] };
+}
+
+export function roleShow(run: Run, options: ReadonlyMap<string, string>): void {
+  const { name, role } = roleOption(run, options);
+  run.say('roleHeading', { role: NAMES[name] });
+  run.output.line();
+  if (!role.isInitialised) {
+    run.say('notInitialised');
+    return;
+  }
+  run.say(role.isPed ? 'authenticationPed' : 'authenticationPassword');
+  run.say('attempts', { attempts: role.shows === 'left' ? role.limit - role.failures : role.limit });
+  run.say('changeAttempts');
+  if (role.isActivated) run.say('activated');
+  if (role.failures >= role.limit) run.say('lockedOut');
+}
+
+export async function roleLogin(run: Run, options: ReadonlyMap<string, string>): Promise<void> {
+  const partition = run.current();
+  const { name, role } = roleOption(run, options);
+  if (partition.isInTransport) throw new Refused('CKR_CMD_NOT_ALLOWED_HSM_IN_TRANSPORT');
+  if (!role.isInitialised) throw new Refused('CKR_USER_PIN_NOT_INITIALIZED');
+  if (run.loggedIn.has(partition.serial)) throw new Refused('USER_ALREADY_LOGGED_IN');
+  if (role.isPed && !role.isActivated) return atPed(run, partition.serial, name);
+  const password = options.get('password') ?? (await askedFor(run, NAMES[name]));
+  if (role.isActivated) run.say('pedActivated');
+  if (role.failures >= role.limit) throw new Refused('CKR_PIN_LOCKED');
+  const isRight = hashOf(password) === role.hash;
+  run.change(partition.serial, (changed) => {
+    const { failures } = changed.roles[name];
+    changed.roles[name].failures = isRight ? 0 : failures + 1;
+    if (name !== 'so' || failures + 1 < role.limit || isRight) return;
+    // The officer's last wrong password erases the device.
+    changed.isZeroized = true;
+    run.objects.clear(partition.serial);
+    changed.archives.splice(0);
+  });
+  if (!isRight) throw new Refused('CKR_PIN_INCORRECT');
+  if (role.isExpired) throw new Refused('CKR_PIN_EXPIRED');
+  run.loggedIn.set(partition.serial, name);
+}
+
+async function atPed(run: Run, serial: string, name: RoleName): Promise<void> {
+  run.say('pedWait');
+  run.output.flush();
+  await run.terminal.sleep(run.settings.pedMs);
+  run.loggedIn.set(serial, name);
+}
+
+async function askedFor(run: Run, role: string): Promise<string> {
+  run.output.raw(run.dialect.text('passwordPrompt', { role }));
+  run.output.flush();
+  const { terminal, settings } = run;
+  const answer = settings.passwordPrompts === 'terminal' ? await terminal.readSecret() : await terminal.readLine();
+  run.output.line('*'.repeat(answer?.length ?? 0));
+  if (answer === undefined) throw new Refused('CKR_ARGUMENTS_BAD');
+  return answer;
+}
+
+export function roleLogout(run: Run): void {
+  run.loggedIn.delete(run.current().serial);
+}

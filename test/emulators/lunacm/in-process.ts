@@ -1,0 +1,106 @@
+/** Runs of the emulated tool in the process of a test, under its clock. What a process would do, this does: also die. */
+import type { Command, ToolEnd, ToolLauncher, ToolProcess, Typed } from '@antipode/hsm-core/luna';
+import type { Clock } from '@antipode/runtime';
+import { emulate } from './emulator.ts';
+import type { Terminal } from './terminal.ts';
+
+export class InProcessLauncher implements ToolLauncher {
+  readonly #folder: string;
+  readonly #clock: Clock;
+  /** Every text that was typed, or was in a file, as a process list or a disk would never show it. */
+  readonly starts: Typed[] = [];
+
+  constructor({ folder, clock }: { folder: string; clock: Clock }) {
+    this.#folder = folder;
+    this.#clock = clock;
+  }
+
+  launch(way: Typed): ToolProcess {
+    this.starts.push(way);
+    return new InProcessTool({ folder: this.#folder, clock: this.#clock, isTerminal: way === 'terminal' });
+  }
+
+  launchFile(commands: readonly Command[]): ToolProcess {
+    const tool = new InProcessTool({ folder: this.#folder, clock: this.#clock, isTerminal: false });
+    for (const { parts } of commands) void tool.write(Buffer.from(`${parts.join(' ')}\n`));
+    tool.endInput();
+    return tool;
+  }
+}
+
+class InProcessTool implements ToolProcess {
+  readonly ended: Promise<ToolEnd>;
+  readonly #early: Uint8Array[] = [];
+  #onOutput: ((bytes: Uint8Array) => void) | undefined;
+  readonly #lines: string[] = [];
+  #rest = '';
+  #isInputOver = false;
+  #isOver = false;
+  #wake: () => void = () => {};
+  #end: (end: ToolEnd) => void = () => {};
+
+  constructor({ folder, clock, isTerminal }: { folder: string; clock: Clock; isTerminal: boolean }) {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    const forever = new Promise<never>(() => {});
+    const alive = async (): Promise<void> => (this.#isOver ? forever : undefined);
+    const readLine = async (): Promise<string | undefined> => {
+      while (this.#lines.length === 0 && !this.#isInputOver)
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      await alive();
+      return this.#lines.shift();
+    };
+    const terminal: Terminal = {
+      isTerminal,
+      readLine,
+      readSecret: async () => (isTerminal ? readLine() : undefined),
+      write: (bytes) => {
+        if (this.#isOver) return;
+        if (this.#onOutput === undefined) this.#early.push(bytes);
+        else this.#onOutput(bytes);
+      },
+      sleep: async (ms) => {
+        await clock.sleep(ms);
+        await alive();
+      },
+      turn: alive,
+      die: () => {
+        this.kill();
+        return forever;
+      },
+      hang: () => forever,
+    };
+    void emulate(folder, [], terminal).then((status) => this.#finish({ status, signal: undefined }));
+  }
+
+  read(onOutput: (bytes: Uint8Array) => void): void {
+    this.#onOutput = onOutput;
+    for (const bytes of this.#early.splice(0)) onOutput(bytes);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    const pieces = (this.#rest + Buffer.from(bytes).toString('utf8')).split('\n');
+    this.#rest = pieces.pop() ?? '';
+    this.#lines.push(...pieces);
+    this.#wake();
+  }
+
+  endInput(): void {
+    this.#isInputOver = true;
+    this.#wake();
+  }
+
+  kill(): void {
+    this.#finish({ status: undefined, signal: 'SIGKILL' });
+  }
+
+  dispose(): void {}
+
+  #finish(end: ToolEnd): void {
+    this.#isOver = true;
+    this.#end(end);
+  }
+}

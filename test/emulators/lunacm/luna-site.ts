@@ -1,0 +1,274 @@
+/**
+ * The devices of one test: two partitions of a Network HSM, one for drills, and a Backup HSM, with the driver in front of
+ * the emulated tool. Passwords are new ones in each, so that a search for them finds nothing else.
+ */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type ArchiveSource,
+  DEFAULT_PROFILE,
+  type DriverProfile,
+  type JobPorts,
+  Launcher,
+  LunaDriver,
+  type PartitionAccess,
+  readClientSettings,
+  readPhrases,
+  TranscriptFolder,
+} from '@antipode/hsm-core/luna';
+import { type Clock, Secret } from '@antipode/runtime';
+import { FakeClock } from '@antipode/runtime/testing';
+import { DeviceFile, type Devices, hashOf, type PartitionRecord, type RoleName, type RoleRecord } from './devices.ts';
+import type { Fault } from './faults.ts';
+import { InProcessLauncher } from './in-process.ts';
+import { archiveOf, ObjectRecords, type StoredObject } from './objects.ts';
+import type { EmulatorSettings } from './run.ts';
+
+export interface LogLine {
+  readonly slot: number | undefined;
+  readonly serial: string | undefined;
+  readonly typed?: string;
+  readonly command?: string;
+  readonly answer?: string;
+}
+
+export interface LunaSiteOptions {
+  readonly settings?: Partial<EmulatorSettings>;
+  readonly profile?: Partial<DriverProfile>;
+  /** Real processes under this clock; in this process under a clock of its own if absent. */
+  readonly clock?: Clock;
+  /** Of `Chrystoki.conf`. */
+  readonly configuration?: string;
+}
+
+const PHRASES = readPhrases();
+
+const VAULT = { serial: '532018', label: 'vault' };
+const SOURCE = { serial: '154438865287', label: 'par0' };
+const TARGET = { serial: '154438865301', label: 'scratch' };
+
+export class LunaSite {
+  readonly folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-luna-'));
+  readonly devices = new DeviceFile(this.folder);
+  readonly objects = new ObjectRecords(this.folder);
+  readonly fakeClock = new FakeClock();
+  readonly passwords = Object.fromEntries(
+    (['source', 'target', 'vault', 'backup', 'wrong'] as const).map((whose) => [whose, newPassword(whose)]),
+  ) as Record<'source' | 'target' | 'vault' | 'backup' | 'wrong', string>;
+  readonly #options: LunaSiteOptions;
+  readonly pedEvents: string[] = [];
+  readonly launcher: InProcessLauncher;
+  driver: LunaDriver;
+
+  constructor(options: LunaSiteOptions = {}) {
+    this.#options = options;
+    writeFileSync(join(this.folder, 'Chrystoki.conf'), options.configuration ?? CONFIGURATION);
+    this.set(options.settings ?? {});
+    this.devices.write(this.#initialDevices());
+    this.launcher = new InProcessLauncher({ folder: this.folder, clock: this.fakeClock });
+    this.driver = this.newDriver();
+  }
+
+  get ports(): JobPorts {
+    const { clock, profile } = this.#options;
+    const transcripts = new TranscriptFolder({ folder: join(this.folder, 'transcripts'), clock: this.fakeClock });
+    return {
+      launcher: clock === undefined ? this.launcher : this.#realLauncher(),
+      clock: clock ?? this.fakeClock,
+      phrases: PHRASES,
+      settings: readClientSettings(this.folder),
+      profile: { ...DEFAULT_PROFILE, ...profile },
+      stateFolder: join(this.folder, 'login'),
+      transcripts,
+      onPed: ({ job }) => this.pedEvents.push(job),
+    };
+  }
+
+  #realLauncher(): Launcher {
+    return new Launcher({
+      program: join(import.meta.dirname, 'lunacm'),
+      configuration: this.folder,
+      jobs: join(this.folder, 'jobs'),
+      environment: { LUNACM_EMULATOR_NODE: process.execPath, NODE_NO_WARNINGS: '1' },
+    });
+  }
+
+  /** As an agent that starts again has it. */
+  newDriver(): LunaDriver {
+    return new LunaDriver(this.ports);
+  }
+
+  get source(): PartitionAccess & { password: Secret } {
+    const password = this.secret('source');
+    return { address: SOURCE, login: { role: 'co', password }, password };
+  }
+
+  get target(): PartitionAccess & { password: Secret } {
+    const password = this.secret('target');
+    return { address: TARGET, login: { role: 'co', password }, password };
+  }
+
+  get vault(): PartitionAccess {
+    return { address: VAULT, login: { role: 'so', password: this.secret('vault') } };
+  }
+
+  archive(partition: string): ArchiveSource {
+    return { vault: VAULT, partition, password: this.secret('backup') };
+  }
+
+  secret(whose: keyof LunaSite['passwords']): Secret {
+    return new Secret(Buffer.from(this.passwords[whose]));
+  }
+
+  set(settings: Partial<EmulatorSettings>): void {
+    writeFileSync(join(this.folder, 'emulator.json'), JSON.stringify(settings));
+  }
+
+  fault(...faults: readonly Fault[]): void {
+    writeFileSync(join(this.folder, 'faults.json'), JSON.stringify(faults));
+  }
+
+  change(serial: string, work: (partition: PartitionRecord) => void): void {
+    this.devices.change(({ partitions }) => work(partitions.find((one) => one.serial === serial)!));
+  }
+
+  /** Members of a record are readonly for the emulator, not for a test. */
+  replace(serial: string, fields: Partial<PartitionRecord>): void {
+    this.change(serial, (partition) => void Object.assign(partition, fields));
+  }
+
+  replaceRole(serial: string, name: RoleName, fields: Partial<RoleRecord>): void {
+    this.change(serial, ({ roles }) => void Object.assign(roles[name], fields));
+  }
+
+  addKeys(count: number, container = SOURCE.serial): StoredObject[] {
+    return Array.from({ length: count }, (_, at) =>
+      this.objects.make(container, {
+        label: `key ${at}`,
+        type: at % 2 === 0 ? 'Private Key' : 'Public Key',
+        bytes: 400,
+      }),
+    );
+  }
+
+  addKey(label: string, container = SOURCE.serial): StoredObject {
+    return this.objects.make(container, { label, type: 'Symmetric Key', bytes: 100 });
+  }
+
+  archived(name: string): StoredObject[] {
+    return this.objects.list(archiveOf(VAULT.serial, name));
+  }
+
+  /** Everything that the emulator was told, in order. */
+  get log(): LogLine[] {
+    const path = join(this.folder, 'log.jsonl');
+    if (!existsSync(path)) return [];
+    return readFileSync(path, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as LogLine);
+  }
+
+  /** Recalled texts that runs have printed so far, by dialect and name. */
+  get textsUsed(): string[] {
+    const path = join(this.folder, 'texts.jsonl');
+    if (!existsSync(path)) return [];
+    const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean);
+    return lines.flatMap((line) => (JSON.parse(line) as { keys: string[] }).keys);
+  }
+
+  /** Files that hold one of the passwords. */
+  get filesWithPasswords(): string[] {
+    return filesIn(this.folder).filter((path) => {
+      const contents = readFileSync(path);
+      return Object.values(this.passwords).some((password) => contents.includes(password));
+    });
+  }
+
+  /** Runs a job to its end, whatever time it takes. */
+  async finish<T>(job: Promise<T>): Promise<T> {
+    if (this.#options.clock !== undefined) return job;
+    let isOver = false;
+    const end = job.finally(() => {
+      isOver = true;
+    });
+    end.catch(() => {});
+    while (!isOver) await this.fakeClock.advance(STEP_MS);
+    return end;
+  }
+
+  close(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #initialDevices(): Devices {
+    const part = (address: { serial: string; label: string }, password: string): PartitionRecord => ({
+      ...address,
+      ...{ model: 'LunaSA 7.7.1', firmware: '7.7.1', description: 'Net Token Slot', kind: 'application' },
+      configuration: 'Luna User Partition With SO (PW) Key Export With Cloning Mode',
+      ...{ domain: 'one', version: 'V0', policies: { 0: 1, 1: 0, 4: 1, 22: 1, 42: 0 }, maskingKey: 'a1'.repeat(12) },
+      ...{ totalBytes: 1_000_000, isZeroized: false, isInTransport: false, isReachable: true, keepsUid: true },
+      ...{ fips: 'off', archives: [] },
+      roles: { co: role(password, 10), cu: role('', 10, false), po: role('', 10, false), so: role('', 3, false) },
+    });
+    const vault: PartitionRecord = {
+      ...part(VAULT, ''),
+      ...{ model: 'Luna G7', firmware: '7.7.1', description: 'Admin Token Slot', kind: 'vault' },
+      configuration: 'Luna HSM Admin Partition (PW)',
+      ...{ policies: { 55: 0 }, totalBytes: 2_000_000 },
+      roles: {
+        ...{ co: role('', 10, false), cu: role('', 10, false), po: role('', 10, false) },
+        so: role(this.passwords.vault, 3),
+      },
+    };
+    return {
+      partitions: [part(SOURCE, this.passwords.source), part(TARGET, this.passwords.target), vault],
+      slots: [
+        { slot: 0, serial: SOURCE.serial },
+        { slot: 1, serial: TARGET.serial },
+        { slot: 101, serial: VAULT.serial },
+      ],
+      runs: {},
+    };
+  }
+}
+
+/** Longer than no limit of the driver, so that events come in their order. */
+const STEP_MS = 5_000;
+
+const CONFIGURATION = `Chrystoki2 = {
+   LibUNIX64 = /usr/safenet/lunaclient/lib/libCryptoki2_64.so;
+}
+Luna = {
+   DefaultTimeOut = 500000;
+   CloningCommandTimeOut = 300000;
+   CommandTimeOutPedSet = 720000;
+}
+LunaSA Client = {
+   ReceiveTimeout = 20000;
+   ServerName00 = hsm-a.example.org;
+   ServerName01 = hsm-b.example.org;
+}
+`;
+
+let count = 0;
+
+function newPassword(whose: string): string {
+  count += 1;
+  return `pw-${process.pid.toString(36)}${count.toString(36).padStart(3, '0')}-${whose}-Zq7`;
+}
+
+function role(password: string, limit: number, isInitialised = true): RoleRecord {
+  return {
+    ...{ hash: hashOf(password), failures: 0, limit, shows: 'left', isInitialised },
+    ...{ isExpired: false, isPed: false, isActivated: false },
+  };
+}
+
+function filesIn(folder: string): string[] {
+  return readdirSync(folder).flatMap((name) => {
+    const path = join(folder, name);
+    return statSync(path).isDirectory() ? filesIn(path) : [path];
+  });
+}
