@@ -4,10 +4,14 @@ import type { Clock } from '@antipode/runtime';
 import { emulate } from './emulator.ts';
 import type { Terminal } from './terminal.ts';
 
+/** Cuts what was written at once into the pieces that arrive. */
+export type Cut = (bytes: Uint8Array) => readonly Uint8Array[];
+
 export class InProcessLauncher implements ToolLauncher {
   readonly #folder: string;
   readonly #clock: Clock;
-  /** Every text that was typed, or was in a file, as a process list or a disk would never show it. */
+  cut: Cut = (bytes) => [bytes];
+  /** How each run was typed into. */
   readonly starts: Typed[] = [];
 
   constructor({ folder, clock }: { folder: string; clock: Clock }) {
@@ -17,15 +21,26 @@ export class InProcessLauncher implements ToolLauncher {
 
   launch(way: Typed): ToolProcess {
     this.starts.push(way);
-    return new InProcessTool({ folder: this.#folder, clock: this.#clock, isTerminal: way === 'terminal' });
+    return this.#start(way === 'terminal');
   }
 
   launchFile(commands: readonly Command[]): ToolProcess {
-    const tool = new InProcessTool({ folder: this.#folder, clock: this.#clock, isTerminal: false });
+    const tool = this.#start(false);
     for (const { parts } of commands) void tool.write(Buffer.from(`${parts.join(' ')}\n`));
     tool.endInput();
     return tool;
   }
+
+  #start(isTerminal: boolean): InProcessTool {
+    return new InProcessTool({ folder: this.#folder, clock: this.#clock, cut: (bytes) => this.cut(bytes), isTerminal });
+  }
+}
+
+interface InProcessOptions {
+  readonly folder: string;
+  readonly clock: Clock;
+  readonly cut: Cut;
+  readonly isTerminal: boolean;
 }
 
 class InProcessTool implements ToolProcess {
@@ -39,7 +54,7 @@ class InProcessTool implements ToolProcess {
   #wake: () => void = () => {};
   #end: (end: ToolEnd) => void = () => {};
 
-  constructor({ folder, clock, isTerminal }: { folder: string; clock: Clock; isTerminal: boolean }) {
+  constructor({ folder, clock, cut, isTerminal }: InProcessOptions) {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -59,8 +74,9 @@ class InProcessTool implements ToolProcess {
       readSecret: async () => (isTerminal ? readLine() : undefined),
       write: (bytes) => {
         if (this.#isOver) return;
-        if (this.#onOutput === undefined) this.#early.push(bytes);
-        else this.#onOutput(bytes);
+        for (const piece of cut(bytes))
+          if (this.#onOutput === undefined) this.#early.push(piece);
+          else this.#onOutput(piece);
       },
       sleep: async (ms) => {
         await clock.sleep(ms);

@@ -38,6 +38,8 @@ export interface LunaSiteOptions {
   readonly profile?: Partial<DriverProfile>;
   /** Real processes under this clock; in this process under a clock of its own if absent. */
   readonly clock?: Clock;
+  /** `ped`: roles are served by people, who are there at once. No password is hashed for a record, which takes long. */
+  readonly logins?: 'password' | 'ped';
   /** Of `Chrystoki.conf`. */
   readonly configuration?: string;
 }
@@ -57,7 +59,7 @@ export class LunaSite {
     (['source', 'target', 'vault', 'backup', 'wrong'] as const).map((whose) => [whose, newPassword(whose)]),
   ) as Record<'source' | 'target' | 'vault' | 'backup' | 'wrong', string>;
   readonly #options: LunaSiteOptions;
-  readonly pedEvents: string[] = [];
+  readonly pedEvents: { readonly job: string; readonly atMs: number }[] = [];
   readonly launcher: InProcessLauncher;
   driver: LunaDriver;
 
@@ -81,7 +83,7 @@ export class LunaSite {
       profile: { ...DEFAULT_PROFILE, ...profile },
       stateFolder: join(this.folder, 'login'),
       transcripts,
-      onPed: ({ job }) => this.pedEvents.push(job),
+      onPed: ({ job }) => this.pedEvents.push({ job, atMs: this.fakeClock.monotonicMs() }),
     };
   }
 
@@ -99,18 +101,24 @@ export class LunaSite {
     return new LunaDriver(this.ports);
   }
 
+  useDriver(ports: JobPorts): void {
+    this.driver = new LunaDriver(ports);
+  }
+
   get source(): PartitionAccess & { password: Secret } {
-    const password = this.secret('source');
-    return { address: SOURCE, login: { role: 'co', password }, password };
+    return { address: SOURCE, login: { role: 'co', password: this.#login('source') }, password: this.secret('source') };
   }
 
   get target(): PartitionAccess & { password: Secret } {
-    const password = this.secret('target');
-    return { address: TARGET, login: { role: 'co', password }, password };
+    return { address: TARGET, login: { role: 'co', password: this.#login('target') }, password: this.secret('target') };
   }
 
   get vault(): PartitionAccess {
-    return { address: VAULT, login: { role: 'so', password: this.secret('vault') } };
+    return { address: VAULT, login: { role: 'so', password: this.#login('vault') } };
+  }
+
+  #login(whose: 'source' | 'target' | 'vault'): Secret | 'ped' {
+    return this.#options.logins === 'ped' ? 'ped' : this.secret(whose);
   }
 
   archive(partition: string): ArchiveSource {
@@ -178,6 +186,35 @@ export class LunaSite {
     return lines.flatMap((line) => (JSON.parse(line) as { keys: string[] }).keys);
   }
 
+  /** The arguments of each process of the tool. */
+  get argv(): string[][] {
+    return this.#starts().map(({ words }) => words);
+  }
+
+  /** The mode of each file of commands, while the tool read it. */
+  get modes(): number[] {
+    return this.#starts().flatMap(({ mode }) => (mode === undefined ? [] : [mode]));
+  }
+
+  #starts(): { words: string[]; mode?: number }[] {
+    const path = join(this.folder, 'argv.jsonl');
+    if (!existsSync(path)) return [];
+    const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean);
+    return lines.map((line) => JSON.parse(line) as { words: string[]; mode?: number });
+  }
+
+  /** Processes that run with the folder of this site in their environment. */
+  processes(): string[] {
+    return readdirSync('/proc').filter((name) => {
+      try {
+        return /^\d+$/.test(name) && readFileSync(`/proc/${name}/environ`, 'utf8').includes(this.folder);
+      } catch {
+        // It has ended, or belongs to another user.
+        return false;
+      }
+    });
+  }
+
   /** Files that hold one of the passwords. */
   get filesWithPasswords(): string[] {
     return filesIn(this.folder).filter((path) => {
@@ -203,6 +240,10 @@ export class LunaSite {
   }
 
   #initialDevices(): Devices {
+    const role = (password: string, limit: number, isInitialised = true): RoleRecord => ({
+      ...{ hash: hashOf(password), failures: 0, limit, shows: 'left', isInitialised },
+      ...{ isExpired: false, isPed: this.#options.logins === 'ped', isActivated: false },
+    });
     const part = (address: { serial: string; label: string }, password: string): PartitionRecord => ({
       ...address,
       ...{ model: 'LunaSA 7.7.1', firmware: '7.7.1', description: 'Net Token Slot', kind: 'application' },
@@ -257,13 +298,6 @@ let count = 0;
 function newPassword(whose: string): string {
   count += 1;
   return `pw-${process.pid.toString(36)}${count.toString(36).padStart(3, '0')}-${whose}-Zq7`;
-}
-
-function role(password: string, limit: number, isInitialised = true): RoleRecord {
-  return {
-    ...{ hash: hashOf(password), failures: 0, limit, shows: 'left', isInitialised },
-    ...{ isExpired: false, isPed: false, isActivated: false },
-  };
 }
 
 function filesIn(folder: string): string[] {

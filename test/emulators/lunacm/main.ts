@@ -1,5 +1,6 @@
 /** The emulated tool as a program. */
-import { openSync, readSync, writeSync } from 'node:fs';
+import { appendFileSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { emulate } from './emulator.ts';
@@ -49,6 +50,15 @@ const terminal: Terminal = {
     return forever;
   },
 };
+
+// What every user of the machine can see of this process, for a test to judge.
+appendFileSync(
+  join(folder, 'argv.jsonl'),
+  `${JSON.stringify({
+    words: process.argv.slice(2),
+    mode: process.argv[2] === '-f' ? statSync(process.argv[3]!).mode & 0o777 : undefined,
+  })}\n`,
+);
 
 process.exitCode = await emulate(folder, process.argv.slice(2), terminal);
 process.exit();

@@ -34,6 +34,7 @@ export interface ObjectStore {
 
 export class ObjectRecords implements ObjectStore {
   readonly #folder: string;
+  readonly #next = new Map<Container, number>();
 
   constructor(folder: string) {
     this.#folder = join(folder, 'objects');
@@ -76,10 +77,10 @@ export class ObjectRecords implements ObjectStore {
   /** Another range in each container, so that a handle never fits two by accident. */
   #nextHandle(container: Container): number {
     const first = 1_000 * (1 + (Number.parseInt(digestOf(container).slice(0, 4), 16) % 9_000));
-    const folder = join(this.#folder, container);
-    if (!existsSync(folder)) return first;
-    const used = readdirSync(folder).map((name) => Number.parseInt(name, 10));
-    return Math.max(first - 1, ...used) + 1;
+    let handle = this.#next.get(container) ?? first;
+    while (existsSync(join(this.#folder, container, `${handle}.json`))) handle += 1;
+    this.#next.set(container, handle + 1);
+    return handle;
   }
 }
 

@@ -14,6 +14,8 @@ export interface EmulatorSettings {
   readonly carriageReturns?: boolean;
   /** `terminal`: a password is asked for at the terminal, and refused where there is none. */
   readonly passwordPrompts: 'terminal' | 'input';
+  /** After a wrong password that was asked for, it is asked for again. */
+  readonly asksAgain: boolean;
   /** After the end of its input. */
   readonly atEnd: 'exit' | 'hang';
   readonly pedMs: number;
@@ -27,6 +29,7 @@ export const DEFAULT_SETTINGS: EmulatorSettings = {
   dialect: '10.7',
   buffering: 'line',
   passwordPrompts: 'terminal',
+  asksAgain: false,
   atEnd: 'exit',
   pedMs: 0,
   receiveMs: 20_000,

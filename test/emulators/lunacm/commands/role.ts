@@ -37,22 +37,33 @@ export async function roleLogin(run: Run, options: ReadonlyMap<string, string>):
   if (!role.isInitialised) throw new Refused('CKR_USER_PIN_NOT_INITIALIZED');
   if (run.loggedIn.has(partition.serial)) throw new Refused('USER_ALREADY_LOGGED_IN');
   if (role.isPed && !role.isActivated) return atPed(run, partition.serial, name);
-  const password = options.get('password') ?? (await askedFor(run, NAMES[name]));
+  const isAsked = !options.has('password');
+  let password = options.get('password') ?? (await askedFor(run, NAMES[name]));
   if (role.isActivated) run.say('pedActivated');
   if (role.failures >= role.limit) throw new Refused('CKR_PIN_LOCKED');
-  const isRight = hashOf(password) === role.hash;
-  run.change(partition.serial, (changed) => {
-    const { failures } = changed.roles[name];
-    changed.roles[name].failures = isRight ? 0 : failures + 1;
-    if (name !== 'so' || failures + 1 < role.limit || isRight) return;
-    // The officer's last wrong password erases the device.
-    changed.isZeroized = true;
-    run.objects.clear(partition.serial);
-    changed.archives.splice(0);
-  });
+  let isRight = tried(run, partition.serial, name, password);
+  while (!isRight && isAsked && run.settings.asksAgain) {
+    password = await askedFor(run, NAMES[name]);
+    isRight = tried(run, partition.serial, name, password);
+  }
   if (!isRight) throw new Refused('CKR_PIN_INCORRECT');
   if (role.isExpired) throw new Refused('CKR_PIN_EXPIRED');
   run.loggedIn.set(partition.serial, name);
+}
+
+function tried(run: Run, serial: string, name: RoleName, password: string): boolean {
+  let isRight = false;
+  run.change(serial, (partition) => {
+    const role = partition.roles[name];
+    isRight = hashOf(password) === role.hash;
+    role.failures = isRight ? 0 : role.failures + 1;
+    if (isRight || name !== 'so' || role.failures < role.limit) return;
+    // The officer's last wrong password erases the device.
+    partition.isZeroized = true;
+    run.objects.clear(serial);
+    partition.archives.splice(0);
+  });
+  return isRight;
 }
 
 async function atPed(run: Run, serial: string, name: RoleName): Promise<void> {

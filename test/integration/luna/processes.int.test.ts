@@ -1,0 +1,125 @@
+/** The driver and the emulated tool as processes: what needs real pipes, files, terminals and signals. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DEFAULT_PROFILE, inRun, type JobPorts, Launcher } from '@antipode/hsm-core/luna';
+import { systemClock } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { describe, expect, it } from 'vitest';
+import type { LunaSite } from '../../emulators/lunacm/luna-site.ts';
+import { backUp, lunaSite, statesOf } from './support.ts';
+
+const real = { clock: systemClock } as const;
+const PROGRAM = join(import.meta.dirname, '../../emulators/lunacm/lunacm');
+
+function tool(site: LunaSite, ...words: string[]): { text: string; status: number | null } {
+  const { stdout, status } = spawnSync(PROGRAM, words, {
+    input: '',
+    encoding: 'utf8',
+    env: { ...process.env, ChrystokiConfigurationPath: site.folder, LUNACM_EMULATOR_NODE: process.execPath },
+  });
+  return { text: stdout, status };
+}
+
+it('backs up through a pipe, and no password is in any file or argument', async () => {
+  const site = lunaSite({ ...real, settings: { echo: true } });
+  site.addKeys(3);
+  expect(await backUp(site)).toMatchObject({ verdict: 'complete' });
+  const transcripts = readdirSync(join(site.folder, 'transcripts'));
+  expect(transcripts.length).toBeGreaterThanOrEqual(4);
+  const texts = transcripts.map((name) => readFileSync(join(site.folder, 'transcripts', name), 'utf8'));
+  expect(texts.join('')).toContain('********');
+  for (const name of transcripts) expect(statSync(join(site.folder, 'transcripts', name)).mode & 0o777).toBe(0o600);
+  expect(site.filesWithPasswords).toEqual([]);
+  // What each process of the tool was started with.
+  expect(new Set(site.argv.flat())).toEqual(new Set());
+});
+
+it('types passwords into a terminal where the tool asks for them there', async () => {
+  const site = lunaSite({ ...real, profile: { passwords: 'prompt' } });
+  site.addKeys(1);
+  const { objects } = await site.driver.contents(site.source.address, site.source.login);
+  expect(objects).toHaveLength(1);
+  expect(site.log.filter(({ command }) => command === 'role login').map(({ typed }) => typed)).toEqual([
+    'role login -name co',
+  ]);
+  expect(site.filesWithPasswords).toEqual([]);
+});
+
+it('25: tells by lists what a run did that was killed', async () => {
+  const site = lunaSite({ ...real, logins: 'ped' });
+  site.addKeys(6);
+  site.fault({ command: 'partition archive backup', at: 4, do: 'die' });
+  const report = await backUp(site);
+  expect(report).toMatchObject({ verdict: 'partial', why: 'ended' });
+  expect(statesOf(report)).toEqual({ moved: 3, missing: 3 });
+});
+
+it('26: ends a run that hangs, with all that it has started', async () => {
+  const site = lunaSite({ ...real, logins: 'ped' });
+  site.addKeys(3);
+  site.fault({ command: 'partition archive backup', at: 2, do: 'hang' });
+  const ports: JobPorts = {
+    ...site.ports,
+    // Long enough for a machine that is busy, and no longer than a test can wait.
+    settings: { isHaOnly: false, limits: { ...site.ports.settings.limits, cloningMs: 4_000 } },
+  };
+  site.useDriver(ports);
+  expect(await backUp(site)).toMatchObject({ verdict: 'partial', why: 'silent' });
+  expect(site.processes()).toEqual([]);
+});
+
+describe('27: a tool that writes nothing until it ends', () => {
+  it('is given a file that only its owner reads, and that is gone afterwards', async () => {
+    const site = lunaSite({ ...real, settings: { buffering: 'block' }, profile: { buffering: 'block' } });
+    expect((await site.driver.survey()).slots).toHaveLength(3);
+    expect(site.argv).toEqual([['-f', expect.stringMatching(/\.lunacm$/)]]);
+    expect(site.modes).toEqual([0o600]);
+    expect(readdirSync(join(site.folder, 'jobs'))).toEqual([]);
+  });
+
+  it('is driven through a terminal, where it writes lines', async () => {
+    const site = lunaSite({
+      ...real,
+      logins: 'ped',
+      settings: { buffering: 'block' },
+      profile: { buffering: 'block' },
+    });
+    site.addKeys(2);
+    expect((await site.driver.contents(site.source.address, site.source.login)).objects).toHaveLength(2);
+  });
+});
+
+it('removes files that a killed agent left', async () => {
+  const site = lunaSite(real);
+  const options = { program: PROGRAM, configuration: site.folder, jobs: join(site.folder, 'jobs') };
+  new Launcher(options);
+  const left = join(site.folder, 'jobs', 'left.lunacm');
+  writeFileSync(left, 'slot list\n', { mode: 0o600 });
+  new Launcher(options);
+  expect(existsSync(left)).toBe(false);
+});
+
+it('reports a tool that cannot be started as not reached', async () => {
+  const site = lunaSite(real);
+  const launcher = new Launcher({
+    program: '/nowhere/lunacm',
+    configuration: site.folder,
+    jobs: join(site.folder, 'jobs'),
+  });
+  const job = inRun('test', { ...site.ports, launcher, profile: DEFAULT_PROFILE }, async () => 1);
+  expect((await rejection(job)).code).toBe('LUNA_UNREACHED');
+});
+
+it('33: the emulator refuses the launches that the real tool refuses', () => {
+  const site = lunaSite(real);
+  expect(tool(site, '-c', 'slot list').text).toContain('0x1 Unknown command');
+  expect(tool(site, 'slot', 'list').text).toContain('Unknown command-line arguments');
+  expect(tool(site, '-c', 'slot', 'list').text).toContain('Command Result : No Error');
+  expect(tool(site, '-q', 'slot', 'list').text).not.toContain('Copyright');
+  expect(tool(site, '-s', '1', 'partition', 'showinfo').text).toContain('154438865301');
+  expect(tool(site, '-q', 'partition', 'clear', '-everything').text).toContain('0x1 Unknown command');
+  for (const serial of ['154438865287', '154438865301', '532018']) site.replace(serial, { isReachable: false });
+  site.set({ receiveMs: 1 });
+  expect(tool(site).status).toBe(12);
+});
