@@ -1,4 +1,4 @@
-/** What a build of the tool prints, as data. Each text has a mark: confirmed, indirect or recalled. */
+/** The texts of a build of the tool, as data. Each text has a mark: confirmed, indirect or recalled. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 

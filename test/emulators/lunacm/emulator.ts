@@ -1,6 +1,6 @@
 /**
- * Behaves as `lunacm` is known to behave. Its state is a folder, the one that `ChrystokiConfigurationPath` names, so that a
- * caller starts it exactly as it would start the real tool.
+ * Behaves as `lunacm` is known to behave. Its state is the folder that `ChrystokiConfigurationPath` names. So a caller
+ * starts it exactly as it would start the real tool.
  */
 import { readFileSync } from 'node:fs';
 import * as archive from './commands/archive.ts';
@@ -119,9 +119,10 @@ async function trailed(run: Run, { command, options }: Typed): Promise<void> {
     run.say('ok');
   } catch (cause) {
     if (!(cause instanceof Refused)) throw cause;
-    run.say('errorLine', { symbol: cause.symbol });
+    const symbol = run.symbolOf(cause);
+    run.say('errorLine', { symbol });
     run.output.line();
-    run.say('failure', { code: codeOf(cause.symbol), symbol: cause.symbol });
+    run.say('failure', { code: codeOf(symbol), symbol });
   }
 }
 

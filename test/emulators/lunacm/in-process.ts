@@ -1,4 +1,4 @@
-/** Runs of the emulated tool in the process of a test, under its clock. What a process would do, this does: also die. */
+/** Runs of the emulated tool in the process of a test, under its clock. They can die and hang as processes do. */
 import type { Command, ToolEnd, ToolLauncher, ToolProcess, Typed } from '@antipode/hsm-core/luna';
 import type { Clock } from '@antipode/runtime';
 import { emulate } from './emulator.ts';

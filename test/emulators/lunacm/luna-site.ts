@@ -168,7 +168,7 @@ export class LunaSite {
     return this.objects.list(archiveOf(VAULT.serial, name));
   }
 
-  /** Everything that the emulator was told, in order. */
+  /** Everything that was typed, in order. */
   get log(): LogLine[] {
     const path = join(this.folder, 'log.jsonl');
     if (!existsSync(path)) return [];
@@ -178,12 +178,14 @@ export class LunaSite {
       .map((line) => JSON.parse(line) as LogLine);
   }
 
-  /** Recalled texts that runs have printed so far, by dialect and name. */
-  get textsUsed(): string[] {
-    const path = join(this.folder, 'texts.jsonl');
-    if (!existsSync(path)) return [];
-    const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean);
-    return lines.flatMap((line) => (JSON.parse(line) as { keys: string[] }).keys);
+  /** The names of all texts that were printed so far, and of all commands that were typed. */
+  get used(): { texts: Set<string>; commands: Set<string> } {
+    const lines = readFileSync(join(this.folder, 'texts.jsonl'), 'utf8').split('\n').filter(Boolean);
+    const runs = lines.map((line) => JSON.parse(line) as { keys: string[]; commands: string[] });
+    return {
+      texts: new Set(runs.flatMap(({ keys }) => keys)),
+      commands: new Set(runs.flatMap(({ commands }) => commands)),
+    };
   }
 
   /** The arguments of each process of the tool. */

@@ -51,7 +51,7 @@ const terminal: Terminal = {
   },
 };
 
-// What every user of the machine can see of this process, for a test to judge.
+// Every user of the machine can see the arguments of this process: a test judges them.
 appendFileSync(
   join(folder, 'argv.jsonl'),
   `${JSON.stringify({

@@ -13,7 +13,7 @@ export interface StoredObject {
   readonly type: string;
   /** 24 hexadecimal digits. */
   readonly uid: string;
-  /** What the object really is, wherever its copies are. No device shows it: it is for the judge of a test. */
+  /** The same for an object and all of its copies. No device shows it: it is for the judge of a test. */
   readonly origin: string;
   readonly bytes: number;
 }

@@ -36,13 +36,13 @@ export const DEFAULT_SETTINGS: EmulatorSettings = {
   partialTrailer: 'failure',
 };
 
-/** A refusal of the device: its symbol, as the error line and the trailer have it. */
+/** A refusal of the device: the name of a symbol in the dialect, or a symbol that a fault has asked for. */
 export class Refused extends Error {
-  readonly symbol: string;
+  readonly reason: string;
 
-  constructor(symbol: string) {
-    super(symbol);
-    this.symbol = symbol;
+  constructor(reason: string) {
+    super(reason);
+    this.reason = reason;
   }
 }
 
@@ -59,6 +59,7 @@ export class Run {
   readonly loggedIn = new Map<string, RoleName>();
   slot: number | undefined;
   #command = 'start';
+  readonly #typed = new Set<string>();
   #nth = 0;
 
   constructor(folder: string, terminal: Terminal) {
@@ -104,7 +105,7 @@ export class Run {
     const { slots, partitions } = this.devices.read();
     const serial = slots.find((one) => one.slot === slot)?.serial;
     const found = partitions.find((one) => one.serial === serial && one.isReachable);
-    if (found === undefined) throw new Refused('CKR_SLOT_ID_INVALID');
+    if (found === undefined) throw new Refused('noSuchSlot');
     return found;
   }
 
@@ -117,11 +118,16 @@ export class Run {
   }
 
   requireLogin({ serial }: PartitionRecord, role: RoleName): void {
-    if (this.loggedIn.get(serial) !== role) throw new Refused('CKR_USER_NOT_LOGGED_IN');
+    if (this.loggedIn.get(serial) !== role) throw new Refused('notLoggedIn');
+  }
+
+  symbolOf({ reason }: Refused): string {
+    return Object.hasOwn(this.dialect.strings, `symbol.${reason}`) ? this.dialect.text(`symbol.${reason}`) : reason;
   }
 
   beginCommand(command: string): void {
     this.#command = command;
+    this.#typed.add(command);
     this.#nth = this.devices.change((devices) => {
       const count = (devices.runs[command] ?? 0) + 1;
       devices.runs[command] = count;
@@ -138,7 +144,7 @@ export class Run {
       if (fault.command !== this.#command || fault.at !== place) continue;
       if (fault.run !== undefined && fault.run !== this.#nth) continue;
       if (fault.do === 'skip') return 'skip';
-      if (fault.do === 'fail') return new Refused(fault.symbol ?? 'CKR_DEVICE_ERROR');
+      if (fault.do === 'fail') return new Refused(fault.symbol ?? 'deviceError');
       await this.#happen(fault);
     }
     return 'do';
@@ -173,9 +179,12 @@ export class Run {
     appendFileSync(join(this.#folder, 'log.jsonl'), `${JSON.stringify({ slot: this.slot, serial, ...entry })}\n`);
   }
 
-  /** What was printed, for a count of the recalled texts. */
+  /** Keeps the names of the texts that were printed, for a count of the recalled ones. */
   logTexts(): void {
     const path = join(this.#folder, 'texts.jsonl');
-    appendFileSync(path, `${JSON.stringify({ dialect: this.settings.dialect, keys: [...this.dialect.used] })}\n`);
+    appendFileSync(
+      path,
+      `${JSON.stringify({ dialect: this.settings.dialect, keys: [...this.dialect.used], commands: [...this.#typed] })}\n`,
+    );
   }
 }

@@ -1,4 +1,7 @@
-/** A line that was typed, as a command with its options. What the real tool is not known to accept is not accepted. */
+/** A line that was typed, as a command with its options. Anything that the real tool is not known to accept is refused. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 export interface Typed {
   /** For example `partition archive backup`. */
@@ -9,28 +12,10 @@ export interface Typed {
 /** An option of the kind `flag` has no value. */
 type Options = Readonly<Record<string, 'value' | 'flag'>>;
 
-const ARCHIVE: Options = { slot: 'value', partition: 'value', password: 'value', force: 'flag' };
-
-export const COMMANDS: Readonly<Record<string, Options>> = {
-  exit: {},
-  'slot list': {},
-  'slot set': { slot: 'value' },
-  'role login': { name: 'value', password: 'value' },
-  'role logout': {},
-  'role show': { name: 'value' },
-  'hsm showinfo': {},
-  'hsm showpolicies': {},
-  'partition showinfo': {},
-  'partition showpolicies': { slot: 'value', verbose: 'flag' },
-  'partition contents': {},
-  'partition clear': { force: 'flag' },
-  'partition clone': { objects: 'value', password: 'value', slot: 'value', force: 'flag' },
-  'partition archive backup': { ...ARCHIVE, append: 'flag', replace: 'flag', objects: 'value' },
-  'partition archive restore': { ...ARCHIVE, replace: 'flag', objects: 'value' },
-  'partition archive list': { slot: 'value' },
-  'partition archive contents': { slot: 'value', partition: 'value', password: 'value' },
-  'partition archive delete': { slot: 'value', partition: 'value', force: 'flag' },
-};
+/** Data with a mark, as the texts of a dialect are. */
+export const COMMANDS = JSON.parse(readFileSync(join(import.meta.dirname, 'commands.json'), 'utf8')) as Readonly<
+  Record<string, { readonly options: Options; readonly mark: 'C' | 'I' | 'K'; readonly source: string }>
+>;
 
 /** Words between blanks. Double quotes keep blanks in a word; nothing keeps a double quote. */
 export function wordsOf(line: string): string[] {
@@ -43,7 +28,7 @@ export function typedOf(words: readonly string[]): Typed | undefined {
     .sort((a, b) => b.length - a.length)
     .find((one) => one.split(' ').every((word, at) => words[at]?.toLowerCase() === word));
   if (name === undefined) return undefined;
-  const known = COMMANDS[name]!;
+  const known = COMMANDS[name]!.options;
   const options = new Map<string, string>();
   const rest = words.slice(name.split(' ').length);
   while (rest.length > 0) {

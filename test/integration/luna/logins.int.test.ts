@@ -101,6 +101,16 @@ it('11: logs another role out, and sends the password once more at most', async 
   expect((await contents(site)).objects).toEqual([]);
 });
 
+it('11: counts no attempt of an officer whose password no device looked at', async () => {
+  const site = lunaSite();
+  site.addKeys(1);
+  const symbol = 'USER_ALREADY_LOGGED_IN';
+  // The first login is that of the crypto officer.
+  site.fault(...[2, 3].map((run) => ({ command: 'role login', at: 0, do: 'fail' as const, symbol, run })));
+  expect((await rejection(backUp(site))).code).toBe('LUNA_REFUSED');
+  expect(await backUp(site)).toMatchObject({ verdict: 'complete' });
+});
+
 it('12: asks people to change the first password of an officer', async () => {
   const site = lunaSite();
   site.replaceRole('154438865287', 'co', { isExpired: true });

@@ -1,7 +1,8 @@
 /** The driver and the emulated tool as processes: what needs real pipes, files, terminals and signals. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DEFAULT_PROFILE, inRun, type JobPorts, Launcher } from '@antipode/hsm-core/luna';
 import { systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
@@ -11,6 +12,11 @@ import { backUp, lunaSite, statesOf } from './support.ts';
 
 const real = { clock: systemClock } as const;
 const PROGRAM = join(import.meta.dirname, '../../emulators/lunacm/lunacm');
+
+/** Processes of others report nothing here: they are looked at until the test is over. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await sleep(20);
+}
 
 function tool(site: LunaSite, ...words: string[]): { text: string; status: number | null } {
   const { stdout, status } = spawnSync(PROGRAM, words, {
@@ -31,7 +37,7 @@ it('backs up through a pipe, and no password is in any file or argument', async 
   expect(texts.join('')).toContain('********');
   for (const name of transcripts) expect(statSync(join(site.folder, 'transcripts', name)).mode & 0o777).toBe(0o600);
   expect(site.filesWithPasswords).toEqual([]);
-  // What each process of the tool was started with.
+  // The arguments of every process of the tool.
   expect(new Set(site.argv.flat())).toEqual(new Set());
 });
 
@@ -67,6 +73,27 @@ it('26: ends a run that hangs, with all that it has started', async () => {
   site.useDriver(ports);
   expect(await backUp(site)).toMatchObject({ verdict: 'partial', why: 'silent' });
   expect(site.processes()).toEqual([]);
+});
+
+it.each(['pipe', 'terminal'] as const)('ends the tool with an agent that is killed, over a %s', async (way) => {
+  const site = lunaSite(real);
+  site.fault({ command: 'start', at: 0, do: 'hang' });
+  const options = { program: PROGRAM, configuration: site.folder, jobs: join(site.folder, 'jobs') };
+  const environment = { LUNACM_EMULATOR_NODE: process.execPath };
+  const source = `import { Launcher } from '@antipode/hsm-core/luna';
+    new Launcher(${JSON.stringify({ ...options, environment })}).launch('${way}').read(() => {});
+    setInterval(() => {}, 1000);`;
+  const agent = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    cwd: join(import.meta.dirname, '../../..'),
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  try {
+    await until(() => site.argv.length === 1);
+    expect(site.processes()).not.toEqual([]);
+  } finally {
+    agent.kill('SIGKILL');
+  }
+  await until(() => site.processes().length === 0);
 });
 
 describe('27: a tool that writes nothing until it ends', () => {

@@ -1,4 +1,4 @@
-/** What the driver reads before anybody logs in. The numbers are those of the scenarios in the notes on lunacm. */
+/** Slots, partitions and policies, read before anybody logs in. A number is that of a scenario in the facts on lunacm. */
 import { obstaclesOf } from '@antipode/hsm-core/luna';
 import { rejection } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
@@ -99,7 +99,7 @@ describe('29: a client that hides the members of its high availability', () => {
   });
 });
 
-describe('30: what stands in the way of a move', () => {
+describe('30: the obstacle to a move', () => {
   const obstacles = async (site: ReturnType<typeof lunaSite>): Promise<string[]> => {
     const [source, target] = [site.source, site.target].map(({ address }) => address);
     return obstaclesOf({

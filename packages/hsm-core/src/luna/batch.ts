@@ -4,11 +4,11 @@
  */
 import { AntipodeError, type Clock, invariant } from '@antipode/runtime';
 import { type Command, exit, shownOf } from './commands.ts';
+import type { Reply } from './lunacm-session.ts';
 import { withoutPrompts } from './parse/clean-text.ts';
 import { failureOf, trailerOf } from './parse/reply.ts';
 import type { Phrases } from './phrases.ts';
 import { Scanner } from './scanner.ts';
-import type { Reply } from './session.ts';
 import type { Transcript } from './transcript.ts';
 import type { SilenceLimits } from './transport/limits.ts';
 import type { ToolLauncher } from './transport/tool-process.ts';

@@ -2,9 +2,12 @@
  * The command lines that the driver types, as values. Long names only, since short ones differ between builds. Every
  * value is quoted. A secret is kept apart from the text, so that what is shown or kept never holds it.
  */
-import { AntipodeError, type Secret } from '@antipode/runtime';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AntipodeError, invariant, type Secret } from '@antipode/runtime';
+import type { Mark } from './phrases.ts';
 
-/** What a command can do to a device. Each of them takes care of its own. */
+/** The effect of a command on a device. */
 export type Effect = 'reads' | 'logs in' | 'adds' | 'destroys';
 
 export interface Command {
@@ -24,7 +27,7 @@ export function shownOf({ parts }: Command): string {
   return parts.map((part) => (typeof part === 'string' ? part : '"********"')).join(' ');
 }
 
-/** What is written to the tool. The caller wipes it. */
+/** The bytes to write to the tool. The caller wipes them. */
 export function lineOf({ parts }: Command): Buffer {
   const pieces = parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : quotedSecret(part)));
   const line = Buffer.concat([...pieces.flatMap((piece, at) => (at === 0 ? [piece] : [SPACE, piece])), LINE_FEED]);
@@ -63,87 +66,96 @@ export function checkPassword(secret: Secret): void {
     });
 }
 
-const reads = (...parts: string[]): Command => ({ parts, effect: 'reads', pace: 'command' });
+/** Whole command lines with places for values, as data: the form of some is recalled, and not confirmed. */
+const FORMS = JSON.parse(readFileSync(join(import.meta.dirname, 'forms.json'), 'utf8')) as Record<
+  string,
+  { readonly form: string; readonly mark: Mark; readonly source: string }
+>;
 
-export const exit = reads('exit');
-export const slotList = reads('slot', 'list');
-export const slotSet = (slot: number): Command => reads('slot', 'set', '-slot', String(slot));
-export const partitionShowInfo = reads('partition', 'showinfo');
-export const hsmShowInfo = reads('hsm', 'showinfo');
-export const partitionShowPolicies = reads('partition', 'showpolicies');
-export const hsmShowPolicies = reads('hsm', 'showpolicies');
-export const partitionContents = reads('partition', 'contents');
-export const roleShow = (role: Role): Command => reads('role', 'show', '-name', role);
-export const roleLogout: Command = reads('role', 'logout');
-export const archiveList = (slot: number): Command => reads('partition', 'archive', 'list', '-slot', String(slot));
+type Values = Readonly<Record<string, string | Secret>>;
 
-/** A role without a password to type is served at the PED. With `prompted`, the password never is on a command line. */
-export function roleLogin(role: Role, password: Secret | 'ped', { isPrompted }: { isPrompted: boolean }): Command {
-  const parts = ['role', 'login', '-name', role];
-  if (password === 'ped') return { parts, effect: 'logs in', pace: 'ped' };
-  checkPassword(password);
-  if (isPrompted) return { parts, effect: 'logs in', pace: 'command', prompted: password };
-  return { parts: [...parts, '-password', password], effect: 'logs in', pace: 'command' };
+function partsOf(name: string, values: Values): (string | Secret)[] {
+  const form = FORMS[name]?.form;
+  invariant(form !== undefined, `there is no form of the command ${name}`);
+  return form.split(' ').map((word) => {
+    const [, place] = /^\{(\w+)\}$/.exec(word) ?? [];
+    if (place === undefined) return word;
+    const value = values[place];
+    invariant(value !== undefined, `the command ${name} has no value for ${place}`);
+    if (typeof value !== 'string') checkPassword(value);
+    return value;
+  });
 }
 
-interface ArchiveAddress {
-  readonly slot: number;
-  readonly partition: string;
-  /** That of the backup partition, which is not that of its source. */
-  readonly password: Secret;
-}
+/** How many forms nobody has confirmed on a device. */
+export const recalledForms = (): number => Object.values(FORMS).filter(({ mark }) => mark === 'K').length;
 
-const archive = (verb: string, { slot, partition, password }: ArchiveAddress): (string | Secret)[] => {
-  checkPassword(password);
-  return [
-    ...['partition', 'archive', verb, '-slot', String(slot)],
-    ...['-partition', quoted(partition, 'the name of a backup'), '-password', password],
-  ];
-};
-
-export const archiveContents = (address: ArchiveAddress): Command => ({
-  parts: archive('contents', address),
+const reads = (name: string, values: Values = {}): Command => ({
+  parts: partsOf(name, values),
   effect: 'reads',
   pace: 'command',
 });
 
-/** Into a new backup: neither `-append` nor `-replace` is ever typed. */
-export const archiveBackup = (address: ArchiveAddress): Command => ({
-  parts: [...archive('backup', address), '-force'],
+const moves = (name: string, values: Values): Command => ({
+  parts: partsOf(name, values),
   effect: 'adds',
   pace: 'cloning',
 });
 
-export const archiveRestore = (address: ArchiveAddress): Command => ({
-  parts: [...archive('restore', address), '-force'],
-  effect: 'adds',
-  pace: 'cloning',
+const destroys = (name: string, values: Values = {}): Command => ({
+  parts: partsOf(name, values),
+  effect: 'destroys',
+  pace: 'command',
 });
 
-export function partitionClone({ slot, password }: { slot: number; password: Secret }): Command {
-  checkPassword(password);
+export const exit = reads('exit');
+export const slotList = reads('slotList');
+export const slotSet = (slot: number): Command => reads('slotSet', { slot: `${slot}` });
+export const partitionShowInfo = reads('partitionShowInfo');
+export const hsmShowInfo = reads('hsmShowInfo');
+export const partitionShowPolicies = reads('partitionShowPolicies');
+export const hsmShowPolicies = reads('hsmShowPolicies');
+export const partitionContents = reads('partitionContents');
+export const roleShow = (role: Role): Command => reads('roleShow', { role });
+export const roleLogout = reads('roleLogout');
+
+/** A role without a password to type is served at the PED. With `prompted`, the password never is on a command line. */
+export function roleLogin(role: Role, password: Secret | 'ped', { isPrompted }: { isPrompted: boolean }): Command {
+  if (password !== 'ped') checkPassword(password);
+  const isTyped = password !== 'ped' && !isPrompted;
   return {
-    parts: ['partition', 'clone', '-objects', 'all', '-slot', String(slot), '-password', password, '-force'],
-    effect: 'adds',
-    pace: 'cloning',
+    parts: isTyped ? partsOf('roleLogin', { role, password }) : partsOf('roleLoginAsking', { role }),
+    effect: 'logs in',
+    pace: password === 'ped' ? 'ped' : 'command',
+    ...(password !== 'ped' && isPrompted ? { prompted: password } : {}),
   };
 }
 
-/** Destroys every object of the partition in the current slot. */
-export const partitionClear = (isApproved: boolean): Command => ({
-  parts: ['partition', 'clear', ...(isApproved ? ['-force'] : [])],
-  effect: 'destroys',
-  pace: 'command',
+export interface ArchiveAddress {
+  readonly slot: number;
+  readonly partition: string;
+  /** The password of the backup partition, not of its source. */
+  readonly password: Secret;
+}
+
+const valuesOf = ({ slot, partition, password }: ArchiveAddress): Values => ({
+  ...{ slot: `${slot}`, partition: quoted(partition, 'the name of a backup') },
+  password,
 });
 
-export const archiveDelete = (
-  { slot, partition }: { slot: number; partition: string },
-  isApproved: boolean,
-): Command => ({
-  parts: [
-    ...['partition', 'archive', 'delete', '-slot', String(slot)],
-    ...['-partition', quoted(partition, 'the name of a backup'), ...(isApproved ? ['-force'] : [])],
-  ],
-  effect: 'destroys',
-  pace: 'command',
-});
+export const archiveList = (slot: number): Command => reads('archiveList', { slot: `${slot}` });
+export const archiveContents = (address: ArchiveAddress): Command => reads('archiveContents', valuesOf(address));
+
+/** Into a new backup: neither `-append` nor `-replace` is ever typed. */
+export const archiveBackup = (address: ArchiveAddress): Command => moves('archiveBackup', valuesOf(address));
+export const archiveRestore = (address: ArchiveAddress): Command => moves('archiveRestore', valuesOf(address));
+
+export const partitionClone = ({ slot, password }: { slot: number; password: Secret }): Command =>
+  moves('partitionClone', { slot: `${slot}`, password });
+
+/** Destroys every object of the partition in the current slot. Without an approval, the tool asks first. */
+export const partitionClear = (isApproved: boolean): Command =>
+  destroys(isApproved ? 'partitionClear' : 'partitionClearAsking');
+
+export const archiveDelete = ({ slot, partition }: { slot: number; partition: string }): Command =>
+  destroys('archiveDelete', { slot: `${slot}`, partition: quoted(partition, 'the name of a backup') });

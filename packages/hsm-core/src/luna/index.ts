@@ -1,7 +1,7 @@
 /** The driver of `lunacm`, and what its callers and tests name of it. */
 export { type ApprovedOrder, type PartitionAddress, requireApproval } from './approvals.ts';
 export { repliesIn } from './batch.ts';
-export { type Command, partitionClear, partitionClone } from './commands.ts';
+export { type Command, partitionClear, partitionContents, partitionShowInfo, recalledForms } from './commands.ts';
 export { LunaDriver } from './driver.ts';
 export { type Obstacle, obstaclesOf } from './fitness.ts';
 export type { DestroyReport } from './jobs/destroying.ts';

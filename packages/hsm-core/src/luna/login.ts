@@ -8,10 +8,10 @@
 import { AntipodeError, type ErrorCode, type Secret } from '@antipode/runtime';
 import { flagsOf, LoginGuard, type Whose } from '../pkcs11/session/login-guard.ts';
 import { type Role, roleLogin, roleLogout, roleShow } from './commands.ts';
+import type { LunacmSession, Reply } from './lunacm-session.ts';
 import type { Refusal } from './parse/reply.ts';
 import { type RoleState, roleStateIn } from './parse/role-state.ts';
 import type { Phrases } from './phrases.ts';
-import type { LunacmSession, Reply } from './session.ts';
 
 export interface Login {
   readonly role: Role;

@@ -1,11 +1,12 @@
 /**
- * What a move of objects has come to, by lists of both sides. The text of the move is used for reasons only: it reports
+ * The result of a move of objects, by lists of both sides. The text of the move is used for reasons only: it reports
  * success where objects are missing, and a run that was cut off reports nothing.
  */
+
+import type { Reply, UnknownWhy } from './lunacm-session.ts';
 import type { ListedObject } from './parse/contents.ts';
 import { type Refusal, refusalIn } from './parse/reply.ts';
 import type { Phrases } from './phrases.ts';
-import type { Reply, UnknownWhy } from './session.ts';
 
 /**
  * `complete`: the tool reports success, and every object is listed at the destination. `partial`: some are missing.
@@ -46,7 +47,7 @@ export interface MoveReport {
 
 export interface MoveFacts {
   readonly expected: readonly ListedObject[];
-  /** What the destination has now and did not have before; undefined if nobody could list it. */
+  /** Objects that the destination did not have before; undefined if nobody could list them. */
   readonly arrived: readonly ListedObject[] | undefined;
   readonly reply: Reply;
   /** Whether commands and answers of the run agreed in number. */

@@ -2,7 +2,7 @@
 import { cleanLine } from './parse/clean-text.ts';
 
 export class Scanner {
-  // Labels can hold any bytes: what is not UTF-8 becomes a mark and is no reason to stop.
+  // Labels can hold any bytes: bytes that are not UTF-8 become a mark, and reading goes on.
   readonly #decoder = new TextDecoder('utf-8');
   readonly #lines: string[] = [];
   #rest = '';

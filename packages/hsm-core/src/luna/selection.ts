@@ -2,12 +2,12 @@
 import { AntipodeError } from '@antipode/runtime';
 import type { PartitionAddress } from './approvals.ts';
 import { type Command, hsmShowInfo, partitionShowInfo, slotSet } from './commands.ts';
+import type { LunacmSession, Reply } from './lunacm-session.ts';
 import { type PartitionInfo, partitionInfoIn } from './parse/partition-info.ts';
 import { currentSlotIn, type Slot } from './parse/slots.ts';
 import type { Phrases } from './phrases.ts';
-import type { LunacmSession, Reply } from './session.ts';
 
-/** What a slot shows: a partition of applications, or the device itself, as a Backup HSM does. */
+/** A slot shows a partition of applications, or the device itself, as that of a Backup HSM does. */
 export type Shown = 'partition' | 'device';
 
 export interface Selected {

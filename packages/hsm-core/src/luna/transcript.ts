@@ -1,5 +1,5 @@
 /**
- * What was typed and what the tool answered, kept beside the evidence of a job. Passwords are taken out before anything
+ * Commands and answers of a run, kept beside the evidence of its job. Passwords are taken out before anything
  * is kept. A tool may echo one, and a broken line may show it in part.
  */
 import { join } from 'node:path';

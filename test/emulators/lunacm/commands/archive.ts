@@ -7,23 +7,23 @@ import { slotOption } from './slot.ts';
 
 type Options = ReadonlyMap<string, string>;
 
-/** What a backup takes beside its objects. */
+/** The space that a backup takes beside its objects. */
 const OVERHEAD_BYTES = 256;
 
 function vaultOption(run: Run, options: Options): { slot: number; vault: PartitionRecord } {
   const { slot, partition } = slotOption(run, options);
-  if (partition.kind !== 'vault') throw new Refused('CKR_SLOT_ID_INVALID');
+  if (partition.kind !== 'vault') throw new Refused('noSuchSlot');
   return { slot, vault: partition };
 }
 
 function archiveOption(vault: PartitionRecord, options: Options): ArchiveRecord {
   const found = vault.archives.find(({ name }) => name === options.get('partition'));
-  if (found === undefined) throw new Refused('CKR_OBJECT_HANDLE_INVALID');
+  if (found === undefined) throw new Refused('noSuchArchive');
   return found;
 }
 
 function checkArchivePassword(archive: ArchiveRecord, options: Options): void {
-  if (hashOf(options.get('password') ?? '') !== archive.hash) throw new Refused('CKR_PIN_INCORRECT');
+  if (hashOf(options.get('password') ?? '') !== archive.hash) throw new Refused('wrongPassword');
 }
 
 const heldBy = ({ archives }: PartitionRecord): number => archives.reduce((sum, { totalBytes }) => sum + totalBytes, 0);
@@ -82,12 +82,12 @@ export async function backup(run: Run, options: Options): Promise<void> {
   run.requireLogin(vault, 'so');
   const name = options.get('partition') ?? '';
   const objects = run.objects.list(source.serial);
-  if (vault.archives.some((one) => one.name === name)) throw new Refused('CKR_DUPLICATE_PARTITION_NAME');
+  if (vault.archives.some((one) => one.name === name)) throw new Refused('duplicateName');
   if (!options.has('force') && !(await run.confirm('makes a new backup'))) return run.say('aborted');
   const freeBytes = vault.totalBytes - heldBy(vault);
   if (freeBytes < Math.max(sizeOf(objects), OVERHEAD_BYTES)) {
     run.say('noSpace');
-    throw new Refused('CKR_CONTAINER_OBJECT_STORAGE_FULL');
+    throw new Refused('noSpace');
   }
   run.say('verifying');
   run.say('willBackUp', { count: objects.length });
@@ -124,7 +124,7 @@ export async function restore(run: Run, options: Options): Promise<void> {
   const archive = archiveOption(vault, options);
   checkArchivePassword(archive, options);
   if (!options.has('force') && !(await run.confirm('adds objects to the partition'))) return run.say('aborted');
-  if (vault.policies['55'] === 1 && target.version === 'old') throw new Refused('LUNA_RET_OPERATION_RESTRICTED');
+  if (vault.policies['55'] === 1 && target.version === 'old') throw new Refused('restricted');
   const objects = run.objects.list(containerOf(vault, archive.name));
   run.say('willRestore', { count: objects.length });
   run.output.line();
@@ -140,12 +140,12 @@ export async function clone(run: Run, options: Options): Promise<void> {
   const source = run.current();
   run.requireLogin(source, 'co');
   const { slot, partition: target } = slotOption(run, options);
-  if (target.kind !== 'application' || options.get('objects') !== 'all') throw new Refused('CKR_ARGUMENTS_BAD');
+  if (target.kind !== 'application' || options.get('objects') !== 'all') throw new Refused('badArguments');
   if (hashOf(options.get('password') ?? '') !== target.roles.co.hash) {
     run.change(target.serial, ({ roles }) => {
       roles.co.failures += 1;
     });
-    throw new Refused('CKR_PIN_INCORRECT');
+    throw new Refused('wrongPassword');
   }
   if (!options.has('force') && !(await run.confirm('adds objects to the partition'))) return run.say('aborted');
   const objects = run.objects.list(source.serial);
@@ -173,7 +173,7 @@ async function moveAll(run: Run, objects: readonly StoredObject[], { from, to, n
     if (outcome === 'skip') continue;
     const refusal = outcome instanceof Refused ? outcome : refusalOf(run, object, from, to);
     if (refusal !== undefined) {
-      run.say('objectError', { handle: object.handle, symbol: refusal.symbol });
+      run.say('objectError', { handle: object.handle, symbol: run.symbolOf(refusal) });
       if (!isOld) throw refusal;
       failed ??= refusal;
       continue;
@@ -187,7 +187,7 @@ async function moveAll(run: Run, objects: readonly StoredObject[], { from, to, n
 }
 
 function refusalOf(run: Run, object: StoredObject, from: PartitionRecord, to: Way['to']): Refused | undefined {
-  if (from.domain !== to.partition.domain) return new Refused('CKR_CERTIFICATE_INVALID');
+  if (from.domain !== to.partition.domain) return new Refused('domainMismatch');
   const isThere = run.objects.list(to.container).some(({ origin }) => origin === object.origin);
-  return isThere ? new Refused('CKR_OBJECT_ALREADY_EXISTS') : undefined;
+  return isThere ? new Refused('duplicate') : undefined;
 }

@@ -1,4 +1,4 @@
-/** What the commands of a partition print, and `partition clear`. */
+/** The commands of a partition. */
 import type { PartitionRecord } from '../devices.ts';
 import { archiveOf, type StoredObject } from '../objects.ts';
 import { Refused, type Run } from '../run.ts';
@@ -37,7 +37,7 @@ export function showInfo(run: Run): void {
 
 export function hsmShowInfo(run: Run): void {
   const partition = run.current();
-  if (partition.kind !== 'vault') throw new Refused('CKR_SLOT_ID_INVALID');
+  if (partition.kind !== 'vault') throw new Refused('noSuchSlot');
   showInfo(run);
   run.output.line();
   run.say('environment');
@@ -69,7 +69,7 @@ export function showPolicies(run: Run, kind: 'partition' | 'hsm'): void {
 export async function contents(run: Run): Promise<void> {
   const partition = run.current();
   const role = run.loggedIn.get(partition.serial);
-  if (role !== 'co' && role !== 'cu') throw new Refused('CKR_USER_NOT_LOGGED_IN');
+  if (role !== 'co' && role !== 'cu') throw new Refused('notLoggedIn');
   run.say('loggedIn');
   run.output.line();
   await printObjects(run, run.objects.list(partition.serial));

@@ -11,7 +11,7 @@ const NAMES: Readonly<Record<RoleName, string>> = {
 
 function roleOption(run: Run, options: ReadonlyMap<string, string>): { name: RoleName; role: RoleRecord } {
   const name = options.get('name');
-  if (name !== 'co' && name !== 'cu' && name !== 'po' && name !== 'so') throw new Refused('CKR_ARGUMENTS_BAD');
+  if (name !== 'co' && name !== 'cu' && name !== 'po' && name !== 'so') throw new Refused('badArguments');
   return { name, role: run.current().roles[name] };
 }
 
@@ -33,21 +33,21 @@ export function roleShow(run: Run, options: ReadonlyMap<string, string>): void {
 export async function roleLogin(run: Run, options: ReadonlyMap<string, string>): Promise<void> {
   const partition = run.current();
   const { name, role } = roleOption(run, options);
-  if (partition.isInTransport) throw new Refused('CKR_CMD_NOT_ALLOWED_HSM_IN_TRANSPORT');
-  if (!role.isInitialised) throw new Refused('CKR_USER_PIN_NOT_INITIALIZED');
-  if (run.loggedIn.has(partition.serial)) throw new Refused('USER_ALREADY_LOGGED_IN');
+  if (partition.isInTransport) throw new Refused('transportMode');
+  if (!role.isInitialised) throw new Refused('notInitialised');
+  if (run.loggedIn.has(partition.serial)) throw new Refused('alreadyLoggedIn');
   if (role.isPed && !role.isActivated) return atPed(run, partition.serial, name);
   const isAsked = !options.has('password');
   let password = options.get('password') ?? (await askedFor(run, NAMES[name]));
   if (role.isActivated) run.say('pedActivated');
-  if (role.failures >= role.limit) throw new Refused('CKR_PIN_LOCKED');
+  if (role.failures >= role.limit) throw new Refused('roleLocked');
   let isRight = tried(run, partition.serial, name, password);
   while (!isRight && isAsked && run.settings.asksAgain) {
     password = await askedFor(run, NAMES[name]);
     isRight = tried(run, partition.serial, name, password);
   }
-  if (!isRight) throw new Refused('CKR_PIN_INCORRECT');
-  if (role.isExpired) throw new Refused('CKR_PIN_EXPIRED');
+  if (!isRight) throw new Refused('wrongPassword');
+  if (role.isExpired) throw new Refused('passwordExpired');
   run.loggedIn.set(partition.serial, name);
 }
 
@@ -79,7 +79,7 @@ async function askedFor(run: Run, role: string): Promise<string> {
   const { terminal, settings } = run;
   const answer = settings.passwordPrompts === 'terminal' ? await terminal.readSecret() : await terminal.readLine();
   run.output.line('*'.repeat(answer?.length ?? 0));
-  if (answer === undefined) throw new Refused('CKR_ARGUMENTS_BAD');
+  if (answer === undefined) throw new Refused('badArguments');
   return answer;
 }
 

@@ -51,6 +51,6 @@ export function slotOption(
   options: ReadonlyMap<string, string>,
 ): { slot: number; partition: PartitionRecord } {
   const value = options.get('slot');
-  if (value === undefined || !/^\d+$/.test(value)) throw new Refused('CKR_ARGUMENTS_BAD');
+  if (value === undefined || !/^\d+$/.test(value)) throw new Refused('badArguments');
   return { slot: Number(value), partition: run.partitionAt(Number(value)) };
 }

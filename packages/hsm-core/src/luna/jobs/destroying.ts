@@ -2,9 +2,9 @@
 import { hasCode } from '@antipode/runtime';
 import { type ApprovedOrder, requireApproval } from '../approvals.ts';
 import { archiveDelete, archiveList, partitionClear } from '../commands.ts';
+import type { Reply, UnknownWhy } from '../lunacm-session.ts';
 import { vaultIn } from '../parse/archives.ts';
 import { read, verify } from '../selection.ts';
-import type { Reply, UnknownWhy } from '../session.ts';
 import { inRun, type JobPorts } from './job-ports.ts';
 import type { PartitionAccess } from './moving.ts';
 import { partitionObjects, vaultState } from './reading.ts';
@@ -46,7 +46,7 @@ export async function deleteArchive(
     vaultIn(await read(run.session, archiveList(slot.number)), ports.phrases);
     await run.logIn(vault.login, vault.address);
     await verify(run.session, vault.address, { phrases: ports.phrases, shown: 'device' });
-    return run.session.run(archiveDelete({ slot: slot.number, partition }, true), { isApproved: true });
+    return run.session.run(archiveDelete({ slot: slot.number, partition }), { isApproved: true });
   });
   const left = await orUnlisted(
     async () => (await vaultState(vault.address, ports)).archives.filter(({ name }) => name === partition).length,

@@ -1,10 +1,10 @@
-/** What every job of the driver needs, and the shape of a run: select, log in, act, leave. */
+/** The needs of every job of the driver, and the shape of a run: select, log in, act, leave. */
 import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { PartitionAddress } from '../approvals.ts';
 import { type Login, logIn } from '../login.ts';
+import { LunacmSession } from '../lunacm-session.ts';
 import type { Phrases } from '../phrases.ts';
 import { type Selected, type Shown, select } from '../selection.ts';
-import { LunacmSession } from '../session.ts';
 import { Transcript, type TranscriptSink } from '../transcript.ts';
 import type { ClientSettings } from '../transport/limits.ts';
 import type { ToolLauncher } from '../transport/tool-process.ts';
@@ -41,7 +41,8 @@ export interface Run {
 }
 
 /**
- * One run of the tool. `work` sends its commands; afterwards the run is left, and its transcript kept, whatever came of it.
+ * One run of the tool. `work` sends its commands. Whatever came of it, the run is left afterwards, and its transcript is
+ * kept.
  * @throws LUNA_UNREACHED, LUNA_OUTPUT_UNCLEAR, and what `work` throws
  */
 export async function inRun<T>(

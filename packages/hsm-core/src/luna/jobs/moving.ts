@@ -1,14 +1,14 @@
-/** Jobs that add objects: backup, restore and clone. What came of them is read by runs of their own afterwards. */
+/** Jobs that add objects: backup, restore and clone. The result is read by runs of their own afterwards. */
 import { AntipodeError, hasCode, type Secret } from '@antipode/runtime';
 import type { PartitionAddress } from '../approvals.ts';
 import { archiveBackup, archiveList, archiveRestore, partitionClone } from '../commands.ts';
 import type { Login } from '../login.ts';
+import type { Reply } from '../lunacm-session.ts';
 import { type MoveReport, reportOf } from '../move-report.ts';
 import { holdersOf, type Vault, vaultIn } from '../parse/archives.ts';
 import type { ListedObject } from '../parse/contents.ts';
 import { type PartitionInfo, primaryMaskingKey } from '../parse/partition-info.ts';
 import { read, verify } from '../selection.ts';
-import type { Reply } from '../session.ts';
 import { inRun, type JobPorts } from './job-ports.ts';
 import { type ArchiveSource, archiveObjects, partitionObjects, vaultState } from './reading.ts';
 

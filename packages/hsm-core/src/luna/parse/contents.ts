@@ -24,14 +24,12 @@ export function objectsIn(lines: readonly string[], phrases: Phrases): ListedObj
   if (!hasList && count === undefined) throw unclear('it has neither a list nor a number of objects');
   const records = recordsOf(end === -1 ? lines : lines.slice(0, end), {
     first: 'Label',
-    needed: ['Handle', 'Object Type', 'Object UID'],
+    needed: ['Label', 'Handle', 'Object Type', 'Object UID'],
   });
   if (records === undefined) throw unclear('its objects are not listed alike');
-  const objects = records.map((record) => ({
-    label: record.get('label')!,
-    handle: record.get('handle')!,
-    type: record.get('object type')!,
-    uid: record.get('object uid')!.toLowerCase(),
+  const objects = records.map(([label = '', handle = '', type = '', uid = '']) => ({
+    ...{ label, handle, type },
+    uid: uid.toLowerCase(),
   }));
   if (count !== undefined && count !== objects.length)
     throw unclear(`it lists ${objects.length} objects, and says that it has ${count}`);

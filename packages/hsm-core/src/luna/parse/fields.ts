@@ -16,7 +16,7 @@ export function fieldOf(line: string): Field | undefined {
 }
 
 /** The first field of this name, whatever its case. */
-export function fieldValue(lines: readonly string[], name: string): string | undefined {
+export function fieldValue(lines: readonly string[], name: string | RegExp): string | undefined {
   for (const line of lines) {
     const field = fieldOf(line);
     if (field !== undefined && isNamed(field, name)) return field.value;
@@ -25,36 +25,37 @@ export function fieldValue(lines: readonly string[], name: string): string | und
 }
 
 /** A number of bytes or objects; undefined if the field is absent or is not a number. */
-export function countOf(lines: readonly string[], name: string): number | undefined {
+export function countOf(lines: readonly string[], name: string | RegExp): number | undefined {
   const value = fieldValue(lines, name);
   return value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
 }
 
-export const isNamed = (field: Field, name: string): boolean => field.name.toLowerCase() === name.toLowerCase();
+/** By a name in whatever case, or by a pattern where the name is not confirmed. */
+export const isNamed = (field: Field, name: string | RegExp): boolean =>
+  typeof name === 'string' ? field.name.toLowerCase() === name.toLowerCase() : name.test(field.name);
 
 /**
  * Records that follow each other, each beginning with a field `first`. Values are free text, made by whoever makes keys.
  * A value with a line feed in it can look like fields, so that every record must have the same names in the same order.
- * @returns undefined if the records differ, or one of them does not have all names in `needed`
+ * @returns the values of `needed` in each record; undefined if the records differ, or one does not have each once
  */
 export function recordsOf(
   lines: readonly string[],
-  { first, needed }: { first: string; needed: readonly string[] },
-): ReadonlyMap<string, string>[] | undefined {
-  const records: Map<string, string>[] = [];
+  { first, needed }: { first: string | RegExp; needed: readonly (string | RegExp)[] },
+): (readonly string[])[] | undefined {
+  const records: string[][] = [];
   let names: string | undefined;
   for (const fields of groupsOf(lines, first)) {
-    const record = new Map(fields.map(({ name, value }) => [name.toLowerCase(), value]));
     const order = fields.map(({ name }) => name.toLowerCase()).join('\n');
     names ??= order;
-    const isWhole = needed.every((name) => record.has(name.toLowerCase()));
-    if (order !== names || record.size !== fields.length || !isWhole) return undefined;
-    records.push(record);
+    const values = needed.map((name) => fields.filter((field) => isNamed(field, name)));
+    if (order !== names || values.some(({ length }) => length !== 1)) return undefined;
+    records.push(values.map(([field]) => field!.value));
   }
   return records;
 }
 
-function* groupsOf(lines: readonly string[], first: string): Generator<Field[]> {
+function* groupsOf(lines: readonly string[], first: string | RegExp): Generator<Field[]> {
   let group: Field[] | undefined;
   for (const line of lines) {
     // A blank line ends a record, so that what follows the last one is not taken for a part of it.

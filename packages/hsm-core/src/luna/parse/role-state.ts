@@ -8,7 +8,7 @@ export interface RoleState {
   readonly isActivated: boolean;
   /** Undefined if nothing says how people log in. */
   readonly isPed: boolean | undefined;
-  /** What is left, or only what is configured: nobody has confirmed which. Never the sole reason to try. */
+  /** Either the attempts left or the configured limit: nobody has confirmed which. Never the sole reason to try. */
   readonly attemptsLeft: number | undefined;
 }
 

@@ -26,6 +26,12 @@ const JOIN_OUTPUTS = 'exec "$0" "$@" 2>&1';
 /** Without echo, a password that is typed before the tool asks for it is not shown. */
 const QUIET_TERMINAL = 'stty -echo -onlcr cols 4096; exec "$LUNACM_PROGRAM"';
 
+/**
+ * The kernel ends the tool when the agent is killed. A device takes one backup at a time, and a tool that nobody reads would
+ * go on with an old one beside the next.
+ */
+const WITH_ITS_PARENT = ['--pdeathsig', 'KILL', '--'];
+
 const ENDING = '.lunacm';
 
 export class Launcher implements ToolLauncher {
@@ -59,7 +65,7 @@ export class Launcher implements ToolLauncher {
 
   #start(program: string, words: readonly string[], dispose: () => void = () => {}): ToolProcess {
     const { configuration, environment = {}, program: tool } = this.#options;
-    const child = spawn(program, words, {
+    const child = spawn('setpriv', [...WITH_ITS_PARENT, program, ...words], {
       stdio: ['pipe', 'pipe', 'pipe'],
       // A group of its own, so that everything that the tool starts ends with it.
       detached: true,

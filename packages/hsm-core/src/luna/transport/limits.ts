@@ -21,7 +21,7 @@ export interface ClientSettings {
   readonly isHaOnly: boolean;
 }
 
-/** What the client assumes for a setting that its file does not have, in milliseconds. */
+/** The client's own values for settings that its file does not have, in milliseconds. */
 const DEFAULTS = {
   receive: 20_000,
   command: 500_000,

@@ -1,0 +1,158 @@
+/** One seed: devices, a build of the tool, faults and jobs by chance, and what the driver claimed about them. */
+import type { ApprovedOrder, MoveReport } from '@antipode/hsm-core/luna';
+import { AntipodeError, type Prng, seededPrng } from '@antipode/runtime';
+import { DIALECTS } from '../../emulators/lunacm/dialect.ts';
+import type { Fault } from '../../emulators/lunacm/faults.ts';
+import { LunaSite } from '../../emulators/lunacm/luna-site.ts';
+import { type JobRecord, judge } from './judge.ts';
+
+const SYMBOLS = ['CKR_DEVICE_ERROR', 'CKR_CERTIFICATE_INVALID', 'CKR_OBJECT_ALREADY_EXISTS', 'CKR_FUNCTION_FAILED'];
+const COMMANDS = [
+  ...['partition archive backup', 'partition archive restore', 'partition clone', 'partition archive backup'],
+  ...['partition contents', 'partition archive contents', 'partition archive list', 'partition showinfo'],
+  ...['partition clear', 'partition archive delete', 'role login', 'role show', 'slot set', 'start'],
+];
+const DEEDS = ['fail', 'hang', 'die', 'slow', 'garble', 'skip', 'ask'] as const;
+const LABELS = ['', 'key', 'key', 'lunacm:>', 'Command Result : No Error', 'a -> b: c', 'Schlüssel', 'Object UID: 0'];
+
+export interface TrialResult {
+  readonly seed: string;
+  readonly violations: readonly string[];
+  /** How often each verdict or error was reached, so that a campaign that tests nothing is seen. */
+  readonly outcomes: Readonly<Record<string, number>>;
+}
+
+export async function runTrial(seed: string): Promise<TrialResult> {
+  const prng = seededPrng(seed);
+  const site = siteOf(prng);
+  const violations: string[] = [];
+  const outcomes: Record<string, number> = {};
+  try {
+    for (let job = 0; job < 5; job += 1) {
+      if (chance(prng, 0.3)) permuteSlots(site, prng);
+      const record = await runJob(site, prng, job);
+      const outcome = `${record.kind}: ${record.outcome}`;
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+      violations.push(...judge(site, record).map((violation) => `${violation} (job ${job}, ${outcome})`));
+    }
+  } finally {
+    site.close();
+  }
+  return { seed, violations, outcomes };
+}
+
+const pick = <T>(prng: Prng, values: readonly T[]): T => values[Math.floor(prng.fraction() * values.length)]!;
+const chance = (prng: Prng, probability: number): boolean => prng.fraction() < probability;
+const upTo = (prng: Prng, limit: number): number => Math.floor(prng.fraction() * (limit + 1));
+
+function siteOf(prng: Prng): LunaSite {
+  const site = new LunaSite({
+    logins: chance(prng, 0.75) ? 'ped' : 'password',
+    settings: {
+      dialect: pick(prng, DIALECTS),
+      buffering: pick(prng, ['line', 'byte']),
+      echo: chance(prng, 0.5),
+      carriageReturns: chance(prng, 0.5),
+      partialTrailer: pick(prng, ['failure', 'ok']),
+    },
+  });
+  const size = 1 + upTo(prng, 60);
+  site.launcher.cut = (bytes) =>
+    Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) => bytes.subarray(at * size, (at + 1) * size));
+  for (const serial of ['154438865287', '154438865301', '532018'])
+    site.replace(serial, {
+      version: pick(prng, ['old', 'V0', 'V1']),
+      keepsUid: chance(prng, 0.5),
+      domain: chance(prng, 0.9) ? 'one' : 'two',
+    });
+  for (let count = upTo(prng, 7); count > 0; count -= 1) site.addKey(pick(prng, LABELS));
+  for (let count = upTo(prng, 2); count > 0; count -= 1) site.addKey(pick(prng, LABELS), '154438865301');
+  site.fault(...faultsOf(prng));
+  return site;
+}
+
+/** One damaged line for each command at most: nothing in a list could show two that agree with each other. */
+function faultsOf(prng: Prng): Fault[] {
+  const faults = Array.from({ length: 1 + upTo(prng, 4) }, (): Fault => {
+    const command = pick(prng, COMMANDS);
+    return {
+      command,
+      at: command === 'start' ? 0 : pick(prng, [0, 1, 1, 2, 3, 4, 'end']),
+      do: pick(prng, DEEDS),
+      symbol: pick(prng, SYMBOLS),
+      ms: pick(prng, [1_000, 100_000, 400_000, 600_000]),
+      ...(chance(prng, 0.7) ? { run: 1 + upTo(prng, 2) } : {}),
+    };
+  });
+  return faults.filter(
+    (fault, at) =>
+      fault.do !== 'garble' ||
+      faults.findIndex((other) => other.do === 'garble' && other.command === fault.command) === at,
+  );
+}
+
+function permuteSlots(site: LunaSite, prng: Prng): void {
+  site.devices.change((devices) => {
+    const turn = 1 + upTo(prng, 1);
+    const numbers = devices.slots.map(({ slot }) => slot);
+    devices.slots = devices.slots.map(({ serial }, at) => ({ serial, slot: numbers[(at + turn) % numbers.length]! }));
+  });
+}
+
+async function runJob(site: LunaSite, prng: Prng, job: number): Promise<JobRecord> {
+  const before = {
+    lines: site.log.length,
+    source: site.objects.list('154438865287'),
+    target: site.objects.list('154438865301'),
+    archives: new Map(namesOf(site).map((name) => [name, site.archived(name)])),
+  };
+  const kind = pick(prng, ['backup', 'backup', 'restore', 'clone', 'clear', 'delete', 'contents', 'vault'] as const);
+  const partition = kind === 'backup' ? `b${job}` : (pick(prng, namesOf(site)) ?? 'none');
+  const approvals: ApprovedOrder[] = chance(prng, 0.7)
+    ? [
+        { action: 'clear', target: site.target.address },
+        { action: 'delete backup', target: site.vault.address, partition },
+      ]
+    : [];
+  const { driver, source, target, vault } = site;
+  const record = (outcome: string, rest: Partial<JobRecord> = {}): JobRecord => ({
+    ...{ kind, partition, outcome, before, approvals: [] },
+    ...(kind === 'clear' || kind === 'delete' ? { approvals } : {}),
+    ...rest,
+  });
+  const moved = async (work: Promise<MoveReport>): Promise<JobRecord> => {
+    const report = await site.finish(work);
+    return record(report.verdict, { report });
+  };
+  try {
+    switch (kind) {
+      case 'backup':
+        return await moved(driver.backUp({ source, vault, partition, password: site.secret('backup') }));
+      case 'restore':
+        return await moved(driver.restore({ from: site.archive(partition), target }));
+      case 'clone':
+        return await moved(driver.clone({ source, target }));
+      case 'clear':
+        return record((await site.finish(driver.clear(target, approvals))).verdict);
+      case 'delete':
+        return record((await site.finish(driver.deleteArchive({ vault, partition }, approvals))).verdict);
+      case 'contents': {
+        const { objects } = await site.finish(driver.contents(source.address, source.login));
+        return record('listed', { uids: objects.map(({ uid }) => uid) });
+      }
+      case 'vault': {
+        const { archives } = await site.finish(driver.vault(vault.address));
+        return record('listed', { names: archives.map(({ name }) => name) });
+      }
+    }
+  } catch (cause) {
+    if (!(cause instanceof AntipodeError) || cause.disposition === 'defect') throw cause;
+    return record(cause.code, { code: cause.code });
+  }
+}
+
+const namesOf = (site: LunaSite): string[] =>
+  site.devices
+    .read()
+    .partitions.find(({ serial }) => serial === '532018')!
+    .archives.map(({ name }) => name);
