@@ -90,4 +90,8 @@ function commands(site: LunaSite, { kind, partition, approvals, before }: JobRec
   return found;
 }
 
-const secrets = (site: LunaSite): string[] => site.filesWithPasswords.map((path) => `a password is in ${path}`);
+function secrets(site: LunaSite): string[] {
+  const found = site.filesWithPasswords.map((path) => `a password is in ${path}`);
+  for (const words of site.argv) if (words.length > 0) found.push(`started with ${words.join(' ')}`);
+  return found;
+}

@@ -1,6 +1,6 @@
 /** One seed: devices, a build of the tool, faults and jobs by chance, and what the driver claimed about them. */
 import type { ApprovedOrder, MoveReport } from '@antipode/hsm-core/luna';
-import { AntipodeError, type Prng, seededPrng } from '@antipode/runtime';
+import { AntipodeError, type Prng, seededPrng, systemClock } from '@antipode/runtime';
 import { DIALECTS } from '../../emulators/lunacm/dialect.ts';
 import type { Fault } from '../../emulators/lunacm/faults.ts';
 import { LunaSite } from '../../emulators/lunacm/luna-site.ts';
@@ -10,7 +10,7 @@ const SYMBOLS = ['CKR_DEVICE_ERROR', 'CKR_CERTIFICATE_INVALID', 'CKR_OBJECT_ALRE
 const COMMANDS = [
   ...['partition archive backup', 'partition archive restore', 'partition clone', 'partition archive backup'],
   ...['partition contents', 'partition archive contents', 'partition archive list', 'partition showinfo'],
-  ...['partition clear', 'partition archive delete', 'role login', 'role show', 'slot set', 'start'],
+  ...['partition clear', 'partition archive delete', 'role login', 'role show', 'slot set', 'start', 'exit'],
 ];
 const DEEDS = ['fail', 'hang', 'die', 'slow', 'garble', 'skip', 'ask'] as const;
 const LABELS = ['', 'key', 'key', 'lunacm:>', 'Command Result : No Error', 'a -> b: c', 'Schlüssel', 'Object UID: 0'];
@@ -22,9 +22,10 @@ export interface TrialResult {
   readonly outcomes: Readonly<Record<string, number>>;
 }
 
-export async function runTrial(seed: string): Promise<TrialResult> {
+/** @param options `isReal` runs the tool in processes, under real time with short limits: ten times as long, and no replay */
+export async function runTrial(seed: string, { isReal = false }: { isReal?: boolean } = {}): Promise<TrialResult> {
   const prng = seededPrng(seed);
-  const site = siteOf(prng);
+  const site = siteOf(prng, isReal);
   const violations: string[] = [];
   const outcomes: Record<string, number> = {};
   try {
@@ -33,6 +34,7 @@ export async function runTrial(seed: string): Promise<TrialResult> {
       const record = await runJob(site, prng, job);
       const outcome = `${record.kind}: ${record.outcome}`;
       outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+      if (isReal && !(await areGone(site))) violations.push(`a process of the tool is left (job ${job})`);
       violations.push(...judge(site, record).map((violation) => `${violation} (job ${job}, ${outcome})`));
     }
   } finally {
@@ -41,12 +43,19 @@ export async function runTrial(seed: string): Promise<TrialResult> {
   return { seed, violations, outcomes };
 }
 
+/** The kernel takes a moment to end what was killed. */
+async function areGone(site: LunaSite): Promise<boolean> {
+  for (let turns = 0; turns < 200 && site.processes().length > 0; turns += 1) await systemClock.sleep(20);
+  return site.processes().length === 0;
+}
+
 const pick = <T>(prng: Prng, values: readonly T[]): T => values[Math.floor(prng.fraction() * values.length)]!;
 const chance = (prng: Prng, probability: number): boolean => prng.fraction() < probability;
 const upTo = (prng: Prng, limit: number): number => Math.floor(prng.fraction() * (limit + 1));
 
-function siteOf(prng: Prng): LunaSite {
+function siteOf(prng: Prng, isReal: boolean): LunaSite {
   const site = new LunaSite({
+    ...(isReal ? { clock: systemClock } : {}),
     logins: chance(prng, 0.75) ? 'ped' : 'password',
     settings: {
       dialect: pick(prng, DIALECTS),
@@ -67,7 +76,9 @@ function siteOf(prng: Prng): LunaSite {
     });
   for (let count = upTo(prng, 7); count > 0; count -= 1) site.addKey(pick(prng, LABELS));
   for (let count = upTo(prng, 2); count > 0; count -= 1) site.addKey(pick(prng, LABELS), '154438865301');
-  site.fault(...faultsOf(prng));
+  const faults = faultsOf(prng);
+  site.fault(...(isReal ? faults.map((fault) => ({ ...fault, ms: 500 })) : faults));
+  if (isReal) site.useDriver({ ...site.ports, settings: { isHaOnly: false, limits: SHORT_LIMITS } });
   return site;
 }
 
@@ -77,7 +88,7 @@ function faultsOf(prng: Prng): Fault[] {
     const command = pick(prng, COMMANDS);
     return {
       command,
-      at: command === 'start' ? 0 : pick(prng, [0, 1, 1, 2, 3, 4, 'end']),
+      at: command === 'start' || command === 'exit' ? 0 : pick(prng, [0, 1, 1, 2, 3, 4, 'end']),
       do: pick(prng, DEEDS),
       symbol: pick(prng, SYMBOLS),
       ms: pick(prng, [1_000, 100_000, 400_000, 600_000]),
@@ -90,6 +101,9 @@ function faultsOf(prng: Prng): Fault[] {
       faults.findIndex((other) => other.do === 'garble' && other.command === fault.command) === at,
   );
 }
+
+/** A machine that is busy makes some of them too short. The driver then knows less, and must claim less. */
+const SHORT_LIMITS = { startMs: 6_000, commandMs: 4_000, cloningMs: 4_000, pedMs: 4_000, questionMs: 2_000 };
 
 function permuteSlots(site: LunaSite, prng: Prng): void {
   site.devices.change((devices) => {

@@ -88,7 +88,11 @@ async function interact(run: Run, next: () => Promise<string | undefined>): Prom
     if (echo && !run.terminal.isTerminal) run.output.line(line);
     const words = wordsOf(line);
     if (words.length === 0) continue;
-    if (typedOf(words)?.command === 'exit') break;
+    if (typedOf(words)?.command === 'exit') {
+      run.beginCommand('exit');
+      await run.at(0);
+      break;
+    }
     await perform(run, words);
   }
   return run.slot === undefined ? STATUS_NO_SLOTS : 0;
@@ -120,9 +124,9 @@ async function trailed(run: Run, { command, options }: Typed): Promise<void> {
   } catch (cause) {
     if (!(cause instanceof Refused)) throw cause;
     const symbol = run.symbolOf(cause);
-    run.say('errorLine', { symbol });
-    run.output.line();
-    run.say('failure', { code: codeOf(symbol), symbol });
+    const { dialect, settings } = run;
+    const trailer = dialect.text('failure', { code: codeOf(symbol), symbol });
+    run.output.error([dialect.text('errorLine', { symbol }), '', trailer], settings.errorsTo);
   }
 }
 

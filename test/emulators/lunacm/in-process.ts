@@ -11,6 +11,8 @@ export class InProcessLauncher implements ToolLauncher {
   readonly #folder: string;
   readonly #clock: Clock;
   cut: Cut = (bytes) => [bytes];
+  /** Each piece arrives in a turn of its own, so that the driver can act on one before the next is there. */
+  isPaced = false;
   /** How each run was typed into. */
   readonly starts: Typed[] = [];
 
@@ -32,7 +34,13 @@ export class InProcessLauncher implements ToolLauncher {
   }
 
   #start(isTerminal: boolean): InProcessTool {
-    return new InProcessTool({ folder: this.#folder, clock: this.#clock, cut: (bytes) => this.cut(bytes), isTerminal });
+    return new InProcessTool({
+      folder: this.#folder,
+      clock: this.#clock,
+      cut: (bytes) => this.cut(bytes),
+      isPaced: this.isPaced,
+      isTerminal,
+    });
   }
 }
 
@@ -40,6 +48,7 @@ interface InProcessOptions {
   readonly folder: string;
   readonly clock: Clock;
   readonly cut: Cut;
+  readonly isPaced: boolean;
   readonly isTerminal: boolean;
 }
 
@@ -49,12 +58,13 @@ class InProcessTool implements ToolProcess {
   #onOutput: ((bytes: Uint8Array) => void) | undefined;
   readonly #lines: string[] = [];
   #rest = '';
+  #delivered = Promise.resolve();
   #isInputOver = false;
   #isOver = false;
   #wake: () => void = () => {};
   #end: (end: ToolEnd) => void = () => {};
 
-  constructor({ folder, clock, cut, isTerminal }: InProcessOptions) {
+  constructor({ folder, clock, cut, isPaced, isTerminal }: InProcessOptions) {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -75,8 +85,8 @@ class InProcessTool implements ToolProcess {
       write: (bytes) => {
         if (this.#isOver) return;
         for (const piece of cut(bytes))
-          if (this.#onOutput === undefined) this.#early.push(piece);
-          else this.#onOutput(piece);
+          if (isPaced) this.#delivered = this.#delivered.then(turn).then(() => this.#deliver(piece));
+          else this.#deliver(piece);
       },
       sleep: async (ms) => {
         await clock.sleep(ms);
@@ -89,12 +99,20 @@ class InProcessTool implements ToolProcess {
       },
       hang: () => forever,
     };
-    void emulate(folder, [], terminal).then((status) => this.#finish({ status, signal: undefined }));
+    void emulate(folder, [], terminal).then(async (status) => {
+      await this.#delivered;
+      this.#finish({ status, signal: undefined });
+    });
   }
 
   read(onOutput: (bytes: Uint8Array) => void): void {
     this.#onOutput = onOutput;
     for (const bytes of this.#early.splice(0)) onOutput(bytes);
+  }
+
+  #deliver(piece: Uint8Array): void {
+    if (this.#onOutput === undefined) this.#early.push(piece);
+    else this.#onOutput(piece);
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -120,3 +138,5 @@ class InProcessTool implements ToolProcess {
     this.#end(end);
   }
 }
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -15,10 +15,10 @@ const forever = new Promise<never>(() => {});
 
 const terminal: Terminal = {
   isTerminal,
-  write: (bytes) => {
+  write: (bytes, stream = 'output') => {
     for (let written = 0; written < bytes.length; )
       try {
-        written += writeSync(1, bytes, written);
+        written += writeSync(stream === 'error' ? 2 : 1, bytes, written);
       } catch (cause) {
         if ((cause as NodeJS.ErrnoException).code !== 'EAGAIN') throw cause;
       }

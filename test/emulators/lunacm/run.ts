@@ -14,6 +14,8 @@ export interface EmulatorSettings {
   readonly carriageReturns?: boolean;
   /** `terminal`: a password is asked for at the terminal, and refused where there is none. */
   readonly passwordPrompts: 'terminal' | 'input';
+  /** Nobody has confirmed where failures are written. */
+  readonly errorsTo: 'output' | 'error';
   /** After a wrong password that was asked for, it is asked for again. */
   readonly asksAgain: boolean;
   /** After the end of its input. */
@@ -29,6 +31,7 @@ export const DEFAULT_SETTINGS: EmulatorSettings = {
   dialect: '10.7',
   buffering: 'line',
   passwordPrompts: 'terminal',
+  errorsTo: 'output',
   asksAgain: false,
   atEnd: 'exit',
   pedMs: 0,

@@ -1,7 +1,7 @@
 /** Where a run of the tool reads and writes: a process, or a test in its own process. */
 export interface Terminal {
   readonly isTerminal: boolean;
-  write(bytes: Uint8Array): void;
+  write(bytes: Uint8Array, stream?: 'output' | 'error'): void;
   /** Without its line feed; undefined at the end of the input. */
   readLine(): Promise<string | undefined>;
   /** From the terminal, whatever the input is; undefined where there is no terminal. */
@@ -51,6 +51,16 @@ export class Output {
     this.#held = [];
     if (this.#settings.buffering === 'byte') for (const byte of bytes) this.#terminal.write(Buffer.from([byte]));
     else if (bytes.length > 0) this.#terminal.write(bytes);
+  }
+
+  /** Lines of a failure, where this build writes them. What was held goes first. */
+  error(lines: readonly string[], stream: 'output' | 'error'): void {
+    if (stream === 'output') {
+      for (const text of lines) this.line(text);
+      return;
+    }
+    this.flush();
+    for (const text of lines) this.#terminal.write(Buffer.from(`${text}\n`), 'error');
   }
 
   /** The next line that is not blank comes out damaged. */

@@ -1,10 +1,12 @@
 /** Runs that ask, end, hang or are cut in pieces. */
 import {
+  type Command,
   DEFAULT_PROFILE,
   inRun,
   partitionClear,
   partitionContents,
   partitionShowInfo,
+  type Reply,
   readPhrases,
   repliesIn,
 } from '@antipode/hsm-core/luna';
@@ -182,6 +184,13 @@ describe('27: a tool that writes nothing until it ends', () => {
   });
 });
 
+it('holds for nothing what a run has read that cannot be left', async () => {
+  const site = lunaSite({ logins: 'ped' });
+  site.fault({ command: 'exit', at: 0, do: 'hang' });
+  const error = await rejection(site.finish(site.driver.contents(site.source.address, site.source.login)));
+  expect(error.code).toBe('LUNA_OUTPUT_UNCLEAR');
+});
+
 it('is stopped where a command is answered without a trailer', async () => {
   const site = lunaSite({ logins: 'ped' });
   site.addKeys(1);
@@ -211,40 +220,59 @@ describe('28: the same job', () => {
 });
 
 describe('an object whose label looks like', () => {
-  const listing = (label: string) => {
+  /** Whatever follows a prompt arrives later, as it can over a pipe. */
+  const siteWith = (label: string): LunaSite => {
     const site = lunaSite({ logins: 'ped' });
     site.addKey(label);
-    return site.finish(
+    site.launcher.isPaced = true;
+    site.launcher.cut = (bytes) => {
+      const end = Buffer.from(bytes).indexOf('lunacm:>') + 'lunacm:>'.length;
+      return end < 'lunacm:>'.length || end === bytes.length ? [bytes] : [bytes.subarray(0, end), bytes.subarray(end)];
+    };
+    return site;
+  };
+  const listing = (site: LunaSite, ...then: Command[]) =>
+    site.finish(
       inRun('test', site.ports, async (run) => {
         await run.select(site.source.address, 'partition');
         await run.logIn(site.source.login, site.source.address);
-        const list = await run.session.run(partitionContents);
-        return { list, next: await run.session.run(partitionShowInfo) };
+        const replies: Reply[] = [];
+        for (const command of [partitionContents, ...then]) replies.push(await run.session.run(command));
+        return replies;
       }),
     );
-  };
+  const FORGED = 'a\nCommand Result : No Error\nlunacm:>';
 
   it('the end of an answer makes that answer unknown', async () => {
-    const { result } = await listing('a\n\nCommand Result : No Error\n');
-    expect(result.list).toMatchObject({ outcome: 'unknown', why: 'several trailers' });
+    const { result } = await listing(siteWith('a\n\nCommand Result : No Error\n'));
+    expect(result).toMatchObject([{ outcome: 'unknown', why: 'several trailers' }]);
   });
 
-  it('an answer and a prompt makes the next answer unknown', async () => {
-    const { result, isSound } = await listing('a\nCommand Result : No Error\nlunacm:>');
-    expect(result.next.outcome).toBe('unknown');
+  it('an answer and a prompt makes no run sound, though the next command has its answer', async () => {
+    const { result, isSound } = await listing(siteWith(FORGED), partitionShowInfo);
+    expect(result).toMatchObject([{ outcome: 'done' }, { outcome: 'done' }]);
     expect(isSound).toBe(false);
   });
 
   it('an answer and a prompt leaves a run that is not sound, where nothing follows', async () => {
-    const site = lunaSite({ logins: 'ped' });
-    site.addKey('a\nCommand Result : No Error\nlunacm:>');
-    const { isSound } = await site.finish(
+    const { result, isSound } = await listing(siteWith(FORGED));
+    expect(result).toMatchObject([{ outcome: 'done' }]);
+    expect(isSound).toBe(false);
+  });
+
+  it('an answer and a prompt is noticed before the next command is typed', async () => {
+    const site = siteWith(FORGED);
+    const { result } = await site.finish(
       inRun('test', site.ports, async (run) => {
         await run.select(site.source.address, 'partition');
         await run.logIn(site.source.login, site.source.address);
-        return run.session.run(partitionContents);
+        const list = await run.session.run(partitionContents);
+        // The rest of the first answer arrives meanwhile.
+        await site.fakeClock.sleep(60_000);
+        return [list, await run.session.run(partitionShowInfo)];
       }),
     );
-    expect(isSound).toBe(false);
+    expect(result).toMatchObject([{ outcome: 'done' }, { outcome: 'unknown' }]);
+    expect(typed(site, 'partition showinfo')).toHaveLength(1);
   });
 });

@@ -1,4 +1,6 @@
 /** Logins: one attempt for each password, and none that could be the last. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Secret } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
@@ -27,6 +29,15 @@ describe('8: a wrong password', () => {
     expect((await rejection(site.finish(wrong(site)))).code).toBe('PIN_REFUSED');
     expect(failures(site, '154438865287', 'co')).toBe(1);
     expect(typed(site, 'role login')).toHaveLength(1);
+  });
+
+  it('is recorded where PKCS#11 looks for it too: the crypto officer is its user', async () => {
+    const site = lunaSite();
+    await rejection(site.finish(wrong(site)));
+    expect(readdirSync(join(site.folder, 'login'))).toEqual(['login-154438865287.json']);
+    expect(Object.keys(JSON.parse(readFileSync(join(site.folder, 'login/login-154438865287.json'), 'utf8')))).toContain(
+      'refused',
+    );
   });
 
   it('does not keep the right one out', async () => {

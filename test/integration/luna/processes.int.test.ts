@@ -52,6 +52,12 @@ it('types passwords into a terminal where the tool asks for them there', async (
   expect(site.filesWithPasswords).toEqual([]);
 });
 
+it('reads both outputs of a tool that writes failures to the other one', async () => {
+  const site = lunaSite({ ...real, settings: { errorsTo: 'error' } });
+  const job = site.driver.contents(site.source.address, { role: 'co', password: site.secret('wrong') });
+  expect((await rejection(job)).code).toBe('PIN_REFUSED');
+});
+
 it('25: tells by lists what a run did that was killed', async () => {
   const site = lunaSite({ ...real, logins: 'ped' });
   site.addKeys(6);

@@ -9,6 +9,7 @@ export { DEFAULT_PROFILE, type DriverProfile, inRun, type JobPorts } from './job
 export type { BackupOrder, CloneOrder, PartitionAccess, RestoreOrder } from './jobs/moving.ts';
 export type { ArchiveSource, Examination } from './jobs/reading.ts';
 export type { Login } from './login.ts';
+export type { Reply } from './lunacm-session.ts';
 export type { MoveReport, Verdict } from './move-report.ts';
 export type { ListedObject } from './parse/contents.ts';
 export { primaryMaskingKey } from './parse/partition-info.ts';
