@@ -138,6 +138,42 @@ export const CATALOGUE = {
     summary: 'The token does not have a mechanism that sealing needs, or failed the self-test of it.',
     hint: 'Enable AES key wrap with padding (RFC 5649), ECDH on P-256 and ECDSA on P-256. docs/devices says what a vendor must enable.',
   },
+  LUNA_OUTPUT_UNCLEAR: {
+    disposition: 'operator',
+    summary: 'The output of `lunacm` cannot be read with certainty. Nothing is concluded from it.',
+    hint: 'Compare the kept transcript with the phrases of the driver. Read the device with the vendor tool before you repeat anything.',
+  },
+  LUNA_OUTCOME_UNKNOWN: {
+    disposition: 'operator',
+    summary:
+      '`lunacm` ended, hung or asked something in the middle of a command. The outcome of the command is unknown.',
+    hint: 'Read both sides again before you repeat anything: the command can have had all of its effect, a part of it, or none.',
+  },
+  LUNA_HUMAN_NEEDED: {
+    disposition: 'operator',
+    summary: 'A Luna device waits for people: at its PED, for a new password, or to end its transport mode.',
+    hint: 'Do what the message names, with the vendor tool. Then start the job again.',
+  },
+  LUNA_NOT_APPROVED: {
+    disposition: 'operator',
+    summary: 'A command would destroy objects, and no approval names this device, this label and this action.',
+    hint: 'Approve the order for exactly this partition. Nothing was sent to the device.',
+  },
+  LUNA_SLOT_VIRTUAL: {
+    disposition: 'operator',
+    summary: 'The client shows only virtual slots of its high availability. Their members cannot be told apart.',
+    hint: 'Give the agent a client configuration of its own, with `HAOnly = 0`, and name the serial number of one member.',
+  },
+  LUNA_UNREACHED: {
+    disposition: 'retry',
+    summary: '`lunacm` did not start, or a command that changes nothing got no answer.',
+    hint: 'Check the path of `lunacm`, the group `hsmusers`, and the links to the appliances in Chrystoki.conf.',
+  },
+  LUNA_REFUSED: {
+    disposition: 'operator',
+    summary: '`lunacm` refused a command that should be allowed.',
+    hint: 'Look up the code from the details in the vendor manual. The usual reason is a policy, a role or a version.',
+  },
 
   // Sealing
   IDENTITY_MISSING: {
@@ -426,42 +462,6 @@ export const CATALOGUE = {
     disposition: 'retry',
     summary: 'Redis did not answer, or its settings allow it to drop jobs.',
     hint: 'Check Redis, and set its maxmemory-policy to noeviction. The reconciler enqueues the jobs again when it is back.',
-  },
-  LUNA_OUTPUT_UNCLEAR: {
-    disposition: 'operator',
-    summary: 'The output of `lunacm` cannot be read with certainty. Nothing is concluded from it.',
-    hint: 'Compare the kept transcript with the phrases of the driver. Read the device with the vendor tool before you repeat anything.',
-  },
-  LUNA_OUTCOME_UNKNOWN: {
-    disposition: 'operator',
-    summary:
-      '`lunacm` ended, hung or asked something in the middle of a command. The outcome of the command is unknown.',
-    hint: 'Read both sides again before you repeat anything: the command can have had all of its effect, a part of it, or none.',
-  },
-  LUNA_HUMAN_NEEDED: {
-    disposition: 'operator',
-    summary: 'A Luna device waits for people: at its PED, for a new password, or to end its transport mode.',
-    hint: 'Do what the message names, with the vendor tool. Then start the job again.',
-  },
-  LUNA_NOT_APPROVED: {
-    disposition: 'operator',
-    summary: 'A command would destroy objects, and no approval names this device, this label and this action.',
-    hint: 'Approve the order for exactly this partition. Nothing was sent to the device.',
-  },
-  LUNA_SLOT_VIRTUAL: {
-    disposition: 'operator',
-    summary: 'The client shows only virtual slots of its high availability. Their members cannot be told apart.',
-    hint: 'Give the agent a client configuration of its own, with `HAOnly = 0`, and name the serial number of one member.',
-  },
-  LUNA_UNREACHED: {
-    disposition: 'retry',
-    summary: '`lunacm` did not start, or a command that changes nothing got no answer.',
-    hint: 'Check the path of `lunacm`, the group `hsmusers`, and the links to the appliances in Chrystoki.conf.',
-  },
-  LUNA_REFUSED: {
-    disposition: 'operator',
-    summary: '`lunacm` refused a command that should be allowed.',
-    hint: 'Look up the code from the details in the vendor manual. The usual reason is a policy, a role or a version.',
   },
   TIMED_OUT: {
     disposition: 'retry',

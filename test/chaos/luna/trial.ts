@@ -92,7 +92,8 @@ function faultsOf(prng: Prng): Fault[] {
       do: pick(prng, DEEDS),
       symbol: pick(prng, SYMBOLS),
       ms: pick(prng, [1_000, 100_000, 400_000, 600_000]),
-      ...(chance(prng, 0.7) ? { run: 1 + upTo(prng, 2) } : {}),
+      // A fault in every start would leave nothing to look at.
+      ...(chance(prng, 0.85) || command === 'start' ? { run: 1 + upTo(prng, 5) } : {}),
     };
   });
   return faults.filter(
@@ -120,7 +121,10 @@ async function runJob(site: LunaSite, prng: Prng, job: number): Promise<JobRecor
     target: site.objects.list('154438865301'),
     archives: new Map(namesOf(site).map((name) => [name, site.archived(name)])),
   };
-  const kind = pick(prng, ['backup', 'backup', 'restore', 'clone', 'clear', 'delete', 'contents', 'vault'] as const);
+  const kinds = ['backup', 'backup', 'restore', 'restore', 'clone', 'clear', 'delete', 'contents', 'vault'] as const;
+  const wished = pick(prng, kinds);
+  // Without a backup there is nothing to restore or to delete.
+  const kind = namesOf(site).length === 0 && (wished === 'restore' || wished === 'delete') ? 'backup' : wished;
   const partition = kind === 'backup' ? `b${job}` : (pick(prng, namesOf(site)) ?? 'none');
   const approvals: ApprovedOrder[] = chance(prng, 0.7)
     ? [
