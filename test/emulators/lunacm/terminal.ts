@@ -53,7 +53,7 @@ export class Output {
     else if (bytes.length > 0) this.#terminal.write(bytes);
   }
 
-  /** Lines of a failure, where this build writes them. What was held goes first. */
+  /** Lines of a failure, where this build writes them. Held lines go first. */
   error(lines: readonly string[], stream: 'output' | 'error'): void {
     if (stream === 'output') {
       for (const text of lines) this.line(text);

@@ -15,7 +15,7 @@ it('takes the file of Windows too', () => {
   expect(clientSettingsIn('[Luna]\r\nCloningCommandTimeOut=2000\r\n').limits.cloningMs).toBe(32_000);
 });
 
-it('takes the values of the vendor where the file has none, or none that is a number', () => {
+it('takes the values of the vendor where the file has no number', () => {
   for (const text of ['', 'Luna = {\n CloningCommandTimeOut = soon;\n}\n'])
     expect(clientSettingsIn(text)).toMatchObject({ isHaOnly: false, limits: { cloningMs: 330_000, pedMs: 750_000 } });
 });
