@@ -27,8 +27,8 @@ const JOIN_OUTPUTS = 'exec "$0" "$@" 2>&1';
 const QUIET_TERMINAL = 'stty -echo -onlcr cols 4096; exec "$LUNACM_PROGRAM"';
 
 /**
- * The kernel ends the tool when the agent is killed. A device takes one backup at a time. A tool that nobody reads would go
- * on with an old one beside the next.
+ * The kernel ends the tool when the agent is killed. A device takes one backup at a time. A tool that nobody reads would
+ * go on with an old one beside the next.
  */
 const WITH_ITS_PARENT = ['--pdeathsig', 'KILL', '--'];
 
