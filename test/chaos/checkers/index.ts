@@ -31,6 +31,8 @@ export function allCheckers() {
     approved(),
     promisesKept(),
     wholeGenerations(),
+    // A drill that takes keys away breaks its own rule first.
+    drillsInScratch(),
     dropped,
     namesAnswer(),
     trueNumbers(),
@@ -40,7 +42,6 @@ export function allCheckers() {
     nothingLost(),
     noSecrets(),
     onRecord(),
-    drillsInScratch(),
     bystandersGoOn(),
   ];
   return {

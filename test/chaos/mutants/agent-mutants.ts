@@ -143,6 +143,18 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     stories: ['a-stolen-coordinator/0'],
   },
   {
+    name: 'drill-in-production',
+    file: 'services/site-agent/src/orders/drill.ts',
+    from: '            work: () =>\n              rehearse({',
+    to: `            work: async () =>
+              (await partitions.all
+                .find(({ settings }) => settings.role !== 'scratch')!
+                .use((member) => emptyScratch({ ...member.under(fence), strangers: new Map() })),
+              undefined) ??
+              rehearse({`,
+    stories: ['drills-and-kills/0'],
+  },
+  {
     name: 'labels-in-a-log',
     file: 'services/site-agent/src/orders/capture.ts',
     from: '            objects: entries.length,\n            sealed:',
