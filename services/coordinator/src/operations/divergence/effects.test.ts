@@ -52,6 +52,7 @@ describe('a merge', () => {
     });
     expect(await perform(merge)).toEqual({
       type: 'merged',
+      epoch: 1n,
       settled: [{ objectId: '01', kind: 'secret-key/aes', verdict: 'merged', code: '' }],
     });
     expect(bench.orders).toMatchObject([

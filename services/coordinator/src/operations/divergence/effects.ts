@@ -46,6 +46,7 @@ export async function divergence(
       );
       return {
         type: 'merged',
+        epoch: group.epoch,
         settled: objects.map(({ objectId, kind, verdict, errorCode: code }) => ({ objectId, kind, verdict, code })),
       };
     }

@@ -6,7 +6,12 @@
  *   due -> offering -> shown
  *                 |--> recording -> settled                             keep
  *                 `--> merging -> capturing -> recording -> settled     merge
+ *                         ^          |
+ *                         `----------'  another tenure has begun meanwhile
  *   any of them -> abandoned(code)
+ *
+ * The token that took the objects may be lost before its capture. Then the capture of the next tenure does not have them,
+ * so they are merged again, at the member that is active by then.
  */
 import type { Failure, Resume, Step } from '../../model.ts';
 
@@ -45,6 +50,12 @@ interface Offered extends Order {
   readonly divergent: readonly Divergent[];
 }
 
+interface Merging extends Offered {
+  readonly digests: readonly string[];
+  /** How often another tenure had begun by the time of the capture. */
+  readonly overtaken: number;
+}
+
 interface Merged extends Offered {
   readonly settled: readonly Settled[];
 }
@@ -52,8 +63,9 @@ interface Merged extends Offered {
 export type DivergenceState =
   | (Order & { readonly phase: 'due' | 'offering' })
   | (Offered & { readonly phase: 'shown' })
-  | (Offered & { readonly phase: 'merging'; readonly digests: readonly string[] })
-  | (Merged & { readonly phase: 'capturing' })
+  | (Merging & { readonly phase: 'merging' })
+  /** `epoch`: the tenure whose active member took the objects. */
+  | (Merging & Merged & { readonly phase: 'capturing'; readonly epoch: bigint })
   | (Merged & { readonly phase: 'recording' | 'settled'; readonly generation: Captured | undefined })
   | (Order & { readonly phase: 'abandoned'; readonly code: string });
 
@@ -72,11 +84,14 @@ export type DivergenceEvent =
   | Resume
   | Failure
   | { readonly type: 'offered'; readonly divergent: readonly Divergent[]; readonly digests: readonly string[] }
-  | { readonly type: 'merged'; readonly settled: readonly Settled[] }
+  | { readonly type: 'merged'; readonly epoch: bigint; readonly settled: readonly Settled[] }
   | { readonly type: 'captured'; readonly generation: Captured }
   | { readonly type: 'recorded' };
 
 type DivergenceStep = Step<DivergenceState, DivergenceEffect>;
+
+/** More moves of the active role than anybody makes during one merge. */
+const OVERTAKEN_MAX = 3;
 
 export function decideDivergence(state: DivergenceState, event: DivergenceEvent): DivergenceStep {
   if (state.phase === 'shown' || state.phase === 'settled' || state.phase === 'abandoned') return { state };
@@ -91,18 +106,27 @@ export function decideDivergence(state: DivergenceState, event: DivergenceEvent)
             state: { ...state, phase: 'offering' },
             effect: { type: 'offer', kept: action === 'keep' ? objectIds : [] },
           };
-    case 'merging': {
-      if (event.type !== 'merged') return merging(state);
-      const { digests: _, ...order } = state;
-      return {
-        state: { ...order, phase: 'capturing', settled: withAbsent(objectIds, event.settled) },
-        effect: { type: 'capture' },
-      };
+    case 'merging':
+      return event.type === 'merged'
+        ? {
+            state: {
+              ...state,
+              phase: 'capturing',
+              epoch: event.epoch,
+              settled: withAbsent(objectIds, event.settled),
+            },
+            effect: { type: 'capture' },
+          }
+        : merging(state);
+    case 'capturing': {
+      if (event.type !== 'captured') return { state, effect: { type: 'capture' } };
+      const { epoch, digests, overtaken, settled, ...offered } = state;
+      if (event.generation.epoch === epoch)
+        return recording({ ...offered, settled, phase: 'recording', generation: event.generation });
+      if (overtaken >= OVERTAKEN_MAX)
+        return { state: { phase: 'abandoned', action, objectIds, operator, code: 'GROUP_BUSY' } };
+      return merging({ ...offered, digests, overtaken: overtaken + 1, phase: 'merging' });
     }
-    case 'capturing':
-      return event.type === 'captured'
-        ? recording({ ...state, phase: 'recording', generation: event.generation })
-        : { state, effect: { type: 'capture' } };
     case 'recording':
       return event.type === 'recorded' ? { state: { ...state, phase: 'settled' } } : recording(state);
   }
@@ -114,7 +138,7 @@ function afterOffer(
 ): DivergenceStep {
   const offered = { action, objectIds, operator, divergent };
   if (action === 'show') return { state: { ...offered, phase: 'shown' } };
-  if (action === 'merge') return merging({ ...offered, phase: 'merging', digests });
+  if (action === 'merge') return merging({ ...offered, phase: 'merging', digests, overtaken: 0 });
   const kept = divergent
     .filter(({ objectId }) => objectIds.includes(objectId))
     .map(({ objectId, kind }) => ({ objectId, kind, verdict: 'kept', code: '' }));

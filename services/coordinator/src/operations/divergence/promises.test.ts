@@ -21,6 +21,7 @@ keepsItsPromises<DivergenceState, DivergenceEvent, DivergenceEffect>('divergence
     }),
     merge: fc.record({
       type: fc.constant('merged' as const),
+      epoch: fc.bigInt(1n, 9n),
       settled: fc.array(fc.record({ objectId: fc.constantFrom('01', '02'), kind: word, verdict: word, code: word })),
     }),
     capture: fc.record({
