@@ -47,6 +47,7 @@ const dismiss = () => handlers().dismissOperation(create(DismissOperationRequest
 /** The one operation. */
 const given = async (kind: Intent['kind'], phase: string, status: Intent['status'] = 'open'): Promise<void> => {
   await database.store.empty();
+  await database.rows.group();
   await database.rows.intended({ id: 'i', kind, state: { phase } }, { status });
 };
 beforeEach(() => {
@@ -66,6 +67,14 @@ describe('a person cancels an operation', () => {
     await given('failover', phase);
     expect((await rejection(cancel())).code).toBe('FAILOVER_REFUSED');
     expect(await database.rows.events()).toEqual([]);
+  });
+
+  it('not a failover that looks for another target after its epoch was issued', async () => {
+    await given('failover', 'requested');
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
+    expect((await rejection(cancel())).code).toBe('FAILOVER_REFUSED');
+    expect(await database.rows.events()).toEqual([]);
+    expect(await database.rows.intent('i')).toMatchObject({ status: 'open' });
   });
 
   it('another one between two attempts, and not while a site is at work on it', async () => {

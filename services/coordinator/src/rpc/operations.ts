@@ -1,8 +1,9 @@
 /** Operations as people see them: what is under way, what failed and why, and how to end it. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import type { IntentStatus } from '../model.ts';
+import { type IntentStatus, isSettled } from '../model.ts';
 import type { FailoverState } from '../operations/failover/machine.ts';
+import { lockGroup } from '../store/tables/groups.ts';
 import { endIntent, findIntent, type Intent, readIntents, requireIntent } from '../store/tables/intents.ts';
 import { onlyGroup } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
@@ -34,6 +35,9 @@ export function operationHandlers(ports: OperationPorts): Operations {
   ): Promise<Intent> => {
     const { id, kind, group, site } = intent;
     const hasEnded = await store.write(election.require(), async (trx, record) => {
+      // One that looks for another target is in an early phase again, and its epoch is issued all the same.
+      if (kind === 'failover' && status === 'cancelled' && !isSettled(await lockGroup(trx, group)))
+        throw unstoppable(intent);
       const ended = await endIntent(trx, intent, { status, from }, clock.wallMs());
       if (ended) record({ kind: `${kind}-${status}`, group, site, details: { intent: id, operator: by } });
       return ended;
@@ -93,6 +97,16 @@ export function operationHandlers(ports: OperationPorts): Operations {
   };
 }
 
+const unstoppable = ({ id, group, state }: Pick<Intent, 'id' | 'group' | 'state'>): AntipodeError =>
+  new AntipodeError(
+    'FAILOVER_REFUSED',
+    `the failover of group ${group} cannot be cancelled in phase ${state.phase}: its epoch was issued, and the old active member is fenced`,
+    {
+      details: { operation: id, group },
+      hint: `Let it end. To move to another site, run \`antipode failover ${group} --to SITE\`: it replaces this failover.`,
+    },
+  );
+
 /** @throws REQUEST_INVALID when it has ended, FAILOVER_REFUSED, GROUP_BUSY */
 function refuseUnstoppable({ id, kind, group, site, state, status }: Intent, isRunning: boolean): void {
   const details = { operation: id, group };
@@ -103,14 +117,7 @@ function refuseUnstoppable({ id, kind, group, site, state, status }: Intent, isR
     });
   if (kind === 'failover') {
     if (BEFORE_ITS_EPOCH.has(state.phase)) return;
-    throw new AntipodeError(
-      'FAILOVER_REFUSED',
-      `the failover of group ${group} cannot be cancelled in phase ${state.phase}: its epoch was issued, and the old active member is fenced`,
-      {
-        details,
-        hint: `Let it end. To move to another site, run \`antipode failover ${group} --to SITE\`: it replaces this failover.`,
-      },
-    );
+    throw unstoppable({ id, group, state });
   }
   if (isRunning)
     throw new AntipodeError('GROUP_BUSY', `site ${site} is working on operation ${id}, so it cannot be cancelled now`, {
