@@ -2,7 +2,7 @@ import { thrown } from '@antipode/runtime/testing';
 import { InvalidArgumentError } from 'commander';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { collect, count, days, parseCoordinator, percent, seatFrom, seconds } from './options.ts';
+import { collect, count, days, deadlineSeconds, parseCoordinator, percent, seatFrom, seconds } from './options.ts';
 
 const RUN = { seed: 20_260_101, numRuns: 200 };
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/);
@@ -69,10 +69,11 @@ describe('a number of seconds', () => {
   });
 });
 
-describe('a count, a number of days and a percentage', () => {
+describe('a count, a number of days, a deadline and a percentage', () => {
   it.each([
     [count, '5', 5],
     [days, '0.5', 0.5],
+    [deadlineSeconds, '0.001', 0.001],
     [percent, '100', 100],
   ] as const)('%o takes %s', (parse, text, value) => {
     expect(parse(text)).toBe(value);
@@ -83,6 +84,10 @@ describe('a count, a number of days and a percentage', () => {
     [count, '0'],
     [days, '0'],
     [days, '1e300'],
+    [days, '1e-9'],
+    [deadlineSeconds, '0.0004'],
+    [deadlineSeconds, '1e300'],
+    [deadlineSeconds, '-1'],
     [days, 'soon'],
     [percent, '0'],
     [percent, '9.5'],

@@ -155,6 +155,15 @@ export function wholeSeconds(text: string): number {
   return value;
 }
 
+/** Seconds that cross the wire as milliseconds, where 0 means that there is no limit: a shorter time must not become it. */
+export function deadlineSeconds(text: string): number {
+  const value = seconds(text);
+  const ms = Math.round(value * 1_000);
+  if (ms < 1 || !Number.isSafeInteger(ms))
+    throw new InvalidArgumentError('It must be a number of seconds, at least 0.001.');
+  return value;
+}
+
 export function count(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value <= 0 || value > 2 ** 32 - 1)
@@ -165,8 +174,8 @@ export function count(text: string): number {
 /** Days that cross the wire as milliseconds. */
 export function days(text: string): number {
   const value = Number(text);
-  if (!(value > 0) || !Number.isSafeInteger(Math.round(value * 86_400_000)))
-    throw new InvalidArgumentError('It must be a number of days above 0.');
+  const ms = Math.round(value * 86_400_000);
+  if (!(ms >= 1) || !Number.isSafeInteger(ms)) throw new InvalidArgumentError('It must be a number of days above 0.');
   return value;
 }
 

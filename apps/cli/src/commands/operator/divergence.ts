@@ -1,5 +1,11 @@
 /** Objects that returned sites have beside the line of their group: listed, shown, merged or kept. Names stay there. */
-import type { DivergenceOutcome, DivergentObject, GroupState, MergedObject } from '@antipode/protocol';
+import {
+  type DivergenceOutcome,
+  type DivergentObject,
+  type GroupState,
+  MemberRole,
+  type MergedObject,
+} from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { APPROVAL_OPTION, submitApprovals } from '../../approvals/approval-file.ts';
@@ -27,6 +33,18 @@ interface Row {
   readonly kept: number;
 }
 
+/** Members that have applied nothing of the newest tenure: the objects beside its line are counted there by an apply. */
+export function uncountedSites(groups: readonly GroupState[]): { group: string; site: string; siteState: string }[] {
+  return groups.flatMap(({ spec, members, activeSite, newest }) =>
+    members
+      .filter(
+        ({ site, role, acknowledgedEpoch }) =>
+          site !== activeSite && (role === MemberRole.FENCED || acknowledgedEpoch < (newest?.epoch ?? 0n)),
+      )
+      .map(({ site, siteState }) => ({ group: spec?.name ?? '', site, siteState })),
+  );
+}
+
 /** Members with anything beside the line of their group. */
 export function divergentMembers(groups: readonly GroupState[]): Row[] {
   return groups.flatMap(({ spec, members, activeSite }) =>
@@ -50,6 +68,10 @@ function listCommand(): Command {
     'divergence list payments --json',
   ])
     .argument('[group]', 'replication group; by default all', '')
+    .addHelpText(
+      'after',
+      `\nExits with ${EXIT.degraded} if a site has not caught up since the last move: its objects are not counted before that.`,
+    )
     .action(async (name, options) => {
       const groups = await withOperator(
         options.config,
@@ -61,9 +83,18 @@ function listCommand(): Command {
         { timeoutMs: options.timeout * 1_000 },
       );
       const rows = divergentMembers(groups);
-      output(options).data(rows, () =>
+      const uncounted = uncountedSites(groups);
+      const out = output(options);
+      for (const { group, site, siteState } of uncounted)
+        out.note(
+          `Warning: site ${site} (${siteState}) has not caught up with group ${group} since the last move, so its objects beside the line are not counted.`,
+        );
+      if (uncounted.length > 0) process.exitCode = EXIT.degraded;
+      out.data(rows, () =>
         rows.length === 0
-          ? 'No site has an object beside the line of its group.'
+          ? uncounted.length === 0
+            ? 'No site has an object beside the line of its group.'
+            : 'No site that has caught up has an object beside the line of its group.'
           : table(
               ['GROUP', 'SITE', 'DIVERGENT', 'UNACCOUNTED', 'KEPT'],
               rows.map(({ group, site, divergent, unaccounted, kept }) => [
@@ -89,6 +120,14 @@ const settledTable = (objects: readonly MergedObject[]): string =>
     ['OBJECT', 'KIND', 'RESULT', 'ERROR'],
     objects.map(({ objectId, kind, verdict, errorCode }) => [objectId, kind || '-', verdict, errorCode || '-']),
   );
+
+const isInGroup = ({ verdict }: MergedObject): boolean => verdict === 'merged' || verdict === 'present';
+
+/** What the generation has that was captured after the merge. */
+export const hasMerged = (objects: readonly MergedObject[], generation: number): string =>
+  objects.some(isInGroup)
+    ? `Generation ${generation} has what was merged.`
+    : `No object was merged. The newest generation is ${generation}.`;
 
 type Order = Parameters<Operator['runDivergence']>[0];
 
@@ -152,8 +191,12 @@ function mergeCommand(): Command {
         const chosen = chooseDivergent(shown?.divergent ?? [], words, { group, site });
         const objectIds = chosen.map(({ objectId }) => objectId);
         for (const line of mergeConsequences({ group, site }, chosen)) out.note(line);
-        if (options.dryRun || chosen.length === 0) {
+        if (options.dryRun) {
           out.data(chosen, () => divergentTable(chosen));
+          return;
+        }
+        if (chosen.length === 0) {
+          out.data({ objects: [], generation: 0, lackingSites: [] }, () => divergentTable(chosen));
           return;
         }
         if (!options.yes) await confirm(group);
@@ -184,12 +227,11 @@ function mergeCommand(): Command {
             ...(acknowledged === undefined
               ? []
               : [
-                  `Generation ${number} has what was merged. Every standby that is up has acknowledged it.${lackingText({ generation: number, lackingSites, state: acknowledged.state })}`,
+                  `${hasMerged(objects, number)} Every standby that is up has acknowledged it.${lackingText({ generation: number, lackingSites, state: acknowledged.state })}`,
                 ]),
           ].join('\n'),
         );
-        const isWhole = objects.every(({ verdict }) => verdict === 'merged' || verdict === 'present');
-        if (!isWhole || lackingSites.length > 0) process.exitCode = EXIT.degraded;
+        if (!objects.every(isInGroup) || lackingSites.length > 0) process.exitCode = EXIT.degraded;
       });
     });
 }

@@ -12,6 +12,7 @@ import { withOperator } from '../../operator-connection.ts';
 import { readCommand } from '../../options/options.ts';
 import { duration, output, table } from '../../output.ts';
 import { groupTable, troublesOf, unprotectedKeys } from '../../views/group.ts';
+import { divergentMembers } from './divergence.ts';
 import { failureText } from './operation.ts';
 
 /** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */
@@ -88,6 +89,7 @@ export function statusText(status: GetStatusResponse): string {
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
     ...status.groups.flatMap(notCaptured),
+    ...besideTheLine(status.groups),
     ...awaitedOfficers(status.sites),
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
@@ -195,6 +197,16 @@ function notCaptured(group: GroupState): string[] {
     (group.unprotectedKeys ?? 0) > 0 ? `${unprotectedKeys(group)} keys of group ${name} not protected; ` : '';
   const objects = `${count} ${count === 1 ? 'object' : 'objects'} of group ${name} not captured`;
   return [`${keys}${objects}: \`antipode group show ${name}\` lists them, with reasons and ways out.`];
+}
+
+/** Keys of applications that the group does not have, at sites that have returned. */
+export function besideTheLine(groups: readonly GroupState[]): string[] {
+  return divergentMembers(groups)
+    .filter(({ divergent, unaccounted }) => divergent + unaccounted > 0)
+    .map(
+      ({ group, site, divergent, unaccounted }) =>
+        `Site ${site} has ${divergent} divergent and ${unaccounted} unaccounted objects, which group ${group} does not have: \`antipode divergence show ${group} ${site}\` lists them.`,
+    );
 }
 
 /** The faults of certificates of coordinator and agents, including those due within a month. */
