@@ -123,7 +123,7 @@ const settledTable = (objects: readonly MergedObject[]): string =>
 
 const isInGroup = ({ verdict }: MergedObject): boolean => verdict === 'merged' || verdict === 'present';
 
-/** What the generation has that was captured after the merge. */
+/** A sentence about the generation that was captured after the merge. */
 export const hasMerged = (objects: readonly MergedObject[], generation: number): string =>
   objects.some(isInGroup)
     ? `Generation ${generation} has what was merged.`
