@@ -12,6 +12,7 @@ import { address, fence, GROUP } from '../testing/two-sites.ts';
 const A = { group: GROUP, serial: 'a-1' };
 /** Names that a token gives to a change before it makes it. */
 const BEFORE_A_CHANGE: ReadonlySet<string> = new Set(['destroy', 'unwrap', 'create', 'create data']);
+const NOTHING = { divergent: 0, unaccounted: 0 };
 let divergent: DivergentSites;
 let a: SimulatedSite;
 let b: SimulatedSite;
@@ -206,7 +207,7 @@ describe('a decision to keep', () => {
     a.stop();
     await a.start();
     await divergent.catchUp('even more');
-    expect(divergent.counts()).toEqual({ divergent: 0, unaccounted: 0 });
+    expect([divergent.counts(), divergent.told]).toEqual([NOTHING, NOTHING]);
     expect((await divergent.offered()).objects.map(({ state }) => state)).toEqual(['kept', 'kept']);
     expect(valuesAt(a, 'never captured')).toHaveLength(1);
   });

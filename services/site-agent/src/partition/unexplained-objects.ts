@@ -51,7 +51,7 @@ export class UnexplainedObjects {
     return new UnexplainedObjects({ site, open, seat, previous, candidates: [...candidates.values()] });
   }
 
-  /** Counts what the generation applied leaves, and remembers it. */
+  /** Counts what the generation applied leaves, without what an operator keeps, and remembers it. */
   async after({ generation }: SealedGeneration): Promise<{ divergent: number; unaccounted: number }> {
     const { provider, replica } = this.#open;
     const accounted = new Set([
@@ -67,8 +67,10 @@ export class UnexplainedObjects {
     await this.#keepSealed(generation, new Set(divergent.map(({ objectId }) => objectId)));
     const foreign = await provider.read(replica.unaccounted);
     const unaccounted = foreign.filter((object) => object !== undefined).length;
-    this.#site.journal.findings.setUnexplained(this.#seat, { divergent, unaccounted });
-    return { divergent: divergent.length, unaccounted };
+    const { findings } = this.#site.journal;
+    findings.setUnexplained(this.#seat, { divergent, unaccounted });
+    const kept = findings.kept(this.#seat);
+    return { divergent: divergent.filter(({ objectId }) => !kept.has(objectId)).length, unaccounted };
   }
 
   /**

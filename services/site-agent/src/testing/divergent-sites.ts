@@ -40,6 +40,9 @@ export class DivergentSites {
     return made;
   }
 
+  /** What the last apply has told the coordinator. */
+  told = { divergent: 0, unaccounted: 0 };
+
   get a(): SimulatedSite {
     return this.sites.a;
   }
@@ -52,7 +55,8 @@ export class DivergentSites {
   async catchUp(label?: string): Promise<Ref & { digest: string }> {
     if (label !== undefined) this.b.member.hsm.addSecret(label);
     const generation = await this.sites.captured(this.b, OF_B);
-    await this.a.call('apply', { fence: OF_B, generation, sources: [address('b')] });
+    const applied = await this.a.call('apply', { fence: OF_B, generation, sources: [address('b')] });
+    this.told = { divergent: applied.divergentObjects ?? 0, unaccounted: applied.unaccountedObjects ?? 0 };
     await this.sites.verify(this.a, generation, OF_B);
     return generation;
   }
