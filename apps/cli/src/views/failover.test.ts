@@ -1,7 +1,7 @@
 import { GenerationRefSchema, NeededApprovalSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { acceptedLosses, consequences, meaningOfAcceptance, refuseObstacle } from './failover.ts';
+import { acceptedLosses, consequences, meaningOfAcceptance, otherSite, refuseObstacle } from './failover.ts';
 
 const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): string =>
   consequences(
@@ -23,6 +23,14 @@ it('the consequence of a failover names both sites, what the target has, and wha
 
 it('the consequence names every generation that is lost to service', () => {
   expect(said({ lostGenerations: [8n, 9n] })).toMatch(/Lost to service: generations 8, 9\./);
+});
+
+it('a move that ends at another site than the one shown says so, and why', () => {
+  expect(otherSite('b', { to: 'b', excluded: [] })).toBeUndefined();
+  expect(otherSite('b', { to: 'c', excluded: [{ site: 'b', code: 'SITE_UNREACHABLE' }] })).toMatch(
+    /site b was not promoted \(SITE_UNREACHABLE\)\. Site c is active now/,
+  );
+  expect(otherSite('b', { to: 'c', excluded: [] })).toMatch(/site b was not promoted\. Site c/);
 });
 
 it('the consequence names the wait for a lease', () => {

@@ -1,6 +1,7 @@
 /** The plan of a move of the active role, for the person who is about to order it. */
 import type { GenerationRef, NeededApproval, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import type { FailedOver } from '../outcomes.ts';
 import { duration } from '../output.ts';
 
 /** Why a site was chosen, for people. */
@@ -61,6 +62,13 @@ export function meaningOfAcceptance({ losses }: Pick<PlanFailoverResponse, 'loss
   return losses.length === 0
     ? 'It replaces the vote of the site that cannot be reached. No generation is lost.'
     : 'It accepts the loss of the generations named here, and of no others.';
+}
+
+/** Tells that another site serves than the person was shown; undefined where it is that one. */
+export function otherSite(shown: string, { to, excluded }: Pick<FailedOver, 'to' | 'excluded'>): string | undefined {
+  if (to === shown) return undefined;
+  const code = excluded.find(({ site }) => site === shown)?.code;
+  return `Warning: site ${shown} was not promoted${code === undefined ? '' : ` (${code})`}. Site ${to} is active now: move the applications there.`;
 }
 
 /** The command that asks for exactly the approval that is missing. The epoch and the two after it are for further targets. */

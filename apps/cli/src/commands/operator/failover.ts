@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { APPROVAL_OPTION } from '../../approvals/approval-file.ts';
+import { EXIT } from '../../exit-codes.ts';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { moveGroup } from './move-group.ts';
 
@@ -19,7 +20,7 @@ export function failoverCommand(): Command {
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
     .addHelpText(
       'after',
-      '\nIf the active site answers, the target first catches up with it, and nothing is lost. To move a group only in that\ncase, use `antipode switchover`.',
+      `\nIf the active site answers, the target first catches up with it, and nothing is lost. To move a group only in that\ncase, use \`antipode switchover\`.\nIf the target is lost on the way, the next best site is promoted. The command then warns, and ends\nwith ${EXIT.degraded} if --to named another.`,
     )
     .action((group, options) => moveGroup(group, options));
 }

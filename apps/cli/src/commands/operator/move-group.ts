@@ -2,10 +2,11 @@
 import { AntipodeError } from '@antipode/runtime';
 import { submitApprovals } from '../../approvals/approval-file.ts';
 import { confirm } from '../../confirm.ts';
+import { EXIT } from '../../exit-codes.ts';
 import { follow, withOperator } from '../../operator-connection.ts';
 import { failedOver } from '../../outcomes.ts';
 import { duration, output } from '../../output.ts';
-import { acceptedLosses, consequences, meaningOfAcceptance, refuseObstacle } from '../../views/failover.ts';
+import { acceptedLosses, consequences, meaningOfAcceptance, otherSite, refuseObstacle } from '../../views/failover.ts';
 
 export interface MoveOptions {
   readonly config?: string | undefined;
@@ -62,6 +63,9 @@ export async function moveGroup(group: string, options: MoveOptions): Promise<vo
       out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);
     const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
     const result = failedOver(operation);
+    const warning = otherSite(plan.toSite, result);
+    if (warning !== undefined) out.note(warning);
+    if (warning !== undefined && options.to !== '') process.exitCode = EXIT.degraded;
     out.data(
       result,
       () =>

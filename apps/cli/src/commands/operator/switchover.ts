@@ -4,6 +4,7 @@ import type { Operation } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { APPROVAL_OPTION } from '../../approvals/approval-file.ts';
+import { EXIT } from '../../exit-codes.ts';
 import { type Operator, withOperator } from '../../operator-connection.ts';
 import { deadlineSeconds, operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { output } from '../../output.ts';
@@ -67,7 +68,7 @@ export function switchoverCommand(): Command {
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
     .addHelpText(
       'after',
-      '\nThe target catches up with the active site and proves every key while that still serves. Then the old site is\nfenced and the target is promoted. It is refused if the active site does not answer: see `antipode failover`.\nFrom the moment when the epoch is issued, the move goes on to its end, and --cancel is refused.',
+      `\nThe target catches up with the active site and proves every key while that still serves. Then the old site is\nfenced and the target is promoted. It is refused if the active site does not answer: see \`antipode failover\`.\nFrom the moment when the epoch is issued, the move goes on to its end, and --cancel is refused.\nIf the target is lost after that, the next best site is promoted. The command then warns, and ends\nwith ${EXIT.degraded} if --to named another.`,
     )
     .action(async (group, options) => {
       const { cancel, ...rest } = options;
