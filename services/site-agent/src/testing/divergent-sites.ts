@@ -40,7 +40,7 @@ export class DivergentSites {
     return made;
   }
 
-  /** What the last apply has told the coordinator. */
+  /** The counts in the answer to the last apply. */
   told = { divergent: 0, unaccounted: 0 };
 
   get a(): SimulatedSite {
