@@ -56,14 +56,21 @@ beforeEach(() => {
 });
 
 describe('a person cancels an operation', () => {
-  it.each(['requested', 'catching-up'])('a failover that is %s: nothing was changed yet', async (phase) => {
+  it.each(['requested', 'catching-up', 'issuing'])('a failover that is %s: nothing was changed yet', async (phase) => {
     await given('failover', phase);
     isRunning = true;
     expect(await cancel()).toMatchObject({ operation: { status: 'cancelled' } });
     expect(await database.rows.events()).toEqual(['failover-cancelled']);
   });
 
-  it.each(['issuing', 'fencing', 'promoting', 'publishing'])('not a failover that is %s', async (phase) => {
+  it.each(['issuing', 'fencing', 'promoting'])('not a failover that is %s, once its epoch is issued', async (phase) => {
+    await given('failover', phase);
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
+    expect((await rejection(cancel())).code).toBe('FAILOVER_REFUSED');
+    expect(await database.rows.events()).toEqual([]);
+  });
+
+  it.each(['fencing', 'promoting', 'publishing'])('not a failover that is %s, whatever is on record', async (phase) => {
     await given('failover', phase);
     expect((await rejection(cancel())).code).toBe('FAILOVER_REFUSED');
     expect(await database.rows.events()).toEqual([]);

@@ -17,8 +17,16 @@ type Operations = Pick<
 const WAIT_MS_MAX = 60_000;
 const LIST_DEFAULT = 50;
 
-/** Until then a move has changed nothing: the old active member still serves. */
-const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set<FailoverState['phase']>(['requested', 'fetching', 'catching-up']);
+/**
+ * In these phases a move may have changed nothing yet: the old active member still serves. While it is issuing, hooks are
+ * asked before the epoch is recorded. Whether an epoch was issued is looked at in the transaction that ends the move.
+ */
+const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set<FailoverState['phase']>([
+  'requested',
+  'fetching',
+  'catching-up',
+  'issuing',
+]);
 
 export interface OperationPorts extends Pick<RpcPorts, 'runner' | 'changes' | 'clock' | 'timings' | 'log'> {
   readonly store: Pick<RpcPorts['store'], 'query' | 'write'>;
@@ -35,7 +43,7 @@ export function operationHandlers(ports: OperationPorts): Operations {
   ): Promise<Intent> => {
     const { id, kind, group, site } = intent;
     const hasEnded = await store.write(election.require(), async (trx, record) => {
-      // One that looks for another target is in an early phase again, and its epoch is issued all the same.
+      // One that looks for another target is in an early phase again, although its epoch was issued.
       if (kind === 'failover' && status === 'cancelled' && !isSettled(await lockGroup(trx, group)))
         throw unstoppable(intent);
       const ended = await endIntent(trx, intent, { status, from }, clock.wallMs());
