@@ -106,6 +106,13 @@ describe('an operation that is followed', () => {
     expect([error.code, error.message]).toEqual(['OPERATION_CANCELLED', expect.stringContaining('catching-up')]);
   });
 
+  it('that failed has the hint of the coordinator, which knows more than the catalogue', () => {
+    const operation = create(OperationSchema, { id: 'i', kind: 'failover', errorCode: 'FAILOVER_REFUSED' });
+    const catalogue = errorOf(operation).hint;
+    expect(catalogue).not.toBe('');
+    expect(errorOf({ ...operation, hint: 'more time' }).hint).toBe('more time');
+  });
+
   it('that ended with a code of another version is unknown, and says how it ended', () => {
     const operation = create(OperationSchema, {
       id: 'i',

@@ -220,7 +220,7 @@ export async function follow(
   }
 }
 
-export function errorOf({ id, errorCode, errorMessage, kind, phase, status }: Operation): AntipodeError {
+export function errorOf({ id, errorCode, errorMessage, hint, kind, phase, status }: Operation): AntipodeError {
   // Whatever failed on the way, and was tried again: that is not why it ended.
   if (status === 'cancelled')
     return new AntipodeError(
@@ -233,5 +233,7 @@ export function errorOf({ id, errorCode, errorMessage, kind, phase, status }: Op
   const code = isErrorCode(errorCode) ? errorCode : 'TIMED_OUT';
   return new AntipodeError(code, errorMessage.replace(`[${code}] `, '') || `${kind} ended as ${phase}`, {
     details: { operation: id },
+    // Of this failure, where the coordinator knows more than the catalogue.
+    ...(hint === '' ? {} : { hint }),
   });
 }

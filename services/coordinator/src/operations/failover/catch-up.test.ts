@@ -65,7 +65,10 @@ describe('a target that catches up', () => {
   it('does not begin after the deadline', async () => {
     await bench.clock.advance(1_000);
     const effect = { ...EFFECT, deadlineMs: 1_000 } as FailoverEffect;
-    expect((await rejection(failover(bench.context, intentOf(''), effect))).code).toBe('FAILOVER_REFUSED');
+    const refused = await rejection(failover(bench.context, intentOf(''), effect));
+    expect(refused.code).toBe('FAILOVER_REFUSED');
+    // The hint of the catalogue would have a person accept a loss, and nothing is wrong.
+    expect(refused.hint).not.toContain('--accept-loss');
     expect(bench.orders).toEqual([]);
   });
 

@@ -41,5 +41,8 @@ const missed = ({ group }: Ordered, deadlineMs = 0): AntipodeError =>
   new AntipodeError(
     'FAILOVER_REFUSED',
     `the switchover of group ${group} was not ready ${deadlineMs / 1_000} s after the order; nothing was changed`,
-    { details: { group, deadlineMs } },
+    {
+      details: { group, deadlineMs },
+      hint: 'Order it again with more time, or without --deadline. There is no loss to accept. `antipode status` shows whether a site lags.',
+    },
   );
