@@ -1,7 +1,19 @@
-import { GenerationRefSchema, NeededApprovalSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
+import {
+  GenerationRefSchema,
+  GroupStateSchema,
+  NeededApprovalSchema,
+  PlanFailoverResponseSchema,
+} from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { acceptedLosses, consequences, meaningOfAcceptance, otherSite, refuseObstacle } from './failover.ts';
+import {
+  acceptedLosses,
+  consequences,
+  meaningOfAcceptance,
+  otherSite,
+  refuseObstacle,
+  takesAlong,
+} from './failover.ts';
 
 const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): string =>
   consequences(
@@ -23,6 +35,14 @@ it('the consequence of a failover names both sites, what the target has, and wha
 
 it('the consequence names every generation that is lost to service', () => {
   expect(said({ lostGenerations: [8n, 9n] })).toMatch(/Lost to service: generations 8, 9\./);
+});
+
+it('a plan names the objects that the target would bring into the group', () => {
+  const state = create(GroupStateSchema, {
+    members: [{ site: 'a', divergentObjects: 2, unaccountedObjects: 1, keptObjects: 1 }, { site: 'b' }],
+  });
+  expect(takesAlong(state, 'a').join()).toMatch(/Site a has 4 objects beside the line/);
+  expect(takesAlong(state, 'b')).toEqual([]);
 });
 
 it('a move that ends at another site than the one shown says so, and why', () => {

@@ -1,5 +1,5 @@
 /** The plan of a move of the active role, for the person who is about to order it. */
-import type { GenerationRef, NeededApproval, PlanFailoverResponse } from '@antipode/protocol';
+import type { GenerationRef, GroupState, NeededApproval, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { FailedOver } from '../outcomes.ts';
 import { duration } from '../output.ts';
@@ -62,6 +62,21 @@ export function meaningOfAcceptance({ losses }: Pick<PlanFailoverResponse, 'loss
   return losses.length === 0
     ? 'It replaces the vote of the site that cannot be reached. No generation is lost.'
     : 'It accepts the loss of the generations named here, and of no others.';
+}
+
+/** Objects of the target that its first capture takes into the group, whether an operator has decided about them or not. */
+export function takesAlong({ members }: Pick<GroupState, 'members'>, toSite: string): string[] {
+  const {
+    divergentObjects = 0,
+    unaccountedObjects = 0,
+    keptObjects = 0,
+  } = members.find(({ site }) => site === toSite) ?? {};
+  const objects = divergentObjects + unaccountedObjects + keptObjects;
+  return objects === 0
+    ? []
+    : [
+        `Site ${toSite} has ${objects} objects beside the line of the group (\`antipode divergence list\`). Once it is active, its first capture takes them into the group.`,
+      ];
 }
 
 /** Tells that another site serves than the person was shown; undefined where it is that one. */

@@ -6,7 +6,14 @@ import { EXIT } from '../../exit-codes.ts';
 import { follow, withOperator } from '../../operator-connection.ts';
 import { failedOver } from '../../outcomes.ts';
 import { duration, output } from '../../output.ts';
-import { acceptedLosses, consequences, meaningOfAcceptance, otherSite, refuseObstacle } from '../../views/failover.ts';
+import {
+  acceptedLosses,
+  consequences,
+  meaningOfAcceptance,
+  otherSite,
+  refuseObstacle,
+  takesAlong,
+} from '../../views/failover.ts';
 
 export interface MoveOptions {
   readonly config?: string | undefined;
@@ -33,7 +40,9 @@ export async function moveGroup(group: string, options: MoveOptions): Promise<vo
     await submitApprovals(operator, options.dryRun ? [] : options.approval);
     const plan = await operator.planFailover({ group, toSite: options.to, planned });
     refuseObstacle(group, plan);
-    for (const line of consequences(group, plan)) out.note(line);
+    const { group: state } = await operator.getGroup({ group });
+    const along = state === undefined ? [] : takesAlong(state, plan.toSite);
+    for (const line of [...consequences(group, plan), ...along]) out.note(line);
     if (plan.needsAcceptLoss) out.note(`This needs --accept-loss. ${meaningOfAcceptance(plan)}`);
     if (options.dryRun) {
       out.data(plan, () => 'Nothing was changed (--dry-run).');
