@@ -145,16 +145,23 @@ export const VOTERS_MIN = 3;
 export const witnessesOf = ({ spec, members }: Pick<Group, 'spec' | 'members'>): string[] =>
   (spec.witnesses ?? []).filter((witness) => !members.some(({ site }) => site === witness));
 
+/** The sites that vote in a group, its members first. */
+export const votingSites = (group: Pick<Group, 'spec' | 'members'>): string[] => [
+  ...group.members.map(({ site }) => site),
+  ...witnessesOf(group),
+];
+
 /** How many sites vote in a group. */
-export const votersOf = (group: Pick<Group, 'spec' | 'members'>): number =>
-  group.members.length + witnessesOf(group).length;
+export const votersOf = (group: Pick<Group, 'spec' | 'members'>): number => votingSites(group).length;
 
 /** With fewer sites that vouch, one that lies could keep a second active member alive. */
 export const VOUCHERS_MIN = 2;
 
 /** The sites that vote beside the owner of the epoch in force, sorted. */
 export const otherVoters = ({ owner, members, spec }: Pick<Group, 'owner' | 'members' | 'spec'>): string[] =>
-  [...members.map(({ site }) => site), ...witnessesOf({ members, spec })].filter((site) => site !== owner).sort();
+  votingSites({ members, spec })
+    .filter((site) => site !== owner)
+    .sort();
 
 /** The sites that may vouch for the active member, by what it may know; none where they are too few. */
 export const vouchersOf = ({ vouchers = [] }: Pick<Group, 'vouchers'>): readonly string[] =>

@@ -28,7 +28,7 @@ export function requiredAt(state: Partial<Pick<DescribeResponse, 'approvalRules'
   return (rules.find((one) => one.group === group) ?? rules.find((one) => one.group === ''))?.required ?? 0;
 }
 
-/** Whether any site of the group guards it. */
+/** Whether any site of the group guards it, or may: a new leader has not heard the rules of every site yet. */
 export function isGuarded(
   { spec, members, joining }: Pick<Group, 'spec' | 'members' | 'joining'>,
   view: (site: string) => SiteView | undefined,
@@ -39,7 +39,10 @@ export function isGuarded(
     ...spec.scratch,
     ...(spec.distributor === undefined ? [] : [spec.distributor]),
   ];
-  return sites.some(({ site }) => requiredAt(view(site)?.state, spec.name) > 0);
+  return sites.some(({ site }) => {
+    const state = view(site)?.state;
+    return state === undefined || requiredAt(state, spec.name) > 0;
+  });
 }
 
 /** Approvals that an order may carry: those of the group that have not expired, newest first. */

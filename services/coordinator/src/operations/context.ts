@@ -10,6 +10,7 @@ import { activeOf, type Generation, type Group, isSettled, type Member } from '.
 import { seatIn } from '../sites/accounts.ts';
 import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
+import { mayBeHeard } from '../sites/expected.ts';
 import type { JournalBook } from '../sites/journals.ts';
 import type { LeaseBook } from '../sites/leases.ts';
 import { inTerm } from '../sites/terms.ts';
@@ -22,6 +23,8 @@ import type { Timings } from '../timings.ts';
 /** A 10,000-key generation on a slow token takes minutes; a lost link is noticed by keepalive long before. */
 export const WORK_TIMEOUT_MS = 30 * 60_000;
 export const ORDER_TIMEOUT_MS = 5_000;
+/** As many may be late one after another. */
+export const HEARTBEATS_WAITED = 20;
 /** A capture a second for 30,000 years. */
 export const NUMBER_SEEN_MAX = 10n ** 12n;
 
@@ -57,6 +60,20 @@ export class EffectContext {
 
   agent(site: string): Agent {
     return inTerm(this.ports.agents.client(site), this.ports.election);
+  }
+
+  /**
+   * Waits until this leader has heard each of these sites, or knows that it is down. What a site has not reported to a new
+   * leader decides nothing before that. A site that is only suspect is not waited for without end.
+   * @throws LEADERSHIP_LOST
+   */
+  async untilHeard(sites: readonly string[]): Promise<void> {
+    const { clock, detector, election, timings } = this.ports;
+    const endMs = clock.monotonicMs() + timings.heartbeatMs * HEARTBEATS_WAITED;
+    while (clock.monotonicMs() < endMs && sites.some((site) => mayBeHeard(detector.view(site)))) {
+      await clock.sleep(timings.heartbeatMs / 2);
+      election.require();
+    }
   }
 
   /**
@@ -112,8 +129,8 @@ export class EffectContext {
   }
 
   /**
-   * The fence of an order that an agent may guard, with the approvals on record for its group. Without a site that guards
-   * the group it is the fence alone.
+   * The fence of an order that an agent may guard, with the approvals on record for its group. Without a site that may
+   * guard the group it is the fence alone.
    */
   async guarded<Fence extends { readonly group: string }>(group: Group, intent: Pick<Intent, 'id'>, fence: Fence) {
     const { store, detector, clock } = this.ports;

@@ -206,6 +206,21 @@ describe('a pass', () => {
     expect(await intents()).toMatchObject([{ kind: 'failover', site: '', state: { phase: 'requested', from: 'a' } }]);
   });
 
+  it('tells the end of a contradiction only when every site was heard in the new term', async () => {
+    const saying = (epoch: bigint, epochOwner: string) =>
+      siteView('b', { members: [{ group: 'payments', serial: 'payments-b', epoch, epochOwner }] });
+    const told = async (view: SiteView): Promise<string[]> => {
+      bench.views.set('b', view);
+      await bench.reconciler.pass();
+      return (await database.rows.events()).filter((kind) => kind.startsWith('contradiction'));
+    };
+    expect(await told(saying(2n, 'b'))).toEqual(['contradiction-found']);
+    for (const status of ['unknown', 'suspect'] as const)
+      expect(await told(siteView('b', undefined, { status }))).toEqual(['contradiction-found']);
+    expect(await told(saying(2n, 'b'))).toEqual(['contradiction-found']);
+    expect(await told(saying(1n, 'a'))).toEqual(['contradiction-found', 'contradiction-ended']);
+  });
+
   it.each([
     [1, []],
     [0, ['failover']],

@@ -18,9 +18,10 @@ import {
 import type { Leadership } from '../election.ts';
 import { contradictionOf } from '../groups/contradiction.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
-import type { Group } from '../model.ts';
+import { type Group, votingSites } from '../model.ts';
 import type { WakeUps } from '../queue/wake-ups.ts';
 import type { Detector, SiteView } from '../sites/detector.ts';
+import { mayBeHeard } from '../sites/expected.ts';
 import type { JournalBook } from '../sites/journals.ts';
 import type { EventRecord, Store, Write } from '../store/store.ts';
 import { type GroupFacts, readFacts } from '../store/tables/facts.ts';
@@ -348,7 +349,7 @@ export class Reconciler implements Closeable {
     this.#ports.cache.learnNeeded(name, [...new Set(needed)]);
     this.#ports.cache.learnAcknowledged(name, acknowledged);
     const contradiction = contradictionOf({ ...facts, view });
-    await this.#tell(name, contradiction?.message, leaderEpoch);
+    await this.#tell(facts.group, contradiction?.message, { leaderEpoch, view });
     const due = plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings });
     await this.#tellWait(facts.group, due.waits, leaderEpoch);
     return { group: facts.group, plan: due };
@@ -382,9 +383,12 @@ export class Reconciler implements Closeable {
   }
 
   /** One line and one event when a contradiction begins, changes or ends: it is a state, and lasts until a person acts. */
-  async #tell(group: string, message: string | undefined, leaderEpoch: bigint): Promise<void> {
+  async #tell(of: Group, message: string | undefined, { leaderEpoch, view }: Moment): Promise<void> {
     const { store, log } = this.#ports;
+    const { name: group } = of.spec;
     if (this.#contradicted.get(group) === message) return;
+    // It leads in a later term now, and the site that contradicts the database may not have been heard in it yet.
+    if (message === undefined && votingSites(of).some((site) => mayBeHeard(view(site)))) return;
     const kind = message === undefined ? 'contradiction-ended' : 'contradiction-found';
     await store.write(leaderEpoch, async (_trx, record) =>
       record({ kind, group, details: { message: message ?? '' } }),

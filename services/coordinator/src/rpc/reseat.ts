@@ -1,8 +1,9 @@
 /** Seating a group again, when database and journals disagree. */
 import { type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
 import { approvalMissing, readUsable, requestsOf, requiredAt } from '../groups/approvals.ts';
-import { activeOf, type Group } from '../model.ts';
+import { activeOf, type Group, votingSites } from '../model.ts';
 import { surveyForReseat } from '../operations/reseat/effects.ts';
+import { isExpected } from '../sites/expected.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
@@ -23,6 +24,14 @@ async function requireReseatApproved({ store, detector, clock }: RpcPorts, group
   if (!isApproved) throw approvalMissing(name, first, 'reseat');
 }
 
+/** Says which sites a new leader has not heard yet: one of them may contradict the database. Empty for none. */
+function unheard({ detector }: Pick<RpcPorts, 'detector'>, group: Group): string {
+  const sites = votingSites(group).filter((site) => isExpected(detector.view(site)));
+  return sites.length === 0
+    ? ''
+    : `this coordinator has just begun to lead, and has not heard site ${sites.join(', ')} yet: repeat the command in some seconds`;
+}
+
 type Reseats = Pick<Handlers<typeof OperatorService>, 'planReseat' | 'reseatGroup'>;
 
 export function reseatHandlers(ports: RpcPorts): Reseats {
@@ -30,8 +39,7 @@ export function reseatHandlers(ports: RpcPorts): Reseats {
   const groups = new GroupReader(ports);
   return {
     planReseat: async ({ group: name, activeSite }) => {
-      const group = await groups.read(name);
-      const { accounts, contradiction, plan } = await surveyForReseat(context, group, activeSite);
+      const { group, accounts, contradiction, plan } = await surveyForReseat(context, name, activeSite);
       return {
         accounts: group.members.map(({ site }) => {
           const account = accounts.find((one) => one.site === site);
@@ -50,7 +58,7 @@ export function reseatHandlers(ports: RpcPorts): Reseats {
         databaseActiveSite: activeOf(group)?.site ?? '',
         activeSite: plan.obstacle === undefined ? plan.active : '',
         epoch: plan.obstacle === undefined ? plan.epoch : 0n,
-        obstacle: plan.obstacle ?? '',
+        obstacle: contradiction === '' ? unheard(ports, group) || (plan.obstacle ?? '') : (plan.obstacle ?? ''),
         contradiction,
       };
     },

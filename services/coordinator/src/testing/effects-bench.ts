@@ -72,6 +72,8 @@ export class EffectsBench {
   readonly members = new Map<string, SaidOfMember[]>();
   /** Sites that are not up. */
   readonly statuses = new Map<string, SiteStatus>();
+  /** Sites that this leader has not heard yet. */
+  readonly unheard = new Set<string>();
   /** A site's seat by its heartbeat, and why it is in quarantine. */
   readonly said = new Map<string, SaidOfMember>();
   readonly quarantined = new Map<string, string>();
@@ -135,10 +137,11 @@ export class EffectsBench {
   }
 
   #status(site: string): SiteStatus {
-    return this.statuses.get(site) ?? 'up';
+    return this.statuses.get(site) ?? (this.unheard.has(site) ? 'unknown' : 'up');
   }
 
   #view(site: string): SiteView {
+    if (this.unheard.has(site)) return siteView(site, undefined, { status: this.#status(site) });
     const reason = this.quarantined.get(site);
     const partitions = [
       { serial: `serial-${site}`, said: this.partitions.get(site) },

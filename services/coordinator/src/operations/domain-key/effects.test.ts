@@ -7,9 +7,11 @@ import { useVersion } from '../../store/tables/groups.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { SPEC } from '../../testing/group.ts';
+import { PROFILES } from '../../timings.ts';
 import { domainKey } from './effects.ts';
 import type { DomainKeyEffect } from './machine.ts';
 
+const { heartbeatMs } = PROFILES.default;
 const database = testDatabase();
 let bench: EffectsBench;
 beforeEach(() => {
@@ -92,6 +94,19 @@ describe('a domain key', () => {
     expect([bench.orders.length, await versions()]).toEqual([1, UNCHANGED]);
   });
 
+  it('leaves out nobody whom a leader that has just taken over has not heard yet', async () => {
+    await database.rows.group();
+    bench.unheard.add('b').add('c');
+    const done = bring({ type: 'distribute', version: 2 });
+    await bench.clock.advance(heartbeatMs);
+    bench.unheard.delete('b');
+    await bench.clock.advance(heartbeatMs);
+    expect(bench.orders).toEqual([]);
+    bench.unheard.clear();
+    await bench.clock.advance(heartbeatMs);
+    expect(await done).toMatchObject({ sites: ['a', 'b', 'c', 'c'] });
+  });
+
   it('never uses a version that somebody did not receive', async () => {
     await database.rows.group();
     const failures = [{ serial: 'serial-b', code: 'PEER_NOT_PINNED', message: 'no' }];
@@ -124,6 +139,17 @@ describe('a domain key', () => {
       bench.partitions.set('b', trusting(1, 2));
       expect(await use()).toEqual({ type: 'version-used' });
       expect((await versions()).inUse).toBe(2);
+    });
+
+    it('waits for an officer whose site a leader that has just taken over has not heard yet', async () => {
+      bench.partitions.set('b', trusting(1));
+      bench.unheard.add('b');
+      const used = use();
+      await bench.clock.advance(heartbeatMs);
+      bench.unheard.clear();
+      await bench.clock.advance(heartbeatMs);
+      expect((await used).type).toBe('officers-awaited');
+      expect((await versions()).inUse).toBe(1);
     });
 
     it('waits for nobody who trusted none, and never goes back', async () => {

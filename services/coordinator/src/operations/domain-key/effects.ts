@@ -17,6 +17,7 @@ export async function domainKey(
   intent: Intent,
   effect: DomainKeyEffect,
 ): Promise<DomainKeyEvent> {
+  await untilHeard(context, intent, effect);
   const group = await context.group(intent);
   const name = group.spec.name;
   switch (effect.type) {
@@ -84,6 +85,18 @@ export async function domainKey(
       return { type: 'version-used' };
     }
   }
+}
+
+/**
+ * A new leader has not heard everybody yet. It must not leave out a member that is there, which would need a further
+ * version, nor a security officer who has not trusted the version yet.
+ */
+async function untilHeard(context: EffectContext, intent: Intent, effect: DomainKeyEffect): Promise<void> {
+  if (effect.type === 'order-version') return;
+  const { domainKeyVersion, members, joining, spec } = await context.group(intent);
+  if (domainKeyVersion === 0) return;
+  const sites = [...members, ...joining, ...spec.scratch].map(({ site }) => site);
+  await context.untilHeard(effect.type === 'use-version' ? effect.sites : sites);
 }
 
 /** Who makes the domain keys of a group. A distributor that is away holds up nothing else. @throws SITE_UNREACHABLE */

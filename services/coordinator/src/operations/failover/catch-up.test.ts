@@ -110,6 +110,14 @@ describe('a target that catches up', () => {
     expect(await acknowledged()).toEqual(['b 4']);
   });
 
+  it.each(['a', 'b'])('is tried again where a new leader has not heard site %s yet', async (site) => {
+    bench.answers.set('verify', 'SITE_UNREACHABLE');
+    bench.unheard.add(site);
+    expect((await rejection(catchUp())).code).toBe('SITE_UNREACHABLE');
+    bench.statuses.set(site, 'suspect');
+    expect((await rejection(catchUp())).code).toBe('FAILOVER_REFUSED');
+  });
+
   it.each<[string, string, () => void]>([
     ['capture', 'the HSM at site a hangs', () => hang('a')],
     ['apply', 'the HSM at site b hangs', () => hang('b')],
@@ -195,6 +203,12 @@ describe('a target that is handed the last generation of the old tenure', () => 
     expect(await handOver(3)).toEqual({ type: 'not-handed-over' });
     bench.statuses.set('a', 'down');
     expect(await handOver()).toEqual({ type: 'not-handed-over' });
+  });
+
+  it('is tried again where a new leader has not heard it or the holder yet', async () => {
+    bench.answers.set('apply', 'SITE_UNREACHABLE');
+    bench.unheard.add('a').add('b');
+    expect((await rejection(handOver())).code).toBe('SITE_UNREACHABLE');
   });
 
   it('is given up itself where it is lost meanwhile, and the attempt where another epoch is known', async () => {

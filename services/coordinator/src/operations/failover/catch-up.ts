@@ -2,6 +2,7 @@
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import { agoMs } from '../../calendar/timeline.ts';
 import type { Generation, Group, Proof } from '../../model.ts';
+import { isSilent } from '../../sites/expected.ts';
 import { readGeneration, readNewest } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { captureActive } from '../capture/effects.ts';
@@ -155,9 +156,10 @@ async function bring(
   } catch (thrown) {
     const error = AntipodeError.from(thrown);
     if (endsTheAttempt(error) || error.code === 'LEADERSHIP_LOST') throw error;
-    if (!detector.isUp(to) || 'hangMs' in error.details) return { type: 'target-lost', code: error.code };
+    if (isSilent(detector, to) || 'hangMs' in error.details) return { type: 'target-lost', code: error.code };
     // Trouble of a holder, or of the link to it, is none of the target.
-    const isWorthAnother = holders.some((site) => detector.isUp(site)) && intent.attempts + 1 < HANDOVER_ATTEMPTS_MAX;
+    const isWorthAnother =
+      holders.some((site) => !isSilent(detector, site)) && intent.attempts + 1 < HANDOVER_ATTEMPTS_MAX;
     if (error.disposition === 'retry' && isWorthAnother) throw error;
     return { type: 'not-brought', code: error.code };
   }
@@ -197,7 +199,7 @@ async function bounded<T>(
       details: { ...cause.details, sites: sitesLost().join(',') },
       cause,
     });
-  const sitesLost = (): string[] => [from, to].filter((site) => !detector.isUp(site));
+  const sitesLost = (): string[] => [from, to].filter((site) => isSilent(detector, site));
   try {
     return await whileUsable(context, group, { sites: [from, to] }, work);
   } catch (thrown) {

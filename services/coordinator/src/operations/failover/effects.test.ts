@@ -311,6 +311,9 @@ describe('issuing an epoch', () => {
   it('tries a target that is merely slow again, and gives up one that does not call any more', async () => {
     fault('b', 'TIMED_OUT');
     expect((await rejection(perform(ISSUE))).code).toBe('TIMED_OUT');
+    // A leader that has just taken over has not missed it yet.
+    bench.unheard.add('b');
+    expect((await rejection(perform(ISSUE))).code).toBe('TIMED_OUT');
     bench.statuses.set('b', 'suspect');
     expect(await perform(ISSUE)).toEqual({ type: 'target-lost', code: 'TIMED_OUT' });
   });
@@ -395,11 +398,15 @@ describe('the promotion', () => {
     await perform(PROMOTE);
     bench.guarded.add('b');
     await perform(PROMOTE);
+    // A leader that has just taken over does not know yet who guards the group.
+    for (const site of ['a', 'b', 'c']) bench.unheard.add(site);
+    await perform(PROMOTE);
     const fences = bench.orders.filter(({ method }) => method === 'promote').map(({ request }) => request['fence']);
     const { signatures } = operators.sign(someRequest({}, nowMs));
     expect(fences[0]).not.toHaveProperty('approvals');
     expect(fences[1]).toMatchObject({ approvals: { operationId: 'i', approvals: [{ signatures }] } });
     expect((fences[1] as { approvals: { approvals: unknown[] } }).approvals.approvals).toHaveLength(1);
+    expect(fences[2]).toEqual(fences[1]);
   });
 
   it('is ordered under the new epoch', async () => {

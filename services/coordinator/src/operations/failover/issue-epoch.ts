@@ -16,6 +16,7 @@ import {
   vouchersOf,
   witnessesOf,
 } from '../../model.ts';
+import { isSilent } from '../../sites/expected.ts';
 import {
   type Known,
   readAhead,
@@ -312,7 +313,7 @@ export function targetLost(
   { to, code, error }: { to: string; code: string; error?: AntipodeError },
 ): FailoverEvent {
   const isOver = attempts + 1 >= TARGET_ATTEMPTS_MAX || error?.details['peerDefect'] === true;
-  if (isOver || !ports.detector.isUp(to)) return { type: 'target-lost', code };
+  if (isOver || isSilent(ports.detector, to)) return { type: 'target-lost', code };
   throw (
     error ??
     new AntipodeError('SITE_UNREACHABLE', `site ${to} does not take the order to become active`, {

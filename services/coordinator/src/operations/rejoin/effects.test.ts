@@ -4,6 +4,7 @@ import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
+import { PROFILES } from '../../timings.ts';
 import { rejoin } from './effects.ts';
 
 const database = testDatabase();
@@ -44,6 +45,17 @@ describe('a rejoin', () => {
   it('is refused to a member in quarantine, and nothing is ordered', async () => {
     bench.quarantined.set('b', 'older copy');
     expect((await rejection(join('b'))).code).toBe('SITE_QUARANTINED');
+    expect([bench.orders, await roleOf('b')]).toEqual([[], 'fenced']);
+  });
+
+  it('waits until a leader that has just taken over knows whether the member is in quarantine', async () => {
+    bench.quarantined.set('b', 'older copy');
+    bench.unheard.add('b');
+    const refused = rejection(join('b'));
+    await bench.clock.advance(PROFILES.default.heartbeatMs);
+    bench.unheard.clear();
+    await bench.clock.advance(PROFILES.default.heartbeatMs);
+    expect((await refused).code).toBe('SITE_QUARANTINED');
     expect([bench.orders, await roleOf('b')]).toEqual([[], 'fenced']);
   });
 

@@ -19,6 +19,8 @@ export async function rejoin(context: EffectContext, intent: Intent): Promise<Re
     throw new AntipodeError('ROLE_REFUSED', `site ${intent.site} is active in group ${name}`, {
       details: { group: name, site: intent.site },
     });
+  // A new leader knows of a quarantine only when it has heard the site.
+  await context.untilHeard([intent.site]);
   const quarantine = quarantineOf(group, context.ports.detector.view(intent.site));
   if (quarantine !== undefined)
     throw new AntipodeError('SITE_QUARANTINED', `site ${intent.site} is in quarantine: ${quarantine}`, {

@@ -10,6 +10,7 @@ import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import type { SaidOfMember } from '../../testing/site-views.ts';
 import { generation } from '../../testing/situation.ts';
+import { PROFILES } from '../../timings.ts';
 import { reseat } from './effects.ts';
 
 const database = testDatabase();
@@ -207,6 +208,52 @@ describe('reseating a group', () => {
       bench.statuses.clear();
       expect(await run()).toMatchObject({ activeSite: 'a' });
       expect(asked().slice(2)).toEqual([5n, 4n, undefined]);
+    });
+  });
+
+  describe('by a leader that has just taken over', () => {
+    const { heartbeatMs } = PROFILES.default;
+
+    it('waits for whom it has not heard, before it finds that nothing contradicts the database', async () => {
+      rolledBack();
+      bench.unheard.add('b');
+      const done = run();
+      await bench.clock.advance(heartbeatMs * 3);
+      expect(bench.orders).toEqual([]);
+      bench.unheard.clear();
+      await bench.clock.advance(heartbeatMs);
+      expect(await done).toMatchObject({ activeSite: 'b', epoch: 3n });
+    });
+
+    it('seats no member in quarantine alone while another site may contradict the database', async () => {
+      rolledBack();
+      member('c', { epoch: 2n, epochOwner: 'b', applied: ref(2n, 7n) }, 'older copy');
+      bench.quarantined.set('c', 'older copy');
+      bench.unheard.add('b');
+      const done = run();
+      await bench.clock.advance(heartbeatMs);
+      bench.unheard.clear();
+      await bench.clock.advance(heartbeatMs);
+      expect(await done).toMatchObject({ activeSite: 'b', epoch: 3n, seated: ['b', 'a', 'c'] });
+    });
+
+    it('does not wait for a site that is down, nor without end for one that is only suspect', async () => {
+      rolledBack();
+      bench.unheard.add('b');
+      bench.statuses.set('b', 'down');
+      expect((await rejection(run())).code).toBe('RESEAT_REFUSED');
+      bench.statuses.set('b', 'suspect');
+      const refused = rejection(run());
+      await bench.clock.advance(heartbeatMs * 20);
+      expect((await refused).code).toBe('RESEAT_REFUSED');
+    });
+
+    it('ends with that leadership', async () => {
+      bench.unheard.add('b');
+      const lost = rejection(run());
+      bench.leadership.epoch = undefined;
+      await bench.clock.advance(heartbeatMs);
+      expect((await lost).code).toBe('LEADERSHIP_LOST');
     });
   });
 

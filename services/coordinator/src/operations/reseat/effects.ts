@@ -22,6 +22,7 @@ import {
   majorityOf,
   type Uncaptured,
   votersOf,
+  votingSites,
   vouchersOf,
   witnessesOf,
 } from '../../model.ts';
@@ -38,7 +39,7 @@ import {
 } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { requireLaterVersion } from '../../store/tables/membership.ts';
-import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
+import { type EffectContext, HEARTBEATS_WAITED, WORK_TIMEOUT_MS } from '../context.ts';
 import { persistedByWitnesses } from '../failover/issue-epoch.ts';
 import type { ReseatEffect, ReseatEvent, ReseatOutcome } from './machine.ts';
 import { type Account, type Held, missedBy, planReseat, type ReseatPlan, type WitnessAccount } from './plan.ts';
@@ -58,22 +59,22 @@ interface AnsweredWitness extends WitnessAccount {
 }
 
 export interface ReseatSurvey {
+  readonly group: Group;
   readonly accounts: readonly Answered[];
   readonly witnesses: readonly AnsweredWitness[];
   readonly contradiction: string;
   readonly plan: ReseatPlan;
 }
 
-/** As many may be late one after another. */
-const HEARTBEATS_WAITED = 20;
-
 /** Recorded with a generation that only agents know, until a capture says which objects it does not protect. */
 const NOT_KNOWN_YET: readonly Uncaptured[] = [{ objectId: '', kind: '', reason: 'not-known-until-the-next-capture' }];
 
-export async function surveyForReseat(context: EffectContext, group: Group, wanted: string): Promise<ReseatSurvey> {
+/** @throws NOT_FOUND */
+export async function surveyForReseat(context: EffectContext, name: string, wanted: string): Promise<ReseatSurvey> {
   const { agents, detector, store, timings } = context.ports;
-  const name = group.spec.name;
+  // The views come before the group: agents learn an epoch only after the database has it.
   const view = detector.snapshot();
+  const group = await store.snapshot((db) => readGroup(db, name));
   const newest = await store.query((db) => readNewest(db, name));
   const answers = await Promise.all(
     group.members.map(async ({ site, serial }): Promise<Answered | undefined> => {
@@ -102,7 +103,7 @@ export async function surveyForReseat(context: EffectContext, group: Group, want
   const witnesses = answeredWitnesses.filter((one) => one !== undefined);
   const contradiction = contradictionOf({ group, newest, view });
   const plan = planReseat(group, accounts, { wanted, isContradicted: contradiction !== undefined, witnesses });
-  return { accounts, witnesses, contradiction: contradiction?.message ?? '', plan };
+  return { group, accounts, witnesses, contradiction: contradiction?.message ?? '', plan };
 }
 
 function accountOf(
@@ -148,8 +149,9 @@ export async function reseat(
   intent: Intent,
   { active: wanted }: ReseatEffect,
 ): Promise<ReseatEvent> {
-  const group = await context.group(intent);
-  const { accounts, witnesses, plan } = await surveyForReseat(context, group, wanted);
+  // Who has not reported yet may be the one that contradicts the database, or whose journal is an older copy.
+  await context.untilHeard(votingSites(await context.group(intent)));
+  const { group, accounts, witnesses, plan } = await surveyForReseat(context, intent.group, wanted);
   if (plan.obstacle !== undefined)
     throw new AntipodeError('RESEAT_REFUSED', `group ${group.spec.name}: ${plan.obstacle}`, {
       details: { group: group.spec.name },
@@ -166,12 +168,12 @@ export async function reseat(
       ? await seatMembers(context, intent, group, { plan, accounts, witnesses })
       : await newTenure(context, intent, group, { plan, accounts });
   await context.ports.cache.refresh();
-  await untilHeard(context, group.spec.name);
+  await untilAgreed(context, group.spec.name);
   return { type: 'reseated', ...outcome };
 }
 
 /** Until the heartbeats say so too: whoever asks right after this should not meet what is over. Not for longer. */
-async function untilHeard({ ports }: EffectContext, name: string): Promise<void> {
+async function untilAgreed({ ports }: EffectContext, name: string): Promise<void> {
   const { clock, detector, store, timings } = ports;
   const endMs = clock.monotonicMs() + timings.heartbeatMs * HEARTBEATS_WAITED;
   for (;;) {
