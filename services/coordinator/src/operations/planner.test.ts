@@ -91,6 +91,12 @@ describe('what is due', () => {
     expect(due({ roles, group: { ...group, domainKeyVersion: 0 } }, rest)).toEqual(['domain-key']);
   });
 
+  it('is no failover while a reseat is about to put its epoch in force', () => {
+    const unsettled = { group: { highestEpoch: 2n } };
+    expect(due(unsettled, { open: [intent('reseat')] })).toEqual([]);
+    expect(due(unsettled, { open: [intent('reseat', { status: 'parked' })] })).toEqual(['failover']);
+  });
+
   it.each([
     ['has none', 'none', true],
     ['is fenced', 'fenced', true],

@@ -319,7 +319,7 @@ function dueKeyRetirements(situation: Situation): Draft[] {
  * Otherwise only where the policy asks for it, three sites vote, and no automatic failover happened lately: a flapping
  * site is a person's matter.
  */
-function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Situation): Draft[] {
+function dueFailover({ group, recent, open, view, nowMs, timings, contradiction }: Situation): Draft[] {
   const active = activeOf(group);
   if (active === undefined || group.domainKeyVersion === 0) return [];
   // Away from a journal that cannot be believed; never out of a database that was rolled back. And only where the HSM is
@@ -327,6 +327,8 @@ function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Sit
   if (contradiction !== undefined && contradiction.kind !== 'journal-not-ours') return [];
   const lost = view(active.site);
   const isUnsettled = !isSettled(group) && contradiction === undefined;
+  // It has issued the epoch, and is about to seat the owner.
+  if (isUnsettled && open.some(({ kind, status }) => kind === 'reseat' && status === 'open')) return [];
   if (!isUnsettled) {
     const isAutomatic = group.spec.failoverPolicy === 'automatic' && votersOf(group) >= VOTERS_MIN;
     const hsmLostMs = lost?.hsmLostMs?.get(active.serial);

@@ -39,7 +39,7 @@ export function reseatHandlers(ports: RpcPorts): Reseats {
   const groups = new GroupReader(ports);
   return {
     planReseat: async ({ group: name, activeSite }) => {
-      const { group, accounts, contradiction, plan } = await surveyForReseat(context, name, activeSite);
+      const { group, accounts, contradiction, plan } = await surveyForReseat(context, name, { wanted: activeSite });
       return {
         accounts: group.members.map(({ site }) => {
           const account = accounts.find((one) => one.site === site);

@@ -211,6 +211,66 @@ describe('reseating a group', () => {
     });
   });
 
+  describe('that is continued after its epoch was issued', () => {
+    /** Everybody has heard of it by a heartbeat, which has ended the tenure of its owner. */
+    const heard = (): void => {
+      for (const site of ['a', 'b', 'c']) {
+        const seat = { epoch: 3n, epochOwner: 'b', role: site === 'b' ? MemberRole.FENCED : MemberRole.STANDBY };
+        member(site, seat);
+        bench.said.set(site, seat);
+      }
+    };
+
+    it('goes on under that epoch, and seats its owner', async () => {
+      rolledBack();
+      bench.answers.set('reseat b', 'TIMED_OUT');
+      expect((await rejection(run())).code).toBe('TIMED_OUT');
+      heard();
+      bench.answers.delete('reseat b');
+      expect(await run()).toMatchObject({ epoch: 3n, activeSite: 'b', seated: ['b', 'a', 'c'] });
+      expect(await epochs()).toEqual({ inForce: '3 of b', issued: '3 of b' });
+    });
+
+    it('is done where that is in force already, and orders nothing', async () => {
+      rolledBack();
+      const done = await run();
+      heard();
+      bench.orders.length = 0;
+      expect(await run()).toEqual({ ...done, seated: ['b', 'a', 'c'] });
+      expect(orders()).toEqual([]);
+    });
+
+    it('leaves the group to a failover where nobody was active, and issues no further epoch', async () => {
+      rolledBack();
+      member('b', { epoch: 2n, epochOwner: 'b' });
+      const done = await run();
+      expect(done).toMatchObject({ epoch: 3n, activeSite: '' });
+      heard();
+      expect(await run()).toEqual(done);
+      expect([orders(), (await epochs()).issued]).toEqual([[], '3 of b']);
+    });
+
+    it('was issued by no reseat that is ordered later', async () => {
+      rolledBack();
+      bench.answers.set('reseat b', 'TIMED_OUT');
+      await rejection(run());
+      heard();
+      const later = { ...intentOf(''), createdMs: bench.clock.wallMs() + 1 };
+      const refused = rejection(reseat(bench.context, later, { type: 'reseat', active: '' }));
+      expect((await refused).code).toBe('RESEAT_REFUSED');
+    });
+
+    it('is not put in force once a higher epoch was issued', async () => {
+      rolledBack();
+      bench.answers.set('reseat b', async () => {
+        await database.rows.epoch({ epoch: 4n, owner: 'c' });
+        return {};
+      });
+      expect((await rejection(run())).code).toBe('EPOCH_STALE');
+      expect(await epochs()).toEqual({ inForce: '1 of a', issued: '4 of c' });
+    });
+  });
+
   describe('by a leader that has just taken over', () => {
     const { heartbeatMs } = PROFILES.default;
 

@@ -19,6 +19,7 @@ import {
   type Generation,
   type Group,
   haveSameVoters,
+  isSettled,
   majorityOf,
   type Uncaptured,
   votersOf,
@@ -35,6 +36,7 @@ import {
   orderVersion,
   readEpochOwners,
   readGroup,
+  readLastIssue,
   setRole,
 } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
@@ -63,14 +65,26 @@ export interface ReseatSurvey {
   readonly accounts: readonly Answered[];
   readonly witnesses: readonly AnsweredWitness[];
   readonly contradiction: string;
+  /** Why this reseat has issued the highest epoch, where nothing contradicts that; empty if it has not. */
+  readonly issued: string;
   readonly plan: ReseatPlan;
 }
+
+/** Why an epoch was issued: for the site that the reseat makes active, or so that a failover chooses one. */
+const REASON = { tenure: 'reseat', failover: 'reseat-failover' } as const;
 
 /** Recorded with a generation that only agents know, until a capture says which objects it does not protect. */
 const NOT_KNOWN_YET: readonly Uncaptured[] = [{ objectId: '', kind: '', reason: 'not-known-until-the-next-capture' }];
 
-/** @throws NOT_FOUND */
-export async function surveyForReseat(context: EffectContext, name: string, wanted: string): Promise<ReseatSurvey> {
+/**
+ * @param options.sinceMs when the reseat that is carried out was ordered
+ * @throws NOT_FOUND
+ */
+export async function surveyForReseat(
+  context: EffectContext,
+  name: string,
+  { wanted, sinceMs = Number.POSITIVE_INFINITY }: { wanted: string; sinceMs?: number },
+): Promise<ReseatSurvey> {
   const { agents, detector, store, timings } = context.ports;
   // The views come before the group: agents learn an epoch only after the database has it.
   const view = detector.snapshot();
@@ -102,8 +116,12 @@ export async function surveyForReseat(context: EffectContext, name: string, want
   const accounts = answers.filter((one) => one !== undefined);
   const witnesses = answeredWitnesses.filter((one) => one !== undefined);
   const contradiction = contradictionOf({ group, newest, view });
-  const plan = planReseat(group, accounts, { wanted, isContradicted: contradiction !== undefined, witnesses });
-  return { group, accounts, witnesses, contradiction: contradiction?.message ?? '', plan };
+  const isContradicted = contradiction !== undefined;
+  const last = await store.query((db) => readLastIssue(db, name));
+  const issued = !isContradicted && last !== undefined && last.issuedMs >= sinceMs ? last.reason : '';
+  const isIssued = issued === REASON.tenure && !isSettled(group);
+  const plan = planReseat(group, accounts, { wanted, isContradicted, isIssued, witnesses });
+  return { group, accounts, witnesses, contradiction: contradiction?.message ?? '', issued, plan };
 }
 
 function accountOf(
@@ -151,7 +169,12 @@ export async function reseat(
 ): Promise<ReseatEvent> {
   // Who has not reported yet may be the one that contradicts the database, or whose journal is an older copy.
   await context.untilHeard(votingSites(await context.group(intent)));
-  const { group, accounts, witnesses, plan } = await surveyForReseat(context, intent.group, wanted);
+  const { group, accounts, witnesses, issued, plan } = await surveyForReseat(context, intent.group, {
+    wanted,
+    sinceMs: intent.createdMs,
+  });
+  const done = issued === '' ? undefined : outcomeOf(group, issued);
+  if (done !== undefined) return { type: 'reseated', ...done };
   if (plan.obstacle !== undefined)
     throw new AntipodeError('RESEAT_REFUSED', `group ${group.spec.name}: ${plan.obstacle}`, {
       details: { group: group.spec.name },
@@ -170,6 +193,15 @@ export async function reseat(
   await context.ports.cache.refresh();
   await untilAgreed(context, group.spec.name);
   return { type: 'reseated', ...outcome };
+}
+
+/** What this reseat has recorded already, before its end was; undefined if it is not done. */
+function outcomeOf(group: Group, issued: string): ReseatOutcome | undefined {
+  const { highestEpoch: epoch, owner, members } = group;
+  if (issued === REASON.failover) return { epoch, activeSite: '', seated: [], leftAside: [] };
+  if (issued !== REASON.tenure || !isSettled(group)) return undefined;
+  const standbys = members.flatMap(({ site, role }) => (role === 'standby' ? [site] : []));
+  return { epoch, activeSite: owner, seated: [owner, ...standbys], leftAside: [] };
 }
 
 /** Until the heartbeats say so too: whoever asks right after this should not meet what is over. Not for longer. */
@@ -251,6 +283,8 @@ async function newTenure(
       throw new AntipodeError('GROUP_BUSY', `the members of group ${name} have just been changed`, {
         details: { group: name },
       });
+    // This reseat has issued it already. The last write looks whether another one has followed.
+    if (epoch === group.highestEpoch) return;
     // The database forgot who was there when these versions were made. No number is ordered twice, and the next version
     // goes to those who are there now.
     if (heldVersion > now.highestVersion) {
@@ -260,7 +294,7 @@ async function newTenure(
     await insertEpoch(trx, name, {
       epoch,
       owner: plan.owner,
-      reason: 'reseat',
+      reason: REASON[plan.kind === 'failover' ? 'failover' : 'tenure'],
       isActive: false,
       nowMs: clock.wallMs(),
     });
@@ -294,7 +328,7 @@ async function newTenure(
   if (failed !== undefined) throw failed.error;
   const base = own.seated[0]?.generation ?? owner.newest;
   const standbys = others.seated.map(({ site }) => site);
-  await context.write(async (trx, record) => {
+  await context.writeUnder({ group: name, epoch }, async (trx, record) => {
     await activateEpoch(trx, name, { epoch, owner: plan.active, base });
     for (const { site } of group.members)
       if (site !== plan.active) await setRole(trx, name, site, standbys.includes(site) ? 'standby' : 'fenced');

@@ -1,6 +1,7 @@
 /**
  * Reseats a group by the journals of its agents. There is one effect, and it reads the journals again each time. If it
- * is repeated, it issues a further epoch. The epoch before was then never in force.
+ * is repeated, it goes on under the epoch that it has issued. If a journal contradicts the database even then, it issues a
+ * further epoch, and the one before was never in force.
  *
  *   due -> reseating -> reseated | abandoned(code)
  */

@@ -85,6 +85,27 @@ describe('a group is reseated', () => {
   });
 });
 
+describe('a group whose reseat has issued an epoch already', () => {
+  const group: Group = { ...GROUP, highestEpoch: 3n, highestOwner: 'b' };
+  const heard = ROLLED_BACK.map((one) => ({ ...one, epoch: 3n, epochOwner: 'b', role: 'fenced' as const }));
+  const resumed = (accounts: Account[], isContradicted = false) =>
+    planReseat(group, accounts, { wanted: '', isContradicted, isIssued: true });
+
+  it('is reseated under that epoch with its owner, although nobody is active by any journal any more', () => {
+    expect(resumed(heard)).toMatchObject({ kind: 'tenure', active: 'b', owner: 'b', epoch: 3n });
+  });
+
+  it('gets a further epoch where a journal contradicts the database even then', () => {
+    const active = heard.map((one) => (one.site === 'c' ? { ...one, epoch: 4n, role: 'active' as const } : one));
+    const own = active.map((one) => (one.site === 'c' ? { ...one, epochOwner: 'c' } : one));
+    expect(resumed(own, true)).toMatchObject({ kind: 'tenure', active: 'c', epoch: 5n });
+  });
+
+  it('is not reseated where the owner does not answer', () => {
+    expect(resumed(heard.filter(({ site }) => site !== 'b')).obstacle).toMatch(/site b/);
+  });
+});
+
 describe('it is refused', () => {
   it.each<[string, ReturnType<typeof plan>, RegExp]>([
     ['without a majority', plan(ROLLED_BACK.slice(1, 2)), /only 1 of 3/],

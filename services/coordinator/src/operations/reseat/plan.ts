@@ -59,6 +59,7 @@ export interface WitnessAccount {
  * @param options.wanted the site that an operator names; empty for the one that the journals name
  * @param options.isContradicted whether database and journals contradict each other; if not, only quarantined members
  * move
+ * @param options.isIssued whether this reseat has issued the highest epoch already, which is not in force yet
  */
 export function planReseat(
   group: Group,
@@ -66,8 +67,9 @@ export function planReseat(
   {
     wanted,
     isContradicted,
+    isIssued = false,
     witnesses = [],
-  }: { wanted: string; isContradicted: boolean; witnesses?: readonly WitnessAccount[] },
+  }: { wanted: string; isContradicted: boolean; isIssued?: boolean; witnesses?: readonly WitnessAccount[] },
 ): ReseatPlan {
   const voters = votersOf(group);
   const quorum = majorityOf(voters);
@@ -84,6 +86,13 @@ export function planReseat(
       obstacle: `site ${liar.site} reports epoch ${liar.epoch}, which no sound journal can have reached: the highest in the database is ${group.highestEpoch}`,
     };
   const quarantined = honest.filter(({ quarantine }) => quarantine !== undefined);
+  if (isIssued && !isContradicted) {
+    // Its owner was chosen when it was issued. By now the epoch itself may have ended the owner's tenure in its journal.
+    const { highestEpoch: epoch, highestOwner: owner } = group;
+    if (!honest.some(({ site }) => site === owner))
+      return { obstacle: `site ${owner} does not answer, and epoch ${epoch} was issued to it` };
+    return { kind: 'tenure', active: owner, epoch, owner, seats: honest };
+  }
   if (!isContradicted) {
     if (quarantined.length === 0 && witnesses.every(({ quarantine }) => quarantine === undefined))
       return { obstacle: 'database and journals agree, and no member or witness is in quarantine' };

@@ -302,6 +302,21 @@ export async function readTenures(db: Read, group: string): Promise<Tenure[]> {
   }));
 }
 
+/** Why the highest epoch of a group was issued, and when. */
+export async function readLastIssue(
+  db: Read,
+  group: string,
+): Promise<{ reason: string; issuedMs: number } | undefined> {
+  const row = await db
+    .selectFrom('epoch')
+    .select(['reason', 'issued_ms'])
+    .where('grp', '=', group)
+    .orderBy('epoch', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row && { reason: row.reason, issuedMs: Number(row.issued_ms) };
+}
+
 /** The owner of each epoch. */
 export async function readEpochOwners(db: Read, group: string): Promise<Map<bigint, string>> {
   const rows = await db.selectFrom('epoch').select(['epoch', 'owner']).where('grp', '=', group).execute();
