@@ -63,8 +63,8 @@ export class EffectContext {
   }
 
   /**
-   * Waits until this leader has heard each of these sites, or knows that it is down. What a site has not reported to a new
-   * leader decides nothing before that. A site that is only suspect is not waited for without end.
+   * Waits until this leader has heard each of these sites, or knows that it is down. Before that, the silence of a site
+   * decides nothing. A site that is only suspect is not waited for without end.
    * @throws LEADERSHIP_LOST
    */
   async untilHeard(sites: readonly string[]): Promise<void> {

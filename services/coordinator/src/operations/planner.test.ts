@@ -91,7 +91,7 @@ describe('what is due', () => {
     expect(due({ roles, group: { ...group, domainKeyVersion: 0 } }, rest)).toEqual(['domain-key']);
   });
 
-  it('is no failover while a reseat is about to put its epoch in force', () => {
+  it('orders no failover while a reseat is about to put its epoch in force', () => {
     const unsettled = { group: { highestEpoch: 2n } };
     expect(due(unsettled, { open: [intent('reseat')] })).toEqual([]);
     expect(due(unsettled, { open: [intent('reseat', { status: 'parked' })] })).toEqual(['failover']);

@@ -387,7 +387,7 @@ export class Reconciler implements Closeable {
     const { store, log } = this.#ports;
     const { name: group } = of.spec;
     if (this.#contradicted.get(group) === message) return;
-    // It leads in a later term now, and the site that contradicts the database may not have been heard in it yet.
+    // In a later term, the site that contradicts the database is perhaps not heard yet.
     if (message === undefined && votingSites(of).some((site) => mayBeHeard(view(site)))) return;
     const kind = message === undefined ? 'contradiction-ended' : 'contradiction-found';
     await store.write(leaderEpoch, async (_trx, record) =>

@@ -1,4 +1,4 @@
-/** What an operator is shown before a group is seated again. */
+/** The plan of a reseat, as an operator sees it. */
 import { PlanReseatRequestSchema } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';

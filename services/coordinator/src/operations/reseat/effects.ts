@@ -167,7 +167,7 @@ export async function reseat(
   intent: Intent,
   { active: wanted }: ReseatEffect,
 ): Promise<ReseatEvent> {
-  // Who has not reported yet may be the one that contradicts the database, or whose journal is an older copy.
+  // A site that has not reported yet may contradict the database, or have an older copy of its journal.
   await context.untilHeard(votingSites(await context.group(intent)));
   const { group, accounts, witnesses, issued, plan } = await surveyForReseat(context, intent.group, {
     wanted,
@@ -195,7 +195,7 @@ export async function reseat(
   return { type: 'reseated', ...outcome };
 }
 
-/** What this reseat has recorded already, before its end was; undefined if it is not done. */
+/** The outcome that this reseat has recorded already, although not its end. Undefined if it is not done. */
 function outcomeOf(group: Group, issued: string): ReseatOutcome | undefined {
   const { highestEpoch: epoch, owner, members } = group;
   if (issued === REASON.failover) return { epoch, activeSite: '', seated: [], leftAside: [] };
