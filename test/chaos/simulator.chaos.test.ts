@@ -126,7 +126,7 @@ describe('a replay', () => {
   };
 
   it('shows the state at a step, and what changed between two', async () => {
-    const text = await told('state 250 site a', 'diff 250 320');
+    const text = await told('state 250 site a', 'diff 250 900');
     expect(text).toContain('no violation');
     expect(text).toMatch(/site a: journal member grp=payments serial=a-1 role=active/);
     expect(text).toMatch(/^[+-] database: intent/m);

@@ -7,8 +7,9 @@ const REPLICATED_MS_MAX = 16_000;
 export const bystandersGoOn = (): Checker => ({
   invariant: 'I15',
   name: 'bystanders-go-on',
-  look: ({ kind }, { nowMs, bystanders }) => {
+  look: ({ kind }, facts) => {
     if (kind !== 'reported') return undefined;
+    const { nowMs, bystanders } = facts;
     const late = bystanders.filter(
       ({ madeAtMs, missingAt }) => nowMs - madeAtMs > REPLICATED_MS_MAX && missingAt().length > 0,
     );

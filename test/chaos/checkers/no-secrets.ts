@@ -18,10 +18,11 @@ const formsOf = (bytes: Uint8Array): Buffer[] => {
 export const noSecrets = (): SecretChecker => ({
   invariant: 'I5',
   name: 'no-secrets',
-  look: (change, { secrets }) => {
+  look: (change, facts) => {
+    // Asked after every step: the secrets are put together only when there is something to search.
     if (change.kind !== 'written') return undefined;
     const text = Buffer.from(change.bytes);
-    const found = secrets.filter(
+    const found = facts.secrets.filter(
       ({ bytes, isLabel }) =>
         (!isLabel || change.place === 'coordinator' || change.place === 'log') &&
         formsOf(bytes).some((form) => text.includes(form)),

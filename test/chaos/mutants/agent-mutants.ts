@@ -63,7 +63,7 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     file: 'services/site-agent/src/orders/verify.ts',
     from: '      journal.decisions.addAside(group, sealed.digest);',
     to: '',
-    stories: ['moves-on-bad-links/0'],
+    stories: ['keys-diverge/0'],
   },
   {
     name: 'journal-not-synced',

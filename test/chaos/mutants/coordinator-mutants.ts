@@ -28,7 +28,7 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     file: 'services/coordinator/src/operations/replication/effects.ts',
     from: '    await recordAcknowledgement(trx, name, { epoch, number, site, nowMs',
     to: "    for (const other of members) if (other.site !== site && other.role !== 'active') await recordAcknowledgement(trx, name, { epoch, number, site: other.site, nowMs } as never);\n    await recordAcknowledgement(trx, name, { epoch, number, site, nowMs",
-    stories: ['paused-active/0'],
+    stories: ['moves-on-bad-links/0'],
   },
   {
     name: 'lease-not-awaited',
@@ -98,7 +98,7 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     file: 'services/coordinator/src/operations/planner.ts',
     from: '  const active = activeOf(group);\n  if (active === undefined || group.domainKeyVersion === 0) return [];',
     to: '  const active = activeOf(group);\n  if (active === undefined || group.domainKeyVersion >= 0) return [];',
-    stories: ['a-token-lies/0'],
+    stories: ['an-emptied-target/0'],
   },
   {
     name: 'no-lease-granted',

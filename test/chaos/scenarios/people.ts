@@ -11,11 +11,18 @@ import type { Act } from './story.ts';
 export class People {
   readonly #world: World;
   readonly #facts: WorldFacts;
-  #made = 0;
-  readonly #officers = new SomeOperators();
+  #made: number;
+  readonly #officers: SomeOperators;
   #approvals = 0;
 
-  constructor({ world, facts }: { world: World; facts: WorldFacts }) {
+  constructor({
+    world,
+    facts,
+    labels = 0,
+    officers = new SomeOperators(),
+  }: { world: World; facts: WorldFacts; labels?: number; officers?: SomeOperators }) {
+    this.#made = labels;
+    this.#officers = officers;
     this.#world = world;
     this.#facts = facts;
   }
@@ -39,10 +46,9 @@ export class People {
     return this.#facts;
   }
 
-  /** As the agents of a guarded group have it in their configuration. */
-  get approvals(): ApprovalSettings {
-    const { required, operators } = this.#officers.policy;
-    return { required, operators: [...operators], groups: {} };
+  /** How many labels were given. */
+  get labels(): number {
+    return this.#made;
   }
 
   /** Two people approve that a failover to this site loses what it may have to lose, or that the group is reseated. */
@@ -104,6 +110,11 @@ export class People {
       .map(({ label }) => label);
     return labels.length === 0 ? undefined : chance.pick(labels);
   }
+}
+
+/** As the agents of a guarded group have it in their configuration. */
+export function approvalsBy({ policy: { required, operators } }: SomeOperators): ApprovalSettings {
+  return { required, operators: [...operators], groups: {} };
 }
 
 type Deed = (act: Act, people: People, chance: Chance) => Promise<string>;

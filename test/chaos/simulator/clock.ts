@@ -16,14 +16,15 @@ const isBefore = (one: Due, other: Due): boolean =>
   one.atMs < other.atMs || (one.atMs === other.atMs && one.tie < other.tie);
 
 export class WorldClock {
-  nowMs = 0;
+  nowMs: number;
   /** How many events there have been. */
   steps = 0;
   readonly #chance: Chance;
   readonly #heap: Due[] = [];
 
-  constructor(chance: Chance) {
+  constructor(chance: Chance, { nowMs = 0 }: { nowMs?: number } = {}) {
     this.#chance = chance;
+    this.nowMs = nowMs;
   }
 
   /** @returns what cancels it */

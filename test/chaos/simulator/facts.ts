@@ -6,7 +6,7 @@ import type { Change, Facts, KeyFacts, MemberFacts } from '../checkers/index.ts'
 import { hexOf, isOfApplication, keyValueOf } from './key-values.ts';
 import { Member } from './member-journal.ts';
 import type { Arrival } from './network.ts';
-import { OtherGroup } from './other-group.ts';
+import { type MadeKey, OtherGroup } from './other-group.ts';
 import { Records } from './records.ts';
 import type { SimulatedSite } from './site.ts';
 import { GROUP, type World } from './world.ts';
@@ -160,12 +160,29 @@ export class WorldFacts implements Facts {
     return values;
   }
 
+  /** Takes over the keys of another world, from which tokens and tables of this one were copied. */
+  begin({ keys, bystanders }: { keys: readonly KeyFacts[]; bystanders: readonly MadeKey[] }): void {
+    this.otherGroup.begin(bystanders);
+    this.keys.push(...keys.map((key) => ({ ...key })));
+    for (const { name, member } of this.#world.members) {
+      for (const object of member.hsm.objects) this.#know(object);
+      this.tokenChanged(name);
+      this.#tell({ kind: 'token', site: name, running: [] });
+    }
+    this.#lookAtTables();
+  }
+
+  #know(object: StoredObject): string | undefined {
+    const value = keyValueOf(object);
+    if (value !== undefined && object.publicHalf !== undefined) this.#pairs.set(hexOf(object.publicHalf), value);
+    return value;
+  }
+
   /** An application has made a key. */
   made(object: StoredObject, key: { label: string; site: string }): void {
-    const value = keyValueOf(object);
+    const value = this.#know(object);
     if (value === undefined) throw new Error('a key that was just made has no value');
     const { label, site } = key;
-    if (object.publicHalf !== undefined) this.#pairs.set(hexOf(object.publicHalf), value);
     this.keys.push({ label, value, madeAtMs: this.nowMs, isPromised: false, isEndPromised: false });
     this.tokenChanged(site);
   }

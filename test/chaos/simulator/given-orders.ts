@@ -29,4 +29,13 @@ export class GivenOrders {
     this.#orders.set(machine, orders);
     if (orders.push(order) > ORDERS_MAX) orders.shift();
   }
+
+  copy(): ReadonlyMap<string, readonly GivenOrder[]> {
+    return new Map([...this.#orders].map(([machine, orders]) => [machine, [...orders]]));
+  }
+
+  /** The orders of another world, from which this one was copied. */
+  begin(copy: ReadonlyMap<string, readonly GivenOrder[]>): void {
+    for (const [machine, orders] of copy) this.#orders.set(machine, [...orders]);
+  }
 }

@@ -3,9 +3,15 @@ import type { Facts } from '../checkers/index.ts';
 import { keyValueOf } from './key-values.ts';
 import type { World } from './world.ts';
 
+export interface MadeKey {
+  readonly label: string;
+  readonly value: string;
+  readonly madeAtMs: number;
+}
+
 export class OtherGroup {
   readonly #world: World;
-  readonly #made: { readonly label: string; readonly value: string; readonly madeAtMs: number }[] = [];
+  readonly #made: MadeKey[] = [];
 
   constructor(world: World) {
     this.#world = world;
@@ -20,6 +26,15 @@ export class OtherGroup {
           .filter(({ bystander }) => bystander?.hsm.objects.every((object) => keyValueOf(object) !== value))
           .map(({ name }) => name),
     }));
+  }
+
+  /** As another world can take them over. */
+  get made(): readonly MadeKey[] {
+    return this.#made;
+  }
+
+  begin(made: readonly MadeKey[]): void {
+    this.#made.push(...made);
   }
 
   /** An application makes a key at its first site. */

@@ -2,7 +2,7 @@
  * A site: a machine with a disk, an HSM with two partitions, and the process of its agent, which may end and start again.
  * A witness site has no HSM.
  */
-import { SimulatedMember } from '@antipode/hsm-core/testing';
+import { type MemberCopy, SimulatedMember } from '@antipode/hsm-core/testing';
 import { LeaderFinder, SiteAgentService } from '@antipode/protocol';
 import { hasCode, type Log } from '@antipode/runtime';
 import {
@@ -22,7 +22,7 @@ import {
 } from '@antipode/site-agent/testing';
 import { Chance } from './chance.ts';
 import { MachineClock, ProcessClock, SimulatedProcess, type WorldClock } from './clock.ts';
-import { ProcessEnded, SimulatedDisk } from './disk.ts';
+import { type DiskCopy, ProcessEnded, SimulatedDisk } from './disk.ts';
 import { GROUP } from './groups.ts';
 import { SimulatedPartition } from './hsm.ts';
 import type { SimulatedNetwork } from './network.ts';
@@ -30,6 +30,16 @@ import type { SimulatedNetwork } from './network.ts';
 /** How long a call to an HSM takes. */
 const CALL_MS = 0.4;
 const RETENTION_MS_MIN = 7 * 86_400_000;
+
+/** The parts of a site that outlive its processes. */
+export interface SiteCopy {
+  readonly disk: DiskCopy;
+  /** Absent at a witness, as the other one is. */
+  readonly member?: MemberCopy;
+  readonly scratch?: MemberCopy;
+  /** Absent where no other group is. */
+  readonly bystander?: MemberCopy | undefined;
+}
 
 export interface SimulatedSiteOptions {
   readonly name: string;
@@ -40,12 +50,16 @@ export interface SimulatedSiteOptions {
   readonly isWitness?: boolean;
   /** It has a partition of another group too. */
   readonly hasBystander?: boolean;
+  /** With them the agent guards its groups. */
+  readonly approvals?: ApprovalSettings | undefined;
+  /** Begins with this, and not with nothing. */
+  readonly copy?: SiteCopy | undefined;
   readonly logOf: (who: string, process: SimulatedProcess) => Log;
 }
 
 export class SimulatedSite {
   readonly name: string;
-  readonly disk = new SimulatedDisk();
+  readonly disk: SimulatedDisk;
   readonly machine: MachineClock;
   /** A witness has neither of them. */
   member!: SimulatedMember;
@@ -53,8 +67,6 @@ export class SimulatedSite {
   readonly isWitness: boolean;
   /** Its partition of another group. */
   bystander: SimulatedMember | undefined;
-  /** From its next start the agent guards its groups. */
-  approvals: ApprovalSettings | undefined;
   process: SimulatedProcess;
   site!: Site;
   clock!: ProcessClock;
@@ -73,6 +85,7 @@ export class SimulatedSite {
     this.#options = options;
     this.name = options.name;
     this.isWitness = options.isWitness ?? false;
+    this.disk = new SimulatedDisk(options.copy?.disk);
     this.machine = new MachineClock(options.world);
     this.process = new SimulatedProcess(`site ${options.name}`, options.world);
     this.process.end();
@@ -92,15 +105,28 @@ export class SimulatedSite {
       isSliceOver: () => false,
       makeWay: () => (site.clock ?? clock).makeWay(),
     };
-    site.member = await SimulatedMember.make(`${site.name}-1`, { clock: time });
+    const { copy, name, seed } = options;
+    const made = async (role: 'member' | 'scratch' | 'bystander', serial: string): Promise<SimulatedMember> => {
+      const before = copy?.[role];
+      if (before === undefined) return SimulatedMember.make(serial, { clock: time });
+      return SimulatedMember.from(before, { clock: time, prng: new Chance(`${seed} hsm ${serial}`) });
+    };
+    site.member = await made('member', `${name}-1`);
     // Every call takes some time, so that a process can end between two of them.
     site.member.hsm.faults.callMs = CALL_MS;
-    site.scratch = await SimulatedMember.make(`${site.name}-2`, { clock: time });
+    site.scratch = await made('scratch', `${name}-2`);
     if (options.hasBystander === true) {
-      site.bystander = await SimulatedMember.make(`${site.name}-3`, { clock: time });
+      site.bystander = await made('bystander', `${name}-3`);
       site.bystander.hsm.faults.callMs = CALL_MS;
     }
     return site;
+  }
+
+  copy(): SiteCopy {
+    const disk = this.disk.copy();
+    if (this.isWitness) return { disk };
+    const { member, scratch, bystander } = this;
+    return { disk, member: member.copy(), scratch: scratch.copy(), bystander: bystander?.copy() };
   }
 
   get isRunning(): boolean {
@@ -119,7 +145,8 @@ export class SimulatedSite {
     let store: GenerationStore;
     try {
       journal = Journal.inMemory({ prng, connect: () => this.disk.open('journal', process) });
-      journal.beginRun();
+      // It holds the lock of this disk, so the run before has ended.
+      journal.beginRun(this.#starts === 1 ? { place: name } : {});
       store = GenerationStore.inMemory({ clock, connect: () => this.disk.open('store', process) });
     } catch (thrown) {
       process.end();
@@ -167,7 +194,7 @@ export class SimulatedSite {
         keepWarm: async () => {},
         close: async () => {},
       },
-      approvalRules: new ApprovalRules(this.approvals),
+      approvalRules: new ApprovalRules(this.#options.approvals),
       pins: { of: (group) => this.#pins.get(group) ?? [] },
       loopDelay: { maxMs: () => 0 },
       collectGarbage: () => {},

@@ -6,16 +6,18 @@
 import { PROFILES, type Timings } from '@antipode/coordinator/testing';
 import { type Client, OperatorService } from '@antipode/protocol';
 import { AntipodeError, Log, type LogLevel } from '@antipode/runtime';
+import type { ApprovalSettings } from '@antipode/site-agent/testing';
 import { Chance } from './chance.ts';
 import { MachineClock, ProcessClock, SimulatedProcess, WorldClock } from './clock.ts';
 import { SimulatedCoordinator } from './coordinator-process.ts';
 import { SimulatedDatabase } from './database.ts';
 import { isOfEndedProcess } from './disk.ts';
 import { EventLog } from './event-log.ts';
+import type { GivenOrders } from './given-orders.ts';
 import { GROUP, OTHER_GROUP } from './groups.ts';
 import { SimulatedNetwork } from './network.ts';
 import { SimulatedQueue } from './queue.ts';
-import { SimulatedSite } from './site.ts';
+import { SimulatedSite, type SiteCopy } from './site.ts';
 
 export { GROUP, OTHER_GROUP } from './groups.ts';
 
@@ -37,6 +39,15 @@ export const TIMINGS: Timings = {
   parkedRetryMs: 4_000,
 };
 
+/** The parts of a world that outlive its processes. Another world can begin with them. */
+export interface WorldCopy {
+  readonly nowMs: number;
+  readonly database: Uint8Array;
+  readonly sites: ReadonlyMap<string, SiteCopy>;
+  /** The orders that the sites have got. */
+  readonly orders: ReturnType<GivenOrders['copy']>;
+}
+
 export interface WorldOptions {
   readonly seed: string;
   readonly sites?: readonly string[];
@@ -44,14 +55,20 @@ export interface WorldOptions {
   readonly witnesses?: readonly string[];
   /** The sites have another group too. */
   readonly hasBystanders?: boolean;
+  /** With them the agents guard their groups. */
+  readonly approvals?: ApprovalSettings | undefined;
   readonly coordinators?: readonly string[];
   readonly timings?: Timings;
   readonly logLevel?: LogLevel;
+  /** Begins with this, and not with nothing. */
+  readonly copy?: WorldCopy | undefined;
 }
 
 export class World {
   readonly seed: string;
   readonly clock: WorldClock;
+  /** By its clock, which goes on where the one of a copied world has stopped. */
+  readonly beganMs: number;
   readonly log: EventLog;
   readonly network: SimulatedNetwork;
   readonly database: SimulatedDatabase;
@@ -68,12 +85,13 @@ export class World {
   readonly #operatorClock: ProcessClock;
   readonly #operatorProcess: SimulatedProcess;
 
-  private constructor({ seed, coordinators = ['main'], timings = TIMINGS, logLevel = 'info' }: WorldOptions) {
+  private constructor({ seed, coordinators = ['main'], timings = TIMINGS, logLevel = 'info', copy }: WorldOptions) {
     this.seed = seed;
     this.timings = timings;
     this.#logLevel = logLevel;
-    const clock = new WorldClock(new Chance(`${seed} order`));
+    const clock = new WorldClock(new Chance(`${seed} order`), { nowMs: copy?.nowMs ?? 0 });
     this.clock = clock;
+    this.beganMs = clock.nowMs;
     this.log = new EventLog(clock);
     this.#operatorProcess = new SimulatedProcess('operator', clock);
     this.#operatorClock = new ProcessClock(clock, new MachineClock(clock), this.#operatorProcess);
@@ -84,7 +102,9 @@ export class World {
       log,
       time: this.#operatorClock,
     });
-    this.database = new SimulatedDatabase({ clock, chance: new Chance(`${seed} database`) });
+    if (copy !== undefined) this.network.orders.begin(copy.orders);
+    const bytes = copy?.database;
+    this.database = new SimulatedDatabase({ clock, chance: new Chance(`${seed} database`), bytes });
     this.queue = new SimulatedQueue({ clock, chance: new Chance(`${seed} queue`) });
     for (const name of coordinators)
       this.coordinators.set(
@@ -111,10 +131,12 @@ export class World {
         name,
         isWitness: witnesses.includes(name),
         hasBystander: hasBystanders,
+        approvals: options.approvals,
         seed: world.seed,
         world: world.clock,
         network: world.network,
         coordinators: [...world.coordinators.keys()],
+        copy: options.copy?.sites.get(name),
         logOf: (who, process) => world.#logOf(who, process),
       });
       world.sites.set(name, site);
@@ -193,6 +215,16 @@ export class World {
   /** Nobody waits for anything any more. */
   close(): void {
     for (const { process } of [...this.sites.values(), ...this.coordinators.values()]) process.end();
+  }
+
+  /** Everything that outlives the processes, which must have ended. */
+  copy(): WorldCopy {
+    return {
+      nowMs: this.clock.nowMs,
+      database: this.database.copy(),
+      sites: new Map([...this.sites].map(([name, site]) => [name, site.copy()])),
+      orders: this.network.orders.copy(),
+    };
   }
 
   /** Gives the memory of disks and tables back. Nobody looks at this world any more. */

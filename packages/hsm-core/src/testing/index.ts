@@ -21,7 +21,7 @@ export { crashAt, MemoryJournal } from './memory-journal.ts';
 export { ecKey, privateKey, publicHalfOf } from './simulated-crypto.ts';
 export { SimulatedGroup } from './simulated-group.ts';
 export { type Interrupt, SimulatedHsm, type StoredObject } from './simulated-hsm.ts';
-export { SimulatedMember } from './simulated-member.ts';
+export { type MemberCopy, SimulatedMember } from './simulated-member.ts';
 export { isHalfMade, SimulatedSession } from './simulated-session.ts';
 export {
   all,

@@ -95,7 +95,7 @@ export const RULES: WrittenStories = {
     acts: [
       [1, 'hsm-gone', 'c', { for: 14 }],
       [3, 'move', 'b'],
-      [3, 'hsm-slow', 'b', { for: 6, value: 300 }],
+      [3, 'hsm-slow', 'b', { for: 6, value: 170 }],
       [4.8, 'hsm-gone', 'b', { for: 9 }],
       [4.8, 'hsm-gone', 'a', { for: 4.5 }],
     ],
@@ -112,7 +112,7 @@ export const RULES: WrittenStories = {
   'acknowledged-meanwhile': {
     acts: [
       [1, 'make-key'],
-      [1.5, 'hsm-slow', 'c', { for: 14, value: 740 }],
+      [1.5, 'hsm-slow', 'c', { for: 14, value: 620 }],
       [2, 'cut', 'a', { to: 'b', for: 27 }],
       [2, 'cut', 'c', { to: 'b', for: 27 }],
       [5, 'lose-site', 'a', { for: 24 }],
