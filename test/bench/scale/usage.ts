@@ -3,13 +3,15 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 
-const TICKS = Number(execFileSync('getconf', ['CLK_TCK']).toString());
+let known: number | undefined;
+/** Asked for only where it is needed: the other parts of the benchmark do without `getconf`. */
+const ticksPerSecond = (): number => (known ??= Number(execFileSync('getconf', ['CLK_TCK']).toString()));
 
 /** Seconds of processor time of a process with all its threads. With `andEnded`, also of its children that have ended. */
 export function cpuSeconds(pid: number, { andEnded = false }: { andEnded?: boolean } = {}): number {
   const fields = statOf(pid);
   const ticks = Number(fields[11]) + Number(fields[12]) + (andEnded ? Number(fields[13]) + Number(fields[14]) : 0);
-  return ticks / TICKS;
+  return ticks / ticksPerSecond();
 }
 
 /** Of a server and its children, those that have ended included. */
