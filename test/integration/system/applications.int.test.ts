@@ -94,6 +94,7 @@ it('get it from the agent of their site while no coordinator answers, with its a
   expect(stderr).toMatch(
     /no coordinator answers, and site a (heard this [\d.]+ m?s ago|goes on without one, vouched for by b, c for [\d.]+ m?s)/,
   );
+  expect(stderr).toContain('docs/runbooks/coordinator-lost.md');
 });
 
 it('run on meanwhile, and run elsewhere when the group has moved', async () => {

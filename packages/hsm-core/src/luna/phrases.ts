@@ -8,6 +8,20 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AntipodeError } from '@antipode/runtime';
 
+/** The reasons for a refusal that have a known text. */
+export const REFUSALS = [
+  'domainMismatch',
+  'wrongPassword',
+  'roleLocked',
+  'alreadyLoggedIn',
+  'passwordExpired',
+  'transportMode',
+  'noSpace',
+  'duplicate',
+  'restricted',
+  'notLoggedIn',
+] as const;
+
 const NAMES = [
   'prompt',
   'trailer',
@@ -39,16 +53,7 @@ const NAMES = [
   'policiesHeading',
   'capabilitiesHeading',
   'virtualSlot',
-  'domainMismatch',
-  'wrongPassword',
-  'roleLocked',
-  'alreadyLoggedIn',
-  'passwordExpired',
-  'transportMode',
-  'noSpace',
-  'duplicate',
-  'restricted',
-  'notLoggedIn',
+  ...REFUSALS,
   'otherTool',
   'unknownCommand',
 ] as const;

@@ -4,28 +4,18 @@
  */
 import { MemberRole } from '@antipode/protocol';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { moveWithLoss, OF_B } from '../testing/divergent-sites.ts';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { address, fence, GROUP, type Ref, TwoSites } from '../testing/two-sites.ts';
 
-const OF_B = fence(2n, 'b');
 let sites: TwoSites;
 let a: SimulatedSite;
 let b: SimulatedSite;
 
-/** A made two keys after what b got, one of them captured; b is active, and a stands by. */
 beforeEach(async () => {
   sites = await TwoSites.make();
   [a, b] = [sites.a, sites.b];
-  const shared = await sites.captured();
-  await sites.apply(b, shared);
-  await sites.verify(b, shared);
-  a.member.hsm.addSecret('captured at a only');
-  await sites.captured();
-  a.member.hsm.addSecret('never captured');
-  await b.call('setRole', { fence: OF_B, serial: 'b-1', role: MemberRole.STANDBY });
-  await sites.promote(b, shared, OF_B);
-  sites.renew(b, 2n);
-  await a.call('setRole', { fence: OF_B, serial: 'a-1', role: MemberRole.STANDBY });
+  await moveWithLoss(sites);
 });
 
 afterEach(() => sites.close());

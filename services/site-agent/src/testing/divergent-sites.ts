@@ -24,17 +24,7 @@ export class DivergentSites {
 
   static async make(): Promise<DivergentSites> {
     const sites = await TwoSites.make();
-    const { a, b } = sites;
-    const shared = await sites.captured();
-    await sites.apply(b, shared);
-    await sites.verify(b, shared);
-    a.member.hsm.addSecret('captured at a only');
-    await sites.captured();
-    a.member.hsm.addSecret('never captured');
-    await b.call('setRole', { fence: OF_B, serial: 'b-1', role: MemberRole.STANDBY });
-    await sites.promote(b, shared, OF_B);
-    sites.renew(b, 2n);
-    await a.call('setRole', { fence: OF_B, serial: 'a-1', role: MemberRole.STANDBY });
+    await moveWithLoss(sites);
     const made = new DivergentSites(sites);
     await made.catchUp('made at b');
     return made;
@@ -95,3 +85,18 @@ export class DivergentSites {
 /** Of every object with this label. */
 export const valuesAt = ({ member }: SimulatedSite, label: string) =>
   member.hsm.labelled(label).map(({ value }) => value);
+
+/** A made two keys after what b got, one of them captured. B is active, and a stands by. */
+export async function moveWithLoss(sites: TwoSites): Promise<void> {
+  const { a, b } = sites;
+  const shared = await sites.captured();
+  await sites.apply(b, shared);
+  await sites.verify(b, shared);
+  a.member.hsm.addSecret('captured at a only');
+  await sites.captured();
+  a.member.hsm.addSecret('never captured');
+  await b.call('setRole', { fence: OF_B, serial: 'b-1', role: MemberRole.STANDBY });
+  await sites.promote(b, shared, OF_B);
+  sites.renew(b, 2n);
+  await a.call('setRole', { fence: OF_B, serial: 'a-1', role: MemberRole.STANDBY });
+}

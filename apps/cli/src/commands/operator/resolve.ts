@@ -86,9 +86,11 @@ export function resolveCommand(): Command {
         out.data({ ...place, uri: tokenUri(place) }, () => FORMATS[format]!(place), { forShell: format === 'env' });
         const doubts = doubtsAbout(place);
         if (doubts.length === 0) return;
-        out.note(
-          `Warning: ${doubts.join('; ')}. See \`antipode status\`. \`antipode failover ${group} --dry-run\` shows what a failover would do.`,
-        );
+        // Neither command below has an answer while no coordinator has one.
+        const next = place.answeredBy.startsWith('site ')
+          ? 'The runbook for a lost coordinator is docs/runbooks/coordinator-lost.md.'
+          : `See \`antipode status\`. \`antipode failover ${group} --dry-run\` shows what a failover would do.`;
+        out.note(`Warning: ${doubts.join('; ')}. ${next}`);
         process.exitCode = EXIT.degraded;
       } finally {
         finder.close();

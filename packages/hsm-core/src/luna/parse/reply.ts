@@ -1,20 +1,7 @@
 /** How a command ended, by its trailer. The exit status of the tool says nothing about a command. */
-import type { PhraseName, Phrases } from '../phrases.ts';
+import { type Phrases, REFUSALS } from '../phrases.ts';
 
 /** Why the tool refused. `other` stands for every reason without a known text. */
-export const REFUSALS = [
-  'domainMismatch',
-  'wrongPassword',
-  'roleLocked',
-  'alreadyLoggedIn',
-  'passwordExpired',
-  'transportMode',
-  'noSpace',
-  'duplicate',
-  'restricted',
-  'notLoggedIn',
-] as const satisfies readonly PhraseName[];
-
 export type Refusal = (typeof REFUSALS)[number] | 'otherTool' | 'unknownCommand' | 'other';
 
 export interface Failure {

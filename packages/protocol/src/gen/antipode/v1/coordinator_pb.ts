@@ -212,7 +212,7 @@ export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*
   messageDesc(file_antipode_v1_coordinator, 3);
 
 /**
- * What an agent knows of a coordinator that it is configured with.
+ * A coordinator of an agent's configuration, as that agent sees it.
  *
  * @generated from message antipode.v1.CoordinatorReport
  */

@@ -2400,7 +2400,7 @@ export const ScrubOutcomeSchema: GenMessage<ScrubOutcome> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 47);
 
 /**
- * What came of divergent objects.
+ * The result of a decision on divergent objects.
  *
  * @generated from message antipode.v1.DivergenceOutcome
  */
@@ -2413,14 +2413,14 @@ export type DivergenceOutcome = Message<"antipode.v1.DivergenceOutcome"> & {
   action: string;
 
   /**
-   * What the site has beside the group's line, without names. What waits for a decision comes first.
+   * Objects that the site has beside the group's line, without names. Those that wait for a decision come first.
    *
    * @generated from field: repeated antipode.v1.DivergentObject divergent = 2;
    */
   divergent: DivergentObject[];
 
   /**
-   * What came of each object that the operator named. One that the site has no more has the verdict `absent`.
+   * One verdict for each object that the operator named. It is `absent` where the site has that object no more.
    *
    * @generated from field: repeated antipode.v1.MergedObject objects = 3;
    */
@@ -4262,7 +4262,7 @@ export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 99);
 
 /**
- * What becomes of programs at a site whose lease has lapsed.
+ * Whether programs go on at a site whose lease has lapsed.
  *
  * @generated from enum antipode.v1.LeaseLapse
  */
@@ -4290,7 +4290,7 @@ export const LeaseLapse = {
 } as const;
 
 /**
- * What becomes of programs at a site whose lease has lapsed.
+ * Whether programs go on at a site whose lease has lapsed.
  *
  * @generated from enum antipode.v1.LeaseLapse
  */

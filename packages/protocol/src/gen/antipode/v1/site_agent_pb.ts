@@ -2058,7 +2058,7 @@ export const MergeDivergenceRequestSchema: GenMessage<MergeDivergenceRequest> = 
   messageDesc(file_antipode_v1_site_agent, 47);
 
 /**
- * What came of each object.
+ * The result for each object.
  *
  * @generated from message antipode.v1.MergeDivergenceResponse
  */
