@@ -100,7 +100,7 @@ function pretty(fields: LogFields): string {
   return Object.entries(fields)
     .map(
       ([name, value]) =>
-        ` ${name}=${value instanceof Error ? value.message : (JSON.stringify(value, serialise) ?? '-').replace(/^"(.*)"$/, '$1')}`,
+        ` ${name}=${value instanceof Error ? value.message : (JSON.stringify(value, serialise) ?? '-').replace(/^"(.*)"$/s, '$1')}`,
     )
     .join('');
 }

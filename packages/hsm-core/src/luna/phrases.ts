@@ -69,8 +69,11 @@ export interface Phrase {
 
 export type Phrases = Readonly<Record<PhraseName, Phrase>>;
 
-/** Recognised without regard to case: builds differ in it. Marks are literal, so that a typing error is noticed. */
-const FLAGS = 'i';
+/**
+ * Without regard to case, since builds differ in it. A dot is every character: a phrase is matched with one line, and a
+ * label in it may hold U+2028.
+ */
+const FLAGS = 'is';
 
 /**
  * Reads phrases from a file, or those that come with the program.

@@ -83,7 +83,7 @@ export class Pins {
 
   #write(pins: PinList): void {
     const head = existsSync(this.#file)
-      ? (/^(?:#.*\n)*/.exec(readFileSync(this.#file, 'utf8'))?.[0] ?? '')
+      ? (/^(?:#[^\n]*\n)*/.exec(readFileSync(this.#file, 'utf8'))?.[0] ?? '')
       : '# Partitions of other sites that this site trusts, by group. Written by `antipode peer trust`.\n';
     writeFileDurably(this.#file, head + stringify(pins));
   }

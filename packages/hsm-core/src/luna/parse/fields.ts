@@ -8,7 +8,8 @@ export interface Field {
   readonly value: string;
 }
 
-const FIELD = /^\s*([A-Za-z][^:]*?)\s*(?:->|:)\s*(.*?)\s*$/;
+/** Flag `s`: a label may hold U+2028, which a dot takes for the end of a line and `lunacm` does not. */
+const FIELD = /^\s*([A-Za-z][^:]*?)\s*(?:->|:)\s*(.*?)\s*$/s;
 
 export function fieldOf(line: string): Field | undefined {
   const [, name, value] = FIELD.exec(line) ?? [];

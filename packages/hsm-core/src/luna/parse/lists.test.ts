@@ -32,6 +32,12 @@ describe('a list of objects', () => {
     expect(objectsIn(['Number of objects: 0'], phrases)).toEqual([]);
   });
 
+  it.each(['\u2028', '\u2029', '\u0085'])('is read whole where a label holds another line end (%j)', (end) => {
+    const label = `a${end}b`;
+    const read = objectsIn([...object(label, 1), ...object('c', 2, other(2)), 'Number of objects: 2'], phrases);
+    expect(read.map((listed) => listed.label)).toEqual([label, 'c']);
+  });
+
   it.each([
     ['another number of objects', [...list, 'Number of objects: 3']],
     ['no list and no number', ['  something else']],

@@ -84,7 +84,7 @@ function sectionsIn(text: string): Sections {
       sections.set(section.toLowerCase(), current);
       continue;
     }
-    const [, key, value] = /^\s*([^=#]+?)\s*=\s*(.*?)\s*;?\s*$/.exec(line) ?? [];
+    const [, key, value] = /^\s*([^=#]+?)\s*=\s*(.*?)\s*;?\s*$/s.exec(line) ?? [];
     if (key !== undefined && value !== undefined) current?.set(key.toLowerCase(), value);
   }
   return sections;
