@@ -196,6 +196,21 @@ export const CATALOGUE = {
     summary: 'The token does not carry a secret byte for byte, so the secret is not restored there.',
     hint: 'Enable RSA-OAEP with RSA-3072 keys and C_DigestKey with SHA-256 on this device. Secrets above 342 bytes need RSA-4096. Or make the secret again with 16, 24, 32, 40, ... bytes. docs/devices says which tokens carry secrets of any length.',
   },
+  NATIVE_UNAVAILABLE: {
+    disposition: 'operator',
+    summary: 'A key that only native cloning moves is not restored, because the partition has no cloner.',
+    hint: 'Restore the key at a member whose device clones, and whose partition is configured for it. docs/devices says which devices do.',
+  },
+  CLONING_DOMAIN_OTHER: {
+    disposition: 'operator',
+    summary: 'A key that only native cloning moves is not restored, because its source is in another cloning domain.',
+    hint: 'Bring this partition into the cloning domain of the active member, by the way of its vendor, and set it up as a member again. Nothing was changed in it.',
+  },
+  NATIVE_MISMATCH: {
+    disposition: 'operator',
+    summary: 'A native blob made another object than the signed manifest says. The object was destroyed at once.',
+    hint: 'Find out which site captured the generation, and who could change its agent: a sound one sends no such blob. Run a drill at another site to see whether it restores there.',
+  },
   DOMAIN_KEY_UNTRUSTED: {
     disposition: 'operator',
     summary:

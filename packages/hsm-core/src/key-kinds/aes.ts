@@ -5,6 +5,7 @@ import { bytesEqual } from '@antipode/runtime';
 import type { ObservedObject } from '../model/object.ts';
 import type { Proof, ProveContext } from '../pkcs11/proving/proof.ts';
 import { signingUse, type Use } from '../pkcs11/proving/use.ts';
+import { cipherWays, encryptionDerivingWay, macWay, WRAP_WAY } from '../pkcs11/proving/vectors.ts';
 import type { KeyKind } from './key-kind.ts';
 
 export const aes = {
@@ -20,6 +21,12 @@ export const aes = {
       [CKA.VALUE_LEN, 32],
       [CKA.TOKEN, false],
     ]),
+  vectors: [
+    macWay(CKM.AES_CMAC),
+    ...cipherWays({ cbc: CKM.AES_CBC, ecb: CKM.AES_ECB, blockBytes: 16 }),
+    WRAP_WAY,
+    encryptionDerivingWay(CKM.AES_ECB_ENCRYPT_DATA),
+  ],
   uses: usesOf,
 } as const satisfies KeyKind;
 

@@ -4,6 +4,7 @@ import { bytesEqual } from '@antipode/runtime';
 import type { KeyType } from '../model/object.ts';
 import type { Proof } from '../pkcs11/proving/proof.ts';
 import { signingUse, type Use } from '../pkcs11/proving/use.ts';
+import { cipherWays, encryptionDerivingWay, macWay } from '../pkcs11/proving/vectors.ts';
 import type { KeyKind } from './key-kind.ts';
 
 const IV = Buffer.alloc(8, 36);
@@ -29,6 +30,11 @@ export const desKind = <const Type extends KeyType>({
     proof.rewrap();
     useDes(proof);
   },
+  vectors: [
+    macWay(CKM.DES3_CMAC),
+    ...cipherWays({ cbc: CKM.DES3_CBC, ecb: CKM.DES3_ECB, blockBytes: 8 }),
+    encryptionDerivingWay(CKM.DES3_ECB_ENCRYPT_DATA),
+  ],
   // As of AES keys, SoftHSM says "mechanism invalid" of one without a value.
   sample: ({ cryptoki, session }) =>
     cryptoki.generateKey(session, mechanism(generate), [

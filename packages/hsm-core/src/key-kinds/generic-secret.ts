@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, derivationFrom, mechanism } from '@antipode/cryptoki';
 import type { Proof } from '../pkcs11/proving/proof.ts';
 import { signingUse } from '../pkcs11/proving/use.ts';
+import { HIDDEN_DERIVING_WAY, macWay } from '../pkcs11/proving/vectors.ts';
 import type { KeyKind } from './key-kind.ts';
 
 export const genericSecret = {
@@ -12,6 +13,8 @@ export const genericSecret = {
     proof.rewrap();
     useSecret(proof);
   },
+  // SoftHSM wants a key as long as the hash.
+  vectors: [macWay(CKM.SHA256_HMAC, CKM.SHA_1_HMAC, CKM.MD5_HMAC), HIDDEN_DERIVING_WAY],
   uses: (context, { attributes }) => {
     const data = randomBytes(32);
     return [CKM.SHA256_HMAC, CKM.SHA_1_HMAC].map((type) => signingUse(context, attributes, { type, data }));

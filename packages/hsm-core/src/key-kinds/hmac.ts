@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { CKK } from '@antipode/cryptoki';
 import type { KeyType } from '../model/object.ts';
 import { signingUse } from '../pkcs11/proving/use.ts';
+import { macWay } from '../pkcs11/proving/vectors.ts';
 import type { KeyKind } from './key-kind.ts';
 
 /** `by` is the mechanism, `bytes` the length of its MAC. */
@@ -24,5 +25,6 @@ export const hmacKind = <const Type extends KeyType>({
     proof.rewrap();
     proof.useMac([by], bytes);
   },
+  vectors: [macWay(by)],
   uses: (context, { attributes }) => [signingUse(context, attributes, { type: by, data: randomBytes(32) })],
 });

@@ -3,6 +3,7 @@ import type { CKK, Template } from '@antipode/cryptoki';
 import type { KeyType, ObservedObject } from '../model/object.ts';
 import type { Proof, ProveContext } from '../pkcs11/proving/proof.ts';
 import type { Use } from '../pkcs11/proving/use.ts';
+import type { VectorWay } from '../pkcs11/proving/vectors.ts';
 import type { Clues } from '../pkcs11/reading/public-keys.ts';
 import type { TokenSession, WrappingSession } from '../pkcs11/token-session.ts';
 import type { UnwrapItem } from '../provider/restorer.ts';
@@ -50,6 +51,8 @@ export interface KeyKind {
   readonly pair?: PairKind;
   /** Uses a restored key in every way that its flags allow, and compares. */
   prove(proof: Proof): void;
+  /** Ways to show the value of a secret key without wrapping it. Absent for pairs of keys. */
+  readonly vectors?: readonly VectorWay[];
   /**
    * Makes a sound key of the kind, to tell a use that the token refuses to this key from one that it refuses to any.
    * Needed where a token gives one answer to both.

@@ -1,5 +1,6 @@
 /** Shows by use that objects in the partition are what they are held for. */
 import type { Handle } from '../model/object.ts';
+import type { Vector } from '../model/vector.ts';
 import type { Challenge, ProofItem, ProofOutcome, Prover } from '../provider/prover.ts';
 import type { ValueDigests } from './exact/value-digests.ts';
 import { tagOf } from './own-keys/tags.ts';
@@ -7,6 +8,7 @@ import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import { challenge } from './proving/challenge.ts';
 import type { ProveContext } from './proving/proof.ts';
 import { prove } from './proving/prove.ts';
+import { VectorMaker } from './proving/vectors.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import type { PublicHalves } from './reading/public-halves.ts';
 import { readValue } from './reading/value.ts';
@@ -42,6 +44,11 @@ export class Pkcs11Prover implements Prover {
         publicHalves.proved(item.handle, item.publicHalf);
       return outcome;
     });
+  }
+
+  async makeVectors(domainKey: Handle, handles: readonly Handle[]): Promise<(readonly Vector[])[]> {
+    const maker = new VectorMaker({ ...this.#context, domainKey });
+    return handles.map((handle) => maker.vectorsOf(this.#parts.objects.read(handle)));
   }
 
   async challenge(domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]> {

@@ -5,12 +5,13 @@
 import { randomBytes } from 'node:crypto';
 import { type Cryptoki, type TokenInfo, translate } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
-import type { HsmProvider, PartitionDescription, Protection } from '../provider/provider.ts';
+import type { HsmProvider, NativeCloner, PartitionDescription, Protection } from '../provider/provider.ts';
 import { PROTECTIONS } from '../provider/provider.ts';
 import { Pkcs11ExactSealer } from './exact/exact-sealer.ts';
 import { ValueDigests } from './exact/value-digests.ts';
 import { findCrossing, wrappingSession } from './known-values.ts';
 import { Maker } from './maker.ts';
+import { Pkcs11NativeSealer } from './native/native-sealer.ts';
 import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
 import { Pkcs11OwnKeys } from './own-keys/own-keys.ts';
 import { findUnenforced } from './own-keys/protections.ts';
@@ -106,9 +107,11 @@ interface Parts {
   readonly probe: SessionProbe;
   readonly objects: ObjectReader;
   readonly quirks: Quirks;
+  /** Of this kind of device, where the configuration names one. */
+  readonly cloner?: NativeCloner;
 }
 
-function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts): HsmProvider {
+function composed(opened: OpenSession, { config, probe, objects, quirks, cloner }: Parts): HsmProvider {
   const { cryptoki, session, token, silentSlots, freeSlots, flags, loginAgain, loginForUse } = opened;
   const context = wrappingSession({ cryptoki, session }, quirks);
   const wrappingKeys = new WrappingKeys();
@@ -126,6 +129,10 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
   const maker = new Maker({ ...context, objects, quirks });
   const digests = new ValueDigests(context);
   const exactSealer = new Pkcs11ExactSealer(context, { quirks, digests, maker });
+  const nativeSealer = new Pkcs11NativeSealer(context, {
+    cloner,
+    read: (handle, publicHalf) => publicHalves.complete([objects.read(handle)], [publicHalf])[0],
+  });
   const restorer = new Pkcs11Restorer(context, { maker, wrappingKeys });
   const prover = new Pkcs11Prover(context, { objects, publicHalves, wrappingKeys, digests, loginForUse });
 
@@ -133,8 +140,16 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
     const { serial, label, manufacturer, model, firmware } = token;
     const said = { serial, label, manufacturer, model, firmware, unenforced: ownKeys.unenforced };
     const { kdfs, pointEncoding } = quirks.agreement;
+    const cloning = cloner && { kind: cloner.kind, domain: await cloner.domain() };
     const mechanisms = { keyWrap: quirks.keyWrap.type, kdfs, pointEncoding, takesSecrets: quirks.crossing.creates };
-    return { ...said, mechanisms, silentSlots, freeSlots, ...(quirks.reusesHandles ? { reusesHandles: true } : {}) };
+    return {
+      ...said,
+      mechanisms,
+      silentSlots,
+      freeSlots,
+      ...(quirks.reusesHandles ? { reusesHandles: true } : {}),
+      ...(cloning === undefined ? {} : { cloning }),
+    };
   };
   return {
     describe,
@@ -172,11 +187,14 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
     sealSecrets: (options) => exactSealer.sealSecrets(options),
     openExactKey: (domainKey, blob) => exactSealer.openExactKey(domainKey, blob),
     unwrapSecrets: (options) => exactSealer.unwrapSecrets(options),
+    takeNative: (options) => nativeSealer.takeNative(options),
+    putNative: (options) => nativeSealer.putNative(options),
     unwrap: (domainKey, items) => restorer.unwrap(domainKey, items),
     create: (items) => restorer.create(items),
     unwrapDataKey: (domainKey, blob) => restorer.unwrapDataKey(domainKey, blob),
     createData: (options) => restorer.createData(options),
     prove: (domainKey, items) => prover.prove(domainKey, items),
+    makeVectors: (domainKey, handles) => prover.makeVectors(domainKey, handles),
     challenge: (domainKey, handles) => prover.challenge(domainKey, handles),
     close: async () => end(cryptoki, session),
   };

@@ -1,6 +1,7 @@
 /** Whether an object in the partition is what it is held for: shown by using it. */
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, KeyType, ObjectClass } from '../model/object.ts';
+import type { Vector } from '../model/vector.ts';
 
 /** Everything that has to hold for one restored object. */
 export interface ProofItem {
@@ -14,6 +15,8 @@ export interface ProofItem {
   readonly blobSha256?: Uint8Array;
   /** Keyed tag of the value: of a data object, and of a secret that was sealed exactly. */
   readonly valueTag?: Uint8Array;
+  /** Of a secret key that nobody may wrap. The key must give them again (ADR 0057). */
+  readonly vectors?: readonly Vector[];
   /**
    * Of an RSA private key: digest of the blob that this very device gave of it when it was proved before. Other vendors
    * write the same key otherwise, so it is not part of a manifest.
@@ -23,7 +26,7 @@ export interface ProofItem {
 
 /** One thing that was tried with a restored object. */
 export interface ProofCheck {
-  /** `rewrap`, `sign`, `decrypt`, `unwrap`, `derive`, `encrypt`, `verify`, `wrap`, `value`. */
+  /** `rewrap`, `sign`, `decrypt`, `unwrap`, `derive`, `encrypt`, `verify`, `wrap`, `value`, `vector`. */
   readonly use: string;
   readonly outcome: 'proved' | 'failed' | 'not-exercised';
   /** Mechanism used, or why it was not exercised. */
@@ -47,6 +50,11 @@ export type Challenge = 'works' | 'refuses' | 'untried';
 export interface Prover {
   /** Uses each object in every way its flags allow and compares. */
   prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]>;
+  /**
+   * Makes vectors of secret keys under a domain key: for each key one for every use of which something can be shown.
+   * None of what is no secret key, or is gone, and none of a key that counts its uses.
+   */
+  makeVectors(domainKey: Handle, handles: readonly Handle[]): Promise<(readonly Vector[])[]>;
   /** Tries keys without anything to compare with, to tell those that an unwrap left half made. */
   challenge(domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]>;
 }

@@ -15,6 +15,7 @@
 import type { Kdf } from '../model/kdf.ts';
 import type { ExactSealer } from './exact-sealer.ts';
 import type { KeyExchange } from './key-exchange.ts';
+import type { CloningInUse, NativeSealer } from './native-cloner.ts';
 import type { OwnKeys } from './own-keys.ts';
 import type { Prover } from './prover.ts';
 import type { PartitionReader } from './reader.ts';
@@ -23,6 +24,17 @@ import type { Sealer } from './sealer.ts';
 
 export type { ExactItem, ExactKey, ExactOpening, ExactOutcome, ExactSealer, OpenedKey } from './exact-sealer.ts';
 export type { KeyExchange } from './key-exchange.ts';
+export type {
+  CloningInUse,
+  NativeCloner,
+  NativeItem,
+  NativeObject,
+  NativeOutcome,
+  NativeSealer,
+  PlacedObject,
+  PlacedOutcome,
+  TakenObject,
+} from './native-cloner.ts';
 export type { DomainKeyEnd, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';
 export type { Challenge, ProofCheck, ProofItem, ProofOutcome, Prover } from './prover.ts';
 export type { Look, PartitionReader } from './reader.ts';
@@ -74,6 +86,8 @@ export interface PartitionDescription {
   readonly unenforced: readonly Protection[];
   /** How the token does what sealing needs, as the self-test has found it or the configuration sets it. */
   readonly mechanisms?: MechanismsInUse;
+  /** Absent where the partition clones no objects: none of its keys moves natively. */
+  readonly cloning?: CloningInUse;
   /** The answers of other slots that do not tell their token: another HSM is away. Empty when all is well. */
   readonly silentSlots: readonly string[];
   /** Slots of the module in which a token could be made: room for one that keeps the identity key. */
@@ -81,7 +95,15 @@ export interface PartitionDescription {
 }
 
 /** Everything that a partition can do. A caller that needs one capability asks for that one. */
-export interface HsmProvider extends PartitionReader, OwnKeys, KeyExchange, Sealer, ExactSealer, Restorer, Prover {
+export interface HsmProvider
+  extends PartitionReader,
+    OwnKeys,
+    KeyExchange,
+    Sealer,
+    ExactSealer,
+    NativeSealer,
+    Restorer,
+    Prover {
   /** Reads only. Also runs the self-test of the mechanisms that sealing needs, once. @throws MECHANISM_MISSING */
   describe(): Promise<PartitionDescription>;
 

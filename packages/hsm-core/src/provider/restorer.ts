@@ -31,7 +31,10 @@ export interface Refusal {
     | 'HSM_UNAVAILABLE'
     | 'HSM_SESSION_VOID'
     | 'DOMAIN_KEY_UNTRUSTED'
-    | 'SECRET_INEXACT';
+    | 'SECRET_INEXACT'
+    | 'NATIVE_UNAVAILABLE'
+    | 'CLONING_DOMAIN_OTHER'
+    | 'NATIVE_MISMATCH';
   /** Absent where it was not the token that refused. */
   readonly returnValue?: string;
 }

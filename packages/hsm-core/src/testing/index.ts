@@ -18,6 +18,7 @@ export { intentOf } from '../replica/replica.ts';
 export { enrolTogether, Member, type OwnKeys } from './member.ts';
 export { MemberGroup, NO_FILTER, SealedGroup, type SealingMember } from './member-group.ts';
 export { crashAt, MemoryJournal } from './memory-journal.ts';
+export { simulatedBlobOf, simulatedDomainOf } from './simulated-cloner.ts';
 export { ecKey, privateKey, publicHalfOf } from './simulated-crypto.ts';
 export { SimulatedGroup } from './simulated-group.ts';
 export { type Interrupt, SimulatedHsm, type StoredObject } from './simulated-hsm.ts';

@@ -3,6 +3,7 @@ import {
   createCipheriv,
   createDecipheriv,
   createECDH,
+  createHmac,
   createPrivateKey,
   createPublicKey,
   type KeyObject,
@@ -10,6 +11,15 @@ import {
   verify,
 } from 'node:crypto';
 import { bytesEqual, type Prng, sha256 } from '@antipode/runtime';
+import { USES } from '../model/attributes.ts';
+import {
+  agree,
+  VECTOR_NONCE_BYTES,
+  VECTOR_NONCE_SEED,
+  type Vector,
+  vectorMessage,
+  vectorResultInput,
+} from '../model/vector.ts';
 import type { ProofCheck, ProofItem } from '../provider/provider.ts';
 import type { StoredObject } from './simulated-hsm.ts';
 
@@ -37,6 +47,15 @@ export function exactTagOf(domainKey: StoredObject, value: Uint8Array): Uint8Arr
   const salt = tagOf(domainKey, Buffer.from('antipode exact secret salt v1'));
   const digest = sha256(Buffer.concat([salt, value]));
   return tagOf(domainKey, Buffer.concat([Buffer.from('antipode exact secret v1\0'), digest]));
+}
+
+/** A MAC, of a secret key that has any use. */
+export function vectorsOf(domainKey: StoredObject, { objectClass, value, attributes }: StoredObject): Vector[] {
+  if (objectClass !== 'secret-key' || value === undefined || !USES.some((use) => attributes[use])) return [];
+  const how = { use: 'sign', mechanism: 0x251 } as const;
+  const nonce = tagOf(domainKey, VECTOR_NONCE_SEED).slice(0, VECTOR_NONCE_BYTES);
+  const made = createHmac('sha256', value).update(vectorMessage(nonce)).digest();
+  return [{ ...how, nonce, result: tagOf(domainKey, vectorResultInput(how, made)) }];
 }
 
 /** `iv || ciphertext || tag` (AES-256-GCM). */
@@ -89,7 +108,7 @@ export function proofOf(object: StoredObject | undefined, item: ProofItem, domai
       return { use, outcome: 'failed', detail: 'simulated' };
     }
   };
-  const { blobSha256, publicHalf, valueTag } = item;
+  const { blobSha256, publicHalf, valueTag, vectors } = item;
   switch (item.objectClass) {
     case 'secret-key':
       return [
@@ -99,6 +118,7 @@ export function proofOf(object: StoredObject | undefined, item: ProofItem, domai
         ...(valueTag === undefined
           ? []
           : [check('value', () => bytesEqual(exactTagOf(domainKey, object!.value!), valueTag))]),
+        ...(vectors === undefined ? [] : [check('vector', () => agree(vectors, vectorsOf(domainKey, object!)))]),
         ...(item.attributes.encrypt ? [check('encrypt', () => object?.value !== undefined)] : []),
         ...(item.attributes.derive ? [{ use: 'derive', outcome: 'not-exercised', detail: 'simulated' } as const] : []),
       ];

@@ -53,6 +53,8 @@ export class SimulatedHsm {
   offersExact = true;
   /** By which it agrees on keys. */
   kdfs: readonly Kdf[] = KDFS;
+  /** Tokens with the same one are one cloning domain. Absent where the token clones nothing. */
+  cloningKey: Uint8Array | undefined;
   readonly faults: SimulatedFaults = soundToken();
   /** How many sessions it has opened. */
   sessionCount = 0;

@@ -6,6 +6,8 @@ import { CURVES } from '../model/curve.ts';
 import { derivedBy, type Kdf } from '../model/kdf.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
+import type { Vector } from '../model/vector.ts';
+import { differencesOf } from '../objects/clone-comparison.ts';
 import { LookLog } from '../objects/look-log.ts';
 import { EXACT_PAIRS, type ExactModulusBits } from '../provider/exact-sealer.ts';
 import type {
@@ -19,6 +21,8 @@ import type {
   ExactOutcome,
   HsmProvider,
   Look,
+  NativeItem,
+  NativeOutcome,
   OwnKey,
   OwnKeyRecord,
   PartitionDescription,
@@ -28,6 +32,7 @@ import type {
   UnwrapItem,
   WrapOutcome,
 } from '../provider/provider.ts';
+import { SimulatedCloner } from './simulated-cloner.ts';
 import {
   checkTagOf,
   decrypt,
@@ -42,6 +47,7 @@ import {
   publicHalfOf,
   tagOf,
   unwrap,
+  vectorsOf,
   wrap,
 } from './simulated-crypto.ts';
 import type { Interrupt, SimulatedHsm, StoredObject } from './simulated-hsm.ts';
@@ -77,6 +83,7 @@ export class SimulatedSession implements HsmProvider {
   async describe(): Promise<PartitionDescription> {
     this.#alive();
     const serial = this.#token.serial;
+    const cloner = this.#cloner();
     return {
       serial,
       label: `token ${serial}`,
@@ -86,6 +93,7 @@ export class SimulatedSession implements HsmProvider {
       unenforced: [],
       freeSlots: 0,
       silentSlots: [],
+      ...(cloner === undefined ? {} : { cloning: { kind: cloner.kind, domain: await cloner.domain() } }),
     };
   }
 
@@ -421,6 +429,67 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
+  // --- natively ---
+
+  async takeNative({ dataKey, items }: Parameters<HsmProvider['takeNative']>[0]): Promise<NativeOutcome[]> {
+    this.#alive();
+    const cloner = this.#cloner();
+    if (cloner === undefined) return items.map(({ handle }) => ({ handle, reason: 'not-wrappable' }));
+    const taken = await cloner.take(items.map(({ handle }) => handle));
+    return taken.map((one, index): NativeOutcome => {
+      if ('reason' in one) return one;
+      return { handle: one.handle, ciphertext: this.#encrypt(dataKey, one.blob, items[index]!.aad) };
+    });
+  }
+
+  async putNative({ dataKey, items }: Parameters<HsmProvider['putNative']>[0]): Promise<BatchOutcome> {
+    this.#alive();
+    const handles: Handle[] = [];
+    for (const [index, item] of items.entries()) {
+      const made = await this.#putNative(dataKey, item);
+      if (typeof made !== 'bigint') return { handles, failure: { index, ...made } };
+      handles.push(made);
+    }
+    return { handles };
+  }
+
+  async #putNative(dataKey: Handle, item: NativeItem): Promise<Handle | Refusal> {
+    const cloner = this.#cloner();
+    if (cloner === undefined) return { code: 'NATIVE_UNAVAILABLE' };
+    const { ciphertext, aad, ...object } = item;
+    const blob = decrypt(this.#get(dataKey), { ciphertext, aad });
+    if (blob === undefined) return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
+    if (this.#token.objects.length >= this.#token.objectsMax)
+      return { code: 'HSM_FULL', returnValue: 'CKR_DEVICE_MEMORY' };
+    const placed = await cloner.place({ ...object, blob });
+    if ('failure' in placed) return placed.failure;
+    const made = this.#get(placed.handle);
+    if (differencesOf(object, this.#observe(made)).length === 0) return placed.handle;
+    this.#token.remove(made);
+    return { code: 'NATIVE_MISMATCH' };
+  }
+
+  #cloner(): SimulatedCloner | undefined {
+    const { cloningKey } = this.#token;
+    if (cloningKey === undefined) return undefined;
+    return new SimulatedCloner({
+      cloningKey,
+      find: (handle) => this.#find(handle),
+      store: (object) => {
+        this.#step('place');
+        const { value } = object;
+        const stored = this.#store(value === undefined ? object : { ...object, value: this.#token.distort(value) });
+        this.#step('placed');
+        return this.#handleOf(stored);
+      },
+    });
+  }
+
+  /** As somebody would who has the data key. */
+  async encryptFor(dataKey: Handle, value: Uint8Array, aad: Uint8Array): Promise<Uint8Array> {
+    return this.#encrypt(dataKey, value, aad);
+  }
+
   #encrypt(dataKey: Handle, value: Uint8Array, aad: Uint8Array): Uint8Array {
     return encrypt(this.#get(dataKey), { value, aad, iv: this.#token.prng.bytes(GCM_IV_BYTES) });
   }
@@ -517,6 +586,15 @@ export class SimulatedSession implements HsmProvider {
       const checks = proofOf(this.#find(item.handle), item, this.#wrappingKeyOf(domainKey, item.attributes) ?? key);
       const failed = checks.some(({ outcome }) => outcome === 'failed');
       return { handle: item.handle, checks, proved: !failed && checks.some(({ outcome }) => outcome === 'proved') };
+    });
+  }
+
+  async makeVectors(domainKey: Handle, handles: readonly Handle[]): Promise<(readonly Vector[])[]> {
+    this.#alive();
+    const key = this.#get(domainKey);
+    return handles.map((handle) => {
+      const object = this.#find(handle);
+      return object === undefined ? [] : vectorsOf(key, object);
     });
   }
 

@@ -66,6 +66,11 @@ export class SoftwareDomain {
     return new SoftwareDomain({ ckaId, checkTag, handle: own.handle, value });
   }
 
+  /** The same key in another partition. */
+  copyInto(provider: HsmProvider): Promise<SoftwareDomain> {
+    return SoftwareDomain.installIn(provider, this.#value);
+  }
+
   wrap(value: Uint8Array): Uint8Array {
     return wrapInSoftware(this.#value, value);
   }

@@ -19,6 +19,7 @@ import { nestedTemplate } from '../reading/objects.ts';
 import { isSoftwareRefusal } from '../reading/software-refusal.ts';
 import type { WrappingSession } from '../token-session.ts';
 import { Partner } from './partner.ts';
+import { VectorMaker } from './vectors.ts';
 
 export interface ProveContext extends WrappingSession {
   readonly objects: ObjectReader;
@@ -71,8 +72,12 @@ export class Proof {
     this.#covered.add(use);
   }
 
-  /** Shows the value of a secret: by its tag if it was sealed exactly, otherwise by wrapping it again. */
+  /**
+   * Shows the value of a secret: by its vectors, by its tag if it was sealed exactly, otherwise by wrapping it again. A
+   * vector that this token does not do is not exercised.
+   */
   rewrap(): void {
+    this.#repeatVectors();
     const { cryptoki, session, keyWrap, domainKey, tagSecret } = this.context;
     const { blobSha256: expected, valueTag, objectClass, handle } = this.item;
     if (valueTag !== undefined && objectClass === 'secret-key') {
@@ -86,6 +91,17 @@ export class Proof {
     this.check('rewrap', 'AES key wrap (RFC 5649)', () =>
       bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.item.handle)), expected),
     );
+  }
+
+  #repeatVectors(): void {
+    const { vectors = [] } = this.item;
+    const maker = new VectorMaker(this.context);
+    for (const vector of vectors) {
+      const detail = `${vector.use} 0x${vector.mechanism.toString(16)}`;
+      const isRepeated = maker.repeats(this.item, vector);
+      const outcome = isRepeated === undefined ? 'not-exercised' : isRepeated ? 'proved' : 'failed';
+      this.checks.push({ use: 'vector', outcome, detail });
+    }
   }
 
   /**
@@ -276,4 +292,4 @@ function unlessRefused<T>(work: () => T): T | undefined {
 }
 
 /** The checks that show the value of a secret. */
-const SHOWS_SECRET: ReadonlySet<string> = new Set(['rewrap', 'value']);
+const SHOWS_SECRET: ReadonlySet<string> = new Set(['rewrap', 'value', 'vector']);

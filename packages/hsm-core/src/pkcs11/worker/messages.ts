@@ -54,7 +54,10 @@ export const METHODS = {
   createData: 'long write',
   openExactKey: 'long',
   unwrapSecrets: 'long write',
+  takeNative: 'long',
+  putNative: 'long write',
   prove: 'long',
+  makeVectors: 'long',
   challenge: 'long',
 } as const satisfies Record<Method, 'short' | 'long' | 'short write' | 'long write'>;
 

@@ -11,6 +11,7 @@ import type { Planted, SoftwareDomain } from '../software-domain.ts';
  * - `second-key-per-id`: it keeps one key of a class per CKA_ID.
  * - `restrictions`: it cannot forbid copies and destruction.
  * - `exact-secrets`: it does not carry secrets byte for byte.
+ * - `native-cloning`: it clones nothing.
  * - `half-made-keys`, `full-storage`: tests have no way to bring them about.
  */
 export type Lack =
@@ -22,6 +23,7 @@ export type Lack =
   | 'second-key-per-id'
   | 'restrictions'
   | 'exact-secrets'
+  | 'native-cloning'
   | 'half-made-keys'
   | 'full-storage';
 
@@ -45,6 +47,8 @@ export interface ConformanceDevice {
   /** Titles of the promises that cannot be tried on this device. */
   readonly skips: readonly string[];
   make(label: string): Promise<Subject>;
+  /** A partition of another cloning domain. Needed where the device clones. */
+  makeForeign?(label: string): Promise<Subject>;
 }
 
 /** Two partitions of the device, open. All promises of one run share them. */
@@ -67,4 +71,5 @@ export interface Chapter {
   promise(title: string, work: (open: OpenPartitions) => Promise<void>, ...needs: readonly Lack[]): void;
   has(what: Lack): boolean;
   make: ConformanceDevice['make'];
+  makeForeign: ConformanceDevice['makeForeign'];
 }

@@ -13,6 +13,7 @@ import { assumptions } from './assumptions.ts';
 import type { Chapter, ConformanceDevice, OpenPartitions, Subject } from './device.ts';
 import { ending } from './ending.ts';
 import { exact } from './exact.ts';
+import { native } from './native.ts';
 import { ownKeys } from './own-keys.ts';
 import { proving } from './proving.ts';
 import { reading } from './reading.ts';
@@ -22,9 +23,9 @@ import { sealing } from './sealing.ts';
 export type { ConformanceDevice, Lack, Subject } from './device.ts';
 
 /** The last chapter closes a provider. */
-const CHAPTERS = [ownKeys, sealing, exact, restoring, reading, proving, assumptions, ending];
+const CHAPTERS = [ownKeys, sealing, exact, native, restoring, reading, proving, assumptions, ending];
 
-export function providerConformance({ name, lacks, skips, make }: ConformanceDevice): void {
+export function providerConformance({ name, lacks, skips, make, makeForeign }: ConformanceDevice): void {
   const skipped: string[] = [];
 
   describe(`the provider of ${name}`, () => {
@@ -64,6 +65,7 @@ export function providerConformance({ name, lacks, skips, make }: ConformanceDev
       },
       has: (what) => !lacks.includes(what),
       make,
+      makeForeign,
     };
     for (const declare of CHAPTERS) declare(chapter);
 

@@ -1,7 +1,8 @@
 /** Promises about proofs and challenges. */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
-import { named, plantedKey, SoftwareDomain, secretKey } from '../software-domain.ts';
+import type { ProofItem } from '../../provider/provider.ts';
+import { named, type Planted, plantedKey, SoftwareDomain, secretKey } from '../software-domain.ts';
 import type { Chapter } from './device.ts';
 import { AES, ecPair, kindsOf, proofOf } from './key-material.ts';
 
@@ -23,6 +24,53 @@ export function proving({ promise, has, make }: Chapter): void {
       }
     },
   );
+
+  promise('shows each secret by its uses, alike in two partitions, and takes no other secret for it', async (open) => {
+    const { provider, other, domain, plant } = open;
+    const there = await domain.copyInto(other);
+    const uses = ['encrypt', 'decrypt', 'sign', 'verify', 'wrap', 'unwrap', 'derive'] as const;
+    const kinds = [
+      ...kindsOf({ has }),
+      ...uses.map((use) => ['AES', secretKey('aes', randomBytes(32), {}), use] as const),
+      ['a generic secret', secretKey('generic-secret', randomBytes(32), {}), 'verify'] as const,
+      ['a generic secret', secretKey('generic-secret', randomBytes(32), {}), 'derive'] as const,
+    ];
+    const shown: string[] = [];
+    for (const [kind, planted, use] of kinds.filter(([, { objectClass }]) => objectClass === 'secret-key')) {
+      const name = `${kind}, ${use}`;
+      const attributes = { ...named(`shown ${name}`), [use]: true };
+      const secret = { ...planted, attributes };
+      const [handle] = await plant(secret);
+      const [copy] = await there.plant(other, [secret]);
+      const [vectors] = await provider.makeVectors(domain.handle, [handle!]);
+      expect([name, await other.makeVectors(there.handle, [copy!])]).toEqual([name, [vectors]]);
+      expect([name, await provider.makeVectors(domain.handle, [handle!])]).toEqual([name, [vectors]]);
+      const item = (of: Planted): ProofItem => {
+        const { blobSha256: _blob, ...rest } = proofOf(domain, handle!, of);
+        return { ...rest, vectors: vectors! };
+      };
+      const [proof] = await provider.prove(domain.handle, [item(secret)]);
+      expect([name, proof?.proved]).toEqual([name, vectors!.length > 0]);
+      const another = kindsOf({ has }).find(([one]) => one === kind)![1];
+      const [impostor] = await plant({ ...another, attributes: { ...attributes, ...named(`an impostor of ${name}`) } });
+      const [denied] = await provider.prove(domain.handle, [{ ...item(secret), handle: impostor! }]);
+      expect([name, denied?.proved]).toEqual([name, false]);
+      if (vectors!.length > 0) shown.push(name);
+      await provider.destroy([handle!, impostor!]);
+      await other.destroy([copy!]);
+    }
+    expect(shown).toEqual(
+      expect.arrayContaining(['AES, encrypt', 'AES, decrypt', 'AES, wrap', 'AES, derive', 'a generic secret, sign']),
+    );
+    await other.destroy([there.handle]);
+  });
+
+  promise('makes no vector of a key of a pair, or of what is gone', async ({ provider, domain, plant }) => {
+    const pair = plantedKey(ecPair('P-256'), { ...named('no vector'), sign: true });
+    const [handle, gone] = await plant(pair, secretKey('aes', randomBytes(32), { ...named('gone'), ...AES }));
+    await provider.destroy([gone!]);
+    expect(await provider.makeVectors(domain.handle, [handle!, gone!])).toEqual([[], []]);
+  });
 
   promise(
     'proves nothing of what is gone, and does not say of it that it refuses',

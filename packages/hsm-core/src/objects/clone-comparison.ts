@@ -1,0 +1,35 @@
+/**
+ * Whether an object is what a signed manifest says of it, in every attribute. A clone has to be, unlike an object that
+ * was rebuilt: its device makes the attributes, and not a template of ours.
+ */
+import { bytesEqual } from '@antipode/runtime';
+import { ASSUMED, type AttributeName, attributesOf, encodeAttribute } from '../model/attributes.ts';
+import type { ObservedObject } from '../model/object.ts';
+import type { NativeObject } from '../provider/native-cloner.ts';
+
+/** Something that differs: an attribute by its name in the model, or what an object is. Never a value. */
+export type CloneDifference = AttributeName | 'class' | 'key-type' | 'size' | 'public-half' | 'unreadable';
+
+/**
+ * Everything in which they differ. Absent, empty and assumed values are the same. A public half that the token does not
+ * show is not compared: the proof by use compares it.
+ */
+export function differencesOf(item: NativeObject, seen: ObservedObject): CloneDifference[] {
+  if (seen.objectClass !== item.objectClass) return ['class'];
+  if (seen.keyType !== item.keyType) return ['key-type'];
+  const differences: CloneDifference[] = [];
+  if (seen.isPartlyRead || seen.hasTemplate || seen.isBeyondModel) differences.push('unreadable');
+  if (item.sizeBits !== 0 && seen.sizeBits !== item.sizeBits) differences.push('size');
+  const isOtherHalf = item.publicHalf !== undefined && seen.publicHalf !== undefined;
+  if (isOtherHalf && !bytesEqual(item.publicHalf, seen.publicHalf)) differences.push('public-half');
+  for (const name of attributesOf(item.objectClass))
+    if (!bytesEqual(shown(item.attributes, name), shown(seen.attributes, name))) differences.push(name);
+  return differences;
+}
+
+const NOTHING = new Uint8Array();
+
+function shown(attributes: NativeObject['attributes'], name: AttributeName): Uint8Array {
+  const value = attributes[name] ?? ASSUMED[name];
+  return value === undefined ? NOTHING : encodeAttribute(name, value);
+}

@@ -1,0 +1,109 @@
+/**
+ * The native way out of a partition and back, for keys that no token wraps (ADR 0055). A device gives such a key only to
+ * another device of its own kind and of the same cloning domain.
+ *
+ * There are two ports. {@link NativeCloner} is the part of one kind of device. It runs in the worker process, and its
+ * blobs are as the device gives them. {@link NativeSealer} is what a provider offers: the same blobs, encrypted in the
+ * token under a data key. Only those leave the worker.
+ */
+import type { Attributes } from '../model/attributes.ts';
+import type { Handle, KeyType, ObjectClass, UncapturedReason } from '../model/object.ts';
+import type { BatchOutcome, Refusal } from './restorer.ts';
+
+export const CLONING_DOMAIN_BYTES = 32;
+
+/** How a partition clones, as it says of itself. */
+export interface CloningInUse {
+  /** The kind of cloner, for people: `softhsm`. */
+  readonly kind: string;
+  /**
+   * Names the cloning domain. Two partitions have the same name exactly if each opens the blobs of the other. It is not
+   * a secret, and tells nothing of one.
+   */
+  readonly domain: Uint8Array;
+}
+
+/** What a signed manifest says of an object. A blob that makes anything else is refused. */
+export interface NativeObject {
+  readonly objectClass: ObjectClass;
+  readonly keyType?: KeyType;
+  /** 0 where the source does not tell. */
+  readonly sizeBits: number;
+  readonly attributes: Attributes;
+  /** Of a private key. */
+  readonly publicHalf?: Uint8Array;
+}
+
+/** One object as its device gives it, or why it does not. The blob may have names and public attributes in the clear. */
+export type TakenObject =
+  | { readonly handle: Handle; readonly blob: Uint8Array }
+  | { readonly handle: Handle; readonly reason: UncapturedReason; readonly returnValue?: string };
+
+/** One object to be made as its device gave it. */
+export interface PlacedObject extends NativeObject {
+  readonly blob: Uint8Array;
+}
+
+/** The object that was made, or why none was. */
+export type PlacedOutcome = { readonly handle: Handle } | { readonly failure: Refusal };
+
+/**
+ * One kind of device. Nothing of it overlaps: the worker calls one after the other. Calls are synchronous where the
+ * device's are, so all of them may answer at once or later.
+ */
+export interface NativeCloner {
+  /**
+   * The device gives out blobs, and takes them in. The other shape, where the destination sees both devices, has a port
+   * of its own.
+   */
+  readonly shape: 'blobs';
+  readonly kind: string;
+  /** See {@link CloningInUse.domain}. {@link CLONING_DOMAIN_BYTES} bytes, the same at every call. */
+  domain(): Promise<Uint8Array>;
+  /**
+   * The objects of these handles, each as one blob that holds this object and no other. One odd object is an outcome,
+   * and stops nothing. A blob is consistent, even if other processes write to the token meanwhile: it is the object as
+   * it was at one moment.
+   */
+  take(handles: readonly Handle[]): Promise<TakenObject[]>;
+  /**
+   * Makes one object from its blob, whole or not at all, whatever interrupts it. Overwrites nothing, and destroys only
+   * what this very call has made. A second call makes a second object.
+   *
+   * Refuses a blob of another cloning domain (CLONING_DOMAIN_OTHER), one that it cannot read or that holds no object or
+   * several (BLOB_INVALID), before it changes anything. Where the blob itself tells what it makes, a cloner compares that
+   * with the item first, and refuses what differs (NATIVE_MISMATCH). The caller reads back and compares in any case.
+   */
+  place(item: PlacedObject): Promise<PlacedOutcome>;
+}
+
+/** An object, encrypted in the token as `iv || ciphertext || tag` (AES-GCM), or why it was not. */
+export type NativeOutcome =
+  | { readonly handle: Handle; readonly ciphertext: Uint8Array }
+  | { readonly handle: Handle; readonly reason: UncapturedReason; readonly returnValue?: string };
+
+/** An object to be made. Its ciphertext is bound to its `aad`. */
+export interface NativeItem extends NativeObject {
+  readonly ciphertext: Uint8Array;
+  readonly aad: Uint8Array;
+}
+
+/** {@link PartitionDescription.cloning} says whether a provider can do any of it. */
+export interface NativeSealer {
+  /**
+   * Takes objects natively and encrypts them in the token, each bound to its `aad`. An object that the device does not
+   * give is an outcome. Without a cloner, each is `not-wrappable`.
+   */
+  takeNative(options: {
+    dataKey: Handle;
+    items: readonly { handle: Handle; aad: Uint8Array }[];
+  }): Promise<NativeOutcome[]>;
+  /**
+   * Makes objects from their native blobs. Stops at the first that fails, like every batch of a {@link Restorer}.
+   *
+   * Each object is read back and compared with its item in every attribute, including those that only a clone keeps:
+   * CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_KEY_GEN_MECHANISM. One that differs in anything is
+   * destroyed at once (NATIVE_MISMATCH). Without a cloner the first item fails (NATIVE_UNAVAILABLE).
+   */
+  putNative(options: { dataKey: Handle; items: readonly NativeItem[] }): Promise<BatchOutcome>;
+}
