@@ -23,7 +23,7 @@ export interface CloningInUse {
   readonly domain: Uint8Array;
 }
 
-/** What a signed manifest says of an object. A blob that makes anything else is refused. */
+/** An object by its signed manifest. A blob that makes anything else is refused. */
 export interface NativeObject {
   readonly objectClass: ObjectClass;
   readonly keyType?: KeyType;

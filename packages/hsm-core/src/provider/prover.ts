@@ -52,7 +52,7 @@ export interface Prover {
   prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]>;
   /**
    * Makes vectors of secret keys under a domain key: for each key one for every use of which something can be shown.
-   * None of what is no secret key, or is gone, and none of a key that counts its uses.
+   * Other objects have no vector, nor does an object that is gone, nor a key that counts its uses.
    */
   makeVectors(domainKey: Handle, handles: readonly Handle[]): Promise<(readonly Vector[])[]>;
   /** Tries keys without anything to compare with, to tell those that an unwrap left half made. */

@@ -10,6 +10,7 @@ import {
   sign,
   verify,
 } from 'node:crypto';
+import { CKM } from '@antipode/cryptoki';
 import { bytesEqual, type Prng, sha256 } from '@antipode/runtime';
 import { USES } from '../model/attributes.ts';
 import {
@@ -52,7 +53,7 @@ export function exactTagOf(domainKey: StoredObject, value: Uint8Array): Uint8Arr
 /** A MAC, of a secret key that has any use. */
 export function vectorsOf(domainKey: StoredObject, { objectClass, value, attributes }: StoredObject): Vector[] {
   if (objectClass !== 'secret-key' || value === undefined || !USES.some((use) => attributes[use])) return [];
-  const how = { use: 'sign', mechanism: 0x251 } as const;
+  const how = { use: 'sign', mechanism: CKM.SHA256_HMAC } as const;
   const nonce = tagOf(domainKey, VECTOR_NONCE_SEED).slice(0, VECTOR_NONCE_BYTES);
   const made = createHmac('sha256', value).update(vectorMessage(nonce)).digest();
   return [{ ...how, nonce, result: tagOf(domainKey, vectorResultInput(how, made)) }];

@@ -13,7 +13,7 @@ import { ObjectRefused, openingBlob } from '../maker.ts';
 import type { WrappingSession } from '../token-session.ts';
 
 interface NativeParts {
-  /** Absent where the partition has none. */
+  /** Absent where the partition does not clone. */
   readonly cloner: NativeCloner | undefined;
   /** Reads an object with its public half; undefined when it is gone. */
   readonly read: (handle: Handle, publicHalf: Uint8Array | undefined) => ObservedObject | undefined;

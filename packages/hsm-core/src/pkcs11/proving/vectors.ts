@@ -152,7 +152,7 @@ export class VectorMaker {
     this.#context = context;
   }
 
-  /** One for each way of the key that its uses, its mechanisms and the token allow. Empty for what is no such key. */
+  /** One for each way of the key that its uses, its mechanisms and the token allow. Empty for every other object. */
   vectorsOf(object: ObservedObject | undefined): Vector[] {
     if (object?.objectClass !== 'secret-key' || countsUses(object)) return [];
     const ways = kindOfObject(object)?.vectors ?? [];

@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { bytesEqual, hex } from '@antipode/runtime';
 import { expect } from 'vitest';
-import { differencesOf } from '../../objects/clone-comparison.ts';
 import type { Handle } from '../../model/object.ts';
+import { differencesOf } from '../../objects/clone-comparison.ts';
 import type { HsmProvider, NativeItem } from '../../provider/provider.ts';
 import { all, named, type Planted, plantedKey, SoftwareDomain, secretKey } from '../software-domain.ts';
 import type { Chapter, OpenPartitions } from './device.ts';
