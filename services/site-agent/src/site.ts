@@ -5,6 +5,7 @@ import { AntipodeError, type Clock, type Log, type LoopDelay, type Prng } from '
 import type { ApprovalRules } from './approvals/approval-rules.ts';
 import { Approvals } from './approvals/approvals.ts';
 import { Enrolments } from './approvals/enrolments.ts';
+import { SetAsideCounts } from './objects/set-aside-objects.ts';
 import { Authority } from './orders/authority.ts';
 import { OrderBook } from './orders/order-book.ts';
 import type { Partition, Partitions } from './partition/partition.ts';
@@ -80,6 +81,7 @@ export interface Site extends SitePorts {
   readonly mender: Mender;
   readonly retention: Retention;
   readonly refusedRetries: RefusedRetries;
+  readonly setAside: SetAsideCounts;
   readonly collector: Collector;
   readonly orders: OrderBook;
   readonly idle: IdleCollection;
@@ -118,6 +120,7 @@ export function buildSite(ports: SitePorts): Site {
     mender: new Mender({ journal, store, transfer, log }),
     retention,
     refusedRetries: new RefusedRetries({ clock }),
+    setAside: new SetAsideCounts({ journal, store }),
     collector: new Collector({ journal, store, deletions, retention, clock, log, graceMs: ports.eraseGraceMs }),
     orders: new OrderBook({ clock, mark: () => journal.mark }),
     idle: new IdleCollection({ clock, collect: ports.collectGarbage }),

@@ -23,7 +23,7 @@ export function chooseDivergent(
   words: readonly string[],
   { group, site }: { group: string; site: string },
 ): DivergentObject[] {
-  if (words.length === 0) return objects.filter(({ state }) => state === 'divergent');
+  if (words.length === 0) return objects.filter(({ state }) => state === 'divergent' || state === 'set-aside');
   const chosen = words.map((word, index) => {
     const isId = /^[0-9a-f]+$/i.test(word);
     const meant = isId ? objects.filter(({ objectId }) => objectId.startsWith(word.toLowerCase())) : [];

@@ -70,13 +70,21 @@ export function takesAlong({ members }: Pick<GroupState, 'members'>, toSite: str
     divergentObjects = 0,
     unaccountedObjects = 0,
     keptObjects = 0,
+    setAsideObjects = 0,
   } = members.find(({ site }) => site === toSite) ?? {};
   const objects = divergentObjects + unaccountedObjects + keptObjects;
-  return objects === 0
-    ? []
-    : [
-        `Site ${toSite} has ${objects} objects beside the line of the group (\`antipode divergence list\`). Once it is active, its first capture takes them into the group.`,
-      ];
+  return [
+    ...(objects === 0
+      ? []
+      : [
+          `Site ${toSite} has ${objects} objects beside the line of the group (\`antipode divergence list\`). Once it is active, its first capture takes them into the group.`,
+        ]),
+    ...(setAsideObjects === 0
+      ? []
+      : [
+          `${setAsideObjects} objects are set aside at site ${toSite}, sealed and not in its token. Its capture does not take them. Once it is active, only \`antipode deleted restore\` there brings them back.`,
+        ]),
+  ];
 }
 
 /** Tells that another site serves than the person was shown; undefined where it is that one. */

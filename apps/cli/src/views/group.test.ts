@@ -52,9 +52,9 @@ it('a group is shown with its protection, its age, and how much of it is not cap
 
 it('a member is shown with what it has acknowledged, and a dash for what it has not', () => {
   expect(rows(memberTable(state))).toEqual([
-    ['a', 'active', 'up', '1f', '-', '-', '0', '0'],
-    ['b', 'fenced', 'down', '2f', '7', '4.0 s', '2', '5'],
-    ['c', '?', '3f', '-', '-', '0', '0'],
+    ['a', 'active', 'up', '1f', '-', '-', '0', '0', '0'],
+    ['b', 'fenced', 'down', '2f', '7', '4.0 s', '2', '5', '0'],
+    ['c', '?', '3f', '-', '-', '0', '0', '0'],
   ]);
 });
 

@@ -39,7 +39,17 @@ export function groupTable(groups: readonly GroupState[]): string {
 
 export function memberTable(group: GroupState): string {
   return table(
-    ['SITE', 'ROLE', 'SITE STATE', 'SERIAL', 'ACKNOWLEDGED', 'RECOVERY POINT AGE', 'DIVERGENT', 'UNACCOUNTED'],
+    [
+      'SITE',
+      'ROLE',
+      'SITE STATE',
+      'SERIAL',
+      'ACKNOWLEDGED',
+      'RECOVERY POINT AGE',
+      'DIVERGENT',
+      'UNACCOUNTED',
+      'SET ASIDE',
+    ],
     [
       ...group.members.map((member) => [
         member.site,
@@ -50,12 +60,14 @@ export function memberTable(group: GroupState): string {
         duration(member.recoveryPointAgeMs),
         String(member.divergentObjects),
         String(member.unaccountedObjects),
+        String(member.setAsideObjects),
       ]),
       ...group.joining.map(({ site, siteState, serial, waitsFor }) => [
         site,
         'joining',
         waitsFor === '' ? siteState : `${siteState} (${waitsFor})`,
         serial,
+        '-',
         '-',
         '-',
         '-',
@@ -67,6 +79,7 @@ export function memberTable(group: GroupState): string {
         siteState,
         '-',
         epoch === 0n ? '-' : `epoch ${epoch}`,
+        '-',
         '-',
         '-',
         '-',

@@ -198,6 +198,61 @@ describe('a merge', () => {
   });
 });
 
+describe('objects that were set aside', () => {
+  /** B has a key with the name of one that only a has. So that one leaves the token of a. */
+  const setAside = async (): Promise<void> => {
+    b.member.hsm.addSecret('never captured');
+    await divergent.catchUp();
+  };
+  const told = async () => {
+    const { members = [] } = await a.call('describe', {});
+    const { setAsideObjects = 0, keptAsideObjects = 0, keptObjects = 0 } = members[0]!;
+    return { setAside: setAsideObjects, keptAside: keptAsideObjects, kept: keptObjects };
+  };
+  const asideId = async (): Promise<string> =>
+    (await divergent.offered()).objects.find(({ state }) => state === 'set-aside')!.objectId!;
+
+  it('are counted in every heartbeat, and after a restart', async () => {
+    expect(await told()).toEqual({ setAside: 0, keptAside: 0, kept: 0 });
+    await setAside();
+    expect(await told()).toEqual({ setAside: 1, keptAside: 0, kept: 0 });
+    // In the token no more, so not counted there as well.
+    expect([divergent.counts(), divergent.told]).toEqual(Array(2).fill({ divergent: 1, unaccounted: 0 }));
+    a.stop();
+    await a.start();
+    expect(await told()).toEqual({ setAside: 1, keptAside: 0, kept: 0 });
+  });
+
+  it('can be kept by their id, and do not wait for a decision after that', async () => {
+    await setAside();
+    const id = await asideId();
+    await divergent.offer([id]);
+    expect(await told()).toEqual({ setAside: 0, keptAside: 1, kept: 0 });
+    const { objects } = await divergent.offered();
+    expect(objects).toContainEqual(expect.objectContaining({ objectId: id, state: 'kept', reason: 'set-aside' }));
+    await divergent.catchUp('more at b');
+    expect(await told()).toEqual({ setAside: 0, keptAside: 1, kept: 0 });
+  });
+
+  it('wait no more once the group has them, even if it forgets them again', async () => {
+    await setAside();
+    const mine = b.member.hsm.labelled('never captured')[0]!;
+    b.member.hsm.remove(mine);
+    await divergent.catchUp();
+    expect(await told()).toMatchObject({ setAside: 1 });
+    const id = await asideId();
+    await divergent.merge(await divergent.offered());
+    await divergent.catchUp();
+    expect(await told()).toEqual({ setAside: 0, keptAside: 0, kept: 0 });
+    expect((await divergent.offered()).objects).toEqual([]);
+    expect(a.site.journal.decisions.settledAsides(GROUP)).toEqual(new Map([[id, 'taken']]));
+    for (const handle of b.member.hsm.labelled('never captured')) b.member.hsm.remove(handle);
+    await divergent.catchUp();
+    expect(await told()).toEqual({ setAside: 0, keptAside: 0, kept: 0 });
+    expect((await divergent.offered()).objects).toEqual([]);
+  });
+});
+
 describe('a decision to keep', () => {
   it('takes objects out of the count, leaves them in the token, and lasts', async () => {
     const { ids } = await divergent.offered();

@@ -7,7 +7,7 @@ import { kindOf, type SealedGeneration, sealUnexplained, type UnexplainedObject 
 import { fenceOf, isNewer, type OfferDivergenceRequest, type OfferDivergenceResponseSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { asidesOf } from '../objects/sealed-objects.ts';
+import { asidesOf, type SetAsideObject, setAsideAmong } from '../objects/set-aside-objects.ts';
 import { inTenure } from '../partition/partition.ts';
 import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, type Site, seatOf } from '../site.ts';
@@ -66,10 +66,16 @@ export async function offerDivergence(
             objects: generation.generation.entries.length,
           });
         }
+        const asides = await asidesOf(site, group);
         await journal.untilWritable(site.clock, signal);
         mayAct();
-        record(site, seat, { objects: found.objects, offers, kept: request.keptObjectIds });
-        return answerOf(site, seat, { objects: found.objects, offers });
+        const setAside = setAsideBeside(site, { target, objects: found.objects, asides });
+        record(site, seat, { objects: found.objects, offers, setAside, kept: request.keptObjectIds });
+        return answerOf(site, seat, {
+          objects: found.objects,
+          offers,
+          setAside: setAsideBeside(site, { target, objects: found.objects, asides }),
+        });
       }),
     ),
     signal,
@@ -102,6 +108,19 @@ async function offersOf(
   return offers;
 }
 
+/** Objects that are sealed at this site only, while these are in its token. */
+function setAsideBeside(
+  { journal }: Site,
+  {
+    target: { generation },
+    objects,
+    asides,
+  }: { target: SealedGeneration; objects: readonly UnexplainedObject[]; asides: readonly SealedGeneration[] },
+): SetAsideObject[] {
+  const inToken = objects.flatMap(({ objectId }) => objectId ?? []);
+  return setAsideAmong(asides, { group: generation.group, inToken, newest: generation, journal });
+}
+
 /** @throws NOT_FOUND; then nothing is recorded */
 function record(
   { journal, name }: Site,
@@ -109,38 +128,50 @@ function record(
   {
     objects,
     offers,
+    setAside,
     kept,
-  }: { objects: readonly UnexplainedObject[]; offers: ReadonlyMap<string, string>; kept: readonly string[] },
+  }: {
+    objects: readonly UnexplainedObject[];
+    offers: ReadonlyMap<string, string>;
+    setAside: readonly SetAsideObject[];
+    kept: readonly string[];
+  },
 ): void {
-  const { findings } = journal;
+  const { findings, decisions } = journal;
   const before = new Map(findings.divergent(seat).map(({ objectId, digest }) => [objectId, digest]));
   const divergent = objects.flatMap(({ objectId = '' }): DivergentObject[] => {
     const digest = offers.get(objectId) ?? before.get(objectId);
     return digest === undefined ? [] : [{ objectId, digest }];
   });
   const ids = new Set(divergent.map(({ objectId }) => objectId));
-  const unknown = kept.find((objectId) => !ids.has(objectId));
+  const sealedOnly = new Set(setAside.map(({ entry }) => entry.objectId));
+  const unknown = kept.find((objectId) => !ids.has(objectId) && !sealedOnly.has(objectId));
   if (unknown !== undefined)
-    throw new AntipodeError('NOT_FOUND', `site ${name} has no divergent object ${unknown} in its token`, {
+    throw new AntipodeError('NOT_FOUND', `site ${name} has no object ${unknown} beside the line of its group`, {
       details: { group: seat.group, site: name, objectId: unknown },
       hint: `Run \`antipode divergence show ${seat.group} ${name}\`, and copy the ids from there.`,
     });
-  findings.keep(seat, kept);
+  const [inToken, aside] = [kept.filter((objectId) => ids.has(objectId)), kept.filter((one) => sealedOnly.has(one))];
+  findings.keep(seat, inToken);
+  decisions.settleAsides(seat.group, aside, 'kept');
   findings.setUnexplained(seat, { divergent, unaccounted: objects.length - divergent.length });
 }
 
-async function answerOf(
+function answerOf(
   site: Site,
   seat: PartitionOf,
-  { objects, offers }: { objects: readonly UnexplainedObject[]; offers: ReadonlyMap<string, string> },
-): Promise<MessageInitShape<typeof OfferDivergenceResponseSchema>> {
+  {
+    objects,
+    offers,
+    setAside,
+  }: {
+    objects: readonly UnexplainedObject[];
+    offers: ReadonlyMap<string, string>;
+    setAside: readonly SetAsideObject[];
+  },
+): MessageInitShape<typeof OfferDivergenceResponseSchema> {
   const { journal } = site;
   const kept = journal.findings.kept(seat);
-  const inToken = new Set(objects.map(({ objectId }) => objectId));
-  const asides = await asidesOf(site, seat.group);
-  const setAside = asides.flatMap(({ generation }) =>
-    generation.entries.filter((entry) => !inToken.has(entry.objectId)),
-  );
   const told: Told[] = [
     ...objects.map(({ object, objectId = '', reason = '' }) => ({
       objectId,
@@ -148,13 +179,18 @@ async function answerOf(
       state: kept.has(objectId) ? 'kept' : offers.has(objectId) ? 'divergent' : 'unsealed',
       reason: offers.has(objectId) ? '' : reason,
     })),
-    ...setAside.map((entry) => ({ objectId: entry.objectId, kind: kindOf(entry), state: 'set-aside' })),
+    ...setAside.map(({ entry, isKept }) => ({
+      objectId: entry.objectId,
+      kind: kindOf(entry),
+      state: isKept ? 'kept' : 'set-aside',
+      reason: isKept ? 'set-aside' : '',
+    })),
   ];
   const place = ({ state, objectId }: Told): string => `${STATES.indexOf(state)} ${objectId}`;
   const counts = journal.tenure.seat(seat.group);
   return {
     objects: told.sort((one, other) => (place(one) < place(other) ? -1 : 1)),
-    manifestDigests: [...new Set([...offers.values(), ...asides.map(({ digest }) => digest)])].map(fromHex),
+    manifestDigests: [...new Set([...offers.values(), ...setAside.map(({ aside }) => aside.digest)])].map(fromHex),
     divergentObjects: counts?.divergent ?? 0,
     unaccountedObjects: counts?.unaccounted ?? 0,
   };

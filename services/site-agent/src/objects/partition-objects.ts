@@ -24,7 +24,8 @@ import type { Seat } from '../storage/journal/tenure.ts';
 import { chooseObjects } from './choose.ts';
 import { type CommandPlace, usePartition } from './open-partition.ts';
 import { type Replica, type Replicas, replicasOf } from './replicas.ts';
-import { asidesOf, deletedIn, newestSealed } from './sealed-objects.ts';
+import { deletedIn, newestSealed } from './sealed-objects.ts';
+import { asidesOf } from './set-aside-objects.ts';
 import { type SiteObject, siteObject } from './site-object.ts';
 
 /**

@@ -11,6 +11,7 @@ import type { GenerationStore } from '../storage/generation-store.ts';
 import { burialKey } from '../storage/journal/collection.ts';
 import type { PartitionOf } from '../storage/journal/line.ts';
 import type { Seat } from '../storage/journal/tenure.ts';
+import { asidesOf, setAsideAmong } from './set-aside-objects.ts';
 import { type SiteObject, siteObject } from './site-object.ts';
 
 /**
@@ -65,7 +66,10 @@ export async function useGroup<T>(
   }
 }
 
-type Records = Pick<SiteMemory, 'journal' | 'store'>;
+interface Records {
+  readonly journal: Pick<SiteMemory['journal'], 'heads'>;
+  readonly store: GenerationStore;
+}
 
 /** The newest generation that was captured or applied here. */
 export async function newestSealed(
@@ -78,13 +82,6 @@ export async function newestSealed(
     if (digest !== undefined) heads.push(await store.open(digest));
   }
   return heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1))[0];
-}
-
-export async function asidesOf({ journal, store }: Records, group: string): Promise<SealedGeneration[]> {
-  const asides: SealedGeneration[] = [];
-  for (const digest of journal.decisions.asides(group))
-    if (await store.isSound(digest)) asides.push(await store.open(digest));
-  return asides;
 }
 
 export function deletedIn(
@@ -124,19 +121,15 @@ export function deletedIn(
     },
   );
   // A kept object may be in the token, and its generation an aside for the sake of another one.
-  const inToken = new Set(journal.findings.divergent(seat).map(({ objectId }) => objectId));
-  const setAside = asides.flatMap(({ generation: aside }) =>
-    aside.entries
-      .filter(({ objectId }) => !inToken.has(objectId))
-      .map(
-        (entry): DeletedObject => ({
-          ...sealedObject(entry),
-          state: 'set-aside',
-          deletedMs: aside.captureStartedMs,
-          isAccepted: true,
-          isRestorable: isHere(store, aside, entry),
-        }),
-      ),
+  const inToken = journal.findings.divergent(seat).map(({ objectId }) => objectId);
+  const setAside = setAsideAmong(asides, { group, inToken, newest: generation, journal }).map(
+    ({ entry, aside: { generation: aside } }): DeletedObject => ({
+      ...sealedObject(entry),
+      state: 'set-aside',
+      deletedMs: aside.captureStartedMs,
+      isAccepted: true,
+      isRestorable: isHere(store, aside, entry),
+    }),
   );
   return [...undecided, ...deleted, ...setAside];
 }

@@ -21,6 +21,7 @@ const APPROVAL_USES_SHOWN = 16;
 
 export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
   await openHeads(site);
+  await site.setAside.refresh();
   await readOneMore(site);
   const seats = site.journal.tenure.seats();
   return {
@@ -126,6 +127,8 @@ export function memberState(site: Site, seat: Seat) {
     unaccountedObjects: seat.unaccounted,
     divergentObjects: seat.divergent,
     keptObjects: journal.findings.kept(seat).size,
+    setAsideObjects: site.setAside.of(seat.group).waiting,
+    keptAsideObjects: site.setAside.of(seat.group).kept,
     namesakeObjects: seat.role === 'standby' ? journal.findings.namesakes(seat) : 0,
     heldObjects: seat.role === 'active' ? journal.decisions.held(seat).length : 0,
     ...refusedObjects(site, seat),

@@ -1,9 +1,19 @@
 /** Reads a staged generation back and uses its keys; only then does it count as applied here. */
-import { bury, findNamesakes, type ProofSummary, type Replica, readBack, setAside } from '@antipode/hsm-core';
+import {
+  bury,
+  findNamesakes,
+  lookForNamesakes,
+  type ProofSummary,
+  type Replica,
+  readBack,
+  setAside,
+} from '@antipode/hsm-core';
 import { digestOf, fenceOf, proofSummary, type VerifyRequest, type VerifyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { inTenure } from '../partition/partition.ts';
+import { settleTaken } from '../objects/set-aside-objects.ts';
+import { inTenure, type OpenPartition } from '../partition/partition.ts';
+import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { previousOf, refusedAt, type Site, seatOf } from '../site.ts';
 import type { PartitionOf } from '../storage/journal/line.ts';
 import type { Touched } from './apply.ts';
@@ -48,9 +58,10 @@ export async function verify(
         };
         const { contentDigest, proof } = await readBack({ ...replica, objectIds, refused: refusedAt(site, seat) });
         noteUntried(site, seat, { proved: objectIds, proof });
+        let counts: ForeignObjects = {};
         if (contentDigest === target.contentDigest && proof.failed === 0) {
           await buryDeleted(site, replica);
-          await clearNames(site, seat, replica);
+          counts = await clearNames(site, seat, { replica, open });
           // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
           mayAct();
           if (journal.heads.of(seat, 'staged') === digest) journal.heads.setApplied(seat, digest);
@@ -72,7 +83,7 @@ export async function verify(
             digestMatches: contentDigest === target.contentDigest,
           });
         }
-        return { contentDigest: fromHex(contentDigest), proof: proofSummary(proof) };
+        return { contentDigest: fromHex(contentDigest), proof: proofSummary(proof), ...counts };
       }),
     ),
     signal,
@@ -93,8 +104,14 @@ async function buryDeleted(site: Site, replica: Replica): Promise<void> {
     site.log.warn('deleted objects stay in the token', { group, epoch, generation, objects: left.length });
 }
 
+type ForeignObjects = Pick<MessageInitShape<typeof VerifyResponseSchema>, 'divergentObjects' | 'unaccountedObjects'>;
+
 /** A name finds what the generation has under it, where this member's own past is what lies beside it (I14). */
-async function clearNames(site: Site, seat: PartitionOf, replica: Replica): Promise<void> {
+async function clearNames(
+  site: Site,
+  seat: PartitionOf,
+  { replica, open }: { replica: Replica; open: OpenPartition },
+): Promise<ForeignObjects> {
   const { journal, store, log, prng } = site;
   const { group, epoch, number: generation } = replica.target.generation;
   const { setAside: objects, destroyed } = await setAside({
@@ -121,7 +138,14 @@ async function clearNames(site: Site, seat: PartitionOf, replica: Replica): Prom
       generation,
       objects: destroyed,
     });
+  await settleTaken(site, seat, replica.target.generation);
   await recordNamesakes(site, seat, replica);
+  if (objects.length === 0) return {};
+  // The apply has counted them as in the token.
+  const unexplained = await UnexplainedObjects.before(site, open, seat);
+  await lookForNamesakes({ ...replica, previous: unexplained.previous });
+  const { divergent, unaccounted } = await unexplained.after(replica.target);
+  return { divergentObjects: divergent, unaccountedObjects: unaccounted };
 }
 
 async function recordNamesakes({ journal, log }: Site, seat: PartitionOf, replica: Replica): Promise<void> {

@@ -26,8 +26,8 @@ const next = async (label: string): Promise<Ref> => {
 };
 async function applied(generation: Ref) {
   const answer = await a.call('apply', { fence: OF_B, generation, sources: [address('b')] });
-  await sites.verify(a, generation, OF_B);
-  const { divergentObjects, unaccountedObjects } = answer;
+  const verified = await sites.verify(a, generation, OF_B);
+  const { divergentObjects = answer.divergentObjects, unaccountedObjects = answer.unaccountedObjects } = verified;
   const { divergent, unaccounted } = a.site.journal.tenure.seat(GROUP)!;
   expect([divergentObjects, unaccountedObjects]).toEqual([divergent, unaccounted]);
   return { divergent, unaccounted };

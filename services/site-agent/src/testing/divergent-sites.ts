@@ -30,7 +30,7 @@ export class DivergentSites {
     return made;
   }
 
-  /** The counts in the answer to the last apply. */
+  /** The counts in the answers to the last apply and its verification. */
   told = { divergent: 0, unaccounted: 0 };
 
   get a(): SimulatedSite {
@@ -47,7 +47,9 @@ export class DivergentSites {
     const generation = await this.sites.captured(this.b, OF_B);
     const applied = await this.a.call('apply', { fence: OF_B, generation, sources: [address('b')] });
     this.told = { divergent: applied.divergentObjects ?? 0, unaccounted: applied.unaccountedObjects ?? 0 };
-    await this.sites.verify(this.a, generation, OF_B);
+    const verified = await this.sites.verify(this.a, generation, OF_B);
+    const { divergentObjects = this.told.divergent, unaccountedObjects = this.told.unaccounted } = verified;
+    this.told = { divergent: divergentObjects, unaccounted: unaccountedObjects };
     return generation;
   }
 

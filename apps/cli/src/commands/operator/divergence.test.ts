@@ -1,7 +1,7 @@
 import { GroupStateSchema, MemberRole, type MergedObject } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { divergentMembers, hasMerged, uncountedSites } from './divergence.ts';
+import { divergentMembers, hasMerged, silentSites, uncountedSites } from './divergence.ts';
 import { besideTheLine } from './status.ts';
 
 type Member = NonNullable<MessageInitShape<typeof GroupStateSchema>['members']>[number];
@@ -26,6 +26,25 @@ it('counts objects beside the line at every site but the active one, and status 
   expect(besideTheLine(groups)).toEqual([
     'Site a has 2 divergent and 1 unaccounted objects, which group payments does not have: `antipode divergence show payments a` lists them.',
   ]);
+});
+
+it('counts what is sealed at one site only, wherever that site stands', () => {
+  const [group] = given({ ...CAUGHT_UP, site: 'a', setAsideObjects: 1, keptAsideObjects: 2 });
+  group!.members[0]!.setAsideObjects = 3;
+  expect(divergentMembers([group!])).toMatchObject([
+    { site: 'b', role: 'active', divergent: 0, setAside: 3, kept: 0 },
+    { site: 'a', divergent: 0, unaccounted: 0, setAside: 1, kept: 2 },
+  ]);
+  expect(besideTheLine([group!])).toEqual([
+    '3 objects are sealed at site b only, because group payments has others with their names: `antipode deleted list` at site b lists them.',
+    '1 object is sealed at site a only, because group payments has others with their names: `antipode divergence show payments a` lists them.',
+  ]);
+});
+
+it('does not take the last word of a site that is not heard for a count of now', () => {
+  const groups = given({ ...CAUGHT_UP, site: 'a', siteState: 'down' }, { ...CAUGHT_UP, site: 'c' });
+  groups[0]!.members[0]!.siteState = 'up';
+  expect(silentSites(groups)).toEqual([{ group: 'payments', site: 'a', siteState: 'down' }]);
 });
 
 it.each([

@@ -30,6 +30,7 @@ interface Row {
   readonly role: string;
   readonly divergent: number;
   readonly unaccounted: number;
+  readonly setAside: number;
   readonly kept: number;
 }
 
@@ -45,20 +46,33 @@ export function uncountedSites(groups: readonly GroupState[]): { group: string; 
   );
 }
 
+/** Members whose sites are not heard now: their counts are their last word, or none. */
+export function silentSites(groups: readonly GroupState[]): { group: string; site: string; siteState: string }[] {
+  return groups.flatMap(({ spec, members }) =>
+    members
+      .filter(({ siteState }) => siteState !== 'up')
+      .map(({ site, siteState }) => ({ group: spec?.name ?? '', site, siteState })),
+  );
+}
+
 /** Members with anything beside the line of their group. */
 export function divergentMembers(groups: readonly GroupState[]): Row[] {
   return groups.flatMap(({ spec, members, activeSite }) =>
     members
-      .map(({ site, divergentObjects, unaccountedObjects, keptObjects }) => ({
-        group: spec?.name ?? '',
-        site,
-        role: site === activeSite ? 'active' : 'standby',
-        divergent: divergentObjects,
-        unaccounted: unaccountedObjects,
-        kept: keptObjects,
-      }))
-      // The active member's own generations account for everything in its partition.
-      .filter(({ role, divergent, unaccounted, kept }) => role !== 'active' && divergent + unaccounted + kept > 0),
+      .map(({ site, divergentObjects, unaccountedObjects, keptObjects, setAsideObjects, keptAsideObjects }) => {
+        const isActive = site === activeSite;
+        return {
+          group: spec?.name ?? '',
+          site,
+          role: isActive ? 'active' : 'standby',
+          // The active member's own generations account for everything in its partition.
+          divergent: isActive ? 0 : divergentObjects,
+          unaccounted: isActive ? 0 : unaccountedObjects,
+          setAside: setAsideObjects,
+          kept: (isActive ? 0 : keptObjects) + keptAsideObjects,
+        };
+      })
+      .filter(({ divergent, unaccounted, setAside, kept }) => divergent + unaccounted + setAside + kept > 0),
   );
 }
 
@@ -70,7 +84,7 @@ function listCommand(): Command {
     .argument('[group]', 'replication group; by default all', '')
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} if a site has not caught up since the last move: its objects are not counted before that.`,
+      `\nExits with ${EXIT.degraded} if a site is not up, or has not caught up since the last move: its objects are not counted\nbefore that. SET ASIDE: a key of the group has their names, so they are sealed at that site only.`,
     )
     .action(async (name, options) => {
       const groups = await withOperator(
@@ -89,18 +103,25 @@ function listCommand(): Command {
         out.note(
           `Warning: site ${site} (${siteState}) has not caught up with group ${group} since the last move, so its objects beside the line are not counted.`,
         );
-      if (uncounted.length > 0) process.exitCode = EXIT.degraded;
+      const silent = silentSites(groups).filter(
+        ({ group, site }) => !uncounted.some((one) => one.group === group && one.site === site),
+      );
+      for (const { group, site, siteState } of silent)
+        out.note(
+          `Warning: site ${site} is ${siteState}, so its counts of objects beside the line of group ${group} are from before. Objects that it set aside are not counted if this coordinator has never heard it.`,
+        );
+      if (uncounted.length + silent.length > 0) process.exitCode = EXIT.degraded;
       out.data(rows, () =>
         rows.length === 0
-          ? uncounted.length === 0
+          ? uncounted.length + silent.length === 0
             ? 'No site has an object beside the line of its group.'
-            : 'No site that has caught up has an object beside the line of its group.'
+            : 'No site that is up and has caught up has an object beside the line of its group.'
           : table(
-              ['GROUP', 'SITE', 'DIVERGENT', 'UNACCOUNTED', 'KEPT'],
-              rows.map(({ group, site, divergent, unaccounted, kept }) => [
+              ['GROUP', 'SITE', 'DIVERGENT', 'UNACCOUNTED', 'SET ASIDE', 'KEPT'],
+              rows.map(({ group, site, divergent, unaccounted, setAside, kept }) => [
                 group,
                 site,
-                ...[divergent, unaccounted, kept].map(String),
+                ...[divergent, unaccounted, setAside, kept].map(String),
               ]),
             ),
       );
@@ -247,7 +268,7 @@ function keepCommand(): Command {
     .option(...TIMEOUT_OPTION)
     .addHelpText(
       'after',
-      '\nThey do not count as divergent any more. They stay in the token, and sealed in the store of the site, even if somebody\ndestroys them in the token. They can still be merged. If the site becomes active, its first capture takes them.',
+      '\nThey do not count as divergent any more. They stay in the token, and sealed in the store of the site, even if somebody\ndestroys them in the token. They can still be merged. If the site becomes active, its first capture takes them. Objects\nthat were set aside stay sealed only.',
     )
     .action(async (group, site, words, options) => {
       const out = output(options);

@@ -201,12 +201,18 @@ function notCaptured(group: GroupState): string[] {
 
 /** Keys of applications that the group does not have, at sites that have returned. */
 export function besideTheLine(groups: readonly GroupState[]): string[] {
-  return divergentMembers(groups)
-    .filter(({ divergent, unaccounted }) => divergent + unaccounted > 0)
-    .map(
-      ({ group, site, divergent, unaccounted }) =>
-        `Site ${site} has ${divergent} divergent and ${unaccounted} unaccounted objects, which group ${group} does not have: \`antipode divergence show ${group} ${site}\` lists them.`,
-    );
+  return divergentMembers(groups).flatMap(({ group, site, role, divergent, unaccounted, setAside }) => [
+    ...(divergent + unaccounted === 0
+      ? []
+      : [
+          `Site ${site} has ${divergent} divergent and ${unaccounted} unaccounted objects, which group ${group} does not have: \`antipode divergence show ${group} ${site}\` lists them.`,
+        ]),
+    ...(setAside === 0
+      ? []
+      : [
+          `${setAside} ${setAside === 1 ? 'object is' : 'objects are'} sealed at site ${site} only, because group ${group} has others with their names: ${role === 'active' ? `\`antipode deleted list\` at site ${site} lists them` : `\`antipode divergence show ${group} ${site}\` lists them`}.`,
+        ]),
+  ]);
 }
 
 /** The faults of certificates of coordinator and agents, including those due within a month. */

@@ -90,7 +90,7 @@ export function returnedMember(group: Group, site: string): Member {
     details,
     hint:
       member.role === 'active'
-        ? 'The active member captures everything that is in its partition. Name the site that has returned.'
+        ? 'The active member captures everything that is in its partition. Name the site that has returned. Objects that were set aside at the active site come back by `antipode deleted restore` there.'
         : `Wait until the site has rejoined. \`antipode group show ${name}\` shows its role.`,
   });
 }

@@ -86,10 +86,18 @@ export async function applyAt(
   const order = { fence, generation: orderRefOf(generation), sources };
   const answer = await context.agent(site).apply(order, optionsOf(signal));
   const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
-  const seat = [...group.members, ...group.joining].find((one) => one.site === site);
-  if (seat !== undefined)
-    await context.write((trx) => setForeignObjects(trx, group.spec.name, seat, { divergent, unaccounted }));
+  await recordForeign(context, group, site, { divergent, unaccounted });
   return { appliedObjects, pulledBlobs };
+}
+
+async function recordForeign(
+  context: EffectContext,
+  group: Group,
+  site: string,
+  counts: { divergent: number; unaccounted: number },
+): Promise<void> {
+  const seat = [...group.members, ...group.joining].find((one) => one.site === site);
+  if (seat !== undefined) await context.write((trx) => setForeignObjects(trx, group.spec.name, seat, counts));
 }
 
 export async function verifyAt(
@@ -98,9 +106,12 @@ export async function verifyAt(
   group: Group,
   { site, generation, everything, fence = fenceOf(group, intent), signal }: Target & { everything: boolean },
 ): Promise<{ contentDigest: string; proof: Proof }> {
-  const { contentDigest, proof } = await context
+  const answer = await context
     .agent(site)
     .verify({ fence, generation: orderRefOf(generation), everything }, optionsOf(signal));
+  const { contentDigest, proof, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
+  if (divergent !== undefined && unaccounted !== undefined)
+    await recordForeign(context, group, site, { divergent, unaccounted });
   return { contentDigest: hex(contentDigest), proof: proofOf(proof) };
 }
 

@@ -103,7 +103,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
         divergentObjects: divergent,
         unaccountedObjects: unaccounted,
-        keptObjects: keptAt(facts, site),
+        ...sealedThereOnly(facts, site),
         ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(toWallMs(scrubbed.startedMs)) }),
         scrubErrorCode: scrubbed?.errorCode ?? '',
         quarantine: quarantineOf(group, view(site)) ?? '',
@@ -235,8 +235,11 @@ function notCarriedAt(seen: Seen, site: string) {
 /** The number of objects that the last capture of this member would have removed. */
 const heldAt = (seen: Seen, site: string): number => memberAt(seen, site)?.heldObjects ?? 0;
 
-/** Objects beside the line that an operator keeps there. */
-const keptAt = (seen: Seen, site: string): number => memberAt(seen, site)?.keptObjects ?? 0;
+/** Objects beside the line that an operator keeps there, and those that are sealed at that site only. */
+function sealedThereOnly(seen: Seen, site: string) {
+  const { keptObjects = 0, setAsideObjects = 0, keptAsideObjects = 0 } = memberAt(seen, site) ?? {};
+  return { keptObjects, setAsideObjects, keptAsideObjects };
+}
 
 /** Under names of the group, and none of its objects: what a program would find at this member. */
 export const namesakesAt = (seen: Seen, site: string): number => memberAt(seen, site)?.namesakeObjects ?? 0;

@@ -3,6 +3,9 @@ import type { Loss, ObjectFilter } from '@antipode/hsm-core';
 import type { PartitionOf } from './line.ts';
 import type { Statements } from './statements.ts';
 
+/** `kept`: an operator leaves it as it is. `taken`: a generation of the group has had it. */
+export type SettledAside = 'kept' | 'taken';
+
 export class DecisionRecords {
   readonly #statements: Statements;
 
@@ -140,5 +143,34 @@ export class DecisionRecords {
 
   addAside(group: string, digest: string): void {
     this.#statements.run('INSERT OR IGNORE INTO aside VALUES (?, ?)', group, digest);
+  }
+
+  /** Of every group that has any. */
+  asidesByGroup(): ReadonlyMap<string, string[]> {
+    const rows = this.#statements.all('SELECT grp, digest FROM aside ORDER BY grp, digest');
+    const found = Map.groupBy(rows, (row) => String(row['grp']));
+    return new Map([...found].map(([group, of]) => [group, of.map((row) => String(row['digest']))]));
+  }
+
+  /** Objects in the asides of a group about which nobody has to decide any more. */
+  settledAsides(group: string): ReadonlyMap<string, SettledAside> {
+    const rows = this.#statements.all(
+      'SELECT object_id, how FROM settled_aside WHERE grp = ? ORDER BY object_id',
+      group,
+    );
+    return new Map(rows.map((row) => [String(row['object_id']), String(row['how']) as SettledAside]));
+  }
+
+  /** What the group has taken stays taken. */
+  settleAsides(group: string, objectIds: readonly string[], how: SettledAside): void {
+    this.#statements.transaction(() => {
+      for (const objectId of objectIds)
+        this.#statements.run(
+          `INSERT INTO settled_aside VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET how = excluded.how WHERE how <> 'taken'`,
+          group,
+          objectId,
+          how,
+        );
+    });
   }
 }

@@ -5,7 +5,7 @@ import { JOURNAL_HISTORY, RUN_PLACE } from './history.ts';
 import { beforeSerials, LINE, LINE_UPGRADE } from './line.ts';
 import { SITE_NAME } from './site-name.ts';
 
-export const SCHEMA_VERSION = 27;
+export const SCHEMA_VERSION = 28;
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -101,6 +101,10 @@ const KEPT_DIVERGENT =
 const ADOPTED =
   'CREATE TABLE adopted (grp TEXT, serial TEXT, object_id TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, serial, object_id)) STRICT';
 
+/** Objects in asides that nobody has to decide about any more: `kept` by an operator, or `taken` by the group. */
+const SETTLED_ASIDE =
+  'CREATE TABLE settled_aside (grp TEXT, object_id TEXT, how TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
+
 export const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -127,6 +131,7 @@ export const SCHEMA = `
   ${APPROVALS};
   ${KEPT_DIVERGENT};
   ${ADOPTED};
+  ${SETTLED_ASIDE};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
@@ -157,4 +162,5 @@ export const UPGRADES = {
   24: STRANGER_25,
   25: APPROVALS,
   26: `${KEPT_DIVERGENT}; ${ADOPTED}`,
+  27: SETTLED_ASIDE,
 };

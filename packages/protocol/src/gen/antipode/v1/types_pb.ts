@@ -592,7 +592,7 @@ export type DivergentObject = Message<"antipode.v1.DivergentObject"> & {
   state: string;
 
   /**
-   * Why it could not be sealed; empty if it is sealed.
+   * Why it could not be sealed; empty if it is sealed. `set-aside` for a kept object that is not in the token.
    *
    * @generated from field: string reason = 4;
    */
