@@ -1922,13 +1922,15 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
   order?: OrderState | undefined;
 
   /**
-   * Both counts as in ApplyResponse, where objects have left the token since the apply. Unset otherwise.
+   * As in ApplyResponse, where objects have left the token since the apply. Unset otherwise.
    *
    * @generated from field: optional uint32 divergent_objects = 40;
    */
   divergentObjects?: number | undefined;
 
   /**
+   * The same for this count.
+   *
    * @generated from field: optional uint32 unaccounted_objects = 41;
    */
   unaccountedObjects?: number | undefined;
