@@ -161,7 +161,7 @@ export class DecisionRecords {
     return new Map(rows.map((row) => [String(row['object_id']), String(row['how']) as SettledAside]));
   }
 
-  /** What the group has taken stays taken. */
+  /** An object that the group has taken stays taken. */
   settleAsides(group: string, objectIds: readonly string[], how: SettledAside): void {
     this.#statements.transaction(() => {
       for (const objectId of objectIds)
