@@ -9,7 +9,7 @@ import type { Schema } from './store/schema.ts';
 import type { Look } from './store/store.ts';
 
 const TTL_MS = 1_000;
-const RUN = { seed: 20_260_101, numRuns: 200 };
+const RUN = { numRuns: 200 };
 
 /** The one row that all coordinators share, in memory, with the same SQL. */
 function leaseTable(): Kysely<Schema> {
@@ -342,7 +342,8 @@ describe('a coordinator', () => {
 
 const moment = fc.record({
   who: fc.constantFrom('a', 'b', 'c'),
-  afterMs: fc.constantFrom(0, 1, TTL_MS / 10, TTL_MS / 4, TTL_MS / 2),
+  // The last one outlasts a lease: another one may lead then.
+  afterMs: fc.constantFrom(0, 1, TTL_MS / 10, TTL_MS / 4, TTL_MS / 2, TTL_MS * 1.5),
   latencyMs: fc.nat(TTL_MS / 10),
 });
 
@@ -373,7 +374,7 @@ async function neverTwo(moments: readonly { who: string; afterMs: number; latenc
 it('has at most one leader at any moment, each with a higher epoch than the one before', async () => {
   let changes = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(moment, { maxLength: 40 }), async (moments) => {
+    fc.asyncProperty(fc.array(moment, { maxLength: 40, size: 'max' }), async (moments) => {
       const epochs = await neverTwo(moments);
       expect(epochs).toEqual([...epochs].sort((one, other) => Number(one - other)));
       expect(new Set(epochs).size).toBe(epochs.length);
@@ -381,7 +382,7 @@ it('has at most one leader at any moment, each with a higher epoch than the one 
     }),
     RUN,
   );
-  expect(changes).toBeGreaterThan(0);
+  expect(changes).toBeGreaterThan(50);
 });
 
 // The row may have been renewed while the read was under way.
