@@ -37,6 +37,18 @@ it('records the attempt before it is made, and only that it succeeded after it d
   guard().begin(pin(), FLAGS);
 });
 
+it('records no more of a PIN after many logins than after one', () => {
+  const marks = new Set<string>();
+  for (let start = 0; start < 3; start += 1) {
+    const [here, secret] = [guard(), pin()];
+    here.begin(secret, FLAGS);
+    marks.add(JSON.stringify(JSON.parse(record()).trying));
+    here.succeeded(secret);
+    marks.add(JSON.stringify(JSON.parse(record()).succeeded));
+  }
+  expect(marks.size).toBe(1);
+});
+
 describe('the PIN that succeeded last', () => {
   const OTHERS = FLAGS | CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY;
   beforeEach(() => {

@@ -65,6 +65,7 @@ export class LoginGuard {
   readonly #whose: Whose;
   readonly #spentMax: number;
   #before: Record | undefined;
+  #tried: { readonly pin: Secret; readonly mark: Mark } | undefined;
 
   /**
    * @param options `spentMax` is the number of attempts, with whatever PIN, that can fail or get lost before none is made
@@ -126,8 +127,10 @@ export class LoginGuard {
       });
     }
     this.#before = record;
+    const mark = isKnownGood && succeeded !== undefined ? succeeded : markOf(pin);
+    this.#tried = { pin, mark };
     this.#write({
-      trying: markOf(pin),
+      trying: mark,
       ...(succeeded === undefined ? {} : { succeeded }),
       ...(spent === 0 ? {} : { spent }),
     });
@@ -139,7 +142,7 @@ export class LoginGuard {
     const { succeeded } = record;
     const isOther = succeeded !== undefined && !isOf(succeeded, pin);
     const spent = this.#spentOf(record);
-    this.#write({ refused: markOf(pin), ...(isOther ? { succeeded } : {}), ...(spent === 0 ? {} : { spent }) });
+    this.#write({ refused: this.#markOf(pin), ...(isOther ? { succeeded } : {}), ...(spent === 0 ? {} : { spent }) });
   }
 
   /** The token did not look at the PIN: what was known before the attempt holds. */
@@ -148,7 +151,12 @@ export class LoginGuard {
   }
 
   succeeded(pin: Secret): void {
-    this.#write({ succeeded: markOf(pin) });
+    this.#write({ succeeded: this.#markOf(pin) });
+  }
+
+  /** Not under another salt, where the PIN has a mark: whoever has the records of several logins learns no more of it. */
+  #markOf(pin: Secret): Mark {
+    return this.#tried?.pin === pin ? this.#tried.mark : markOf(pin);
   }
 
   /** Counted only for a role that has a limit, and kept by every other. An open attempt counts as lost. */
