@@ -49,6 +49,12 @@ const OPEN_TIMEOUT_MS = 2 * 60_000;
  */
 const CLOSE_TIMEOUT_MS = 30_000;
 
+/** Where programs are, and where this process keeps compiled code: the worker runs the same files as the same user. */
+function inherited(): Record<string, string> {
+  const { PATH = '', HOME = '', NODE_COMPILE_CACHE: cache = '' } = process.env;
+  return { PATH, HOME, ...(cache === '' ? {} : { NODE_COMPILE_CACHE: cache }) };
+}
+
 interface Waiting {
   readonly method: string;
   readonly parts: unknown[];
@@ -90,7 +96,7 @@ export class WorkerProcess {
       // Output of a vendor library must not mix with the output of the agent.
       stdio: ['ignore', 2, 2, 'ipc'],
       execArgv: [],
-      env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...environment },
+      env: { ...inherited(), ...environment },
     });
     this.#process.on('message', (message: FromWorker) => this.#settle(message));
     this.#ended = new Promise((resolve) => {
