@@ -1,7 +1,7 @@
 /** The antipode command as people and scripts use it: real processes, exit codes, and what is left behind. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -72,15 +72,39 @@ describe('a wrong command line', () => {
   });
 });
 
-describe('what an agent compiled', () => {
+describe('what a program compiled', () => {
   const cache = join(CACHE, 'antipode');
+  const compiled = join(cache, 'compiled');
+  const { NODE_COMPILE_CACHE: _, ...without } = process.env;
+  const run = (...args: string[]): Run => antipodeIn({ ...without, XDG_CACHE_HOME: CACHE }, ...args);
 
   it('is kept in a folder that is closed to everybody else, even if it was open', () => {
     mkdirSync(cache, { recursive: true, mode: 0o777 });
     chmodSync(cache, 0o777);
-    expect(antipode('agent', '--help').status).toBe(0);
+    expect(run('agent', '--help').status).toBe(0);
     expect((statSync(cache).mode & 0o777).toString(8)).toBe('700');
-    expect(readdirSync(cache)).toHaveLength(1);
+    expect(readdirSync(cache)).toEqual(['compiled']);
+    expect(readdirSync(compiled)).toHaveLength(1);
+  });
+
+  const isRoot = process.getuid?.() === 0;
+  it.each<[string, string, () => void]>([
+    ['by anybody', CACHE, () => chmodSync(CACHE, 0o777)],
+    ['by anybody, in what is there already', compiled, () => chmodSync(compiled, 0o770)],
+    ...(isRoot ? [['by the user whose it is', CACHE, () => chownSync(CACHE, 65_534, 0)] as const] : []),
+  ] as [string, string, () => void][])('is not kept in a folder that can be changed %s', (_how, changed, change) => {
+    rmSync(cache, { recursive: true });
+    mkdirSync(compiled, { recursive: true, mode: 0o700 });
+    change();
+    try {
+      for (const words of [['agent', '--help'], ['--version']]) expect(run(...words).status).toBe(0);
+      expect(readdirSync(compiled)).toEqual([]);
+    } finally {
+      chmodSync(changed, 0o700);
+      if (isRoot) chownSync(CACHE, 0, 0);
+    }
+    expect(run('--version').status).toBe(0);
+    expect(readdirSync(compiled)).toHaveLength(1);
   });
 
   it('is kept nowhere, and missed by nobody, where there is no such folder', () => {
