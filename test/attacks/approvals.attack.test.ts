@@ -12,8 +12,6 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect } from 'vitest';
 import { attack, DEVICES } from './support/device.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const [device] = DEVICES as [(typeof DEVICES)[0]];
 const operators = new SomeOperators();
 const NO_LIMITS = { losesAtMost: 0, keepsGeneration: 0, withoutHearing: [] };

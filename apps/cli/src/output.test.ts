@@ -16,7 +16,7 @@ beforeEach(() => {
 });
 afterEach(() => void vi.restoreAllMocks());
 
-const RUN = { seed: 20_260_101, numRuns: 200 };
+const RUN = { numRuns: 200 };
 
 it('shows what another site chose without a command to the terminal, and gives it to a shell as it is', () => {
   const label = 'token \u001b[2J\u202e';

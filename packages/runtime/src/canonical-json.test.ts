@@ -2,8 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalJson } from './canonical-json.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 describe('canonical JSON', () => {
   const value = fc.jsonValue({ maxDepth: 3 });
 

@@ -11,8 +11,6 @@ import type { CaptureOptions } from './capture-context.ts';
 import { CaptureMemory } from './capture-memory.ts';
 import { matchesPattern } from './filter.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const GROUP = 'payments';
 const NO_FILTER = { excludeIds: [], excludeLabels: [], excludeClasses: [] };
 

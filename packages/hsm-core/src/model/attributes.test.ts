@@ -11,8 +11,6 @@ import {
 } from './attributes.ts';
 import { encodeNested } from './nested-template.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const named = fc.constantFrom(...ATTRIBUTE_NAMES);
 const word = fc.maxSafeNat();
 /** Of two rules at most, each of which is true or false. */

@@ -22,8 +22,6 @@ import { isSignedBy, openSigned, sealedGeneration, signingInput } from './manife
 import { kindOf } from './object.ts';
 import { fingerprint } from './public-half.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const key = ecKey(seededPrng('signer'));
 const signer = publicHalfOf(key);
 const signerSha256 = fingerprint(signer);
@@ -51,7 +49,7 @@ const [sample] = fc.sample(
     const all = [...entries, ...tombstones.map(({ entry }) => entry)];
     return entries.length > 1 && tombstones.length > 0 && !all.some(isExact);
   }),
-  { numRuns: 1, seed: 7 },
+  { numRuns: 1 },
 ) as [Generation];
 
 /** The sample as its message, changed, encoded and signed by the right key: only the form can be wrong. */

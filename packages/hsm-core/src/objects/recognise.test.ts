@@ -18,8 +18,6 @@ import {
   recognitionKey,
 } from './recognise.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
 function secret(handle: bigint, { value, label, id }: { value: string; label: string; id?: string }): Examined {

@@ -9,8 +9,6 @@ import { type ApprovalRequest, approvalBytes, parseApprovalBytes } from './appro
 import { approvalText } from './approval-text.ts';
 import { isSignedByOperator, operatorKeyFrom, operatorKeyText, signAsOperator } from './operator-keys.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const operators = new SomeOperators();
 const { policy } = operators;
 const NOW = 60_000;

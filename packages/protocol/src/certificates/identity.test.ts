@@ -20,8 +20,6 @@ import {
   parseIdentity,
 } from './identity.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const part = (first: string, rest: string, maxLength: number) =>
   fc
     .tuple(fc.constantFrom(...first), fc.string({ unit: fc.constantFrom(...rest), maxLength }))

@@ -3,8 +3,6 @@ import { expect, it } from 'vitest';
 import type { Prng } from '../prng.ts';
 import { backoffMs } from './retry.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const fixed = (fraction: number): Prng => ({ bytes: (length) => new Uint8Array(length), fraction: () => fraction });
 const fraction = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const failures = fc.nat({ max: 10_000 });

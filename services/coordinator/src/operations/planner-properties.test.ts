@@ -5,7 +5,7 @@ import { generation, intent, NOW_MS, RPO_MS, type SeatSaid, situation, TIMINGS }
 import { INTENT_KINDS, type IntentKind } from './kinds.ts';
 import { type Plan, plan, type Situation } from './planner.ts';
 
-const RUN = { seed: 20_260_101, numRuns: 800 };
+const RUN = { numRuns: 800 };
 
 describe('in whatever situation', () => {
   const sites = ['a', 'b', 'c', 'd'];

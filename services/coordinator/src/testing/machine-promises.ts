@@ -24,7 +24,7 @@ const RESUME: Typed = { type: 'resume' };
 const FAILED: Failure = { type: 'failed', code: 'PEER_NOT_PINNED', disposition: 'operator', message: 'no' };
 /** Longer than the longest way of any machine. */
 const STEPS_MAX = 12;
-const RUN = { seed: 20_260_101, numRuns: 300 };
+const RUN = { numRuns: 300 };
 
 /** As the state of an intent survives in the database: JSON with BigInts. */
 const persisted = <T>(value: T): T =>

@@ -6,8 +6,6 @@ import { Journal } from '../storage/journal/journal.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { FenceKeeper, sameTenure } from './fence.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const group = 'payments';
 let folder: string;
 let journal: Journal;

@@ -3,8 +3,6 @@ import fc from 'fast-check';
 import { beforeEach, expect, it } from 'vitest';
 import { LeaseKeeper } from './lease.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const group = 'payments';
 let clock: FakeClock;
 let leases: LeaseKeeper;

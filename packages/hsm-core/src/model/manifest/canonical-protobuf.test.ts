@@ -4,8 +4,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CanonicalReader, CanonicalWriter, NotCanonical } from './canonical-protobuf.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const written = (write: (writer: CanonicalWriter) => void): Uint8Array => {
   const writer = new CanonicalWriter(1);
   write(writer);

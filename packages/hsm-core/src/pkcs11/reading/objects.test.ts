@@ -15,8 +15,6 @@ import { encodeNested } from '../../model/nested-template.ts';
 import type { ObjectClass } from '../../model/object.ts';
 import { classNumber, templateOf } from './objects.ts';
 
-fc.configureGlobal({ seed: 2026 });
-
 const CLASSES: readonly ObjectClass[] = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
 const MODIFIABLE = CKA.MODIFIABLE;
 

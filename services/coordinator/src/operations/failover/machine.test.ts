@@ -14,7 +14,7 @@ const REQUEST = {
   excluded: [],
   overtaken: 0,
 } as const;
-const RUN = { seed: 20_260_101, numRuns: 1_000 };
+const RUN = { numRuns: 1_000 };
 
 const standby = (site: string, number: bigint | undefined, epoch = 1n): Candidate => ({
   site,
