@@ -2,7 +2,7 @@
  * The order for a capture, and what is known before it looks at the partition. Every step reads it, and none changes
  * it.
  */
-import type { Clock, Prng } from '@antipode/runtime';
+import { type Clock, hex, type Prng } from '@antipode/runtime';
 import type { DomainKey, Keyring } from '../domain-key/keyring.ts';
 import type { Entry, Generation, SealedGeneration, Tombstone } from '../model/generation.ts';
 import type { Handle, ObjectId } from '../model/object.ts';
@@ -10,6 +10,12 @@ import type { HsmProvider, PartitionDescription } from '../provider/provider.ts'
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import type { ObjectFilter } from './filter.ts';
 import type { LossLimit } from './losses.ts';
+
+/**
+ * How the keys of a group move. `sealed`: wrapped or encrypted under the domain key, on any device. `native`: the same,
+ * and those that no token wraps by the cloning of their device (ADR 0055).
+ */
+export type Movement = 'sealed' | 'native';
 
 /** The needs of the steps that look at a partition. They sign nothing, so no identity key is among them. */
 export interface LookingOptions {
@@ -24,6 +30,8 @@ export interface LookingOptions {
   /** The newest generation that this partition captured or applied. */
   readonly previous: SealedGeneration | undefined;
   readonly filter: ObjectFilter;
+  /** Absent for `sealed`. */
+  readonly movement?: Movement;
   /** Objects that another member captured and this token does not take. Nobody has deleted them. */
   readonly unrestored?: ReadonlySet<ObjectId>;
   /** SHA-256 of blobs of the previous generation that no store has any more. The capture seals their objects again. */
@@ -63,6 +71,8 @@ export interface CaptureContext {
   readonly domainKey: () => DomainKey;
   /** Whether that version has a key that may wrap what only a trusted key may wrap. */
   readonly hasTrusted: boolean;
+  /** The cloning domain, where this capture may move objects natively. */
+  readonly cloning: string | undefined;
   readonly previous: Generation | undefined;
   readonly remembered: Remembered | undefined;
   /** Objects that the token failed to give at former captures, and that this one asks for again. */
@@ -80,21 +90,23 @@ export interface CaptureContext {
 }
 
 export function contextOf(options: LookingOptions, description: PartitionDescription): CaptureContext {
-  const { keyring, group, domainKeyVersion, memory, filter, epoch } = options;
+  const { keyring, group, domainKeyVersion, memory, filter, epoch, movement = 'sealed' } = options;
   const previous = options.previous?.generation;
   const remembered = memory.of(options.previous?.digest);
   const hasTrusted = keyring
     .domainKeys(group)
     .some(({ version, trusted }) => version === domainKeyVersion && trusted !== undefined);
+  const cloning = movement === 'native' && description.cloning ? hex(description.cloning.domain) : undefined;
   return {
     options,
     description,
     domainKey: () => keyring.domainKey(group, domainKeyVersion),
     hasTrusted,
+    cloning,
     previous,
     remembered,
     askedAgain: memory.asksAgain() ? (remembered?.mayPass ?? new Set()) : new Set(),
-    filterKey: JSON.stringify([filter, hasTrusted]),
+    filterKey: JSON.stringify([filter, hasTrusted, cloning]),
     live: new Map(previous?.entries.map((entry) => [entry.objectId, entry])),
     buried: new Map(previous?.tombstones.map((tombstone) => [tombstone.entry, tombstone])),
     isReseal: previous !== undefined && previous.domainKeyVersion !== domainKeyVersion,

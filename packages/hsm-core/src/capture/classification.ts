@@ -3,7 +3,7 @@
  * be sealed, or why it stays uncaptured.
  */
 import { bytesEqual, Pace, sha256Hex } from '@antipode/runtime';
-import { type Entry, isExact } from '../model/generation.ts';
+import { type Entry, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObservedObject, type UncapturedReason } from '../model/object.ts';
 import type { Examined } from '../objects/recognise.ts';
 import { type CaptureContext, isBroughtBack, isLive } from './capture-context.ts';
@@ -25,6 +25,8 @@ export interface Classification {
   /** Secrets that wrapping would change, or may change. */
   readonly toSealExactly: readonly Candidate[];
   readonly toEncrypt: readonly Candidate[];
+  /** Keys that no token wraps, and that their device clones. */
+  readonly toClone: readonly Candidate[];
   readonly uncaptured: readonly UncapturedObject[];
   /** Entries whose objects went away during the capture. */
   readonly deleted: readonly Entry[];
@@ -37,29 +39,55 @@ export async function classify(context: CaptureContext, candidates: readonly Can
   const toWrap: Candidate[] = [];
   const toSealExactly: Candidate[] = [];
   const toEncrypt: Candidate[] = [];
+  const toClone: Candidate[] = [];
   const uncaptured: UncapturedObject[] = [];
   const pace = new Pace(context.options.clock);
   for (const candidate of present) {
     if (pace.isDue()) await pace.makeWay();
     const { before } = candidate;
     const { object } = candidate.examined;
-    const reason = reasonAgainst(context, { candidate, isBeyondRoom });
+    const against = reasonAgainst(context, { candidate, isBeyondRoom });
+    const isCloned = against !== undefined && mayClone(context, candidate, against);
+    const reason = isCloned ? undefined : against;
     if (before !== undefined && reason !== 'excluded' && !mustSeal(context, { candidate, reason })) {
       captured.push({ object, entry: keptEntry(candidate, { before, reason }) });
       if (reason !== undefined && reason !== 'unreadable')
         uncaptured.push({ object, reason, objectId: before.objectId });
     } else if (reason !== undefined) uncaptured.push({ object, reason, objectId: before?.objectId });
+    else if (isCloned) toClone.push(candidate);
     else if (isSealedExactly(candidate)) toSealExactly.push(candidate);
     else if (isWrapped(object.objectClass)) toWrap.push(candidate);
     else if (object.objectClass === 'data') toEncrypt.push(candidate);
     else captured.push({ object, entry: newEntryOf(context, { candidate, sealed: {} }) });
   }
-  return { captured, toWrap, toSealExactly, toEncrypt, uncaptured, deleted };
+  return { captured, toWrap, toSealExactly, toEncrypt, toClone, uncaptured, deleted };
+}
+
+/** Why a token does not wrap a key. Its device may clone it all the same. */
+const NATIVE_REASONS: ReadonlySet<UncapturedReason> = new Set([
+  'unextractable',
+  'wrap-with-trusted',
+  'not-wrappable',
+  'length-not-multiple-of-8',
+  'length-unknown',
+]);
+
+export const isNativeReason = (reason: UncapturedReason): boolean => NATIVE_REASONS.has(reason);
+
+/** Whether a key that is not wrapped for this reason moves natively. What nothing shows could never be proved. */
+export function mayClone(
+  { cloning }: CaptureContext,
+  { examined: { object, vectors } }: Candidate,
+  reason: UncapturedReason,
+): boolean {
+  if (cloning === undefined || !isNativeReason(reason)) return false;
+  if (object.keyType === 'unsupported' || !isWrapped(object.objectClass)) return false;
+  return object.objectClass === 'private-key' ? object.publicHalf !== undefined : vectors !== undefined;
 }
 
 /** An object that was captured before is sealed in the same way again: an unwrap may have hidden its length. */
 const isSealedExactly = ({ before, examined: { object } }: Candidate): boolean =>
-  before === undefined ? lengthReasonOf(object, { isNew: true }) !== undefined : isExact(before);
+  before === undefined || isNative(before) ? lengthReasonOf(object, { isNew: true }) !== undefined : isExact(before);
 
 /** Whether the value is sealed under the domain key. The other values are in the manifest itself. */
 export const isSealed = ({ objectClass }: { objectClass: ObservedObject['objectClass'] }): boolean =>
@@ -149,10 +177,15 @@ function mustSeal(
   const { valueTag } = candidate.examined;
   if (before === undefined || !isLive(context, before) || isLost(context, before)) return true;
   if (context.isReseal) return isSealed(before);
+  if (isNative(before)) return reason === undefined && mustCloneAgain(context, candidate, before);
   if (reason === 'too-large') return false;
   if (!readTwice || valueTag === undefined || before.valueTag === undefined) return false;
   return !bytesEqual(valueTag, before.valueTag);
 }
+
+/** A native blob has the attributes in it, and opens in its own cloning domain. */
+const mustCloneAgain = ({ cloning }: CaptureContext, { examined, readTwice }: Candidate, before: Entry): boolean =>
+  cloning !== undefined && readTwice && (before.cloningDomain !== cloning || differs(examined.object, before));
 
 /** Whether a blob that a restore needs is lost: the object's own, or that of its data key. */
 export function isLost({ options: { lost }, previous }: CaptureContext, { blobSha256, dataKeyId }: Entry): boolean {
@@ -169,7 +202,7 @@ function keptEntry(
   { before, reason }: { before: Entry; reason: UncapturedReason | undefined },
 ): Entry {
   const { object } = examined;
-  if (!readTwice || reason !== undefined) return before;
+  if (!readTwice || reason !== undefined || isNative(before)) return before;
   if (!differs(object, before) && !showsMore(examined, before)) return before;
   const { blobSha256, blobSize, dataKeyId, valueTag } = before;
   const sealed: Sealed = {

@@ -10,7 +10,9 @@ import type { CaptureContext } from './capture-context.ts';
 import type { Candidate } from './match.ts';
 
 /** Where the value of an object is sealed. Empty if the value is in the manifest itself. */
-export type Sealed = Partial<Pick<Entry, 'blobSha256' | 'blobSize' | 'dataKeyId' | 'valueTag'>>;
+export type Sealed = Partial<
+  Pick<Entry, 'blobSha256' | 'blobSize' | 'dataKeyId' | 'valueTag' | 'cloningDomain' | 'vectors'>
+>;
 
 export function entryOf(options: {
   object: ObservedObject;
@@ -22,14 +24,16 @@ export function entryOf(options: {
   const { keyType } = object;
   const publicHalf = before?.publicHalf ?? object.publicHalf;
   // If the token does not report the length of a secret, its blob does. RFC 5649 rounds up to 8 bytes, as AES keys are.
-  const sizeBits =
-    before?.sizeBits || object.sizeBits || (keyType === 'aes' && sealed.blobSize ? (sealed.blobSize - 8) * 8 : 0);
+  const isClone = sealed.cloningDomain !== undefined;
+  const bySeal = keyType === 'aes' && sealed.blobSize && !isClone ? (sealed.blobSize - 8) * 8 : 0;
+  const sizeBits = before?.sizeBits || object.sizeBits || bySeal;
   return {
     objectId,
     objectClass: object.objectClass as ObjectClass,
     ...(keyType === undefined || keyType === 'unsupported' ? {} : { keyType }),
     sizeBits,
-    attributes: carriedForward(object, before),
+    // A clone keeps its history, so the token that has it shows it.
+    attributes: isClone ? object.attributes : carriedForward(object, before),
     ...(publicHalf === undefined ? {} : { publicHalf }),
     blobSize: 0,
     ...sealed,
@@ -81,8 +85,21 @@ export function newEntryOf(
     objectId = before?.objectId ?? newObjectId(context),
   }: { candidate: Candidate; sealed: Sealed; objectId?: ObjectId },
 ): Entry {
-  if (before !== undefined && !readTwice) return { ...before, ...sealed };
+  if (before !== undefined && !readTwice) return { ...unsealed(before), ...sealed };
   return entryOf({ object: examined.object, objectId, before, sealed });
+}
+
+/** The entry without its sealed form. */
+function unsealed(entry: Entry): Entry {
+  const {
+    blobSha256: _blob,
+    dataKeyId: _key,
+    valueTag: _tag,
+    cloningDomain: _domain,
+    vectors: _shown,
+    ...rest
+  } = entry;
+  return rest;
 }
 
 export const newObjectId = ({ options }: CaptureContext): ObjectId => hex(options.prng.bytes(OBJECT_ID_BYTES));

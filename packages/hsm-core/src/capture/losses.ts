@@ -3,10 +3,10 @@
  * operator has to be asked about.
  */
 import { hex, Pace } from '@antipode/runtime';
-import { type Entry, isExact } from '../model/generation.ts';
+import { type Entry, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type UncapturedReason } from '../model/object.ts';
 import { type CaptureContext, isLive } from './capture-context.ts';
-import { isSealed } from './classification.ts';
+import { isNativeReason, isSealed } from './classification.ts';
 import type { UncapturedObject } from './uncaptured.ts';
 
 /** The larger of the two counts applies. */
@@ -83,7 +83,8 @@ function refusedLosses({ live, previous }: CaptureContext, { uncaptured }: Outco
 
 /**
  * Objects that a reseal cannot seal under the new domain key: damaged ones, those that need a trusted key, those that the
- * token fails to give, and those that it may only hide. So are secrets that the token does not carry exactly any more.
+ * token fails to give, and those that it may only hide. So are secrets that the token does not carry exactly any more,
+ * and keys that moved natively and do not any more.
  * They and their sound copies would leave the generations.
  */
 function unsealableLosses(
@@ -98,7 +99,8 @@ function unsealableLosses(
     const entry = live.get(objectId);
     const isInexact = entry !== undefined && isExact(entry) && reason.startsWith('length-');
     const isUnread = entry !== undefined && isSealed(entry) && reason === 'unreadable';
-    return isDamaged || isUntrusted || isInexact || isUnread ? [{ objectId, reason }] : [];
+    const isUncloned = entry !== undefined && isNative(entry) && isNativeReason(reason);
+    return isDamaged || isUntrusted || isInexact || isUncloned || isUnread ? [{ objectId, reason }] : [];
   });
   return [...refused, ...kept.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' }))];
 }

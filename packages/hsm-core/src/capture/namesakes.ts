@@ -10,7 +10,7 @@
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTES, type AttributeName, decides } from '../model/attributes.ts';
-import { comparableAttributes, type Entry, isExact } from '../model/generation.ts';
+import { comparableAttributes, type Entry, isExact, isNative } from '../model/generation.ts';
 import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
 import { type Examined, isPadded } from '../objects/recognise.ts';
 
@@ -83,7 +83,7 @@ function judgeSecret(one: Examined, entry: Entry, circumstances: Circumstances):
   const [has, had] = [(now?.length ?? 0) > 0, (then?.length ?? 0) > 0];
   const isEqual = has && had && bytesEqual(now!, then!);
   const isOther = has && had && !isEqual;
-  if ((isExact(entry) ? one.valueTag : one.blob) === undefined) {
+  if (shownValue(one, entry) === undefined) {
     if (isOther) return 'replaced';
     if (!hasAnswered(one, entry) || isEqual) return 'same';
     return isUnderItsHandle(one, entry, circumstances) ? 'same' : 'replaced';
@@ -91,6 +91,12 @@ function judgeSecret(one: Examined, entry: Entry, circumstances: Circumstances):
   if (isEqual) return 'changed';
   if (isOther || isInAnotherPlace(one, entry, circumstances)) return 'replaced';
   return has !== had && !circumstances.hasRestored ? 'replaced' : 'changed';
+}
+
+/** What the token shows of the value, in the form that the entry has. */
+function shownValue({ blob, valueTag, vectors }: Examined, entry: Entry): unknown {
+  if (isNative(entry)) return vectors;
+  return isExact(entry) ? valueTag : blob;
 }
 
 function judgePrivate(one: Examined, entry: Entry, circumstances: Circumstances): Verdict {
@@ -119,6 +125,8 @@ function judgeReadable(now: Uint8Array | undefined, then: Uint8Array | undefined
 /** Whether the token has answered that it does not give the key, and not merely failed to give it just now. */
 function hasAnswered({ object, refusal }: Examined, entry: Entry): boolean {
   const { attributes } = object;
+  // A native key is not asked for what only wrapping gives.
+  if (isNative(entry)) return false;
   if (attributes.extractable === false || (isPadded(object) && !isExact(entry))) return true;
   // A captured key that only a trusted key may wrap cannot answer without one. It may still be the captured key.
   if (attributes.wrapWithTrusted === true && entry.attributes.wrapWithTrusted !== true) return true;

@@ -1,16 +1,18 @@
 /** The fourth step of a capture: has the token wrap keys and encrypt data objects, and makes their entries. */
 import { Pace, sha256Hex } from '@antipode/runtime';
-import type { DataKey, Entry } from '../model/generation.ts';
+import { type DataKey, type Entry, isNative } from '../model/generation.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
+import { sortedVectors, type Vector } from '../model/vector.ts';
 import { inBatches } from '../objects/batches.ts';
 import type { WrapOutcome } from '../provider/provider.ts';
 import { proofItem } from '../replica/read-back.ts';
 import { type CaptureContext, isLive } from './capture-context.ts';
-import { type CapturedObject, type Classification, handleOf, isLost } from './classification.ts';
+import { type CapturedObject, type Classification, handleOf, isLost, mayClone } from './classification.ts';
 import { type SealableData, sealData } from './data-sealing.ts';
 import { newEntryOf, newObjectId } from './entry.ts';
 import { type SealedValues, sealExactly } from './exact-sealing.ts';
 import type { Candidate } from './match.ts';
+import { sealNatively } from './native-sealing.ts';
 import { lengthReasonOf, type UncapturedObject } from './uncaptured.ts';
 
 export interface Sealing {
@@ -31,7 +33,7 @@ export interface DoubtfulObject {
 }
 
 interface WrappedObject {
-  readonly candidate: Candidate;
+  readonly object: ObservedObject;
   readonly entry: Entry;
   readonly blob: Uint8Array;
 }
@@ -39,53 +41,71 @@ interface WrappedObject {
 /** `wraps` are those that the scan had the token make. */
 export async function sealObjects(
   context: CaptureContext,
-  { toWrap, toSealExactly, toEncrypt }: Pick<Classification, 'toWrap' | 'toSealExactly' | 'toEncrypt'>,
+  {
+    toWrap,
+    toSealExactly,
+    toEncrypt,
+    toClone,
+  }: Pick<Classification, 'toWrap' | 'toSealExactly' | 'toEncrypt' | 'toClone'>,
   wraps: ReadonlyMap<Handle, WrapOutcome>,
 ): Promise<Sealing> {
-  const { wrapped, refused, doubtful } = await wrapAll(context, { candidates: toWrap, wraps });
-  const broken = await findBroken(context, wrapped);
-  const isBroken = ({ candidate }: WrappedObject): boolean => broken.has(handleOf(candidate));
+  const { wrapped, refused, unwrappable, doubtful } = await wrapAll(context, { candidates: toWrap, wraps });
+  const clones = await cloneAll(context, [...toClone, ...unwrappable]);
+  const broken = await findBroken(context, [...wrapped, ...clones.captured]);
+  const isBroken = ({ object }: { object: ObservedObject }): boolean => broken.has(object.handle);
   const sound = wrapped.filter((one) => !isBroken(one));
+  const cloned = clones.captured.filter((one) => !isBroken(one));
   const exact = await sealSecrets(context, toSealExactly);
   const encryption = await encryptAll(context, toEncrypt);
   return {
     captured: [
-      ...sound.map(({ candidate, entry }) => ({ object: candidate.examined.object, entry })),
+      ...sound.map(({ object, entry }) => ({ object, entry })),
+      ...cloned,
+      ...clones.kept,
       ...[exact, encryption].flatMap(({ captured, kept }) => [...captured, ...kept]),
     ],
     uncaptured: [
       ...refused,
+      ...clones.refused,
       ...exact.refused,
       ...encryption.refused,
-      ...wrapped.filter(isBroken).map(
-        ({ candidate }): UncapturedObject => ({
-          object: candidate.examined.object,
-          reason: 'does-not-work',
-          objectId: undefined,
-        }),
-      ),
+      ...[...wrapped, ...clones.captured]
+        .filter(isBroken)
+        .map(({ object }): UncapturedObject => ({ object, reason: 'does-not-work', objectId: undefined })),
     ],
-    doubtful: [...doubtful, ...exact.doubtful, ...encryption.doubtful],
-    dataKeys: [...exact.dataKeys, ...encryption.dataKeys],
+    doubtful: [...doubtful, ...clones.doubtful, ...exact.doubtful, ...encryption.doubtful],
+    dataKeys: [...clones.dataKeys, ...exact.dataKeys, ...encryption.dataKeys],
     blobs: new Map([
       ...sound.map(({ entry, blob }) => [entry.blobSha256!, blob] as const),
+      ...clones.blobs,
       ...exact.blobs,
       ...encryption.blobs,
     ]),
-    sealedObjects: sound.length + exact.captured.length + encryption.captured.length,
+    sealedObjects: sound.length + cloned.length + exact.captured.length + encryption.captured.length,
   };
 }
+
+/** Whether a generation has had it before, alive or deleted, or a merge has brought it. */
+const isKnown = ({ live, buried, options }: CaptureContext, { objectId }: Entry): boolean =>
+  live.has(objectId) || [...buried.keys(), ...(options.adopted ?? [])].some((entry) => entry.objectId === objectId);
 
 async function wrapAll(
   context: CaptureContext,
   { candidates, wraps }: { candidates: readonly Candidate[]; wraps: ReadonlyMap<Handle, WrapOutcome> },
-): Promise<{ wrapped: WrappedObject[]; refused: UncapturedObject[]; doubtful: DoubtfulObject[] }> {
+): Promise<{
+  wrapped: WrappedObject[];
+  refused: UncapturedObject[];
+  /** Refused by the token, and clonable by its device. */
+  unwrappable: Candidate[];
+  doubtful: DoubtfulObject[];
+}> {
   const { options, domainKey, isReseal } = context;
   const handles = candidates.map(handleOf).filter((handle) => !wraps.has(handle));
   const made = handles.length === 0 ? [] : await options.provider.wrap(domainKey().handle, handles);
   const madeNow = new Map(made.map((outcome) => [outcome.handle, outcome]));
   const wrapped: WrappedObject[] = [];
   const refused: UncapturedObject[] = [];
+  const unwrappable: Candidate[] = [];
   const doubtful: DoubtfulObject[] = [];
   const pace = new Pace(options.clock);
   for (const candidate of candidates) {
@@ -96,27 +116,27 @@ async function wrapAll(
     if ('blob' in outcome) {
       const { blob } = outcome;
       const sealed = { blobSha256: sha256Hex(blob), blobSize: blob.length };
-      wrapped.push({ candidate, entry: newEntryOf(context, { candidate, sealed }), blob });
-    } else if (isReseal && outcome.reason === 'unreadable' && before !== undefined) doubtful.push({ object, before });
+      wrapped.push({ object, entry: newEntryOf(context, { candidate, sealed }), blob });
+    } else if (mayClone(context, candidate, outcome.reason)) unwrappable.push(candidate);
+    else if (isReseal && outcome.reason === 'unreadable' && before !== undefined) doubtful.push({ object, before });
     else refused.push({ object, reason: outcome.reason, objectId: before?.objectId });
   }
-  return { wrapped, refused, doubtful };
+  return { wrapped, refused, unwrappable, doubtful };
 }
 
 /**
- * New private keys that do not work where they were made. No standby could prove them, and they must not hold up the
- * generation of all others (I15). The scrub judges keys that were captured before.
+ * New private keys that do not work where they were made, and clones that do not show their value again. No standby
+ * could prove them, and they must not hold up the generation of all others (I15). The scrub judges keys that were
+ * captured before.
  */
-async function findBroken(
-  { options, domainKey }: CaptureContext,
-  wrapped: readonly WrappedObject[],
-): Promise<Set<Handle>> {
+async function findBroken(context: CaptureContext, sealed: readonly CapturedObject[]): Promise<Set<Handle>> {
+  const { options, domainKey } = context;
   const broken = new Set<Handle>();
-  const isNew = wrapped.filter(
-    ({ candidate: { before, examined } }) => before === undefined && examined.object.objectClass === 'private-key',
+  const isNew = sealed.filter(
+    ({ entry }) => !isKnown(context, entry) && (isNative(entry) || entry.objectClass === 'private-key'),
   );
   for (const batch of inBatches(isNew)) {
-    const items = batch.map(({ candidate, entry }) => proofItem(entry, handleOf(candidate)));
+    const items = batch.map(({ object, entry }) => proofItem(entry, object.handle));
     for (const { handle, proved } of await options.provider.prove(domainKey().handle, items))
       if (!proved) broken.add(handle);
   }
@@ -133,6 +153,29 @@ type UnderDataKeys = Pick<Sealing, 'captured' | 'doubtful' | 'dataKeys' | 'blobs
 const sealSecrets = (context: CaptureContext, candidates: readonly Candidate[]): Promise<UnderDataKeys> =>
   sealUnderDataKeys(context, candidates, (ports, named) => sealExactly(ports, named));
 
+async function cloneAll(context: CaptureContext, candidates: readonly Candidate[]): Promise<UnderDataKeys> {
+  const { cloning } = context;
+  const vectors = await vectorsOf(context, candidates);
+  return sealUnderDataKeys(context, cloning === undefined ? [] : candidates, (ports, named) =>
+    sealNatively(
+      { ...ports, cloningDomain: cloning! },
+      named.map(({ handle, objectId }) => ({ handle, objectId, vectors: vectors.get(handle) })),
+    ),
+  );
+}
+
+/** Vectors under the domain key of this capture. A reseal has recognised the objects under the one before. */
+async function vectorsOf(
+  { options, domainKey, isReseal }: CaptureContext,
+  candidates: readonly Candidate[],
+): Promise<Map<Handle, readonly Vector[] | undefined>> {
+  const secrets = candidates.filter(({ examined }) => examined.object.objectClass === 'secret-key');
+  const handles = secrets.map(handleOf);
+  if (!isReseal) return new Map(secrets.map(({ examined }) => [examined.object.handle, examined.vectors]));
+  const made = handles.length === 0 ? [] : await options.provider.makeVectors(domainKey().handle, handles);
+  return new Map(handles.map((handle, index) => [handle, sortedVectors(made[index] ?? [])]));
+}
+
 const encryptAll = (context: CaptureContext, candidates: readonly Candidate[]): Promise<UnderDataKeys> =>
   sealUnderDataKeys(context, candidates, sealData);
 
@@ -143,7 +186,10 @@ const bytesOf = ({ objectClass, valueBytes = 0, sizeBits }: ObservedObject): num
 async function sealUnderDataKeys(
   context: CaptureContext,
   candidates: readonly Candidate[],
-  seal: (ports: Parameters<typeof sealData>[0], objects: readonly SealableData[]) => Promise<SealedValues>,
+  seal: (
+    ports: Parameters<typeof sealData>[0],
+    objects: readonly (SealableData & { readonly candidate: Candidate })[],
+  ) => Promise<SealedValues>,
 ): Promise<UnderDataKeys> {
   const { options, domainKey, isReseal } = context;
   if (candidates.length === 0)

@@ -16,6 +16,7 @@ import {
   entryDigest,
   type Generation,
   isExact,
+  isNative,
 } from './generation.ts';
 import { encodeManifest } from './manifest/manifest-writer.ts';
 import { isSignedBy, openSigned, sealedGeneration, signingInput } from './manifest/signed-manifest.ts';
@@ -47,7 +48,7 @@ const open = (signed: Uint8Array, expectedDigest?: string) =>
 const [sample] = fc.sample(
   generation.filter(({ entries, tombstones }) => {
     const all = [...entries, ...tombstones.map(({ entry }) => entry)];
-    return entries.length > 1 && tombstones.length > 0 && !all.some(isExact);
+    return entries.length > 1 && tombstones.length > 0 && !all.some(isExact) && !all.some(isNative);
   }),
   { numRuns: 1 },
 ) as [Generation];
@@ -175,6 +176,31 @@ describe('a manifest', () => {
     });
   };
 
+  const vector = () =>
+    create(wire.VectorSchema, {
+      use: wire.VectorUse.SIGN,
+      mechanism: 0x251,
+      nonce: new Uint8Array(16),
+      result: new Uint8Array(32),
+    });
+
+  /** Makes the first entry a secret key that moves natively. */
+  const nativeIn = (message: wire.Manifest, format: number): wire.Entry =>
+    Object.assign(exactIn(message, format), {
+      valueTag: new Uint8Array(),
+      cloningDomain: new Uint8Array(32).fill(7),
+      vectors: [vector()],
+    });
+
+  it('has format 4 where a key moves natively', () => {
+    expect(opensChanged((message) => void nativeIn(message, 4))().generation.entries[0]).toMatchObject({
+      objectClass: 'secret-key',
+      dataKeyId: '00'.repeat(16),
+      cloningDomain: '07'.repeat(32),
+      vectors: [{ use: 'sign', mechanism: 0x251 }],
+    });
+  });
+
   it('has format 3 where a secret key has a data key', () => {
     expect(opensChanged((message) => void exactIn(message, 3))().generation.entries[0]).toMatchObject({
       objectClass: 'secret-key',
@@ -183,7 +209,58 @@ describe('a manifest', () => {
   });
 
   it.each<[string, (message: wire.Manifest) => void]>([
-    ['of another format', (message) => (message.format = 4)],
+    ['of another format', (message) => (message.format = 5)],
+    ['of format 4 without a key that moves natively', (message) => (message.format = 4)],
+    ['of format 3 with a key that moves natively', (message) => void nativeIn(message, 3)],
+    [
+      'with a native secret without vectors',
+      (message) => {
+        nativeIn(message, 4).vectors = [];
+      },
+    ],
+    [
+      'with a native key without a data key',
+      (message) => {
+        nativeIn(message, 4).dataKeyId = new Uint8Array();
+      },
+    ],
+    [
+      'with a cloning domain of 31 bytes',
+      (message) => {
+        nativeIn(message, 4).cloningDomain = new Uint8Array(31);
+      },
+    ],
+    [
+      'with a native key that has a tag as well',
+      (message) => {
+        nativeIn(message, 4).valueTag = new Uint8Array(32);
+      },
+    ],
+    [
+      'with two vectors of one use and one mechanism',
+      (message) => {
+        nativeIn(message, 4).vectors.push(vector());
+      },
+    ],
+    [
+      'with a vector of a use that nobody knows',
+      (message) => {
+        nativeIn(message, 4).vectors[0]!.use = 99 as wire.VectorUse;
+      },
+    ],
+    [
+      'with a vector whose nonce is too short',
+      (message) => {
+        nativeIn(message, 4).vectors[0]!.nonce = new Uint8Array(15);
+      },
+    ],
+    [
+      'with a native private key that shows nothing',
+      (message) => {
+        const entry = nativeIn(message, 4);
+        Object.assign(entry, { objectClass: wire.ObjectClass.PRIVATE_KEY, keyType: wire.KeyType.EC, vectors: [] });
+      },
+    ],
     ['of format 3 without a secret key that has a data key', (message) => (message.format = 3)],
     ['of format 2 with a secret key that has a data key', (message) => void exactIn(message, 2)],
     [

@@ -22,6 +22,7 @@ import {
   type Outside,
   type UncapturedReason,
 } from './object.ts';
+import { type Vector, vectorsProof } from './vector.ts';
 
 /** One captured object. Digests and ids are hexadecimal. */
 export interface Entry {
@@ -33,10 +34,14 @@ export interface Entry {
   readonly publicHalf?: Uint8Array;
   readonly blobSha256?: string;
   readonly blobSize: number;
-  /** Of a data object, and of a secret key that is sealed exactly. */
+  /** Of a data object, of a secret key that is sealed exactly, and of a key that moves natively. */
   readonly dataKeyId?: string;
   /** Keyed tag of the value. A secret key has one if it is sealed exactly. */
   readonly valueTag?: Uint8Array;
+  /** Of a key that moves natively (ADR 0055). Its blob opens only in a device of this cloning domain. */
+  readonly cloningDomain?: string;
+  /** Of a secret key that moves natively (ADR 0057), in the order of use and mechanism. */
+  readonly vectors?: readonly Vector[];
 }
 
 /**
@@ -47,6 +52,9 @@ export interface Entry {
  */
 export const isExact = (entry: Pick<Entry, 'objectClass' | 'valueTag'>): boolean =>
   entry.objectClass === 'secret-key' && 'valueTag' in entry;
+
+/** Whether a key moves by the cloning of its device. Asks without decoding. */
+export const isNative = (entry: Pick<Entry, 'cloningDomain'>): boolean => 'cloningDomain' in entry;
 
 export interface DataKey {
   readonly id: string;
@@ -163,11 +171,11 @@ export function entryDigest(entry: Entry): Uint8Array {
 
 /**
  * Digest of one object by everything that members can compare: portable attributes and the public half. For an object
- * that hides its value, the digest covers its blob or its keyed tag. A wrapped key counts as sensitive, since it is on
+ * that hides its value, the digest covers its blob, its keyed tag or its vectors. A wrapped key counts as sensitive, since it is on
  * every replica.
  */
 export function digestOf(entry: Entry): Uint8Array {
-  const { objectClass, attributes, publicHalf, blobSha256, valueTag } = entry;
+  const { objectClass, attributes, publicHalf, blobSha256, valueTag, vectors } = entry;
   DIGEST.begin(entry);
   for (const name of attributesOf(objectClass)) {
     const value = attributes[name];
@@ -176,7 +184,8 @@ export function digestOf(entry: Entry): Uint8Array {
     DIGEST.attribute(name, bytes, { start: 0, end: bytes.length });
   }
   const blob = (): Uint8Array => fromHex(blobSha256 ?? '');
-  const proof = valueTag ?? (objectClass === 'secret-key' ? blob() : (publicHalf ?? blob()));
+  const shown = valueTag ?? (vectors && vectorsProof(vectors));
+  const proof = shown ?? (objectClass === 'secret-key' ? blob() : (publicHalf ?? blob()));
   DIGEST.proof(proof, { start: 0, end: proof.length });
   return new Uint8Array(DIGEST.end());
 }
@@ -186,6 +195,7 @@ export function attributesDigest({
   publicHalf: _half,
   blobSha256: _blob,
   valueTag: _tag,
+  vectors: _vectors,
   ...shown
 }: Entry): Uint8Array {
   return digestOf(shown);

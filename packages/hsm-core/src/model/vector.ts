@@ -53,6 +53,14 @@ export function agree(some: readonly Vector[], others: readonly Vector[]): boole
   return pairs.length > 0 && pairs.every(([one, other]) => bytesEqual(one!.result, other!.result));
 }
 
+/** The bytes that stand for the value of a key in the digest of its entry. */
+export const vectorsProof = (vectors: readonly Vector[]): Uint8Array =>
+  Buffer.concat(vectors.map(({ result }) => result));
+
+/** The order in which a manifest has them. */
+export const sortedVectors = (vectors: readonly Vector[]): Vector[] =>
+  [...vectors].sort((a, b) => VECTOR_USES.indexOf(a.use) - VECTOR_USES.indexOf(b.use) || a.mechanism - b.mechanism);
+
 /** The name under which equal vectors meet. */
 export const vectorKey = ({ use, mechanism, nonce, result }: Vector): string =>
   `${use}:${mechanism}:${hex(nonce)}:${hex(result)}`;

@@ -27,6 +27,13 @@ export function differencesOf(item: NativeObject, seen: ObservedObject): CloneDi
   return differences;
 }
 
+/** Attributes that only a clone keeps. */
+const HISTORY: readonly AttributeName[] = ['local', 'alwaysSensitive', 'neverExtractable', 'keyGenMechanism'];
+
+/** The history in which they differ. */
+export const historyDifferences = (item: NativeObject, seen: ObservedObject): AttributeName[] =>
+  HISTORY.filter((name) => !bytesEqual(shown(item.attributes, name), shown(seen.attributes, name)));
+
 const NOTHING = new Uint8Array();
 
 function shown(attributes: NativeObject['attributes'], name: AttributeName): Uint8Array {

@@ -6,11 +6,9 @@
 
 import type { Clock } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
-import type { ExactSealer } from '../provider/exact-sealer.ts';
 import type { PartitionReader } from '../provider/reader.ts';
-import type { Sealer } from '../provider/sealer.ts';
 import { destroyAll } from './batches.ts';
-import { type Examined, examine, recognitionKey } from './recognise.ts';
+import { type Examined, type ExaminingProvider, examine, recognitionKey } from './recognise.ts';
 
 /** An object as it was when it was examined: everything that its token showed, and its value under one domain key. */
 export interface Seen {
@@ -45,7 +43,7 @@ export interface Destroyed {
  * returns false stays
  */
 export async function destroyDoomed(
-  provider: PartitionReader & Sealer & ExactSealer,
+  provider: PartitionReader & ExaminingProvider,
   {
     clock,
     domainKey,

@@ -9,7 +9,7 @@
  */
 import { bytesEqual, type Clock, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes, decides } from '../model/attributes.ts';
-import { comparableAttributes, digestOf, type Entry, isExact } from '../model/generation.ts';
+import { comparableAttributes, digestOf, type Entry, isExact, isNative } from '../model/generation.ts';
 import {
   type Handle,
   isOfAnyLength,
@@ -18,8 +18,9 @@ import {
   type ObservedObject,
   type UncapturedReason,
 } from '../model/object.ts';
-import { EXACT_BYTES_MAX, type ExactSealer } from '../provider/exact-sealer.ts';
-import type { Sealer } from '../provider/sealer.ts';
+import { agree, sortedVectors, type Vector, vectorKey } from '../model/vector.ts';
+import { EXACT_BYTES_MAX } from '../provider/exact-sealer.ts';
+import type { HsmProvider } from '../provider/provider.ts';
 import { entryBytes } from './batches.ts';
 
 /** The findings about one object beside its attributes. */
@@ -29,6 +30,8 @@ export interface Examined {
   readonly blob?: Uint8Array;
   /** Of a data object; of a secret whose blob does not show its length for certain, if the token tags it exactly. */
   readonly valueTag?: Uint8Array;
+  /** Of a secret key that may move natively: what shows its value instead of a blob. */
+  readonly vectors?: readonly Vector[];
   /** Why the token gave no blob. */
   readonly refusal?: UncapturedReason;
 }
@@ -45,9 +48,12 @@ export function typesByBlob(entries: Iterable<Entry>): ReadonlySet<KeyType | 'un
 const isNamedByBlob = (entry: Pick<Entry, 'objectClass' | 'publicHalf'>): boolean =>
   entry.objectClass === 'private-key' && !('publicHalf' in entry);
 
+/** What an examination asks of a provider. */
+export type ExaminingProvider = Pick<HsmProvider, 'wrap' | 'tagData' | 'tagSecrets' | 'makeVectors' | 'describe'>;
+
 /** Wraps and tags what cannot be recognised by its attributes alone, and private keys of the types in `byBlob`. */
 export async function examine(
-  provider: Pick<Sealer, 'wrap' | 'tagData'> & Pick<ExactSealer, 'tagSecrets'>,
+  provider: ExaminingProvider,
   {
     clock,
     domainKey,
@@ -72,20 +78,41 @@ export async function examine(
   const inexact = objects.filter((object) => mayBeExact(object));
   const secretTags = inexact.length === 0 ? [] : await provider.tagSecrets(domainKey, handlesOf(inexact));
   for (const [index, { handle }] of inexact.entries()) tagOf.set(handle, secretTags[index]);
+  const vectors = await vectorsOf(provider, {
+    domainKey,
+    objects: objects.filter((object) => {
+      const outcome = outcomes.get(object.handle);
+      const hasValue = tagOf.get(object.handle) !== undefined || (outcome !== undefined && 'blob' in outcome);
+      return object.objectClass === 'secret-key' && (!hasValue || object.attributes.wrapWithTrusted === true);
+    }),
+  });
   const examined: Examined[] = [];
   const pace = new Pace(clock);
   for (const object of objects) {
     if (pace.isDue()) await pace.makeWay();
     const outcome = outcomes.get(object.handle);
     const valueTag = tagOf.get(object.handle);
+    const shown = vectors.get(object.handle) ?? [];
     examined.push({
       object,
       ...(outcome !== undefined && 'blob' in outcome ? { blob: outcome.blob } : {}),
       ...(outcome !== undefined && 'reason' in outcome ? { refusal: outcome.reason } : {}),
       ...(valueTag === undefined ? {} : { valueTag }),
+      ...(shown.length === 0 ? {} : { vectors: shown }),
     });
   }
   return examined;
+}
+
+/** A partition that clones nothing captures no such secret, so none is used there. */
+async function vectorsOf(
+  provider: ExaminingProvider,
+  { domainKey, objects }: { domainKey: Handle; objects: readonly ObservedObject[] },
+): Promise<Map<Handle, readonly Vector[]>> {
+  const silent = objects.filter(({ keyType }) => keyType !== 'unsupported');
+  if (silent.length === 0 || (await provider.describe()).cloning === undefined) return new Map();
+  const made = await provider.makeVectors(domainKey, handlesOf(silent));
+  return new Map(silent.map(({ handle }, index) => [handle, sortedVectors(made[index] ?? [])]));
 }
 
 const NO_TYPES: ReadonlySet<KeyType | 'unsupported'> = new Set();
@@ -133,7 +160,7 @@ export function knowableByDomainKey(
 }
 
 /** The key under which equal values meet; undefined where the object shows nothing to go by. */
-export function recognitionKey({ object, blob, valueTag }: Examined): string | undefined {
+export function recognitionKey({ object, blob, valueTag, vectors }: Examined): string | undefined {
   const { objectClass, publicHalf, attributes } = object;
   switch (objectClass) {
     case 'private-key':
@@ -141,7 +168,9 @@ export function recognitionKey({ object, blob, valueTag }: Examined): string | u
       if (publicHalf !== undefined) return `${objectClass}:half:${sha256Hex(publicHalf)}`;
       return blob && `${objectClass}:blob:${sha256Hex(blob)}`;
     case 'secret-key':
-      return valueTag === undefined ? blob && secretBlobKey(object, sha256Hex(blob)) : tagKey(object, valueTag);
+      if (valueTag !== undefined) return tagKey(object, valueTag);
+      if (blob !== undefined) return secretBlobKey(object, sha256Hex(blob));
+      return vectors?.[0] && secretVectorKey(object, vectors[0]);
     case 'certificate':
       return attributes.value && `certificate:${sha256Hex(attributes.value)}`;
     case 'domain-parameters':
@@ -164,6 +193,7 @@ export class EntriesByValue {
   /** Of private keys with a public half: under the blob, too. */
   readonly #named: readonly Entry[];
   #aliases: ReadonlyMap<string, string> | undefined;
+  #vectorAliases: ReadonlyMap<string, string> | undefined;
 
   private constructor(groups: Map<string, Entry[]>, named: readonly Entry[]) {
     this.groups = groups;
@@ -176,7 +206,7 @@ export class EntriesByValue {
 
   /** Under which the object meets entries of its value, where there are any. */
   keyOf(one: Examined): string | undefined {
-    const key = recognitionKey(one);
+    const key = this.#byVectors(one) ?? recognitionKey(one);
     if (one.blob === undefined || (key !== undefined && this.groups.has(key))) return key;
     // A secret of unknown length was sealed in the one way or in the other.
     if (one.object.objectClass === 'secret-key') return secretBlobKey(one.object, sha256Hex(one.blob));
@@ -187,9 +217,28 @@ export class EntriesByValue {
     return this.#aliases.get(byBlob) ?? key;
   }
 
+  /** Tokens of one kind may differ in a mechanism, so any vector counts. */
+  #byVectors({ object, vectors = [] }: Examined): string | undefined {
+    if (vectors.length === 0) return undefined;
+    this.#vectorAliases ??= new Map(
+      this.#named
+        .filter((entry) => isNative(entry) && entry.objectClass === 'secret-key')
+        .flatMap((entry) =>
+          entry.vectors!.map((vector) => [secretVectorKey(entry, vector), entryRecognitionKey(entry)] as const),
+        ),
+    );
+    for (const vector of vectors) {
+      const known = this.#vectorAliases.get(secretVectorKey(object, vector));
+      if (known !== undefined) return known;
+    }
+    return undefined;
+  }
+
   /** Seldom needed, since a token that shows one private key without its half mostly shows all so. */
   #aliased(): Map<string, string> {
-    const halves = this.#named.filter((entry) => entry.objectClass === 'private-key' && !isNamedByBlob(entry));
+    const halves = this.#named.filter(
+      (entry) => entry.objectClass === 'private-key' && !isNamedByBlob(entry) && !isNative(entry),
+    );
     return new Map(halves.map((entry) => [blobKey(entry.blobSha256 ?? ''), entryRecognitionKey(entry)]));
   }
 }
@@ -198,11 +247,15 @@ const blobKey = (blobSha256: string): string => `private-key:blob:${blobSha256}`
 /** One value can be an AES key and a generic secret. Neither serves for the other. */
 type TypedKey = Pick<ObservedObject, 'keyType'>;
 const secretBlobKey = ({ keyType }: TypedKey, blobSha256 = ''): string => `secret-key:${keyType}:blob:${blobSha256}`;
+const secretVectorKey = ({ keyType }: TypedKey, vector: Vector): string =>
+  `secret-key:${keyType}:vector:${vectorKey(vector)}`;
 const tagKey = ({ keyType }: TypedKey, valueTag: Uint8Array): string => `secret-key:${keyType}:tag:${hex(valueTag)}`;
 
 /** Whether the object shows the value of the entry. */
 export function hasValueOf(one: Examined, entry: Entry): boolean {
   if (recognitionKey(one) === entryRecognitionKey(entry)) return true;
+  if (one.object.objectClass === 'secret-key' && isNative(entry) && entry.objectClass === 'secret-key')
+    return one.object.keyType === entry.keyType && agree(entry.vectors ?? [], one.vectors ?? []);
   if (one.object.objectClass === 'secret-key' && entry.objectClass === 'secret-key')
     return (
       !isExact(entry) &&
@@ -222,6 +275,7 @@ export function entryRecognitionKey(entry: Entry): string {
         ? `${entry.objectClass}:blob:${entry.blobSha256}`
         : `${entry.objectClass}:half:${sha256Hex(entry.publicHalf)}`;
     case 'secret-key':
+      if (isNative(entry)) return secretVectorKey(entry, entry.vectors![0]!);
       return isExact(entry) ? tagKey(entry, entry.valueTag!) : secretBlobKey(entry, entry.blobSha256);
     case 'certificate':
       return `certificate:${sha256Hex(entry.attributes.value ?? '')}`;
@@ -338,7 +392,7 @@ export function observedDigest(entry: Entry, examined: Examined): Uint8Array {
  * An entry as this partition shows it. Only the attributes that the entry names count. An attribute that the partition
  * does not show has its assumed value, so a default that one vendor shows and another omits makes no difference.
  */
-export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): Entry {
+export function asObserved(entry: Entry, { object, blob, valueTag, vectors }: Examined): Entry {
   const names = Object.keys(entry.attributes) as (keyof Attributes)[];
   const attributes = Object.fromEntries(
     names.flatMap((name) => {
@@ -350,6 +404,7 @@ export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): 
   const shownHalf =
     object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
   const publicHalf = isNamedByBlob(entry) ? undefined : shownHalf;
+  const isRepeated = vectors !== undefined && agree(entry.vectors ?? [], vectors);
   return {
     objectId: entry.objectId,
     objectClass: entry.objectClass,
@@ -361,6 +416,7 @@ export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): 
     ...(blob === undefined ? {} : { blobSha256: sha256Hex(blob) }),
     // The tag tells nothing of a secret that is sealed by its blob.
     ...(valueTag === undefined || (entry.objectClass === 'secret-key' && !isExact(entry)) ? {} : { valueTag }),
+    ...(isRepeated ? { vectors: entry.vectors! } : {}),
   };
 }
 
@@ -368,6 +424,10 @@ export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objec
 
 export const aadOf = (group: string, objectId: ObjectId): Uint8Array =>
   Buffer.from(`antipode data v1\0${group}\0${objectId}`);
+
+/** Binds a native blob to its place. Nothing that is sealed otherwise can take it. */
+export const nativeAadOf = (group: string, objectId: ObjectId): Uint8Array =>
+  Buffer.from(`antipode native object v1\0${group}\0${objectId}`);
 
 /** Binds a secret that is sealed exactly to its place. No data object can take it. */
 export const exactAadOf = (group: string, objectId: ObjectId): Uint8Array =>

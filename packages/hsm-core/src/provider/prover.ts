@@ -17,6 +17,8 @@ export interface ProofItem {
   readonly valueTag?: Uint8Array;
   /** Of a secret key that nobody may wrap. The key must give them again (ADR 0057). */
   readonly vectors?: readonly Vector[];
+  /** Its device has cloned it: then it has the history of its attributes as well. */
+  readonly isClone?: true;
   /**
    * Of an RSA private key: digest of the blob that this very device gave of it when it was proved before. Other vendors
    * write the same key otherwise, so it is not part of a manifest.
@@ -26,7 +28,7 @@ export interface ProofItem {
 
 /** One thing that was tried with a restored object. */
 export interface ProofCheck {
-  /** `rewrap`, `sign`, `decrypt`, `unwrap`, `derive`, `encrypt`, `verify`, `wrap`, `value`, `vector`. */
+  /** `rewrap`, `sign`, `decrypt`, `unwrap`, `derive`, `encrypt`, `verify`, `wrap`, `value`, `vector`, `history`. */
   readonly use: string;
   readonly outcome: 'proved' | 'failed' | 'not-exercised';
   /** Mechanism used, or why it was not exercised. */

@@ -200,7 +200,12 @@ async function destroyReplaced(
  * Refusals that tell what a member lacks for objects of one kind. They tell nothing of what else its token takes, even if
  * the generation has no other object.
  */
-const LACKS: ReadonlySet<ErrorCode> = new Set(['SECRET_INEXACT', 'DOMAIN_KEY_UNTRUSTED']);
+const LACKS: ReadonlySet<ErrorCode> = new Set([
+  'SECRET_INEXACT',
+  'DOMAIN_KEY_UNTRUSTED',
+  'NATIVE_UNAVAILABLE',
+  'CLONING_DOMAIN_OTHER',
+]);
 
 /** If the token takes no key of the generation at all, the fault is the token's. The apply then fails as a whole. */
 function checkAnyKey(entries: readonly Entry[], refused: ReadonlyMap<ObjectId, AntipodeError>): void {

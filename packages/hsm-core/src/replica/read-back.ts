@@ -2,7 +2,7 @@
  * Reads a replica back and uses its objects. A generation counts as applied only after that.
  */
 import { bytesEqual, fromHex } from '@antipode/runtime';
-import { contentDigest, type Entry, entryDigest, isExact } from '../model/generation.ts';
+import { contentDigest, type Entry, entryDigest, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
 import { entryBytes, inBatches } from '../objects/batches.ts';
 import { seenAs } from '../objects/doomed.ts';
@@ -146,9 +146,9 @@ export function summarise(judged: readonly Judged[]): ProofSummary {
 }
 
 export function proofItem(entry: Entry, handle: Handle): ProofItem {
-  const { objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, valueTag } = entry;
+  const { objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, valueTag, vectors } = entry;
   // A blob under a data key is another each time.
-  const rewraps = isWrapped(objectClass) && !isExact(entry);
+  const rewraps = isWrapped(objectClass) && !isExact(entry) && !isNative(entry);
   return {
     handle,
     objectClass,
@@ -158,5 +158,7 @@ export function proofItem(entry: Entry, handle: Handle): ProofItem {
     ...(publicHalf === undefined ? {} : { publicHalf }),
     ...(blobSha256 === undefined || !rewraps ? {} : { blobSha256: fromHex(blobSha256) }),
     ...(valueTag === undefined ? {} : { valueTag }),
+    ...(vectors === undefined ? {} : { vectors }),
+    ...(isNative(entry) ? { isClone: true as const } : {}),
   };
 }

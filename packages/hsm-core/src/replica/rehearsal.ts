@@ -5,7 +5,7 @@
 import { AntipodeError, type Clock, sha256Hex } from '@antipode/runtime';
 import { looksOf } from '../capture/namesakes.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
-import { contentDigestOf, type SealedGeneration } from '../model/generation.ts';
+import { contentDigestOf, type Entry, isNative, type SealedGeneration } from '../model/generation.ts';
 import { isWrapped, type ObservedObject } from '../model/object.ts';
 import { destroyAll } from '../objects/batches.ts';
 import type { HsmProvider } from '../provider/provider.ts';
@@ -99,7 +99,7 @@ export async function rehearse(options: {
     provedMs = clock.monotonicMs();
     const isClean = await emptyScratch({ provider, keyring, strangers });
     return {
-      proof,
+      proof: withKeptClones(proof, options.target),
       isEqual: contentDigest === contentDigestOf(target.generation) && namesakes.length === 0,
       restoreMs: restoredMs - startedMs,
       proveMs: provedMs - restoredMs,
@@ -163,11 +163,35 @@ async function beside({
   });
 }
 
-/** Makes every key destroyable. Any other key would stay in the scratch partition for ever. */
+/**
+ * Makes every key destroyable. Any other key would stay in the scratch partition for ever. A clone is as its source is, so
+ * one that its token would keep is left out.
+ */
 function destroyable(target: SealedGeneration): SealedGeneration {
-  const entries = target.generation.entries.map((entry) => {
-    const { attributes } = entry;
-    return attributes.destroyable === true ? entry : { ...entry, attributes: { ...attributes, destroyable: true } };
-  });
+  const entries = target.generation.entries
+    .filter((entry) => !isKeptClone(entry))
+    .map((entry) => {
+      const { attributes } = entry;
+      return attributes.destroyable === true || isNative(entry)
+        ? entry
+        : { ...entry, attributes: { ...attributes, destroyable: true } };
+    });
   return { ...target, generation: { ...target.generation, entries } };
+}
+
+/** Whether a token that has the clone keeps it for ever. */
+const isKeptClone = (entry: Entry): boolean => isNative(entry) && entry.attributes.destroyable === false;
+
+/** Names the clones that no drill can try. */
+function withKeptClones(proof: ProofSummary, { generation }: SealedGeneration): ProofSummary {
+  const kept = generation.entries.filter(isKeptClone).map(({ objectId }) => ({
+    objectId,
+    uses: ['restore'],
+    reasons: ['CKA_DESTROYABLE is false, so that the scratch partition would keep the clone'],
+  }));
+  return {
+    ...proof,
+    usesNotExercised: proof.usesNotExercised + kept.length,
+    notExercised: [...proof.notExercised, ...kept],
+  };
 }

@@ -2,11 +2,11 @@
  * Makes objects of a generation in the partition, batch by batch, and proves each of them. An object that this token
  * does not take is that object's trouble only (I15).
  */
-import { AntipodeError, type ErrorCode, invariant } from '@antipode/runtime';
-import { type Entry, entryDigest, isExact } from '../model/generation.ts';
+import { AntipodeError, type ErrorCode, hex, invariant } from '@antipode/runtime';
+import { type Entry, entryDigest, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
 import { destroyAll, entryBytes, inBatches } from '../objects/batches.ts';
-import { aadOf, exactAadOf } from '../objects/recognise.ts';
+import { aadOf, exactAadOf, nativeAadOf } from '../objects/recognise.ts';
 import type { BatchOutcome, CreateItem, OpenedKey, Refusal, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
 import { ExactKeys } from './exact-keys.ts';
@@ -70,7 +70,7 @@ async function makeBatch(
   // All made objects must be recorded before anything is thrown.
   const settled = await Promise.allSettled([
     makeEach(restoration, {
-      entries: wrapped.filter((entry) => !isExact(entry)),
+      entries: wrapped.filter((entry) => !isExact(entry) && !isNative(entry)),
       unproven,
       make: (entries) => unwrap(restoration, entries),
     }),
@@ -90,7 +90,9 @@ async function makeBatch(
       }
     }
     const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
-    if (data.length === 0) continue;
+    const natives = wrapped.filter((entry) => isNative(entry) && entry.dataKeyId === id);
+    const clones = await clonable(restoration, natives);
+    if (data.length + clones.length === 0) continue;
     const dataKey = await provider.unwrapDataKey(restoration.domainKey, blobOf(blobSha256));
     try {
       await makeEach(restoration, {
@@ -98,11 +100,49 @@ async function makeBatch(
         unproven,
         make: (entries) => createData(restoration, { dataKey, entries }),
       });
+      await makeEach(restoration, {
+        entries: clones,
+        unproven,
+        make: (entries) => putNative(restoration, { dataKey, entries }),
+      });
     } finally {
       await provider.forget([dataKey]);
     }
   }
 }
+
+/** Keys that this partition can clone. The others are refused before anything is changed. */
+async function clonable(
+  { options: { provider }, refused }: Restoration,
+  entries: readonly Entry[],
+): Promise<readonly Entry[]> {
+  if (entries.length === 0) return entries;
+  const { cloning } = await provider.describe();
+  const domain = cloning && hex(cloning.domain);
+  return entries.filter(({ objectId, cloningDomain }) => {
+    if (domain === cloningDomain) return true;
+    const code = domain === undefined ? 'NATIVE_UNAVAILABLE' : 'CLONING_DOMAIN_OTHER';
+    refused.set(objectId, refusalOf(objectId, { code }));
+    return false;
+  });
+}
+
+const putNative = (
+  { options: { provider, target, blobOf } }: Restoration,
+  { dataKey, entries }: { dataKey: Handle; entries: readonly Entry[] },
+): Promise<BatchOutcome> =>
+  provider.putNative({
+    dataKey,
+    items: entries.map(({ objectId, objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256 }) => ({
+      objectClass,
+      ...(keyType === undefined ? {} : { keyType }),
+      sizeBits,
+      attributes,
+      ...(publicHalf === undefined ? {} : { publicHalf }),
+      ciphertext: blobOf(blobSha256 ?? ''),
+      aad: nativeAadOf(target.generation.group, objectId),
+    })),
+  });
 
 /** The provider stops at an object that the token does not take. The rest of the batch follows in another call. */
 async function makeEach(
@@ -199,10 +239,16 @@ const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set([
   'ID_TAKEN',
   'DOMAIN_KEY_UNTRUSTED',
   'SECRET_INEXACT',
+  'NATIVE_UNAVAILABLE',
+  'CLONING_DOMAIN_OTHER',
+  'NATIVE_MISMATCH',
 ]);
 
 const WHY: Partial<Record<ErrorCode, string>> = {
   ID_TAKEN: 'another key has its CKA_ID',
+  NATIVE_UNAVAILABLE: 'this partition has no cloner',
+  CLONING_DOMAIN_OTHER: 'it comes from another cloning domain',
+  NATIVE_MISMATCH: 'its blob makes another object than the manifest says',
   SECRET_INEXACT: 'this token does not carry secrets byte for byte',
   DOMAIN_KEY_UNTRUSTED: 'the security officer of this partition has not trusted the domain key',
 };

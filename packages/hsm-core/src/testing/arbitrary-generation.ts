@@ -7,7 +7,8 @@ import { KEY_KINDS } from '../key-kinds/kinds.ts';
 import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import type { Entry, Generation } from '../model/generation.ts';
 import { encodeNested } from '../model/nested-template.ts';
-import { hasKeyType, isInManifest, OBJECT_CLASSES, type ObjectClass } from '../model/object.ts';
+import { hasKeyType, isInManifest, isWrapped, OBJECT_CLASSES, type ObjectClass } from '../model/object.ts';
+import { sortedVectors, VECTOR_USES } from '../model/vector.ts';
 
 const hexadecimal = (bytes: number) => fc.uint8Array({ minLength: bytes, maxLength: bytes }).map(hex);
 const someBytes = fc.uint8Array({ minLength: 1, maxLength: 20 });
@@ -37,6 +38,19 @@ const attributes = (objectClass: ObjectClass): fc.Arbitrary<Attributes> =>
       return set;
     });
 
+const exactly = (bytes: number) => fc.uint8Array({ minLength: bytes, maxLength: bytes });
+const vectors = fc
+  .uniqueArray(
+    fc.record({
+      use: fc.constantFrom(...VECTOR_USES),
+      mechanism: fc.nat({ max: 3 }),
+      nonce: exactly(16),
+      result: exactly(32),
+    }),
+    { selector: ({ use, mechanism }) => `${use} ${mechanism}`, minLength: 1, maxLength: 3 },
+  )
+  .map(sortedVectors);
+
 const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((objectClass) =>
   fc
     .record({
@@ -50,15 +64,39 @@ const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((obj
       dataKeyId: hexadecimal(16),
       valueTag: someBytes,
       isExact: fc.boolean(),
+      isNative: fc.boolean(),
+      cloningDomain: hexadecimal(32),
+      vectors,
     })
-    .map(({ keyType, publicHalf, blobSha256, blobSize, dataKeyId, valueTag, isExact, ...rest }) => ({
-      ...rest,
-      objectClass,
-      ...(hasKeyType(objectClass) ? { keyType } : {}),
-      ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
-      ...(isInManifest(objectClass) ? { blobSize: 0 } : { blobSha256, blobSize }),
-      ...(objectClass === 'data' || (objectClass === 'secret-key' && isExact) ? { dataKeyId, valueTag } : {}),
-    })),
+    .map(
+      ({
+        keyType,
+        publicHalf,
+        blobSha256,
+        blobSize,
+        dataKeyId,
+        valueTag,
+        isExact,
+        isNative,
+        cloningDomain,
+        ...more
+      }) => {
+        const { vectors: shown, ...rest } = more;
+        const isCloned = isNative && isWrapped(objectClass);
+        return {
+          ...rest,
+          objectClass,
+          ...(hasKeyType(objectClass) ? { keyType } : {}),
+          ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
+          ...(isInManifest(objectClass) ? { blobSize: 0 } : { blobSha256, blobSize }),
+          ...(objectClass === 'data' || (objectClass === 'secret-key' && isExact && !isCloned)
+            ? { dataKeyId, valueTag }
+            : {}),
+          ...(isCloned ? { dataKeyId, cloningDomain } : {}),
+          ...(isCloned && objectClass === 'secret-key' ? { vectors: shown } : {}),
+        };
+      },
+    ),
 );
 
 const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });

@@ -15,14 +15,15 @@ import {
 } from '../model/attributes.ts';
 import type { DataKey, Entry, Generation, Tombstone } from '../model/generation.ts';
 import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from '../model/object.ts';
+import type { Vector, VectorUse } from '../model/vector.ts';
 
 /** By what is in it: a secret key with a data key makes the difference. */
-const formatOf = ({ entries, tombstones }: Pick<Generation, 'entries' | 'tombstones'>): number =>
-  [...entries, ...tombstones.map(({ entry }) => entry)].some(
-    ({ objectClass, dataKeyId }) => objectClass === 'secret-key' && dataKeyId !== undefined,
-  )
-    ? 3
-    : 2;
+const formatOf = ({ entries, tombstones }: Pick<Generation, 'entries' | 'tombstones'>): number => {
+  const all = [...entries, ...tombstones.map(({ entry }) => entry)];
+  if (all.some(({ cloningDomain }) => cloningDomain !== undefined)) return 4;
+  const hasExact = all.some(({ objectClass, dataKeyId }) => objectClass === 'secret-key' && dataKeyId !== undefined);
+  return hasExact ? 3 : 2;
+};
 
 export const writtenBySchema = (generation: Generation): Uint8Array =>
   toBinary(seal.ManifestSchema, toMessage(generation));
@@ -47,6 +48,7 @@ const numbersOf = <Name extends string, Value extends number>({ values }: DescEn
 
 const CLASS_NUMBERS = numbersOf<ObjectClass | 'other', seal.ObjectClass>(seal.ObjectClassSchema);
 const KEY_TYPE_NUMBERS = numbersOf<KeyType, seal.KeyType>(seal.KeyTypeSchema);
+const USE_NUMBERS = numbersOf<VectorUse, seal.VectorUse>(seal.VectorUseSchema);
 const REASON_NUMBERS = numbersOf<UncapturedReason, seal.UncapturedReason>(seal.UncapturedReasonSchema);
 
 const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>
@@ -113,11 +115,13 @@ function entryMessage(entry: Entry): seal.Entry {
     blobSize: BigInt(entry.blobSize),
     dataKeyId: fromHex(entry.dataKeyId ?? ''),
     valueTag: entry.valueTag ?? new Uint8Array(),
+    cloningDomain: fromHex(entry.cloningDomain ?? ''),
+    vectors: (entry.vectors ?? []).map(({ use, ...rest }) => ({ use: USE_NUMBERS[use], ...rest })),
   });
 }
 
 function fromMessage(message: seal.Manifest): Generation {
-  if (message.format !== 2 && message.format !== 3) invalid(`its format is ${message.format}, expected 2 or 3`);
+  if (![2, 3, 4].includes(message.format)) invalid(`its format is ${message.format}, expected 2 to 4`);
   if (message.source === undefined) invalid('it has no source');
   const entries = message.entries.map((entry) => entryFrom(entry));
   if (new Set(entries.map(({ objectId }) => objectId)).size !== entries.length) invalid('an object id repeats');
@@ -180,7 +184,20 @@ function entryFrom(message: seal.Entry): Entry {
   if (hasBlob && message.blobSha256.length !== 32) invalid(`object ${objectId} has an invalid digest`);
   if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data'))
     invalid(`object ${objectId} must ${hasBlob ? 'not ' : ''}have a blob`);
-  const mayHaveDataKey = objectClass === 'data' || (objectClass === 'secret-key' && message.valueTag.length > 0);
+  const isNative = message.cloningDomain.length > 0;
+  if (isNative && (message.cloningDomain.length !== 32 || !isWrapped(objectClass) || message.valueTag.length > 0))
+    invalid(`object ${objectId} has a cloning domain that does not fit`);
+  const vectors = message.vectors.map((one): Vector => {
+    const use = nameOf(USE_NUMBERS, one.use) ?? invalid('a vector has no use');
+    if (one.nonce.length !== 16 || one.result.length !== 32) invalid('a vector has other lengths');
+    return { use, mechanism: one.mechanism, nonce: new Uint8Array(one.nonce), result: new Uint8Array(one.result) };
+  });
+  const order = vectors.map(({ use, mechanism }) => USE_NUMBERS[use] * 2 ** 32 + mechanism);
+  if (order.some((one, index) => index > 0 && one <= order[index - 1]!)) invalid('vectors are out of order');
+  if (vectors.length > 0 !== (isNative && objectClass === 'secret-key')) invalid('vectors do not fit');
+  if (isNative && objectClass === 'private-key' && message.publicHalf.length === 0) invalid('it shows nothing');
+  const mayHaveDataKey =
+    isNative || objectClass === 'data' || (objectClass === 'secret-key' && message.valueTag.length > 0);
   if (mayHaveDataKey !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`);
   const attributes: Attributes = {};
   for (const { type, value } of message.attributes) {
@@ -201,6 +218,8 @@ function entryFrom(message: seal.Entry): Entry {
     blobSize: Number(message.blobSize),
     ...(message.dataKeyId.length === 0 ? {} : { dataKeyId: hex(message.dataKeyId) }),
     ...(message.valueTag.length === 0 ? {} : { valueTag: new Uint8Array(message.valueTag) }),
+    ...(isNative ? { cloningDomain: hex(message.cloningDomain) } : {}),
+    ...(vectors.length === 0 ? {} : { vectors }),
   };
 }
 

@@ -21,6 +21,7 @@ import {
   vectorMessage,
   vectorResultInput,
 } from '../model/vector.ts';
+import { historyDifferences } from '../objects/clone-comparison.ts';
 import type { ProofCheck, ProofItem } from '../provider/provider.ts';
 import type { StoredObject } from './simulated-hsm.ts';
 
@@ -109,7 +110,9 @@ export function proofOf(object: StoredObject | undefined, item: ProofItem, domai
       return { use, outcome: 'failed', detail: 'simulated' };
     }
   };
-  const { blobSha256, publicHalf, valueTag, vectors } = item;
+  const { blobSha256, publicHalf, valueTag, vectors, isClone } = item;
+  if (isClone && object !== undefined && historyDifferences(item, { ...object, handle: 0n, readDigest: '' }).length > 0)
+    return [{ use: 'history', outcome: 'failed', detail: 'simulated' }];
   switch (item.objectClass) {
     case 'secret-key':
       return [

@@ -7,7 +7,9 @@
 import { type Attributes, decodeAttribute, setAttribute } from '../attributes.ts';
 import type { Entry } from '../generation.ts';
 import type { KeyType, ObjectClass, ObjectId } from '../object.ts';
+import type { Vector } from '../vector.ts';
 import { CanonicalReader, type Range } from './canonical-protobuf.ts';
+import { VECTOR_USES_BY_NUMBER } from './manifest-fields.ts';
 
 /** Numbers of the fields of antipode.seal.v1.Entry and Attribute. */
 export const ENTRY = {
@@ -21,8 +23,11 @@ export const ENTRY = {
   blobSize: 8,
   dataKeyId: 9,
   valueTag: 10,
+  cloningDomain: 11,
+  vectors: 12,
 } as const;
 export const ATTRIBUTE = { type: 1, value: 2 } as const;
+export const VECTOR = { use: 1, mechanism: 2, nonce: 3, result: 4 } as const;
 
 export const DIGEST_BYTES = 32;
 
@@ -32,7 +37,7 @@ export interface EntryBytes {
   readonly digests: Uint8Array;
 }
 
-type Decoded = 'attributes' | 'publicHalf' | 'blobSha256' | 'dataKeyId' | 'valueTag';
+type Decoded = 'attributes' | 'publicHalf' | 'blobSha256' | 'dataKeyId' | 'valueTag' | 'cloningDomain' | 'vectors';
 
 export class EncodedEntry implements Entry {
   declare readonly objectId: ObjectId;
@@ -45,6 +50,8 @@ export class EncodedEntry implements Entry {
   declare readonly blobSize: number;
   declare readonly dataKeyId?: string;
   declare readonly valueTag?: Uint8Array;
+  declare readonly cloningDomain?: string;
+  declare readonly vectors?: readonly Vector[];
   readonly #of: EntryBytes;
   readonly #start: number;
   readonly #end: number;
@@ -54,7 +61,7 @@ export class EncodedEntry implements Entry {
     of: EntryBytes,
     place: Range & { index: number },
     head: Pick<Entry, 'objectId' | 'objectClass' | 'sizeBits' | 'blobSize'> & { keyType: KeyType | undefined },
-    has: { publicHalf: boolean; blobSha256: boolean; dataKeyId: boolean; valueTag: boolean },
+    has: Record<Exclude<Decoded, 'attributes'>, boolean>,
   ) {
     this.#of = of;
     this.#start = place.start;
@@ -71,6 +78,8 @@ export class EncodedEntry implements Entry {
     if (has.blobSha256) Object.defineProperty(this, 'blobSha256', EncodedEntry.#ACCESSORS.blobSha256);
     if (has.dataKeyId) Object.defineProperty(this, 'dataKeyId', EncodedEntry.#ACCESSORS.dataKeyId);
     if (has.valueTag) Object.defineProperty(this, 'valueTag', EncodedEntry.#ACCESSORS.valueTag);
+    if (has.cloningDomain) Object.defineProperty(this, 'cloningDomain', EncodedEntry.#ACCESSORS.cloningDomain);
+    if (has.vectors) Object.defineProperty(this, 'vectors', EncodedEntry.#ACCESSORS.vectors);
   }
 
   /** A view on the bytes of an encoded entry. */
@@ -116,6 +125,18 @@ export class EncodedEntry implements Entry {
         return this.#copy(ENTRY.valueTag);
       },
     },
+    cloningDomain: {
+      enumerable: true,
+      get() {
+        return this.#hex(ENTRY.cloningDomain);
+      },
+    },
+    vectors: {
+      enumerable: true,
+      get() {
+        return this.#vectors();
+      },
+    },
   };
 
   #attributes(): Attributes {
@@ -131,6 +152,12 @@ export class EncodedEntry implements Entry {
       if (decoded !== undefined) setAttribute(attributes, decoded.name, decoded.value);
       reader.leave(outer);
     }
+  }
+
+  #vectors(): Vector[] {
+    const reader = this.#reader();
+    skipTo(reader, ENTRY.vectors);
+    return readVectors(reader);
   }
 
   #copy(field: number): Uint8Array {
@@ -167,4 +194,22 @@ function skipTo(reader: CanonicalReader, field: number): void {
   reader.number(ENTRY.blobSize);
   if (field === ENTRY.dataKeyId) return;
   reader.range(ENTRY.dataKeyId, RANGE);
+  if (field === ENTRY.valueTag) return;
+  reader.range(ENTRY.valueTag, RANGE);
+  if (field === ENTRY.cloningDomain) return;
+  reader.range(ENTRY.cloningDomain, RANGE);
+}
+
+/** The vectors of an entry, as they are. A use that is not known is left out. */
+export function readVectors(reader: CanonicalReader): Vector[] {
+  const vectors: Vector[] = [];
+  for (;;) {
+    const outer = reader.enter(ENTRY.vectors);
+    if (outer === undefined) return vectors;
+    const use = VECTOR_USES_BY_NUMBER.get(reader.number(VECTOR.use));
+    const mechanism = reader.uint32(VECTOR.mechanism);
+    const [nonce, result] = [reader.copy(VECTOR.nonce), reader.copy(VECTOR.result)];
+    reader.leave(outer);
+    if (use !== undefined) vectors.push({ use, mechanism, nonce, result });
+  }
 }

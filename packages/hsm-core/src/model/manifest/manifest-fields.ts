@@ -1,15 +1,17 @@
 /** Field numbers, names and limits of antipode.seal.v1.Manifest, for its reader and its writer. */
 import * as seal from '../../gen/antipode/seal/v1/manifest_pb.ts';
 import type { ObjectClass, UncapturedReason } from '../object.ts';
+import type { VectorUse } from '../vector.ts';
 
 /**
  * The formats, all of which can be read for ever. Tombstones of format 1 do not say which key opens their sealed objects.
- * In format 3 some secret key is sealed exactly (ADR 0034). A generation without one is written in format 2, which older
- * members read.
+ * In format 3 some secret key is sealed exactly (ADR 0034). In format 4 some key moves natively (ADR 0055). A generation
+ * without either is written in format 2, which older members read.
  */
 export const FORMAT_1 = 1;
 export const FORMAT_2 = 2;
 export const FORMAT_3 = 3;
+export const FORMAT_4 = 4;
 export const OBJECT_ID_BYTES = 16;
 export const SHA256_BYTES = 32;
 
@@ -90,9 +92,18 @@ export const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   'does-not-work': seal.UncapturedReason.DOES_NOT_WORK,
 };
 
+export const VECTOR_USE_NUMBERS: Record<VectorUse, seal.VectorUse> = {
+  sign: seal.VectorUse.SIGN,
+  encrypt: seal.VectorUse.ENCRYPT,
+  decrypt: seal.VectorUse.DECRYPT,
+  wrap: seal.VectorUse.WRAP,
+  derive: seal.VectorUse.DERIVE,
+};
+
 const byNumber = <Name extends string>(numbers: Record<Name, number>): ReadonlyMap<number, Name> =>
   new Map((Object.keys(numbers) as Name[]).map((name) => [numbers[name], name]));
 
 export const CLASSES = byNumber(CLASS_NUMBERS);
 export const KEY_TYPES = byNumber(KEY_TYPE_NUMBERS);
 export const REASONS = byNumber(REASON_NUMBERS);
+export const VECTOR_USES_BY_NUMBER = byNumber(VECTOR_USE_NUMBERS);

@@ -18,14 +18,15 @@ import {
   type Uncaptured,
 } from '../generation.ts';
 import { hasKeyType, isWrapped, type KeyType } from '../object.ts';
+import { sortedVectors, VECTOR_NONCE_BYTES, VECTOR_RESULT_BYTES, type Vector, vectorsProof } from '../vector.ts';
 import { CanonicalReader, NotCanonical, type Range } from './canonical-protobuf.ts';
-import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes } from './encoded-entry.ts';
+import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes, readVectors } from './encoded-entry.ts';
 import {
   CLASSES,
   DATA_KEY,
   FORMAT_1,
   FORMAT_2,
-  FORMAT_3,
+  FORMAT_4,
   KEY_TYPES,
   MANIFEST,
   OBJECT_ID_BYTES,
@@ -51,8 +52,8 @@ export interface ReadManifest {
 export function* readingManifest(manifest: Uint8Array): Generator<void, ReadManifest> {
   const reader = new CanonicalReader(manifest);
   const format = reader.uint32(MANIFEST.format);
-  if (format < FORMAT_1 || format > FORMAT_3)
-    throw new NotCanonical(`its format is ${format}, expected ${FORMAT_1} to ${FORMAT_3}`);
+  if (format < FORMAT_1 || format > FORMAT_4)
+    throw new NotCanonical(`its format is ${format}, expected ${FORMAT_1} to ${FORMAT_4}`);
   const header = {
     group: reader.text(MANIFEST.group),
     domainKeyVersion: reader.uint32(MANIFEST.domainKeyVersion),
@@ -69,8 +70,9 @@ export function* readingManifest(manifest: Uint8Array): Generator<void, ReadMani
   const tombstones = yield* readingTombstones(reader, format);
   reader.leave(reader.end);
   const generation = { ...header, dataKeys, entries, uncaptured, tombstones };
-  if ((formatOf(generation) === FORMAT_3) !== (format === FORMAT_3))
-    throw new NotCanonical(`its format is ${format}, expected ${format === FORMAT_3 ? FORMAT_2 : FORMAT_3}`);
+  const expected = formatOf(generation);
+  if (format !== expected && (format !== FORMAT_1 || expected !== FORMAT_2))
+    throw new NotCanonical(`its format is ${format}, expected ${expected}`);
   return { generation, contentDigest };
 }
 
@@ -211,6 +213,7 @@ const PUBLIC_HALF: Range = { start: 0, end: 0 };
 const BLOB_SHA256: Range = { start: 0, end: 0 };
 const DATA_KEY_ID: Range = { start: 0, end: 0 };
 const VALUE_TAG: Range = { start: 0, end: 0 };
+const CLONING_DOMAIN: Range = { start: 0, end: 0 };
 
 /** Reads one entry, and computes its digest at the same time. */
 function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): EncodedEntry {
@@ -245,22 +248,56 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
     blobSha256: reader.range(ENTRY.blobSha256, BLOB_SHA256),
     dataKeyId: false,
     valueTag: false,
+    cloningDomain: false,
+    vectors: false,
   };
   const blobSize = reader.number(ENTRY.blobSize);
   has.dataKeyId = reader.range(ENTRY.dataKeyId, DATA_KEY_ID);
   has.valueTag = reader.range(ENTRY.valueTag, VALUE_TAG);
+  has.cloningDomain = reader.range(ENTRY.cloningDomain, CLONING_DOMAIN);
+  // Few entries have any.
+  const vectors = reader.position === end ? [] : fittingVectors(reader, objectId);
+  has.vectors = vectors.length > 0;
   if (has.blobSha256 && BLOB_SHA256.end - BLOB_SHA256.start !== SHA256_BYTES)
     throw new NotCanonical(`object ${objectId} has an invalid digest`);
   if (has.blobSha256 !== (isWrapped(objectClass) || objectClass === 'data'))
     throw new NotCanonical(`object ${objectId} must ${has.blobSha256 ? 'not ' : ''}have a blob`);
   const mayBeExact = objectClass === 'secret-key' && has.valueTag;
-  if ((objectClass === 'data' || mayBeExact) !== has.dataKeyId)
+  if ((objectClass === 'data' || mayBeExact || has.cloningDomain) !== has.dataKeyId)
     throw new NotCanonical(`object ${objectId} has no fitting data key`);
+  const isLongEnough = CLONING_DOMAIN.end - CLONING_DOMAIN.start === SHA256_BYTES;
+  if (has.cloningDomain && (!isLongEnough || !isWrapped(objectClass) || has.valueTag))
+    throw new NotCanonical(`object ${objectId} has a cloning domain that does not fit`);
+  const isShownOtherwise = objectClass === 'private-key' && has.publicHalf;
+  if (
+    has.vectors !== (has.cloningDomain && objectClass === 'secret-key') ||
+    (has.cloningDomain && !has.vectors && !isShownOtherwise)
+  )
+    throw new NotCanonical(`object ${objectId} has no fitting vectors`);
 
   const isByBlob = !has.valueTag && (objectClass === 'secret-key' || !has.publicHalf);
-  DIGEST.proof(bytes, isByBlob ? BLOB_SHA256 : has.valueTag ? VALUE_TAG : PUBLIC_HALF);
+  if (has.vectors) {
+    const proof = vectorsProof(vectors);
+    DIGEST.proof(proof, { start: 0, end: proof.length });
+  } else DIGEST.proof(bytes, isByBlob ? BLOB_SHA256 : has.valueTag ? VALUE_TAG : PUBLIC_HALF);
   of.digests.set(DIGEST.end(), index * DIGEST_BYTES);
   return new EncodedEntry(of, { start, end, index }, { objectId, objectClass, keyType, sizeBits, blobSize }, has);
+}
+
+/** A vector of each use and mechanism once, in order. */
+function fittingVectors(reader: CanonicalReader, objectId: string): Vector[] {
+  const start = reader.position;
+  let count = 0;
+  while (reader.skip(ENTRY.vectors)) count += 1;
+  reader.position = start;
+  const vectors = readVectors(reader);
+  const isSound = ({ nonce, result }: Vector): boolean =>
+    nonce.length === VECTOR_NONCE_BYTES && result.length === VECTOR_RESULT_BYTES;
+  const isSorted = sortedVectors(vectors).every((one, index) => one === vectors[index]);
+  const names = new Set(vectors.map(({ use, mechanism }) => `${use} ${mechanism}`));
+  if (vectors.length !== count || !vectors.every(isSound) || !isSorted || names.size !== count)
+    throw new NotCanonical(`object ${objectId} has a vector that does not fit`);
+  return vectors;
 }
 
 function readKeyType(reader: CanonicalReader, field: number): KeyType | undefined {

@@ -6,7 +6,7 @@ import { runToEnd } from '@antipode/runtime';
 import { ATTRIBUTES, attributesOf, encodeAttribute } from '../attributes.ts';
 import type { Entry, Generation, Tombstone } from '../generation.ts';
 import { CanonicalWriter } from './canonical-protobuf.ts';
-import { ATTRIBUTE, ENTRY, EncodedEntry } from './encoded-entry.ts';
+import { ATTRIBUTE, ENTRY, EncodedEntry, VECTOR } from './encoded-entry.ts';
 import {
   CLASS_NUMBERS,
   DATA_KEY,
@@ -17,6 +17,7 @@ import {
   SOURCE,
   TOMBSTONE,
   UNCAPTURED,
+  VECTOR_USE_NUMBERS,
 } from './manifest-fields.ts';
 import { formatOf } from './manifest-format.ts';
 import { Slice } from './slice.ts';
@@ -110,7 +111,7 @@ function encodedEntry(
   if (known !== undefined) return known;
   const { entry: writer, attribute } = scratch;
   const { objectId, objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, blobSize } = entry;
-  const { dataKeyId, valueTag } = entry;
+  const { dataKeyId, valueTag, cloningDomain, vectors = [] } = entry;
   writer.clear();
   writer.hex(ENTRY.objectId, objectId);
   writer.number(ENTRY.objectClass, CLASS_NUMBERS[objectClass]);
@@ -129,6 +130,15 @@ function encodedEntry(
   writer.number(ENTRY.blobSize, blobSize);
   if (dataKeyId !== undefined) writer.hex(ENTRY.dataKeyId, dataKeyId);
   if (valueTag !== undefined) writer.bytes(ENTRY.valueTag, valueTag);
+  if (cloningDomain !== undefined) writer.hex(ENTRY.cloningDomain, cloningDomain);
+  for (const { use, mechanism, nonce, result } of vectors) {
+    attribute.clear();
+    attribute.number(VECTOR.use, VECTOR_USE_NUMBERS[use]);
+    attribute.uint32(VECTOR.mechanism, mechanism);
+    attribute.bytes(VECTOR.nonce, nonce);
+    attribute.bytes(VECTOR.result, result);
+    writer.message(ENTRY.vectors, attribute.written);
+  }
   return writer.written;
 }
 

@@ -6,6 +6,7 @@
  */
 import { bytesEqual } from '@antipode/runtime';
 import { kindOfType } from '../../key-kinds/kinds.ts';
+import { historyDifferences } from '../../objects/clone-comparison.ts';
 import type { ProofItem, ProofOutcome } from '../../provider/prover.ts';
 import { Proof, type ProveContext } from './proof.ts';
 
@@ -33,6 +34,7 @@ function proved(proof: Proof, item: ProofItem): ProofOutcome {
     case 'domain-parameters':
       provePublicObject(proof);
   }
+  if (item.isClone) checkHistory(proof);
   proof.countUntried();
   return {
     handle: item.handle,
@@ -40,6 +42,13 @@ function proved(proof: Proof, item: ProofItem): ProofOutcome {
     checks: proof.checks,
     ...(proof.wrapsTo === undefined ? {} : { wrapsTo: proof.wrapsTo }),
   };
+}
+
+/** An equal history proves nothing of the value. Another one shows that the object is not the clone. */
+function checkHistory(proof: Proof): void {
+  const read = proof.context.objects.read(proof.item.handle);
+  const differences = read === undefined ? ['gone'] : historyDifferences(proof.item, read);
+  if (differences.length > 0) proof.fail('history', differences.join(', '));
 }
 
 function proveData(proof: Proof): void {

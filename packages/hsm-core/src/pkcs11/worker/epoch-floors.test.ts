@@ -17,6 +17,7 @@ it('takes for a change what makes, hides or destroys an object of the token, and
     'generateReceivingKey',
     'hide',
     'installDomainKey',
+    'putNative',
     'trustKeys',
     'unwrap',
     'unwrapSecrets',

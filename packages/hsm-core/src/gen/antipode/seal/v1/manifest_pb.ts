@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/seal/v1/manifest.proto.
  */
 export const file_antipode_seal_v1_manifest: GenFile = /*@__PURE__*/
-  fileDesc("Ch9hbnRpcG9kZS9zZWFsL3YxL21hbmlmZXN0LnByb3RvEhBhbnRpcG9kZS5zZWFsLnYxIqADCghNYW5pZmVzdBIOCgZmb3JtYXQYASABKA0SDQoFZ3JvdXAYAiABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAMgASgNEhwKFGRvbWFpbl9rZXlfY2hlY2tfdGFnGAQgASgMEg0KBWVwb2NoGAUgASgEEhIKCmdlbmVyYXRpb24YBiABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAcgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgIIAEoBBIoCgZzb3VyY2UYCSABKAsyGC5hbnRpcG9kZS5zZWFsLnYxLlNvdXJjZRIsCglkYXRhX2tleXMYCiADKAsyGS5hbnRpcG9kZS5zZWFsLnYxLkRhdGFLZXkSKAoHZW50cmllcxgLIAMoCzIXLmFudGlwb2RlLnNlYWwudjEuRW50cnkSMAoKdW5jYXB0dXJlZBgMIAMoCzIcLmFudGlwb2RlLnNlYWwudjEuVW5jYXB0dXJlZBIvCgp0b21ic3RvbmVzGA0gAygLMhsuYW50aXBvZGUuc2VhbC52MS5Ub21ic3RvbmUiaAoGU291cmNlEg4KBnNlcmlhbBgBIAEoCRIUCgxtYW51ZmFjdHVyZXIYAiABKAkSDQoFbW9kZWwYAyABKAkSEAoIZmlybXdhcmUYBCABKAkSFwoPaWRlbnRpdHlfc2hhMjU2GAUgASgMIqUCCgVFbnRyeRIRCglvYmplY3RfaWQYASABKAwSMwoMb2JqZWN0X2NsYXNzGAIgASgOMh0uYW50aXBvZGUuc2VhbC52MS5PYmplY3RDbGFzcxIrCghrZXlfdHlwZRgDIAEoDjIZLmFudGlwb2RlLnNlYWwudjEuS2V5VHlwZRIRCglzaXplX2JpdHMYBCABKA0SLwoKYXR0cmlidXRlcxgFIAMoCzIbLmFudGlwb2RlLnNlYWwudjEuQXR0cmlidXRlEhMKC3B1YmxpY19oYWxmGAYgASgMEhMKC2Jsb2Jfc2hhMjU2GAcgASgMEhEKCWJsb2Jfc2l6ZRgIIAEoBBITCgtkYXRhX2tleV9pZBgJIAEoDBIRCgl2YWx1ZV90YWcYCiABKAwiKAoJQXR0cmlidXRlEgwKBHR5cGUYASABKA0SDQoFdmFsdWUYAiABKAwiPQoHRGF0YUtleRIKCgJpZBgBIAEoDBITCgtibG9iX3NoYTI1NhgCIAEoDBIRCglibG9iX3NpemUYAyABKAQitQEKClVuY2FwdHVyZWQSEQoJb2JqZWN0X2lkGAEgASgMEjMKDG9iamVjdF9jbGFzcxgCIAEoDjIdLmFudGlwb2RlLnNlYWwudjEuT2JqZWN0Q2xhc3MSKwoIa2V5X3R5cGUYAyABKA4yGS5hbnRpcG9kZS5zZWFsLnYxLktleVR5cGUSMgoGcmVhc29uGAQgASgOMiIuYW50aXBvZGUuc2VhbC52MS5VbmNhcHR1cmVkUmVhc29uIskBCglUb21ic3RvbmUSJgoFZW50cnkYASABKAsyFy5hbnRpcG9kZS5zZWFsLnYxLkVudHJ5Eg0KBWVwb2NoGAIgASgEEhIKCmdlbmVyYXRpb24YAyABKAQSEgoKZGVsZXRlZF9tcxgEIAEoBBIaChJkb21haW5fa2V5X3ZlcnNpb24YBSABKA0SKwoIZGF0YV9rZXkYBiABKAsyGS5hbnRpcG9kZS5zZWFsLnYxLkRhdGFLZXkSFAoMcmV0ZW50aW9uX21zGAcgASgEIkUKDlNpZ25lZE1hbmlmZXN0EhAKCG1hbmlmZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIOCgZzaWduZXIYAyABKAwq9AEKC09iamVjdENsYXNzEhwKGE9CSkVDVF9DTEFTU19VTlNQRUNJRklFRBAAEhsKF09CSkVDVF9DTEFTU19TRUNSRVRfS0VZEAESHAoYT0JKRUNUX0NMQVNTX1BSSVZBVEVfS0VZEAISGwoXT0JKRUNUX0NMQVNTX1BVQkxJQ19LRVkQAxIcChhPQkpFQ1RfQ0xBU1NfQ0VSVElGSUNBVEUQBBIVChFPQkpFQ1RfQ0xBU1NfREFUQRAFEhYKEk9CSkVDVF9DTEFTU19PVEhFUhAGEiIKHk9CSkVDVF9DTEFTU19ET01BSU5fUEFSQU1FVEVSUxAHKqgDCgdLZXlUeXBlEhgKFEtFWV9UWVBFX1VOU1BFQ0lGSUVEEAASEAoMS0VZX1RZUEVfQUVTEAESGwoXS0VZX1RZUEVfR0VORVJJQ19TRUNSRVQQAhIQCgxLRVlfVFlQRV9SU0EQAxIPCgtLRVlfVFlQRV9FQxAEEhEKDUtFWV9UWVBFX0RFUzIQBRIRCg1LRVlfVFlQRV9ERVMzEAYSFQoRS0VZX1RZUEVfTUQ1X0hNQUMQBxIXChNLRVlfVFlQRV9TSEFfMV9ITUFDEAgSGAoUS0VZX1RZUEVfU0hBMjI0X0hNQUMQCRIYChRLRVlfVFlQRV9TSEEyNTZfSE1BQxAKEhgKFEtFWV9UWVBFX1NIQTM4NF9ITUFDEAsSGAoUS0VZX1RZUEVfU0hBNTEyX0hNQUMQDBIQCgxLRVlfVFlQRV9EU0EQDRIPCgtLRVlfVFlQRV9ESBAOEhQKEEtFWV9UWVBFX0VEMjU1MTkQDxISCg5LRVlfVFlQRV9FRDQ0OBAQEhMKD0tFWV9UWVBFX1gyNTUxORAREhEKDUtFWV9UWVBFX1g0NDgQEiq/BAoQVW5jYXB0dXJlZFJlYXNvbhIhCh1VTkNBUFRVUkVEX1JFQVNPTl9VTlNQRUNJRklFRBAAEiMKH1VOQ0FQVFVSRURfUkVBU09OX1VORVhUUkFDVEFCTEUQARInCiNVTkNBUFRVUkVEX1JFQVNPTl9XUkFQX1dJVEhfVFJVU1RFRBACEiMKH1VOQ0FQVFVSRURfUkVBU09OX05PVF9XUkFQUEFCTEUQAxImCiJVTkNBUFRVUkVEX1JFQVNPTl9VTlNVUFBPUlRFRF9UWVBFEAQSLgoqVU5DQVBUVVJFRF9SRUFTT05fTEVOR1RIX05PVF9NVUxUSVBMRV9PRl84EAUSJAogVU5DQVBUVVJFRF9SRUFTT05fTEVOR1RIX1VOS05PV04QBhIeChpVTkNBUFRVUkVEX1JFQVNPTl9TRVRUTElORxAHEh4KGlVOQ0FQVFVSRURfUkVBU09OX0VYQ0xVREVEEAgSIAocVU5DQVBUVVJFRF9SRUFTT05fVU5SRUFEQUJMRRAJEh0KGVVOQ0FQVFVSRURfUkVBU09OX0RFTEVURUQQChIfChtVTkNBUFRVUkVEX1JFQVNPTl9UT09fTEFSR0UQCxIrCidVTkNBUFRVUkVEX1JFQVNPTl9VTlNVUFBPUlRFRF9BVFRSSUJVVEUQDBIjCh9VTkNBUFRVUkVEX1JFQVNPTl9WQUxVRV9DSEFOR0VEEA4SIwofVU5DQVBUVVJFRF9SRUFTT05fRE9FU19OT1RfV09SSxAPYgZwcm90bzM");
+  fileDesc("Ch9hbnRpcG9kZS9zZWFsL3YxL21hbmlmZXN0LnByb3RvEhBhbnRpcG9kZS5zZWFsLnYxIqADCghNYW5pZmVzdBIOCgZmb3JtYXQYASABKA0SDQoFZ3JvdXAYAiABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAMgASgNEhwKFGRvbWFpbl9rZXlfY2hlY2tfdGFnGAQgASgMEg0KBWVwb2NoGAUgASgEEhIKCmdlbmVyYXRpb24YBiABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAcgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgIIAEoBBIoCgZzb3VyY2UYCSABKAsyGC5hbnRpcG9kZS5zZWFsLnYxLlNvdXJjZRIsCglkYXRhX2tleXMYCiADKAsyGS5hbnRpcG9kZS5zZWFsLnYxLkRhdGFLZXkSKAoHZW50cmllcxgLIAMoCzIXLmFudGlwb2RlLnNlYWwudjEuRW50cnkSMAoKdW5jYXB0dXJlZBgMIAMoCzIcLmFudGlwb2RlLnNlYWwudjEuVW5jYXB0dXJlZBIvCgp0b21ic3RvbmVzGA0gAygLMhsuYW50aXBvZGUuc2VhbC52MS5Ub21ic3RvbmUiaAoGU291cmNlEg4KBnNlcmlhbBgBIAEoCRIUCgxtYW51ZmFjdHVyZXIYAiABKAkSDQoFbW9kZWwYAyABKAkSEAoIZmlybXdhcmUYBCABKAkSFwoPaWRlbnRpdHlfc2hhMjU2GAUgASgMIugCCgVFbnRyeRIRCglvYmplY3RfaWQYASABKAwSMwoMb2JqZWN0X2NsYXNzGAIgASgOMh0uYW50aXBvZGUuc2VhbC52MS5PYmplY3RDbGFzcxIrCghrZXlfdHlwZRgDIAEoDjIZLmFudGlwb2RlLnNlYWwudjEuS2V5VHlwZRIRCglzaXplX2JpdHMYBCABKA0SLwoKYXR0cmlidXRlcxgFIAMoCzIbLmFudGlwb2RlLnNlYWwudjEuQXR0cmlidXRlEhMKC3B1YmxpY19oYWxmGAYgASgMEhMKC2Jsb2Jfc2hhMjU2GAcgASgMEhEKCWJsb2Jfc2l6ZRgIIAEoBBITCgtkYXRhX2tleV9pZBgJIAEoDBIRCgl2YWx1ZV90YWcYCiABKAwSFgoOY2xvbmluZ19kb21haW4YCyABKAwSKQoHdmVjdG9ycxgMIAMoCzIYLmFudGlwb2RlLnNlYWwudjEuVmVjdG9yImQKBlZlY3RvchIoCgN1c2UYASABKA4yGy5hbnRpcG9kZS5zZWFsLnYxLlZlY3RvclVzZRIRCgltZWNoYW5pc20YAiABKA0SDQoFbm9uY2UYAyABKAwSDgoGcmVzdWx0GAQgASgMIigKCUF0dHJpYnV0ZRIMCgR0eXBlGAEgASgNEg0KBXZhbHVlGAIgASgMIj0KB0RhdGFLZXkSCgoCaWQYASABKAwSEwoLYmxvYl9zaGEyNTYYAiABKAwSEQoJYmxvYl9zaXplGAMgASgEIrUBCgpVbmNhcHR1cmVkEhEKCW9iamVjdF9pZBgBIAEoDBIzCgxvYmplY3RfY2xhc3MYAiABKA4yHS5hbnRpcG9kZS5zZWFsLnYxLk9iamVjdENsYXNzEisKCGtleV90eXBlGAMgASgOMhkuYW50aXBvZGUuc2VhbC52MS5LZXlUeXBlEjIKBnJlYXNvbhgEIAEoDjIiLmFudGlwb2RlLnNlYWwudjEuVW5jYXB0dXJlZFJlYXNvbiLJAQoJVG9tYnN0b25lEiYKBWVudHJ5GAEgASgLMhcuYW50aXBvZGUuc2VhbC52MS5FbnRyeRINCgVlcG9jaBgCIAEoBBISCgpnZW5lcmF0aW9uGAMgASgEEhIKCmRlbGV0ZWRfbXMYBCABKAQSGgoSZG9tYWluX2tleV92ZXJzaW9uGAUgASgNEisKCGRhdGFfa2V5GAYgASgLMhkuYW50aXBvZGUuc2VhbC52MS5EYXRhS2V5EhQKDHJldGVudGlvbl9tcxgHIAEoBCJFCg5TaWduZWRNYW5pZmVzdBIQCghtYW5pZmVzdBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSDgoGc2lnbmVyGAMgASgMKvQBCgtPYmplY3RDbGFzcxIcChhPQkpFQ1RfQ0xBU1NfVU5TUEVDSUZJRUQQABIbChdPQkpFQ1RfQ0xBU1NfU0VDUkVUX0tFWRABEhwKGE9CSkVDVF9DTEFTU19QUklWQVRFX0tFWRACEhsKF09CSkVDVF9DTEFTU19QVUJMSUNfS0VZEAMSHAoYT0JKRUNUX0NMQVNTX0NFUlRJRklDQVRFEAQSFQoRT0JKRUNUX0NMQVNTX0RBVEEQBRIWChJPQkpFQ1RfQ0xBU1NfT1RIRVIQBhIiCh5PQkpFQ1RfQ0xBU1NfRE9NQUlOX1BBUkFNRVRFUlMQByqYAQoJVmVjdG9yVXNlEhoKFlZFQ1RPUl9VU0VfVU5TUEVDSUZJRUQQABITCg9WRUNUT1JfVVNFX1NJR04QARIWChJWRUNUT1JfVVNFX0VOQ1JZUFQQAhIWChJWRUNUT1JfVVNFX0RFQ1JZUFQQAxITCg9WRUNUT1JfVVNFX1dSQVAQBBIVChFWRUNUT1JfVVNFX0RFUklWRRAFKqgDCgdLZXlUeXBlEhgKFEtFWV9UWVBFX1VOU1BFQ0lGSUVEEAASEAoMS0VZX1RZUEVfQUVTEAESGwoXS0VZX1RZUEVfR0VORVJJQ19TRUNSRVQQAhIQCgxLRVlfVFlQRV9SU0EQAxIPCgtLRVlfVFlQRV9FQxAEEhEKDUtFWV9UWVBFX0RFUzIQBRIRCg1LRVlfVFlQRV9ERVMzEAYSFQoRS0VZX1RZUEVfTUQ1X0hNQUMQBxIXChNLRVlfVFlQRV9TSEFfMV9ITUFDEAgSGAoUS0VZX1RZUEVfU0hBMjI0X0hNQUMQCRIYChRLRVlfVFlQRV9TSEEyNTZfSE1BQxAKEhgKFEtFWV9UWVBFX1NIQTM4NF9ITUFDEAsSGAoUS0VZX1RZUEVfU0hBNTEyX0hNQUMQDBIQCgxLRVlfVFlQRV9EU0EQDRIPCgtLRVlfVFlQRV9ESBAOEhQKEEtFWV9UWVBFX0VEMjU1MTkQDxISCg5LRVlfVFlQRV9FRDQ0OBAQEhMKD0tFWV9UWVBFX1gyNTUxORAREhEKDUtFWV9UWVBFX1g0NDgQEiq/BAoQVW5jYXB0dXJlZFJlYXNvbhIhCh1VTkNBUFRVUkVEX1JFQVNPTl9VTlNQRUNJRklFRBAAEiMKH1VOQ0FQVFVSRURfUkVBU09OX1VORVhUUkFDVEFCTEUQARInCiNVTkNBUFRVUkVEX1JFQVNPTl9XUkFQX1dJVEhfVFJVU1RFRBACEiMKH1VOQ0FQVFVSRURfUkVBU09OX05PVF9XUkFQUEFCTEUQAxImCiJVTkNBUFRVUkVEX1JFQVNPTl9VTlNVUFBPUlRFRF9UWVBFEAQSLgoqVU5DQVBUVVJFRF9SRUFTT05fTEVOR1RIX05PVF9NVUxUSVBMRV9PRl84EAUSJAogVU5DQVBUVVJFRF9SRUFTT05fTEVOR1RIX1VOS05PV04QBhIeChpVTkNBUFRVUkVEX1JFQVNPTl9TRVRUTElORxAHEh4KGlVOQ0FQVFVSRURfUkVBU09OX0VYQ0xVREVEEAgSIAocVU5DQVBUVVJFRF9SRUFTT05fVU5SRUFEQUJMRRAJEh0KGVVOQ0FQVFVSRURfUkVBU09OX0RFTEVURUQQChIfChtVTkNBUFRVUkVEX1JFQVNPTl9UT09fTEFSR0UQCxIrCidVTkNBUFRVUkVEX1JFQVNPTl9VTlNVUFBPUlRFRF9BVFRSSUJVVEUQDBIjCh9VTkNBUFRVUkVEX1JFQVNPTl9WQUxVRV9DSEFOR0VEEA4SIwofVU5DQVBUVVJFRF9SRUFTT05fRE9FU19OT1RfV09SSxAPYgZwcm90bzM");
 
 /**
  * A numbered, immutable capture of the active partition. Its digest is SHA-256 over exactly these bytes.
@@ -22,8 +22,8 @@ export const file_antipode_seal_v1_manifest: GenFile = /*@__PURE__*/
  */
 export type Manifest = Message<"antipode.seal.v1.Manifest"> & {
   /**
-   * Version of this format: 3 where a secret key has a data key, otherwise 2; 1 where tombstones say nothing of their
-   * sealed objects.
+   * Version of this format: 4 where an object moves natively, else 3 where a secret key has a data key, otherwise 2; 1
+   * where tombstones say nothing of their sealed objects.
    *
    * @generated from field: uint32 format = 1;
    */
@@ -86,7 +86,7 @@ export type Manifest = Message<"antipode.seal.v1.Manifest"> & {
   source?: Source | undefined;
 
   /**
-   * The AES keys that encrypt data objects and secrets sealed exactly, themselves sealed; sorted by id.
+   * The AES keys that encrypt data objects, secrets sealed exactly and native blobs, themselves sealed; sorted by id.
    *
    * @generated from field: repeated antipode.seal.v1.DataKey data_keys = 10;
    */
@@ -233,7 +233,8 @@ export type Entry = Message<"antipode.seal.v1.Entry"> & {
   blobSize: bigint;
 
   /**
-   * Which data key encrypts the blob: of a data object, and from format 3 on of a secret key that is sealed exactly.
+   * Which data key encrypts the blob: of a data object, from format 3 on of a secret key that is sealed exactly, and
+   * from format 4 on of a key that moves natively.
    *
    * @generated from field: bytes data_key_id = 9;
    */
@@ -245,6 +246,21 @@ export type Entry = Message<"antipode.seal.v1.Entry"> & {
    * @generated from field: bytes value_tag = 10;
    */
   valueTag: Uint8Array;
+
+  /**
+   * The cloning domain of a key that moves natively: its blob is what a device gives to others of that domain, encrypted
+   * under the data key. 32 bytes. From format 4 on.
+   *
+   * @generated from field: bytes cloning_domain = 11;
+   */
+  cloningDomain: Uint8Array;
+
+  /**
+   * What shows the value of a secret key that moves natively; sorted by use, then by mechanism. From format 4 on.
+   *
+   * @generated from field: repeated antipode.seal.v1.Vector vectors = 12;
+   */
+  vectors: Vector[];
 };
 
 /**
@@ -253,6 +269,48 @@ export type Entry = Message<"antipode.seal.v1.Entry"> & {
  */
 export const EntrySchema: GenMessage<Entry> = /*@__PURE__*/
   messageDesc(file_antipode_seal_v1_manifest, 2);
+
+/**
+ * What one use of a secret key makes of a labelled nonce.
+ *
+ * @generated from message antipode.seal.v1.Vector
+ */
+export type Vector = Message<"antipode.seal.v1.Vector"> & {
+  /**
+   * The use.
+   *
+   * @generated from field: antipode.seal.v1.VectorUse use = 1;
+   */
+  use: VectorUse;
+
+  /**
+   * PKCS#11 mechanism.
+   *
+   * @generated from field: uint32 mechanism = 2;
+   */
+  mechanism: number;
+
+  /**
+   * The nonce: 16 bytes.
+   *
+   * @generated from field: bytes nonce = 3;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * Keyed tag of what the key made, under the domain key: 32 bytes.
+   *
+   * @generated from field: bytes result = 4;
+   */
+  result: Uint8Array;
+};
+
+/**
+ * Describes the message antipode.seal.v1.Vector.
+ * Use `create(VectorSchema)` to create a new message.
+ */
+export const VectorSchema: GenMessage<Vector> = /*@__PURE__*/
+  messageDesc(file_antipode_seal_v1_manifest, 3);
 
 /**
  * One PKCS#11 attribute in the canonical form of docs/security.md: booleans 1 byte, numbers 8 bytes big-endian,
@@ -281,7 +339,7 @@ export type Attribute = Message<"antipode.seal.v1.Attribute"> & {
  * Use `create(AttributeSchema)` to create a new message.
  */
 export const AttributeSchema: GenMessage<Attribute> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 3);
+  messageDesc(file_antipode_seal_v1_manifest, 4);
 
 /**
  * A sealed AES-256 key for the data objects of one generation, or for its secrets that are sealed exactly. The blob of
@@ -317,7 +375,7 @@ export type DataKey = Message<"antipode.seal.v1.DataKey"> & {
  * Use `create(DataKeySchema)` to create a new message.
  */
 export const DataKeySchema: GenMessage<DataKey> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 4);
+  messageDesc(file_antipode_seal_v1_manifest, 5);
 
 /**
  * An object that this generation does not protect as it is now. Where an entry has the same object_id, it holds the
@@ -361,7 +419,7 @@ export type Uncaptured = Message<"antipode.seal.v1.Uncaptured"> & {
  * Use `create(UncapturedSchema)` to create a new message.
  */
 export const UncapturedSchema: GenMessage<Uncaptured> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 5);
+  messageDesc(file_antipode_seal_v1_manifest, 6);
 
 /**
  * An object that was deleted at the source. Members keep it sealed until its retention ends; in no token it answers to
@@ -425,7 +483,7 @@ export type Tombstone = Message<"antipode.seal.v1.Tombstone"> & {
  * Use `create(TombstoneSchema)` to create a new message.
  */
 export const TombstoneSchema: GenMessage<Tombstone> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 6);
+  messageDesc(file_antipode_seal_v1_manifest, 7);
 
 /**
  * A manifest with its signature.
@@ -460,7 +518,7 @@ export type SignedManifest = Message<"antipode.seal.v1.SignedManifest"> & {
  * Use `create(SignedManifestSchema)` to create a new message.
  */
 export const SignedManifestSchema: GenMessage<SignedManifest> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 7);
+  messageDesc(file_antipode_seal_v1_manifest, 8);
 
 /**
  * PKCS#11 object classes that are captured.
@@ -537,6 +595,68 @@ export type ObjectClass = (typeof ObjectClass)[keyof typeof ObjectClass] | Unkno
  */
 export const ObjectClassSchema: GenEnum<ObjectClass> = /*@__PURE__*/
   enumDesc(file_antipode_seal_v1_manifest, 0);
+
+/**
+ * Uses of a secret key that show its value.
+ *
+ * @generated from enum antipode.seal.v1.VectorUse
+ */
+export const VectorUse = {
+  /**
+   * Refused.
+   *
+   * @generated from enum value: VECTOR_USE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * A MAC.
+   *
+   * @generated from enum value: VECTOR_USE_SIGN = 1;
+   */
+  SIGN: 1,
+
+  /**
+   * An encryption.
+   *
+   * @generated from enum value: VECTOR_USE_ENCRYPT = 2;
+   */
+  ENCRYPT: 2,
+
+  /**
+   * A decryption.
+   *
+   * @generated from enum value: VECTOR_USE_DECRYPT = 3;
+   */
+  DECRYPT: 3,
+
+  /**
+   * A throw-away secret, wrapped.
+   *
+   * @generated from enum value: VECTOR_USE_WRAP = 4;
+   */
+  WRAP: 4,
+
+  /**
+   * A derived value, or the MAC of a derived key.
+   *
+   * @generated from enum value: VECTOR_USE_DERIVE = 5;
+   */
+  DERIVE: 5,
+} as const;
+
+/**
+ * Uses of a secret key that show its value.
+ *
+ * @generated from enum antipode.seal.v1.VectorUse
+ */
+export type VectorUse = (typeof VectorUse)[keyof typeof VectorUse] | UnknownEnum;
+
+/**
+ * Describes the enum antipode.seal.v1.VectorUse.
+ */
+export const VectorUseSchema: GenEnum<VectorUse> = /*@__PURE__*/
+  enumDesc(file_antipode_seal_v1_manifest, 1);
 
 /**
  * PKCS#11 key types that are captured.
@@ -689,7 +809,7 @@ export type KeyType = (typeof KeyType)[keyof typeof KeyType] | UnknownEnum;
  * Describes the enum antipode.seal.v1.KeyType.
  */
 export const KeyTypeSchema: GenEnum<KeyType> = /*@__PURE__*/
-  enumDesc(file_antipode_seal_v1_manifest, 1);
+  enumDesc(file_antipode_seal_v1_manifest, 2);
 
 /**
  * Why an object could not be captured.
@@ -816,5 +936,5 @@ export type UncapturedReason = (typeof UncapturedReason)[keyof typeof Uncaptured
  * Describes the enum antipode.seal.v1.UncapturedReason.
  */
 export const UncapturedReasonSchema: GenEnum<UncapturedReason> = /*@__PURE__*/
-  enumDesc(file_antipode_seal_v1_manifest, 2);
+  enumDesc(file_antipode_seal_v1_manifest, 3);
 
