@@ -74,7 +74,7 @@ const NATIVE_REASONS: ReadonlySet<UncapturedReason> = new Set([
 
 export const isNativeReason = (reason: UncapturedReason): boolean => NATIVE_REASONS.has(reason);
 
-/** Whether a key that is not wrapped for this reason moves natively. What nothing shows could never be proved. */
+/** Whether a key that is not wrapped for this reason moves natively. It must show its value, or nobody could prove it. */
 export function mayClone(
   { cloning }: CaptureContext,
   { examined: { object, vectors } }: Candidate,

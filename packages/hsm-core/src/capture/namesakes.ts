@@ -93,7 +93,7 @@ function judgeSecret(one: Examined, entry: Entry, circumstances: Circumstances):
   return has !== had && !circumstances.hasRestored ? 'replaced' : 'changed';
 }
 
-/** What the token shows of the value, in the form that the entry has. */
+/** The value as the token shows it, in the form that the entry has. */
 function shownValue({ blob, valueTag, vectors }: Examined, entry: Entry): unknown {
   if (isNative(entry)) return vectors;
   return isExact(entry) ? valueTag : blob;

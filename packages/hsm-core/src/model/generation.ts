@@ -171,8 +171,8 @@ export function entryDigest(entry: Entry): Uint8Array {
 
 /**
  * Digest of one object by everything that members can compare: portable attributes and the public half. For an object
- * that hides its value, the digest covers its blob, its keyed tag or its vectors. A wrapped key counts as sensitive, since it is on
- * every replica.
+ * that hides its value, the digest covers its blob, its keyed tag or its vectors. A wrapped key counts as sensitive,
+ * since it is on every replica.
  */
 export function digestOf(entry: Entry): Uint8Array {
   const { objectClass, attributes, publicHalf, blobSha256, valueTag, vectors } = entry;

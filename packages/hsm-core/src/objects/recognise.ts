@@ -48,7 +48,7 @@ export function typesByBlob(entries: Iterable<Entry>): ReadonlySet<KeyType | 'un
 const isNamedByBlob = (entry: Pick<Entry, 'objectClass' | 'publicHalf'>): boolean =>
   entry.objectClass === 'private-key' && !('publicHalf' in entry);
 
-/** What an examination asks of a provider. */
+/** The part of a provider that an examination asks. */
 export type ExaminingProvider = Pick<HsmProvider, 'wrap' | 'tagData' | 'tagSecrets' | 'makeVectors' | 'describe'>;
 
 /** Wraps and tags what cannot be recognised by its attributes alone, and private keys of the types in `byBlob`. */
