@@ -169,6 +169,11 @@ export const CATALOGUE = {
     summary: '`lunacm` did not start, or a command that changes nothing got no answer.',
     hint: 'Check the path of `lunacm`, the group `hsmusers`, and the links to the appliances in Chrystoki.conf.',
   },
+  LUNA_BUSY: {
+    disposition: 'retry',
+    summary: 'Another process works with this Luna device. A Backup HSM takes one backup at a time.',
+    hint: 'Wait for the other process to end; its number is in the message. Then start the job again.',
+  },
   LUNA_REFUSED: {
     disposition: 'operator',
     summary: '`lunacm` refused a command that should be allowed.',

@@ -33,19 +33,27 @@ export interface PartitionRecord {
   readonly description: string;
   /** A Backup HSM shows the partition of its administration. */
   readonly kind: 'application' | 'vault';
-  readonly domain: string;
+  /** Equal for partitions of one cloning domain. Of a domain that was typed, a hash. */
+  domain: string;
   /** Partitions of firmware 7.7 and later stop at the first object that fails. */
   readonly version: 'old' | 'V0' | 'V1';
-  readonly policies: Readonly<Record<string, number>>;
+  readonly policies: Record<string, number>;
   maskingKey: string;
   readonly totalBytes: number;
   readonly roles: Record<RoleName, RoleRecord>;
   isZeroized: boolean;
-  readonly isInTransport: boolean;
+  isInTransport: boolean;
+  /** What its vendor sent with a device in transport mode. A login that failed since then changes the other string. */
+  readonly transportRandom?: string;
+  transportFailures?: number;
   readonly isReachable: boolean;
   /** Whether a copy of an object keeps its UID. */
   readonly keepsUid: boolean;
   readonly fips: 'on' | 'off' | 'not said';
+  /** How far its clock is from that of the host; not shown if absent. */
+  readonly clockSeconds?: number;
+  /** Whether functionality modules are on; not shown if absent. */
+  readonly fm?: 'FM Ready' | 'Non-FM';
   readonly archives: ArchiveRecord[];
 }
 
@@ -53,6 +61,8 @@ export interface Devices {
   partitions: PartitionRecord[];
   /** Serial numbers in the order of their slots, with the number of each. */
   slots: { readonly slot: number; readonly serial: string }[];
+  /** Of the client, which alone knows them. */
+  groups?: { readonly label: string; readonly slot: number; readonly serials: readonly string[] }[];
   /** How often each command was run, for faults at one of its runs. */
   runs: Record<string, number>;
 }

@@ -4,8 +4,11 @@
  */
 import { readFileSync } from 'node:fs';
 import * as archive from './commands/archive.ts';
+import { listGroups } from './commands/hagroup.ts';
+import * as hsm from './commands/hsm.ts';
 import * as partition from './commands/partition.ts';
 import * as role from './commands/role.ts';
+import * as setup from './commands/setup.ts';
 import * as slot from './commands/slot.ts';
 import { Refused, Run } from './run.ts';
 import type { Terminal } from './terminal.ts';
@@ -19,6 +22,13 @@ const WORK: Readonly<Record<string, Work>> = {
   'role login': role.roleLogin,
   'role logout': (run) => role.roleLogout(run),
   'role show': role.roleShow,
+  'role list': (run) => role.roleList(run),
+  'role init': role.roleInit,
+  'role changepw': role.roleChangePassword,
+  'hsm init': hsm.init,
+  'hsm changehsmpolicy': hsm.changePolicy,
+  'stm recover': hsm.recover,
+  'stm transport': hsm.transport,
   'hsm showinfo': (run) => partition.hsmShowInfo(run),
   'hsm showpolicies': (run) => partition.showPolicies(run, 'hsm'),
   'partition showinfo': (run) => partition.showInfo(run),
@@ -26,11 +36,15 @@ const WORK: Readonly<Record<string, Work>> = {
   'partition contents': (run) => partition.contents(run),
   'partition clear': partition.clear,
   'partition clone': archive.clone,
+  'partition smkclone': setup.cloneMaskingKey,
+  'partition init': setup.init,
+  'partition create': setup.create,
   'partition archive backup': archive.backup,
   'partition archive restore': archive.restore,
   'partition archive list': archive.list,
   'partition archive contents': archive.contents,
   'partition archive delete': archive.remove,
+  'hagroup listgroups': (run) => listGroups(run),
 };
 
 /** Reported once for a session without slots; healthy sessions end with 0. */

@@ -13,6 +13,7 @@ export class InProcessLauncher implements ToolLauncher {
   cut: Cut = (bytes) => [bytes];
   /** Each piece arrives in a turn of its own, so that the driver can act on one before the next is there. */
   isPaced = false;
+  readonly #running = new Set<InProcessTool>();
   /** How each run was typed into. */
   readonly starts: Typed[] = [];
 
@@ -34,13 +35,22 @@ export class InProcessLauncher implements ToolLauncher {
   }
 
   #start(isTerminal: boolean): InProcessTool {
-    return new InProcessTool({
+    const tool = new InProcessTool({
       folder: this.#folder,
       clock: this.#clock,
       cut: (bytes) => this.cut(bytes),
       isPaced: this.isPaced,
       isTerminal,
     });
+    this.#running.add(tool);
+    void tool.ended.then(() => this.#running.delete(tool));
+    return tool;
+  }
+
+  /** Ends what runs, without a word to whoever started it: that one was killed first. */
+  killAll(): void {
+    for (const tool of this.#running) tool.vanish();
+    this.#running.clear();
   }
 }
 
@@ -132,6 +142,10 @@ class InProcessTool implements ToolProcess {
   }
 
   dispose(): void {}
+
+  vanish(): void {
+    this.#isOver = true;
+  }
 
   #finish(end: ToolEnd): void {
     this.#isOver = true;

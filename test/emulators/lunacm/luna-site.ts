@@ -31,6 +31,8 @@ export interface LogLine {
   readonly typed?: string;
   readonly command?: string;
   readonly answer?: string;
+  /** A command that waits for ever now, by a fault. */
+  readonly hangs?: string;
 }
 
 export interface LunaSiteOptions {
@@ -56,9 +58,10 @@ export class LunaSite {
   readonly objects = new ObjectRecords(this.folder);
   readonly fakeClock = new FakeClock();
   readonly passwords = Object.fromEntries(
-    (['source', 'target', 'vault', 'backup', 'wrong'] as const).map((whose) => [whose, newPassword(whose)]),
-  ) as Record<'source' | 'target' | 'vault' | 'backup' | 'wrong', string>;
+    (['source', 'target', 'vault', 'backup', 'domain', 'wrong'] as const).map((whose) => [whose, newPassword(whose)]),
+  ) as Record<'source' | 'target' | 'vault' | 'backup' | 'domain' | 'wrong', string>;
   readonly #options: LunaSiteOptions;
+  #life = { isOver: false };
   readonly pedEvents: { readonly job: string; readonly atMs: number }[] = [];
   readonly launcher: InProcessLauncher;
   driver: LunaDriver;
@@ -77,13 +80,29 @@ export class LunaSite {
     const transcripts = new TranscriptFolder({ folder: join(this.folder, 'transcripts'), clock: this.fakeClock });
     return {
       launcher: clock === undefined ? this.launcher : this.#realLauncher(),
-      clock: clock ?? this.fakeClock,
+      clock: clock ?? this.#clockOf(this.#life),
       phrases: PHRASES,
       settings: readClientSettings(this.folder),
       profile: { ...DEFAULT_PROFILE, ...profile },
       stateFolder: join(this.folder, 'login'),
+      lockFolder: join(this.folder, 'locks'),
       transcripts,
       onPed: ({ job }) => this.pedEvents.push({ job, atMs: this.fakeClock.monotonicMs() }),
+    };
+  }
+
+  /** A driver that was killed waits for ever. */
+  #clockOf(life: { isOver: boolean }): Clock {
+    const { fakeClock } = this;
+    return {
+      wallMs: () => fakeClock.wallMs(),
+      monotonicMs: () => fakeClock.monotonicMs(),
+      isSliceOver: () => fakeClock.isSliceOver(),
+      makeWay: () => fakeClock.makeWay(),
+      sleep: async (ms, signal) => {
+        await fakeClock.sleep(ms, signal);
+        if (life.isOver) await new Promise<never>(() => {});
+      },
     };
   }
 
@@ -119,6 +138,29 @@ export class LunaSite {
 
   #login(whose: 'source' | 'target' | 'vault'): Secret | 'ped' {
     return this.#options.logins === 'ped' ? 'ped' : this.secret(whose);
+  }
+
+  /** The Backup HSM as it leaves its maker. */
+  makeFactoryVault({ isInTransport = false }: { isInTransport?: boolean } = {}): void {
+    this.replace(VAULT.serial, { label: '', domain: '', isZeroized: true, isInTransport, policies: { 55: 0 } });
+    this.replaceRole(VAULT.serial, 'so', { hash: '', isInitialised: false });
+    this.change(VAULT.serial, ({ archives }) => void archives.splice(0));
+    const domain = hashOf(this.passwords.domain);
+    for (const { serial } of [SOURCE, TARGET]) this.replace(serial, { domain });
+  }
+
+  partition(serial: string): PartitionRecord {
+    return this.devices.read().partitions.find((one) => one.serial === serial)!;
+  }
+
+  /** As a kernel does with a driver that was killed: its tool ends, and so do its locks. */
+  killDriver(): void {
+    this.launcher.killAll();
+    this.#life.isOver = true;
+    this.#life = { isOver: false };
+    rmSync(join(this.folder, 'locks'), { recursive: true, force: true });
+    rmSync(join(this.folder, 'devices.lock'), { recursive: true, force: true });
+    this.driver = this.newDriver();
   }
 
   archive(partition: string): ArchiveSource {

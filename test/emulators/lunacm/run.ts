@@ -23,6 +23,10 @@ export interface EmulatorSettings {
   readonly pedMs: number;
   /** A dead appliance is waited for as long as this. */
   readonly receiveMs: number;
+  /** How long the end of transport mode takes. */
+  readonly transportMs: number;
+  /** Whether a change of a policy of the device is confirmed first, as those that destroy are. */
+  readonly policyAsks: boolean;
   /** Of a move in which objects of an old partition failed. */
   readonly partialTrailer: 'failure' | 'ok';
 }
@@ -36,6 +40,8 @@ export const DEFAULT_SETTINGS: EmulatorSettings = {
   atEnd: 'exit',
   pedMs: 0,
   receiveMs: 20_000,
+  transportMs: 0,
+  policyAsks: false,
   partialTrailer: 'failure',
 };
 
@@ -157,8 +163,10 @@ export class Run {
     if (fault.do === 'die') {
       this.output.cut('Cloned object 17 to');
       await this.terminal.die();
-    } else if (fault.do === 'hang') await this.terminal.hang();
-    else if (fault.do === 'slow') await this.terminal.sleep(fault.ms ?? 1_000);
+    } else if (fault.do === 'hang') {
+      this.log({ hangs: `${fault.command} ${fault.at}` });
+      await this.terminal.hang();
+    } else if (fault.do === 'slow') await this.terminal.sleep(fault.ms ?? 1_000);
     else if (fault.do === 'garble') this.output.garble();
     else if (fault.do === 'ask') await this.confirm('goes on in a way that nobody has asked for');
   }

@@ -44,5 +44,7 @@ export function typedOf(words: readonly string[]): Typed | undefined {
 
 /** For the log: with no value of an option that is a password. */
 export function maskedLine(words: readonly string[]): string {
-  return words.map((word, at) => (/^-\w*password$/i.test(words[at - 1] ?? '') ? '********' : word)).join(' ');
+  return words
+    .map((word, at) => (/^-(?:\w*password|domain)$/i.test(words[at - 1] ?? '') ? '********' : word))
+    .join(' ');
 }

@@ -91,6 +91,26 @@ describe('9: few attempts left', () => {
   });
 });
 
+describe('two agents that reach one device', () => {
+  it('share the record of attempts', async () => {
+    const site = lunaSite();
+    await rejection(site.finish(wrong(site)));
+    site.driver = site.newDriver();
+    expect((await rejection(site.finish(wrong(site)))).code).toBe('PIN_REFUSED');
+    expect(failures(site, '154438865287', 'co')).toBe(1);
+  });
+
+  it('do not try a password at the same time', async () => {
+    const site = lunaSite();
+    site.fault({ command: 'role login', at: 0, do: 'slow', ms: 60_000 });
+    const first = contents(site);
+    while (typed(site, 'role login').length === 0) await site.fakeClock.advance(1);
+    const second = site.newDriver().contents(site.source.address, site.source.login);
+    expect((await rejection(second)).code).toBe('LUNA_BUSY');
+    expect((await first).objects).toEqual([]);
+  });
+});
+
 it('10: does not try a role that is locked, and says that the lock can have lapsed', async () => {
   const site = lunaSite();
   site.replaceRole('154438865287', 'co', { failures: 10 });

@@ -116,6 +116,51 @@ describe('19: another cloning domain', () => {
   });
 });
 
+describe('a key that an application makes while a move runs', () => {
+  /** Right before the run that acts: the second one of a job that lists its source first. */
+  const madeMeanwhile = (site: LunaSite, label: string): void => {
+    const { ports } = site;
+    let runs = 0;
+    site.useDriver({
+      ...ports,
+      launcher: {
+        launchFile: (commands) => ports.launcher.launchFile(commands),
+        launch: (way) => {
+          runs += 1;
+          if (runs === 2) site.addKey(label);
+          return ports.launcher.launch(way);
+        },
+      },
+    });
+  };
+
+  it.each([true, false])('is counted, and the move of the others is complete (UIDs kept: %s)', async (keepsUid) => {
+    const site = lunaSite({ logins: 'ped' });
+    for (const serial of ['532018', '154438865301']) site.replace(serial, { keepsUid });
+    site.addKey('old');
+    madeMeanwhile(site, 'new');
+    expect(await backUp(site)).toMatchObject({ verdict: 'complete', added: 1 });
+    expect(site.archived('backup 1')).toHaveLength(2);
+  });
+
+  it('does not stand for one that looks the same and did not arrive', async () => {
+    const site = lunaSite({ logins: 'ped' });
+    site.replace('532018', { keepsUid: false });
+    site.addKey('same');
+    madeMeanwhile(site, 'same');
+    site.fault({ command: 'partition archive backup', at: 1, do: 'skip' });
+    expect(await backUp(site)).toMatchObject({ verdict: 'unknown', why: 'alike' });
+  });
+
+  it('explains no object that the source does not have', async () => {
+    const site = lunaSite({ logins: 'ped' });
+    site.addKey('old');
+    madeMeanwhile(site, 'new');
+    site.fault({ command: 'partition contents', at: 2, do: 'skip', run: 2 });
+    expect(await backUp(site)).toMatchObject({ verdict: 'unknown', why: 'surplus' });
+  });
+});
+
 it('20: names the backup that holds the space, before anything is sent', async () => {
   const site = lunaSite({ logins: 'ped' });
   site.addKeys(3);

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readPhrases, recalledForms } from '@antipode/hsm-core/luna';
 import { expect, it } from 'vitest';
+import { verificationOf } from '../../emulators/lunacm/commands/hsm.ts';
 import { Dialect } from '../../emulators/lunacm/dialect.ts';
 import { COMMANDS } from '../../emulators/lunacm/words.ts';
 import { backUp, clone, lunaSite, restore } from './support.ts';
@@ -30,6 +31,21 @@ it('the page says how many texts of the emulator are recalled that the jobs depe
   await site.finish(driver.examine(site.target.address, 'partition'));
   await site.finish(driver.examine(site.vault.address, 'device'));
   await site.finish(driver.clear(site.target, [{ action: 'clear', target: site.target.address }]));
+  site.makeFactoryVault({ isInTransport: true });
+  const random = 'A1B2-C3D4-E5F6-G7H8';
+  await site.finish(
+    driver.prepareVault(
+      {
+        ...{ vault: site.vault.address, password: site.secret('vault'), domain: site.secret('domain') },
+        restrictedRestore: true,
+        transport: {
+          randomUserString: random,
+          verificationString: verificationOf(site.partition('532018'), random),
+        },
+      },
+      [{ action: 'prepare vault', target: site.vault.address }],
+    ),
+  );
   const { strings } = Dialect.read('10.7');
   const { texts, commands } = site.used;
   const recalled = [

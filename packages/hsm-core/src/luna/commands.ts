@@ -8,7 +8,7 @@ import { AntipodeError, invariant, type Secret } from '@antipode/runtime';
 import type { Mark } from './phrases.ts';
 
 /** The effect of a command on a device. */
-export type Effect = 'reads' | 'logs in' | 'adds' | 'destroys';
+export type Effect = 'reads' | 'logs in' | 'adds' | 'prepares' | 'destroys';
 
 export interface Command {
   readonly parts: readonly (string | Secret)[];
@@ -108,6 +108,12 @@ const destroys = (name: string, values: Values = {}): Command => ({
   pace: 'command',
 });
 
+const prepares = (name: string, values: Values): Command => ({
+  parts: partsOf(name, values),
+  effect: 'prepares',
+  pace: 'command',
+});
+
 export const exit = reads('exit');
 export const slotList = reads('slotList');
 export const slotSet = (slot: number): Command => reads('slotSet', { slot: `${slot}` });
@@ -130,6 +136,17 @@ export function roleLogin(role: Role, password: Secret | 'ped', { isPrompted }: 
     ...(password !== 'ped' && isPrompted ? { prompted: password } : {}),
   };
 }
+
+/** Erases the device in the current slot and gives it a label, an officer and a domain. The tool asks first. */
+export const hsmInit = ({ label, password, domain }: { label: string; password: Secret; domain: Secret }): Command =>
+  destroys('hsmInit', { label: quoted(label, 'the label of a vault'), password, domain });
+
+export const changeHsmPolicy = ({ policy, value }: { policy: number; value: number }): Command =>
+  prepares('changeHsmPolicy', { policy: `${policy}`, value: `${value}` });
+
+/** The tool shows another string, and asks whether it is the one that came with the device. */
+export const stmRecover = (random: string): Command =>
+  prepares('stmRecover', { random: quoted(random, 'the random user string') });
 
 export interface ArchiveAddress {
   readonly slot: number;

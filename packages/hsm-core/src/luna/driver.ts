@@ -4,8 +4,10 @@
  */
 import { SerialQueue } from '@antipode/runtime';
 import type { ApprovedOrder, PartitionAddress } from './approvals.ts';
+import { withDevice } from './device-lock.ts';
 import { clear, type DestroyReport, deleteArchive } from './jobs/destroying.ts';
 import type { JobPorts } from './jobs/job-ports.ts';
+import { type KeepOrder, type KeepReport, keepBackups, reviewVault } from './jobs/keeping.ts';
 import {
   type BackupOrder,
   backUp,
@@ -15,6 +17,7 @@ import {
   type RestoreOrder,
   restore,
 } from './jobs/moving.ts';
+import { type PrepareOrder, type PrepareReport, prepareVault } from './jobs/preparing.ts';
 import {
   type ArchiveSource,
   archiveObjects,
@@ -31,6 +34,7 @@ import type { MoveReport } from './move-report.ts';
 import type { Vault } from './parse/archives.ts';
 import type { ListedObject } from './parse/contents.ts';
 import type { Shown } from './selection.ts';
+import type { VaultReview } from './vault-register.ts';
 
 export class LunaDriver {
   readonly #ports: JobPorts;
@@ -61,15 +65,30 @@ export class LunaDriver {
   }
 
   backUp(order: BackupOrder): Promise<MoveReport> {
-    return this.#queue.run(() => backUp(order, this.#ports));
+    const { serial } = order.vault.address;
+    return this.#queue.run(() => withDevice(serial, this.#ports, () => backUp(order, this.#ports)));
   }
 
   restore(order: RestoreOrder): Promise<MoveReport> {
-    return this.#queue.run(() => restore(order, this.#ports));
+    const { serial } = order.from.vault;
+    return this.#queue.run(() => withDevice(serial, this.#ports, () => restore(order, this.#ports)));
   }
 
   clone(order: CloneOrder): Promise<MoveReport> {
     return this.#queue.run(() => clonePartition(order, this.#ports));
+  }
+
+  /** What is in a vault, and which of it this agent made. */
+  reviewVault(address: PartitionAddress): Promise<VaultReview> {
+    return this.#queue.run(() => reviewVault(address, this.#ports));
+  }
+
+  prepareVault(order: PrepareOrder, approvals: readonly ApprovedOrder[]): Promise<PrepareReport> {
+    return this.#queue.run(() => prepareVault(order, approvals, this.#ports));
+  }
+
+  keepBackups(order: KeepOrder, approvals: readonly ApprovedOrder[]): Promise<KeepReport> {
+    return this.#queue.run(() => keepBackups(order, approvals, this.#ports));
   }
 
   clear(target: PartitionAccess, approvals: readonly ApprovedOrder[]): Promise<DestroyReport> {
@@ -80,6 +99,7 @@ export class LunaDriver {
     order: { vault: PartitionAccess; partition: string },
     approvals: readonly ApprovedOrder[],
   ): Promise<DestroyReport> {
-    return this.#queue.run(() => deleteArchive(order, approvals, this.#ports));
+    const { serial } = order.vault.address;
+    return this.#queue.run(() => withDevice(serial, this.#ports, () => deleteArchive(order, approvals, this.#ports)));
   }
 }

@@ -1,12 +1,14 @@
 /** The driver of `lunacm`, and what its callers and tests name of it. */
-export { type ApprovedOrder, type PartitionAddress, requireApproval } from './approvals.ts';
+export { type ApprovedOrder, canonicalOrder, type PartitionAddress, requireApproval } from './approvals.ts';
 export { repliesIn } from './batch.ts';
 export { type Command, partitionClear, partitionContents, partitionShowInfo, recalledForms } from './commands.ts';
 export { LunaDriver } from './driver.ts';
 export { type Obstacle, obstaclesOf } from './fitness.ts';
 export type { DestroyReport } from './jobs/destroying.ts';
 export { DEFAULT_PROFILE, type DriverProfile, inRun, type JobPorts } from './jobs/job-ports.ts';
+export type { KeepOrder, KeepReport } from './jobs/keeping.ts';
 export type { BackupOrder, CloneOrder, PartitionAccess, RestoreOrder } from './jobs/moving.ts';
+export type { PrepareOrder, PrepareReport, PrepareStep } from './jobs/preparing.ts';
 export type { ArchiveSource, Examination } from './jobs/reading.ts';
 export type { Login } from './login.ts';
 export type { Reply } from './lunacm-session.ts';
@@ -18,3 +20,4 @@ export { TranscriptFolder, type TranscriptSink } from './transcript.ts';
 export { Launcher } from './transport/launcher.ts';
 export { type ClientSettings, clientSettingsIn, readClientSettings } from './transport/limits.ts';
 export type { ToolEnd, ToolLauncher, ToolProcess, Typed } from './transport/tool-process.ts';
+export { expiredIn, inTheWay, type OwnBackup, reviewOf, type VaultReview } from './vault-register.ts';

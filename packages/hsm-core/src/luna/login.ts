@@ -7,7 +7,8 @@
  */
 import { AntipodeError, type ErrorCode, type Secret } from '@antipode/runtime';
 import { flagsOf, LoginGuard, type Whose } from '../pkcs11/session/login-guard.ts';
-import { type Role, roleLogin, roleLogout, roleShow } from './commands.ts';
+import { type Command, type Role, roleLogin, roleLogout, roleShow } from './commands.ts';
+import { underLock } from './device-lock.ts';
 import type { LunacmSession, Reply } from './lunacm-session.ts';
 import type { Refusal } from './parse/reply.ts';
 import { type RoleState, roleStateIn } from './parse/role-state.ts';
@@ -24,6 +25,7 @@ export interface LoginOptions {
   /** Of the partition in the current slot. */
   readonly serial: string;
   readonly stateFolder: string;
+  readonly lockFolder: string;
   readonly phrases: Phrases;
   /** The password is typed where the tool asks for it, and is on no command line. */
   readonly isPrompted: boolean;
@@ -75,9 +77,23 @@ async function attempt(session: LunacmSession, options: LoginOptions, state: Rol
   const command = roleLogin(role, password, { isPrompted });
   if (password === 'ped') return session.run(command);
   if (state.isLocked) throw locked(options, '');
+  // Two agents that read one record at the same time would each take the last attempt.
+  return underLock(`the role ${role} of ${options.serial}`, options, () =>
+    guardedAttempt(session, { command, password, state, options }),
+  );
+}
+
+interface Attempt {
+  readonly command: Command;
+  readonly password: Secret;
+  readonly state: RoleState;
+  readonly options: LoginOptions;
+}
+
+async function guardedAttempt(session: LunacmSession, { command, password, state, options }: Attempt): Promise<Reply> {
   const guard = guardOf(options);
   const isLow = state.attemptsLeft !== undefined && state.attemptsLeft < options.attemptsFloor;
-  guard.begin(password, flagsOf(WHOSE[role], { isLocked: false, isLow }));
+  guard.begin(password, flagsOf(WHOSE[options.login.role], { isLocked: false, isLow }));
   const reply = await session.run(command);
   if (reply.outcome === 'done') {
     // A device that sends people to its PED ignores what was typed.

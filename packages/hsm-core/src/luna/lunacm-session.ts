@@ -98,8 +98,14 @@ export class LunacmSession {
     return this.#isOver;
   }
 
-  /** @param options `isApproved` covers one confirmation of this command */
-  async run(command: Command, { isApproved = false }: { isApproved?: boolean } = {}): Promise<Reply> {
+  /**
+   * @param options `isApproved` covers one confirmation of this command. As a function, it decides by what the tool has
+   * printed before its question.
+   */
+  async run(
+    command: Command,
+    { isApproved = false }: { isApproved?: boolean | ((lines: readonly string[]) => boolean) } = {},
+  ): Promise<Reply> {
     const { transcript, limits, phrases } = this.#ports;
     if (this.#isOver || this.#hasSurplus()) return this.#unknown('several trailers', []);
     transcript.protect(secretsOf(command));
@@ -133,7 +139,7 @@ export class LunacmSession {
       if (questions < QUESTIONS_MAX && phrases.confirmation.pattern.test(tail)) {
         questions += 1;
         // An approval covers one question: a second one asks for something else.
-        const goesOn = isApproved && questions === 1;
+        const goesOn = questions === 1 && (typeof isApproved === 'function' ? isApproved(lines) : isApproved);
         isDeclined ||= !goesOn;
         await this.#answer(goesOn ? 'proceed' : 'quit');
         continue;

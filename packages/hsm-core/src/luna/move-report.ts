@@ -19,8 +19,10 @@ export type Why =
   | UnknownWhy
   | 'declined'
   | 'unlisted'
-  /** Objects arrived that the source did not have when the move began. */
+  /** Objects arrived that the source had neither when the move began nor when it ended. */
   | 'surplus'
+  /** The source has a new object that is like one of those to move, and not as many of them arrived. */
+  | 'alike'
   /** Another masking key at the destination: its blobs cannot be read there. */
   | 'maskingKey'
   /** The tool reports success, and objects are missing. */
@@ -39,6 +41,8 @@ export interface MoveReport {
   /** A symbol or number of the device; empty if there is none. */
   readonly code: string;
   readonly objects: readonly MovedObject[];
+  /** How many objects arrived that an application made while the move ran. */
+  readonly added?: number;
   /** A backup without objects that this run left behind. Nothing deletes it without an approval. */
   readonly orphan?: string;
   /** The backup that holds the space which this one needs. */
@@ -49,6 +53,11 @@ export interface MoveFacts {
   readonly expected: readonly ListedObject[];
   /** Objects that the destination did not have before; undefined if nobody could list them. */
   readonly arrived: readonly ListedObject[] | undefined;
+  /**
+   * Objects that the source has only since the move began. It is looked at only where `isDoubtful` says so; undefined if
+   * nobody could list them.
+   */
+  readonly gained: readonly ListedObject[] | undefined;
   readonly reply: Reply;
   /** Whether commands and answers of the run agreed in number. */
   readonly isSound: boolean;
@@ -56,14 +65,17 @@ export interface MoveFacts {
   readonly maskingKeys: 'agree' | 'differ' | 'not known';
 }
 
-export function reportOf({ expected, arrived, reply, isSound, maskingKeys }: MoveFacts, phrases: Phrases): MoveReport {
+export function reportOf(
+  { expected, arrived, gained, reply, isSound, maskingKeys }: MoveFacts,
+  phrases: Phrases,
+): MoveReport {
   const code = reply.outcome === 'failed' ? reply.failure.code : '';
   const said: Why | undefined = reply.outcome === 'done' ? undefined : whyOf(reply);
   if (arrived === undefined) {
     const objects = expected.map((object) => ({ object, state: 'unknown' as const, refusal: undefined }));
     return { verdict: 'unknown', why: said ?? 'unlisted', code, objects };
   }
-  const { missing, surplus } = compare(expected, arrived);
+  const { missing, surplus, byKind } = compare(expected, arrived);
   const objects = expected.map((object) => movedObject(object, { isMissing: missing.has(object), reply, phrases }));
   const reported = objects.map(({ refusal }) => refusal).find((refusal) => refusal !== undefined);
   const report = (verdict: Verdict, why: Why | undefined): MoveReport => ({ verdict, why, code, objects });
@@ -75,10 +87,12 @@ export function reportOf({ expected, arrived, reply, isSound, maskingKeys }: Mov
       why,
     );
   }
-  if (surplus.length > 0) return report('unknown', 'surplus');
+  const doubt = doubtOf({ surplus, byKind, gained });
+  if (doubt !== undefined) return report('unknown', doubt);
   if (said !== undefined) return report('unknown', said);
   if (!isSound) return report('unknown', 'several trailers');
-  return maskingKeys === 'differ' ? report('partial', 'maskingKey') : report('complete', undefined);
+  const judged = maskingKeys === 'differ' ? report('partial', 'maskingKey') : report('complete', undefined);
+  return surplus.length === 0 ? judged : { ...judged, added: surplus.length };
 }
 
 function whyOf(reply: Exclude<Reply, { outcome: 'done' }>): Why {
@@ -98,14 +112,38 @@ function movedObject(
   return { object, state: reply.outcome === 'failed' ? 'not attempted' : 'missing', refusal };
 }
 
+interface Comparison {
+  readonly missing: Set<ListedObject>;
+  readonly surplus: readonly ListedObject[];
+  /** Expected objects that are there only by their type and label. */
+  readonly byKind: readonly ListedObject[];
+}
+
+/** Whether the source has to be listed again: an application can have made an object there while the move ran. */
+export function isDoubtful(expected: readonly ListedObject[], arrived: readonly ListedObject[]): boolean {
+  const { surplus, byKind } = compare(expected, arrived);
+  return surplus.length > 0 || byKind.length > 0;
+}
+
+/** Every object that arrived beyond the expected ones must be a new one of the source, and stand for no other. */
+function doubtOf({
+  surplus,
+  byKind,
+  gained,
+}: Pick<Comparison, 'surplus' | 'byKind'> & Pick<MoveFacts, 'gained'>): Why | undefined {
+  if (surplus.length === 0 && byKind.length === 0) return undefined;
+  if (gained === undefined) return surplus.length > 0 ? 'surplus' : 'unlisted';
+  const { missing: notArrived, surplus: unexplained } = compare(gained, surplus);
+  if (unexplained.length > 0) return 'surplus';
+  const kinds = new Set(byKind.map(kindOf));
+  return [...notArrived].some((object) => kinds.has(kindOf(object))) ? 'alike' : undefined;
+}
+
 /**
  * By UID where a copy keeps it. Nobody has confirmed that it does, so that the rest is compared by type and label: as many
  * of each as there were.
  */
-function compare(
-  expected: readonly ListedObject[],
-  arrived: readonly ListedObject[],
-): { missing: Set<ListedObject>; surplus: ListedObject[] } {
+function compare(expected: readonly ListedObject[], arrived: readonly ListedObject[]): Comparison {
   const byUid = new Map(arrived.map((object) => [object.uid, object]));
   const left = new Set(arrived);
   const open: ListedObject[] = [];
@@ -116,12 +154,16 @@ function compare(
   }
   const alike = Map.groupBy(left, kindOf);
   const missing = new Set<ListedObject>();
+  const byKind: ListedObject[] = [];
   for (const object of open) {
     const found = alike.get(kindOf(object))?.pop();
     if (found === undefined) missing.add(object);
-    else left.delete(found);
+    else {
+      byKind.push(object);
+      left.delete(found);
+    }
   }
-  return { missing, surplus: [...left] };
+  return { missing, surplus: [...left], byKind };
 }
 
 const kindOf = ({ type, label }: ListedObject): string => JSON.stringify([type, label]);

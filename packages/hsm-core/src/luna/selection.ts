@@ -62,6 +62,16 @@ export async function select(
   return { slot, info: await verify(session, address, { phrases, shown }) };
 }
 
+/** For a device that has its label not yet, or has it already. @throws what `select` throws */
+export function selectUnder(
+  run: { readonly session: LunacmSession; select(address: PartitionAddress, shown: Shown): Promise<Selected> },
+  { serial, label }: PartitionAddress,
+  labels: readonly string[],
+): Promise<Selected> {
+  const found = run.session.slots.find((slot) => slot.serial === serial)?.label;
+  return run.select({ serial, label: found !== undefined && labels.includes(found) ? found : label }, 'device');
+}
+
 /**
  * Reads where the session is, right before it acts: what a slot number means can change.
  * @throws LUNA_OUTPUT_UNCLEAR, LUNA_UNREACHED, LUNA_REFUSED

@@ -42,7 +42,7 @@ export class Transcript {
 
 export function scrubbed(text: string, secrets: readonly Secret[]): string {
   // The rest of the line goes: a line that was cut or damaged has no end of the value to find.
-  let clean = text.replaceAll(/(-password\b)[^\r\n]*/gi, `$1 ${MASK}`);
+  let clean = text.replaceAll(/(-(?:password|domain)\b)[^\r\n]*/gi, `$1 ${MASK}`);
   for (const secret of secrets) {
     // A string of a secret cannot be wiped. The text that it is searched in has come from the tool as a string already.
     for (const part of secret.expose((bytes) => partsOf(bytes.toString('utf8')))) clean = clean.replaceAll(part, MASK);

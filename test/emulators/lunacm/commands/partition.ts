@@ -13,7 +13,7 @@ export function showInfo(run: Run): void {
   run.field('partitionManufacturer', 'Thales');
   run.field('partitionModel', partition.model);
   run.field('partitionSerial', partition.serial);
-  run.field('partitionStatus', partition.isZeroized ? 'Zeroized' : 'L3 Device');
+  run.field('partitionStatus', run.dialect.text(statusOf(partition)));
   run.field('tokenFlags', '');
   for (const flag of run.dialect.text('flagNames').split('\n'))
     output.line(`${run.dialect.settings.indent}    ${flag}`);
@@ -32,8 +32,13 @@ export function showInfo(run: Run): void {
   run.field('objectCount', objects.length, ':');
   output.line();
   if (partition.fips !== 'not said') run.say(partition.fips === 'on' ? 'fipsOn' : 'fipsOff');
+  if (partition.fm !== undefined) run.field('fmStatus', partition.fm);
   run.field('firmware', partition.firmware);
+  if (partition.clockSeconds !== undefined) run.say('clock', { second: partition.clockSeconds });
 }
+
+const statusOf = ({ isInTransport, isZeroized }: PartitionRecord): string =>
+  isInTransport ? 'statusTransport' : isZeroized ? 'statusZeroized' : 'statusHealthy';
 
 export function hsmShowInfo(run: Run): void {
   const partition = run.current();

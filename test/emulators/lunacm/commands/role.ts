@@ -1,4 +1,4 @@
-/** `role login`, `role logout` and `role show`. */
+/** `role login`, `role logout`, `role show`, `role list`, `role init` and `role changepw`. */
 import { hashOf, type RoleName, type RoleRecord } from '../devices.ts';
 import { Refused, type Run } from '../run.ts';
 
@@ -33,7 +33,13 @@ export function roleShow(run: Run, options: ReadonlyMap<string, string>): void {
 export async function roleLogin(run: Run, options: ReadonlyMap<string, string>): Promise<void> {
   const partition = run.current();
   const { name, role } = roleOption(run, options);
-  if (partition.isInTransport) throw new Refused('transportMode');
+  if (partition.isInTransport) {
+    // An officer who tries to log in on the way changes what the device shows at its arrival.
+    run.change(partition.serial, (one) => {
+      one.transportFailures = (one.transportFailures ?? 0) + 1;
+    });
+    throw new Refused('transportMode');
+  }
   if (!role.isInitialised) throw new Refused('notInitialised');
   if (run.loggedIn.has(partition.serial)) throw new Refused('alreadyLoggedIn');
   if (role.isPed && !role.isActivated) return atPed(run, partition.serial, name);
@@ -73,14 +79,46 @@ async function atPed(run: Run, serial: string, name: RoleName): Promise<void> {
   run.loggedIn.set(serial, name);
 }
 
-async function askedFor(run: Run, role: string): Promise<string> {
-  run.output.raw(run.dialect.text('passwordPrompt', { role }));
+async function askedFor(run: Run, role: string, prompt = 'passwordPrompt'): Promise<string> {
+  run.output.raw(run.dialect.text(prompt, { role }));
   run.output.flush();
   const { terminal, settings } = run;
   const answer = settings.passwordPrompts === 'terminal' ? await terminal.readSecret() : await terminal.readLine();
   run.output.line('*'.repeat(answer?.length ?? 0));
   if (answer === undefined) throw new Refused('badArguments');
   return answer;
+}
+
+/** The roles of a partition of applications, or of the administration of a device. */
+export function roleList(run: Run): void {
+  const names = run.current().kind === 'vault' ? (['so'] as const) : (['po', 'co', 'cu'] as const);
+  for (const name of names) run.say('roleLine', { role: NAMES[name] });
+}
+
+/** The officer of a partition makes the crypto officer, who makes the crypto user. */
+export async function roleInit(run: Run, options: ReadonlyMap<string, string>): Promise<void> {
+  const partition = run.current();
+  const { name } = roleOption(run, options);
+  if (name !== 'co' && name !== 'cu') throw new Refused('badArguments');
+  run.requireLogin(partition, name === 'co' ? 'po' : 'co');
+  const password = options.get('password') ?? (await askedFor(run, NAMES[name]));
+  run.change(partition.serial, ({ roles }) => {
+    Object.assign(roles[name], { hash: hashOf(password), isInitialised: true, isExpired: true, failures: 0 });
+  });
+}
+
+export async function roleChangePassword(run: Run, options: ReadonlyMap<string, string>): Promise<void> {
+  const partition = run.current();
+  const { name, role } = roleOption(run, options);
+  if (!role.isInitialised) throw new Refused('notInitialised');
+  if (role.failures >= role.limit) throw new Refused('roleLocked');
+  const old = await askedFor(run, NAMES[name], 'oldPasswordPrompt');
+  if (!tried(run, partition.serial, name, old)) throw new Refused('wrongPassword');
+  const password = await askedFor(run, NAMES[name], 'newPasswordPrompt');
+  if (password !== (await askedFor(run, NAMES[name], 'newPasswordPrompt'))) throw new Refused('badArguments');
+  run.change(partition.serial, ({ roles }) => {
+    Object.assign(roles[name], { hash: hashOf(password), isExpired: false });
+  });
 }
 
 export function roleLogout(run: Run): void {

@@ -1,5 +1,4 @@
 /** Jobs that destroy objects: each needs an approval that names its target, and is verified right before it acts. */
-import { hasCode } from '@antipode/runtime';
 import { type ApprovedOrder, requireApproval } from '../approvals.ts';
 import { archiveDelete, archiveList, partitionClear } from '../commands.ts';
 import type { Reply, UnknownWhy } from '../lunacm-session.ts';
@@ -7,7 +6,7 @@ import { vaultIn } from '../parse/archives.ts';
 import { read, verify } from '../selection.ts';
 import { inRun, type JobPorts } from './job-ports.ts';
 import type { PartitionAccess } from './moving.ts';
-import { partitionObjects, vaultState } from './reading.ts';
+import { orUnlisted, partitionObjects, vaultState } from './reading.ts';
 
 export interface DestroyReport {
   /** `gone` only where the tool reports success and a list afterwards shows nothing. */
@@ -29,7 +28,7 @@ export async function clear(
     return run.session.run(partitionClear(true), { isApproved: true });
   });
   const left = await orUnlisted(
-    async () => (await partitionObjects(target.address, target.login, ports)).objects.length,
+    partitionObjects(target.address, target.login, ports).then(({ objects }) => objects.length),
   );
   return reportOf(result, isSound, left);
 }
@@ -49,7 +48,7 @@ export async function deleteArchive(
     return run.session.run(archiveDelete({ slot: slot.number, partition }), { isApproved: true });
   });
   const left = await orUnlisted(
-    async () => (await vaultState(vault.address, ports)).archives.filter(({ name }) => name === partition).length,
+    vaultState(vault.address, ports).then(({ archives }) => archives.filter(({ name }) => name === partition).length),
   );
   return reportOf(result, isSound, left);
 }
@@ -66,14 +65,4 @@ function reportOf(reply: Reply, isSound: boolean, left: number | undefined): Des
   if (left === undefined) return { verdict: 'unknown', why };
   if (left > 0) return { verdict: 'still there', why };
   return why === undefined && isSound ? { verdict: 'gone', why } : { verdict: 'unknown', why };
-}
-
-async function orUnlisted(list: () => Promise<number>): Promise<number | undefined> {
-  try {
-    return await list();
-  } catch (cause) {
-    if (hasCode(cause, 'LUNA_UNREACHED', 'LUNA_OUTPUT_UNCLEAR', 'LUNA_REFUSED', 'PARTITION_NOT_FOUND'))
-      return undefined;
-    throw cause;
-  }
 }

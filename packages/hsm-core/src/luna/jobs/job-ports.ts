@@ -27,8 +27,13 @@ export interface JobPorts {
   readonly phrases: Phrases;
   readonly settings: ClientSettings;
   readonly profile: DriverProfile;
-  /** Where the record of attempts is: the same folder as for logins through PKCS#11. */
+  /**
+   * Where the record of attempts is: the same folder as for logins through PKCS#11. Agents that reach one device share it,
+   * since a device counts the attempts of all of them.
+   */
   readonly stateFolder: string;
+  /** Locks of devices and of records. Whoever shares `stateFolder` shares it too. */
+  readonly lockFolder: string;
   readonly transcripts: TranscriptSink;
   /** Called at once when a device waits for people. */
   readonly onPed: (event: { job: string }) => void;
@@ -50,7 +55,7 @@ export async function inRun<T>(
   ports: JobPorts,
   work: (run: Run) => Promise<T>,
 ): Promise<{ result: T; isSound: boolean }> {
-  const { launcher, clock, phrases, settings, profile, stateFolder, transcripts } = ports;
+  const { launcher, clock, phrases, settings, profile, stateFolder, lockFolder, transcripts } = ports;
   const isTerminal = profile.buffering === 'block' || profile.passwords === 'prompt';
   const transcript = new Transcript();
   let session: LunacmSession | undefined;
@@ -69,7 +74,7 @@ export async function inRun<T>(
       select: (address, shown) => select(opened, address, { phrases, shown, isHaOnly: settings.isHaOnly }),
       logIn: (login, { serial }) =>
         logIn(opened, {
-          ...{ login, serial, stateFolder, phrases },
+          ...{ login, serial, stateFolder, lockFolder, phrases },
           isPrompted: profile.passwords === 'prompt',
           attemptsFloor: profile.attemptsFloor,
         }),

@@ -1,16 +1,16 @@
 /** Jobs that add objects: backup, restore and clone. The result is read by runs of their own afterwards. */
-import { AntipodeError, hasCode, type Secret } from '@antipode/runtime';
+import { AntipodeError, type Secret } from '@antipode/runtime';
 import type { PartitionAddress } from '../approvals.ts';
 import { archiveBackup, archiveList, archiveRestore, partitionClone } from '../commands.ts';
 import type { Login } from '../login.ts';
 import type { Reply } from '../lunacm-session.ts';
-import { type MoveReport, reportOf } from '../move-report.ts';
+import { isDoubtful, type MoveReport, reportOf } from '../move-report.ts';
 import { holdersOf, type Vault, vaultIn } from '../parse/archives.ts';
 import type { ListedObject } from '../parse/contents.ts';
 import { type PartitionInfo, primaryMaskingKey } from '../parse/partition-info.ts';
 import { read, verify } from '../selection.ts';
 import { inRun, type JobPorts } from './job-ports.ts';
-import { type ArchiveSource, archiveObjects, partitionObjects, vaultState } from './reading.ts';
+import { type ArchiveSource, archiveObjects, orUnlisted, partitionObjects, vaultState } from './reading.ts';
 
 export interface PartitionAccess {
   readonly address: PartitionAddress;
@@ -48,20 +48,21 @@ export async function backUp(order: BackupOrder, ports: JobPorts): Promise<MoveR
     return run.session.run(archiveBackup({ slot: slot.number, partition, password }));
   });
   if ('verdict' in result) return result;
-  const after = await orUndefined(vaultState(vault.address, ports));
+  const after = await orUnlisted(vaultState(vault.address, ports));
   const made = after?.archives.find(({ name }) => name === partition);
   const arrived =
     after === undefined
       ? undefined
       : made === undefined || made.objectCount === 0
         ? []
-        : await orUndefined(archiveObjects({ vault: vault.address, partition, password }, ports));
+        : await orUnlisted(archiveObjects({ vault: vault.address, partition, password }, ports));
   const isCountAgreed = made === undefined || arrived === undefined || made.objectCount === arrived.length;
   const report = reportOf(
     {
       ...{ reply: result, isSound, expected: before.objects, maskingKeys: 'not known' },
       // Where the backup exists, and lists itself in two ways, it is not known what it has.
       arrived: isCountAgreed ? arrived : undefined,
+      gained: await gainedBy({ source, before: before.objects, arrived }, ports),
     },
     phrases,
   );
@@ -111,6 +112,21 @@ export async function restore({ from, target, maskingKey }: RestoreOrder, ports:
   return arrive({ expected, target, act, maskingKey }, ports);
 }
 
+/** The objects that a source has only since it was listed before a move; none where nothing asks for them. */
+async function gainedBy(
+  {
+    source,
+    before,
+    arrived,
+  }: { source: PartitionAccess; before: readonly ListedObject[]; arrived: readonly ListedObject[] | undefined },
+  ports: JobPorts,
+): Promise<readonly ListedObject[] | undefined> {
+  if (arrived === undefined || !isDoubtful(before, arrived)) return [];
+  const after = await orUnlisted(partitionObjects(source.address, source.login, ports));
+  const known = new Set(before.map(({ uid }) => uid));
+  return after?.objects.filter(({ uid }) => !known.has(uid));
+}
+
 export interface CloneOrder {
   readonly source: PartitionAccess;
   readonly target: PartitionAccess & { readonly password: Secret };
@@ -128,42 +144,28 @@ export async function clonePartition({ source, target }: CloneOrder, ports: JobP
       await verify(run.session, source.address, { phrases, shown: 'partition' });
       return run.session.run(partitionClone({ slot: slot.number, password: target.password }));
     });
-  return arrive({ expected, target, act, maskingKey: primaryMaskingKey(info) }, ports);
+  return arrive({ expected, target, act, source, maskingKey: primaryMaskingKey(info) }, ports);
 }
 
 interface Arrival {
   readonly expected: readonly ListedObject[];
   readonly target: PartitionAccess;
   readonly act: () => Promise<{ result: Reply; isSound: boolean }>;
+  /** Absent for a backup, which nobody adds to. */
+  readonly source?: PartitionAccess;
   readonly maskingKey: string | undefined;
 }
 
 /** Lists the target before and after. Only what is new there can have been moved: labels are not unique. */
-async function arrive({ expected, target, act, maskingKey }: Arrival, ports: JobPorts): Promise<MoveReport> {
+async function arrive({ expected, target, act, source, maskingKey }: Arrival, ports: JobPorts): Promise<MoveReport> {
   const before = await partitionObjects(target.address, target.login, ports);
   const { result: reply, isSound } = await act();
-  const after = await orUndefined(partitionObjects(target.address, target.login, ports));
+  const after = await orUnlisted(partitionObjects(target.address, target.login, ports));
   const known = new Set(before.objects.map(({ handle }) => handle));
   const arrived = after?.objects.filter(({ handle }) => !known.has(handle));
   const found = after === undefined ? undefined : primaryMaskingKey(after.info);
   const maskingKeys =
     maskingKey === undefined || found === undefined ? 'not known' : maskingKey === found ? 'agree' : 'differ';
-  return reportOf({ expected, arrived, reply, isSound, maskingKeys }, ports.phrases);
-}
-
-/** A list that cannot be had after the act leaves its outcome unknown. It is not an error of the job. */
-async function orUndefined<T>(list: Promise<T>): Promise<T | undefined> {
-  try {
-    return await list;
-  } catch (cause) {
-    if (
-      hasCode(
-        cause,
-        ...(['LUNA_UNREACHED', 'LUNA_OUTPUT_UNCLEAR', 'LUNA_REFUSED', 'LUNA_OUTCOME_UNKNOWN'] as const),
-        ...(['PARTITION_NOT_FOUND', 'PIN_LOCKED', 'PIN_REFUSED', 'LUNA_HUMAN_NEEDED'] as const),
-      )
-    )
-      return undefined;
-    throw cause;
-  }
+  const gained = source === undefined ? [] : await gainedBy({ source, before: expected, arrived }, ports);
+  return reportOf({ expected, arrived, gained, reply, isSound, maskingKeys }, ports.phrases);
 }

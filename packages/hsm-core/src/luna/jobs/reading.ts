@@ -1,5 +1,5 @@
 /** Jobs that change nothing. Each is a run of its own, apart from those that act: what they list is free text. */
-import { AntipodeError, type Secret } from '@antipode/runtime';
+import { AntipodeError, hasCode, type Secret } from '@antipode/runtime';
 import type { PartitionAddress } from '../approvals.ts';
 import { runBatch } from '../batch.ts';
 import {
@@ -106,4 +106,21 @@ export function archiveObjects(
     const lines = await read(run.session, archiveContents({ slot: slot.number, partition, password }));
     return objectsIn(lines, ports.phrases);
   });
+}
+
+/** A list that cannot be had after an act leaves its outcome unknown. It is not an error of the job. */
+export async function orUnlisted<T>(list: Promise<T>): Promise<T | undefined> {
+  try {
+    return await list;
+  } catch (cause) {
+    if (
+      hasCode(
+        cause,
+        ...(['LUNA_UNREACHED', 'LUNA_OUTPUT_UNCLEAR', 'LUNA_REFUSED', 'LUNA_OUTCOME_UNKNOWN'] as const),
+        ...(['PARTITION_NOT_FOUND', 'PIN_LOCKED', 'PIN_REFUSED', 'LUNA_HUMAN_NEEDED', 'LUNA_BUSY'] as const),
+      )
+    )
+      return undefined;
+    throw cause;
+  }
 }

@@ -6,6 +6,7 @@ export interface PartitionInfo {
   readonly serial: string | undefined;
   readonly label: string | undefined;
   readonly isZeroized: boolean;
+  readonly isInTransport: boolean;
   /** The masking keys that a partition has, by name. Two partitions with the same ones can read each other's blobs. */
   readonly maskingKeys: ReadonlyMap<string, string>;
   readonly freeBytes: number | undefined;
@@ -16,6 +17,8 @@ export interface PartitionInfo {
   readonly isFips: boolean | undefined;
   /** How far the clock of the HSM is from that of its host. */
   readonly clockDifferenceSeconds: number | undefined;
+  /** Whether functionality modules are on. */
+  readonly hasFm: boolean | undefined;
 }
 
 const PRIMARY_KEY = 'SMK-FW7-Primary';
@@ -23,11 +26,15 @@ const PRIMARY_KEY = 'SMK-FW7-Primary';
 export function partitionInfoIn(lines: readonly string[], phrases: Phrases): PartitionInfo {
   const isOff = lines.some((line) => phrases.fipsOff.pattern.test(line));
   const isOn = lines.some((line) => phrases.fipsOn.pattern.test(line));
+  const status = fieldValue(lines, 'Partition Status') ?? fieldValue(lines, 'HSM Status') ?? '';
+  const fm = fieldValue(lines, 'FM HW Status') ?? '';
+  const isFmOn = phrases.fmOn.pattern.test(fm);
   const [, difference] = /^(\d+) sec/.exec(fieldValue(lines, 'Difference') ?? '') ?? [];
   return {
     serial: fieldValue(lines, 'Partition Serial Number') ?? fieldValue(lines, 'HSM Serial Number'),
     label: fieldValue(lines, 'Partition Label') ?? fieldValue(lines, 'HSM Label'),
-    isZeroized: /zeroized/i.test(fieldValue(lines, 'Partition Status') ?? fieldValue(lines, 'HSM Status') ?? ''),
+    isZeroized: /zeroized/i.test(status),
+    isInTransport: phrases.transportStatus.pattern.test(status),
     maskingKeys: maskingKeysIn(lines),
     freeBytes: countOf(lines, 'Free Storage Space'),
     usedBytes: countOf(lines, 'Used Storage Space'),
@@ -35,6 +42,7 @@ export function partitionInfoIn(lines: readonly string[], phrases: Phrases): Par
     firmware: fieldValue(lines, 'Firmware Version'),
     isFips: isOff === isOn ? undefined : isOn,
     clockDifferenceSeconds: difference === undefined ? undefined : Number(difference),
+    hasFm: isFmOn === phrases.fmOff.pattern.test(fm) ? undefined : isFmOn,
   };
 }
 

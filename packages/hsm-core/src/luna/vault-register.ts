@@ -1,0 +1,132 @@
+/**
+ * The backups that this driver made in one vault, and what became of them. A name is written down before its backup is
+ * begun. So whatever is in a vault and not in here was made by somebody else, and nothing here ever deletes it.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AntipodeError, type Clock, invariant, type Prng, sha256Hex, writeFileDurably } from '@antipode/runtime';
+import { type Archive, holdersOf, type Vault } from './parse/archives.ts';
+
+export interface OwnBackup {
+  readonly name: string;
+  readonly atMs: number;
+  /** `begun` until its outcome was read: the run may have ended in between. */
+  readonly state: 'begun' | 'complete';
+  /** As many as a complete one had when it was made. */
+  readonly objects?: number;
+}
+
+export class VaultRegister {
+  readonly #path: string;
+  readonly #clock: Clock;
+  readonly #prng: Prng;
+
+  constructor({ folder, serial, clock, prng }: { folder: string; serial: string; clock: Clock; prng: Prng }) {
+    this.#path = join(folder, `vault-${sha256Hex(serial).slice(0, 32)}.json`);
+    this.#clock = clock;
+    this.#prng = prng;
+  }
+
+  /** @throws FILE_UNWRITABLE */
+  read(): OwnBackup[] {
+    if (!existsSync(this.#path)) return [];
+    try {
+      return JSON.parse(readFileSync(this.#path, 'utf8')) as OwnBackup[];
+    } catch (cause) {
+      throw new AntipodeError('FILE_UNWRITABLE', `cannot read ${this.#path}`, { details: { path: this.#path }, cause });
+    }
+  }
+
+  /** A name that nothing else has, durable before it is returned. @throws FILE_UNWRITABLE */
+  begin(): string {
+    const atMs = this.#clock.wallMs();
+    const at = new Date(atMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 13);
+    const name = `antipode-${at}-${Buffer.from(this.#prng.bytes(4)).toString('hex')}`;
+    this.#write([...this.read(), { name, atMs, state: 'begun' }]);
+    return name;
+  }
+
+  completed(name: string, objects: number): void {
+    this.#write(this.read().map((one) => (one.name === name ? { ...one, state: 'complete' as const, objects } : one)));
+  }
+
+  forget(names: readonly string[]): void {
+    this.#write(this.read().filter(({ name }) => !names.includes(name)));
+  }
+
+  #write(backups: readonly OwnBackup[]): void {
+    writeFileDurably(this.#path, `${JSON.stringify(backups, null, 1)}\n`);
+  }
+}
+
+/** A backup of our own, with the time of its beginning. */
+export type OwnArchive = Archive & { readonly atMs: number };
+
+/** What is in a vault, by whom it was made. Own ones come with the newest first. */
+export interface VaultReview {
+  /** Own, complete, and as they were made. */
+  readonly complete: readonly OwnArchive[];
+  /** Own, and never seen complete: the run ended in between, or objects are missing. */
+  readonly cutShort: readonly OwnArchive[];
+  /** Own, and with another number of objects than when they were made. Somebody changed them. */
+  readonly changed: readonly OwnArchive[];
+  /** Own and complete when they were made, and gone now. */
+  readonly lost: readonly string[];
+  /** Begun, and never seen in the vault. */
+  readonly neverMade: readonly string[];
+  readonly foreign: readonly Archive[];
+  /** Backups without an object that others left behind. */
+  readonly orphans: readonly string[];
+  /** Those that hold space which they do not use; the largest share first. */
+  readonly holders: readonly string[];
+  readonly freeBytes: number | undefined;
+}
+
+export function reviewOf(vault: Vault, own: readonly OwnBackup[]): VaultReview {
+  const found = new Map(vault.archives.map((archive) => [archive.name, archive]));
+  const names = new Set(own.map(({ name }) => name));
+  const newestFirst = [...own].sort((a, b) => b.atMs - a.atMs || (a.name < b.name ? 1 : -1));
+  const present = newestFirst.flatMap((one) => {
+    const archive = found.get(one.name);
+    return archive === undefined ? [] : [{ one, archive: { ...archive, atMs: one.atMs } }];
+  });
+  const absent = newestFirst.filter(({ name }) => !found.has(name));
+  const namesOf = (state: OwnBackup['state']): string[] =>
+    absent.filter((one) => one.state === state).map(({ name }) => name);
+  const archivesOf = (isIt: (one: OwnBackup, archive: Archive) => boolean): OwnArchive[] =>
+    present.filter(({ one, archive }) => isIt(one, archive)).map(({ archive }) => archive);
+  const foreign = vault.archives.filter(({ name }) => !names.has(name));
+  return {
+    complete: archivesOf(({ state, objects }, { objectCount }) => state === 'complete' && objects === objectCount),
+    changed: archivesOf(({ state, objects }, { objectCount }) => state === 'complete' && objects !== objectCount),
+    cutShort: archivesOf(({ state }) => state === 'begun'),
+    lost: namesOf('complete'),
+    neverMade: namesOf('begun'),
+    foreign,
+    orphans: foreign.filter(({ objectCount }) => objectCount === 0).map(({ name }) => name),
+    holders: holdersOf(vault).map(({ name }) => name),
+    freeBytes: vault.freeBytes,
+  };
+}
+
+/**
+ * The own backups that retention does not keep: complete ones beyond the newest, and incomplete ones that a complete one
+ * has followed. Of incomplete ones without a successor, as many are kept. They can have the only copy of a new key.
+ */
+export function expiredIn({ complete, cutShort }: VaultReview, keep: number): string[] {
+  invariant(Number.isInteger(keep) && keep >= 1, 'retention keeps at least one complete backup');
+  const kept = new Set(cutShort.filter(({ atMs }) => isAfter(atMs, complete)).slice(0, keep));
+  return [...cutShort.filter((one) => !kept.has(one)), ...complete.slice(keep)].map(({ name }) => name);
+}
+
+/** What has to go before a new backup can be made: incomplete ones that are of no use, or that hold all the space. */
+export function inTheWay({ complete, cutShort, holders, freeBytes }: VaultReview): string[] {
+  return cutShort
+    .filter(
+      ({ name, objectCount, atMs }) =>
+        objectCount === 0 || !isAfter(atMs, complete) || (freeBytes === 0 && holders[0] === name),
+    )
+    .map(({ name }) => name);
+}
+
+const isAfter = (atMs: number, [newest]: readonly OwnArchive[]): boolean => newest === undefined || atMs > newest.atMs;
