@@ -43,7 +43,7 @@ export interface PartitionRecord {
   readonly roles: Record<RoleName, RoleRecord>;
   isZeroized: boolean;
   isInTransport: boolean;
-  /** What its vendor sent with a device in transport mode. A login that failed since then changes the other string. */
+  /** The string that was sent with a device in transport mode. A login that failed since then changes the other one. */
   readonly transportRandom?: string;
   transportFailures?: number;
   readonly isReachable: boolean;

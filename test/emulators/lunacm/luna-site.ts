@@ -19,9 +19,10 @@ import {
 } from '@antipode/hsm-core/luna';
 import { type Clock, Secret } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
-import { DeviceFile, type Devices, hashOf, type PartitionRecord, type RoleName, type RoleRecord } from './devices.ts';
+import { DeviceFile, hashOf, type PartitionRecord, type RoleName, type RoleRecord } from './devices.ts';
 import type { Fault } from './faults.ts';
 import { InProcessLauncher } from './in-process.ts';
+import { initialDevices, SOURCE, TARGET, VAULT } from './initial-devices.ts';
 import { archiveOf, ObjectRecords, type StoredObject } from './objects.ts';
 import type { EmulatorSettings } from './run.ts';
 
@@ -48,10 +49,6 @@ export interface LunaSiteOptions {
 
 const PHRASES = readPhrases();
 
-const VAULT = { serial: '532018', label: 'vault' };
-const SOURCE = { serial: '154438865287', label: 'par0' };
-const TARGET = { serial: '154438865301', label: 'scratch' };
-
 export class LunaSite {
   readonly folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-luna-'));
   readonly devices = new DeviceFile(this.folder);
@@ -70,7 +67,7 @@ export class LunaSite {
     this.#options = options;
     writeFileSync(join(this.folder, 'Chrystoki.conf'), options.configuration ?? CONFIGURATION);
     this.set(options.settings ?? {});
-    this.devices.write(this.#initialDevices());
+    this.devices.write(initialDevices({ passwords: this.passwords, isPed: options.logins === 'ped' }));
     this.launcher = new InProcessLauncher({ folder: this.folder, clock: this.fakeClock });
     this.driver = this.newDriver();
   }
@@ -281,41 +278,6 @@ export class LunaSite {
 
   close(): void {
     rmSync(this.folder, { recursive: true, force: true });
-  }
-
-  #initialDevices(): Devices {
-    const role = (password: string, limit: number, isInitialised = true): RoleRecord => ({
-      ...{ hash: hashOf(password), failures: 0, limit, shows: 'left', isInitialised },
-      ...{ isExpired: false, isPed: this.#options.logins === 'ped', isActivated: false },
-    });
-    const part = (address: { serial: string; label: string }, password: string): PartitionRecord => ({
-      ...address,
-      ...{ model: 'LunaSA 7.7.1', firmware: '7.7.1', description: 'Net Token Slot', kind: 'application' },
-      configuration: 'Luna User Partition With SO (PW) Key Export With Cloning Mode',
-      ...{ domain: 'one', version: 'V0', policies: { 0: 1, 1: 0, 4: 1, 22: 1, 42: 0 }, maskingKey: 'a1'.repeat(12) },
-      ...{ totalBytes: 1_000_000, isZeroized: false, isInTransport: false, isReachable: true, keepsUid: true },
-      ...{ fips: 'off', archives: [] },
-      roles: { co: role(password, 10), cu: role('', 10, false), po: role('', 10, false), so: role('', 3, false) },
-    });
-    const vault: PartitionRecord = {
-      ...part(VAULT, ''),
-      ...{ model: 'Luna G7', firmware: '7.7.1', description: 'Admin Token Slot', kind: 'vault' },
-      configuration: 'Luna HSM Admin Partition (PW)',
-      ...{ policies: { 55: 0 }, totalBytes: 2_000_000 },
-      roles: {
-        ...{ co: role('', 10, false), cu: role('', 10, false), po: role('', 10, false) },
-        so: role(this.passwords.vault, 3),
-      },
-    };
-    return {
-      partitions: [part(SOURCE, this.passwords.source), part(TARGET, this.passwords.target), vault],
-      slots: [
-        { slot: 0, serial: SOURCE.serial },
-        { slot: 1, serial: TARGET.serial },
-        { slot: 101, serial: VAULT.serial },
-      ],
-      runs: {},
-    };
   }
 }
 

@@ -4,7 +4,7 @@ import { hashOf } from '../../emulators/lunacm/devices.ts';
 import type { LunaSite } from '../../emulators/lunacm/luna-site.ts';
 import { lunaSite } from './support.ts';
 
-/** What one session prints. */
+/** The output of one session. */
 async function session(site: LunaSite, ...lines: string[]): Promise<string> {
   const tool = site.launcher.launch('terminal');
   let text = '';

@@ -73,7 +73,7 @@ describe('a vault in factory state', () => {
     expect(site.partition(VAULT).isInTransport).toBe(true);
   });
 
-  it('is told from one whose string changed on the way', async () => {
+  it('stays in transport mode where its string changed on the way', async () => {
     const site = lunaSite();
     site.makeFactoryVault({ isInTransport: true });
     const transport = strings(site);
@@ -203,7 +203,7 @@ describe('generations of backups', () => {
 const PLACES = [...Array.from({ length: 21 }, (_, at) => at), 'end' as const];
 
 describe('a backup of 20 objects', () => {
-  it.each(PLACES)('whose lunacm is killed at %s is told as it is, and the next one completes', async (at) => {
+  it.each(PLACES)('whose lunacm is killed at %s is reported as it is, and the next one completes', async (at) => {
     const site = lunaSite({ logins: 'ped' });
     site.addKeys(20);
     site.fault({ command: 'partition archive backup', at, do: 'die', run: 1 });
@@ -213,7 +213,7 @@ describe('a backup of 20 objects', () => {
     await expectNext(site, name);
   });
 
-  it.each(PLACES)('whose driver is killed at %s is told as it is, and the next one completes', async (at) => {
+  it.each(PLACES)('whose driver is killed at %s is reported as it is, and the next one completes', async (at) => {
     const site = lunaSite({ logins: 'ped' });
     site.addKeys(20);
     site.fault({ command: 'partition archive backup', at, do: 'hang', run: 1 });
@@ -227,7 +227,7 @@ describe('a backup of 20 objects', () => {
   });
 });
 
-/** The vault is told as it is, nothing goes without an approval, and with one the next backup is complete. */
+/** The vault is reported as it is, nothing goes without an approval, and with one the next backup is complete. */
 async function expectNext(site: LunaSite, name: string): Promise<void> {
   const { cutShort, foreign, complete, freeBytes } = await site.finish(site.driver.reviewVault(site.vault.address));
   const left = namesIn(site);

@@ -1,12 +1,12 @@
 /**
- * What one process at a time does, of all that share a folder: work with a device, or try a password. The operating
- * system releases a lock with its process, so that a killed one leaves nothing behind.
+ * Locks among all processes that share a folder. One at a time works with a device, or tries a password of a role. The
+ * operating system releases a lock with its process, so that a killed one leaves nothing behind.
  */
 import { join } from 'node:path';
 import { AntipodeError, hasCode, lockFolder, sha256Hex } from '@antipode/runtime';
 
 export interface LockPorts {
-  /** A folder of locks, on a file system that has locks. Whoever reaches the same devices names the same one. */
+  /** A folder of locks, on a file system that has locks. All agents that reach the same devices name the same one. */
   readonly lockFolder: string;
 }
 

@@ -78,7 +78,7 @@ export class LunaDriver {
     return this.#queue.run(() => clonePartition(order, this.#ports));
   }
 
-  /** What is in a vault, and which of it this agent made. */
+  /** The backups of a vault, with those that this agent made apart. */
   reviewVault(address: PartitionAddress): Promise<VaultReview> {
     return this.#queue.run(() => reviewVault(address, this.#ports));
   }

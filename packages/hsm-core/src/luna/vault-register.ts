@@ -1,6 +1,6 @@
 /**
  * The backups that this driver made in one vault, and what became of them. A name is written down before its backup is
- * begun. So whatever is in a vault and not in here was made by somebody else, and nothing here ever deletes it.
+ * begun. So a backup that is not in here was made by somebody else, and nothing here ever deletes it.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -62,7 +62,7 @@ export class VaultRegister {
 /** A backup of our own, with the time of its beginning. */
 export type OwnArchive = Archive & { readonly atMs: number };
 
-/** What is in a vault, by whom it was made. Own ones come with the newest first. */
+/** The backups of a vault, by their maker. Own ones come with the newest first. */
 export interface VaultReview {
   /** Own, complete, and as they were made. */
   readonly complete: readonly OwnArchive[];
@@ -119,7 +119,7 @@ export function expiredIn({ complete, cutShort }: VaultReview, keep: number): st
   return [...cutShort.filter((one) => !kept.has(one)), ...complete.slice(keep)].map(({ name }) => name);
 }
 
-/** What has to go before a new backup can be made: incomplete ones that are of no use, or that hold all the space. */
+/** Names that have to go before a new backup: incomplete ones that are of no use, or that hold all the space. */
 export function inTheWay({ complete, cutShort, holders, freeBytes }: VaultReview): string[] {
   return cutShort
     .filter(

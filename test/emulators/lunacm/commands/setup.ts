@@ -60,7 +60,7 @@ function emptyPartition(device: PartitionRecord, serial: string, totalBytes: num
   };
 }
 
-/** From the partition of the current slot. What is under the key of the other one cannot be read there afterwards. */
+/** From the partition of the current slot. Blobs under the former key of the other one cannot be read there afterwards. */
 export async function cloneMaskingKey(run: Run, options: Options): Promise<void> {
   const source = run.current();
   run.requireLogin(source, 'co');

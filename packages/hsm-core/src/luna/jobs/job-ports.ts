@@ -32,7 +32,7 @@ export interface JobPorts {
    * since a device counts the attempts of all of them.
    */
   readonly stateFolder: string;
-  /** Locks of devices and of records. Whoever shares `stateFolder` shares it too. */
+  /** Locks of devices and of records. Agents that share `stateFolder` share it too. */
   readonly lockFolder: string;
   readonly transcripts: TranscriptSink;
   /** Called at once when a device waits for people. */
