@@ -3,6 +3,7 @@ export { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
 export { CKA } from './attributes.ts';
 export * from './constants.ts';
 export { type Cryptoki, loadCryptoki } from './cryptoki.ts';
+export { exchangePaths, tryLockFile } from './file-calls.ts';
 export { aesCtr, aesGcm, derivationFrom, ecdh, rsaOaep, rsaPss } from './mechanisms.ts';
 export { readNestedTemplate } from './nested-template.ts';
 export { hardenProcess, lockBytes, unlockBytes } from './process-memory.ts';

@@ -83,6 +83,8 @@ function search(module: Module, operations: Operations, session: bigint, templat
     }
   } finally {
     module.tryCall('C_FindObjectsFinal', used);
+    // It may hold the value of a key.
+    packed.fill(0);
   }
 }
 
