@@ -63,6 +63,7 @@ export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export type { GroupEpoch } from './pkcs11/worker/epoch-floors.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';
+export type { NativeCloner, PlacedObject, TakenObject } from './provider/native-cloner.ts';
 export {
   type DomainKeyEnd,
   type HsmProvider,

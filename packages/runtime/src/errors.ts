@@ -121,6 +121,11 @@ export const CATALOGUE = {
     summary: 'The partition, or the disk behind it, has no room for another object.',
     hint: 'Enlarge the partition, or remove objects that nobody needs. Objects applied so far stay and are not applied again.',
   },
+  TOKEN_STORE_UNUSABLE: {
+    disposition: 'operator',
+    summary: 'The files in which SoftHSM keeps a token cannot be read or written as native cloning needs it.',
+    hint: 'Read in the message which path and why. The agent needs SOFTHSM2_CONF of the token, the file backend, and the rights of the user that owns the token folder.',
+  },
   PROTECTION_UNENFORCED: {
     disposition: 'operator',
     summary:

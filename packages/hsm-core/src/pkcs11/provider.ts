@@ -4,9 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type Cryptoki, type TokenInfo, translate } from '@antipode/cryptoki';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
 import type { HsmProvider, NativeCloner, PartitionDescription, Protection } from '../provider/provider.ts';
 import { PROTECTIONS } from '../provider/provider.ts';
+import { openSoftHsmCloner } from '../softhsm/softhsm-cloner.ts';
 import { Pkcs11ExactSealer } from './exact/exact-sealer.ts';
 import { ValueDigests } from './exact/value-digests.ts';
 import { findCrossing, wrappingSession } from './known-values.ts';
@@ -25,7 +26,7 @@ import { Pkcs11Restorer } from './restorer.ts';
 import { Pkcs11Sealer } from './sealer.ts';
 import { findMechanisms, type MechanismSettings, namingLacks } from './self-test/mechanisms.ts';
 import { tryTemplates } from './self-test/templates.ts';
-import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session/session.ts';
+import { type OpenSession, openSession, ownersOf, type PartitionConfig, type SlotSearch } from './session/session.ts';
 import { SessionProbe } from './session/session-probe.ts';
 
 /** @throws MECHANISM_MISSING, PROTECTION_UNENFORCED, HSM_REFUSED, and what {@link openSession} throws */
@@ -37,7 +38,8 @@ export async function openProvider(config: PartitionConfig, search?: SlotSearch)
     const { vendorAttributes = [] } = config;
     const objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32), vendorAttributes });
     const quirks = await findQuirks(opened, { objects, accepted: config.acceptUnenforced ?? [], settings: config });
-    return composed(opened, { config, probe, objects, quirks });
+    const cloner = clonerOf(opened, config);
+    return composed(opened, { config, probe, objects, quirks, ...(cloner === undefined ? {} : { cloner }) });
   } catch (thrown) {
     const error = translate(thrown);
     const named = await Promise.resolve()
@@ -100,6 +102,16 @@ function checkProtections(
     `the token does not enforce these protections of keys: ${missing.join(', ')}`,
     { details: { serial: token.serial, unenforced: missing.join(',') } },
   );
+}
+
+/** @throws TOKEN_STORE_UNUSABLE */
+function clonerOf(
+  { cryptoki, session, token }: OpenSession,
+  { native, pinFile, stateFolder }: PartitionConfig,
+): NativeCloner | undefined {
+  if (native === undefined) return undefined;
+  const readPin = () => readPinFile(pinFile, { owners: ownersOf(stateFolder) });
+  return openSoftHsmCloner({ cryptoki, session, serial: token.serial, clock: systemClock, readPin });
 }
 
 interface Parts {

@@ -8,7 +8,7 @@
  */
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, KeyType, ObjectClass, UncapturedReason } from '../model/object.ts';
-import type { BatchOutcome, Refusal } from './restorer.ts';
+import type { BatchOutcome } from './restorer.ts';
 
 export const CLONING_DOMAIN_BYTES = 32;
 
@@ -42,10 +42,9 @@ export type TakenObject =
 /** One object to be made as its device gave it. */
 export interface PlacedObject extends NativeObject {
   readonly blob: Uint8Array;
+  /** Names its entry: no other entry has the same bytes. */
+  readonly entry: Uint8Array;
 }
-
-/** The object that was made, or why none was. */
-export type PlacedOutcome = { readonly handle: Handle } | { readonly failure: Refusal };
 
 /**
  * One kind of device. Nothing of it overlaps: the worker calls one after the other. Calls are synchronous where the
@@ -67,14 +66,16 @@ export interface NativeCloner {
    */
   take(handles: readonly Handle[]): Promise<TakenObject[]>;
   /**
-   * Makes one object from its blob, whole or not at all, whatever interrupts it. Overwrites nothing, and destroys only
-   * what this very call has made. A second call makes a second object.
+   * Makes objects from their blobs, each whole or not at all, whatever interrupts it. Stops at the first that fails: what
+   * was made before it is returned beside the error. Overwrites nothing, and destroys only what this very call has made.
+   * A repeat for the same entry and blob makes no second object, and returns the one that is there.
    *
-   * Refuses a blob of another cloning domain (CLONING_DOMAIN_OTHER), one that it cannot read or that holds no object or
-   * several (BLOB_INVALID), before it changes anything. Where the blob itself tells what it makes, a cloner compares that
-   * with the item first, and refuses what differs (NATIVE_MISMATCH). The caller reads back and compares in any case.
+   * Looks at each blob before it makes anything of it: refuses one of another cloning domain (CLONING_DOMAIN_OTHER), and
+   * one that it cannot read or that holds no object or several (BLOB_INVALID). Where the blob itself tells what it makes, a
+   * cloner compares that with the item first, and refuses what differs (NATIVE_MISMATCH). The caller reads back and
+   * compares in any case.
    */
-  place(item: PlacedObject): Promise<PlacedOutcome>;
+  place(items: readonly PlacedObject[]): Promise<BatchOutcome>;
 }
 
 /** An object, encrypted in the token as `iv || ciphertext || tag` (AES-GCM), or why it was not. */

@@ -32,7 +32,6 @@ export type {
   NativeOutcome,
   NativeSealer,
   PlacedObject,
-  PlacedOutcome,
   TakenObject,
 } from './native-cloner.ts';
 export type { DomainKeyEnd, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';

@@ -4,15 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
-import { bytesEqual, sha256 } from '@antipode/runtime';
+import { bytesEqual, hex, sha256 } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import {
   CLONING_DOMAIN_BYTES,
   type NativeCloner,
   type PlacedObject,
-  type PlacedOutcome,
   type TakenObject,
 } from '../provider/native-cloner.ts';
+import type { BatchOutcome, Refusal } from '../provider/restorer.ts';
 import { decrypt, encrypt, GCM_IV_BYTES } from './simulated-crypto.ts';
 import type { StoredObject } from './simulated-hsm.ts';
 
@@ -21,7 +21,9 @@ export const simulatedDomainOf = (cloningKey: Uint8Array): Uint8Array =>
 
 /** A blob of these objects. An honest device gives out one object at a time. */
 export function simulatedBlobOf(cloningKey: Uint8Array, objects: readonly StoredObject[]): Uint8Array {
-  const value = serialize(objects.map((object) => ({ ...object, attributes: { ...object.attributes } })));
+  const value = serialize(
+    objects.map(({ placedAs: _, ...object }) => ({ ...object, attributes: { ...object.attributes } })),
+  );
   const sealed = encrypt(keyed(cloningKey), { value, aad: NO_AAD, iv: randomBytes(GCM_IV_BYTES) });
   return new Uint8Array(Buffer.concat([simulatedDomainOf(cloningKey), sealed]));
 }
@@ -39,6 +41,8 @@ const keyed = (value: Uint8Array): StoredObject => ({
 export interface ClonedToken {
   readonly cloningKey: Uint8Array;
   find(handle: Handle): StoredObject | undefined;
+  /** The object that an earlier call has put in under this name. */
+  findPlaced(name: string): Handle | undefined;
   /** Puts an object in, whole. */
   store(object: StoredObject): Handle;
 }
@@ -66,15 +70,26 @@ export class SimulatedCloner implements NativeCloner {
     });
   }
 
-  async place({ blob }: PlacedObject): Promise<PlacedOutcome> {
+  async place(items: readonly PlacedObject[]): Promise<BatchOutcome> {
+    const handles: Handle[] = [];
+    for (const [index, item] of items.entries()) {
+      const made = this.#place(item);
+      if (typeof made !== 'bigint') return { handles, failure: { index, ...made } };
+      handles.push(made);
+    }
+    return { handles };
+  }
+
+  #place({ blob, entry }: PlacedObject): Handle | Refusal {
     const { cloningKey } = this.#token;
     const [domain, ciphertext] = [blob.subarray(0, CLONING_DOMAIN_BYTES), blob.subarray(CLONING_DOMAIN_BYTES)];
-    if (domain.length < CLONING_DOMAIN_BYTES) return { failure: { code: 'BLOB_INVALID' } };
-    if (!bytesEqual(domain, simulatedDomainOf(cloningKey))) return { failure: { code: 'CLONING_DOMAIN_OTHER' } };
+    if (domain.length < CLONING_DOMAIN_BYTES) return { code: 'BLOB_INVALID' };
+    if (!bytesEqual(domain, simulatedDomainOf(cloningKey))) return { code: 'CLONING_DOMAIN_OTHER' };
     const value = decrypt(keyed(cloningKey), { ciphertext, aad: NO_AAD });
     const objects = value && (deserialize(value) as StoredObject[]);
     const [object] = objects ?? [];
-    if (object === undefined || objects?.length !== 1) return { failure: { code: 'BLOB_INVALID' } };
-    return { handle: this.#token.store(object) };
+    if (object === undefined || objects?.length !== 1) return { code: 'BLOB_INVALID' };
+    const placedAs = hex(sha256(Buffer.concat([sha256(entry), blob])));
+    return this.#token.findPlaced(placedAs) ?? this.#token.store({ ...object, placedAs });
   }
 }

@@ -30,6 +30,8 @@ export interface StoredObject {
   /** The size that the token reports. 0 if it reports none. */
   sizeBits: number;
   hasTemplate?: true;
+  /** Of an object that was placed natively: names its blob and entry. */
+  readonly placedAs?: string;
 }
 
 /** Called with a name before and after each change. It may throw, as a crash does. The session is lost then. */

@@ -461,10 +461,11 @@ export class SimulatedSession implements HsmProvider {
     if (blob === undefined) return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
     if (this.#token.objects.length >= this.#token.objectsMax)
       return { code: 'HSM_FULL', returnValue: 'CKR_DEVICE_MEMORY' };
-    const placed = await cloner.place({ ...object, blob });
-    if ('failure' in placed) return placed.failure;
-    const made = this.#get(placed.handle);
-    if (differencesOf(object, this.#observe(made)).length === 0) return placed.handle;
+    const { handles, failure } = await cloner.place([{ ...object, blob, entry: aad }]);
+    const [handle] = handles;
+    if (handle === undefined) return failure ?? { code: 'HSM_REFUSED' };
+    const made = this.#get(handle);
+    if (differencesOf(object, this.#observe(made)).length === 0) return handle;
     this.#token.remove(made);
     return { code: 'NATIVE_MISMATCH' };
   }
@@ -475,6 +476,10 @@ export class SimulatedSession implements HsmProvider {
     return new SimulatedCloner({
       cloningKey,
       find: (handle) => this.#find(handle),
+      findPlaced: (name) => {
+        const placed = this.#token.objects.find(({ placedAs }) => placedAs === name);
+        return placed && this.#handleOf(placed);
+      },
       store: (object) => {
         this.#step('place');
         const { value } = object;

@@ -6,7 +6,13 @@
 import { CryptokiFailure, returnValueOf } from '@antipode/cryptoki';
 import type { Handle, ObservedObject } from '../../model/object.ts';
 import { differencesOf } from '../../objects/clone-comparison.ts';
-import type { NativeCloner, NativeItem, NativeOutcome, NativeSealer } from '../../provider/native-cloner.ts';
+import type {
+  NativeCloner,
+  NativeItem,
+  NativeOutcome,
+  NativeSealer,
+  PlacedObject,
+} from '../../provider/native-cloner.ts';
 import type { BatchOutcome, Refusal } from '../../provider/restorer.ts';
 import { decryptUnder, encryptUnder } from '../data-key.ts';
 import { ObjectRefused, openingBlob } from '../maker.ts';
@@ -48,27 +54,26 @@ export class Pkcs11NativeSealer implements NativeSealer {
   }
 
   async putNative({ dataKey, items }: Parameters<NativeSealer['putNative']>[0]): Promise<BatchOutcome> {
-    const handles: Handle[] = [];
-    for (const [index, item] of items.entries()) {
-      const made = await this.#put(dataKey, item);
-      if (typeof made !== 'bigint') return { handles, failure: { index, ...made } };
-      handles.push(made);
-    }
-    return { handles };
-  }
-
-  async #put(dataKey: Handle, item: NativeItem): Promise<Handle | Refusal> {
     const { cloner } = this.#parts;
-    if (cloner === undefined) return { code: 'NATIVE_UNAVAILABLE' };
-    const { ciphertext, aad, ...object } = item;
-    const blob = this.#open({ dataKey, ciphertext, aad });
-    if ('code' in blob) return blob;
+    if (cloner === undefined) return { handles: [], failure: { index: 0, code: 'NATIVE_UNAVAILABLE' } };
+    const opened: PlacedObject[] = [];
+    let refused: BatchOutcome['failure'];
+    for (const [index, { ciphertext, aad, ...object }] of items.entries()) {
+      const blob = this.#open({ dataKey, ciphertext, aad });
+      if ('code' in blob) {
+        refused = { index, ...blob };
+        break;
+      }
+      opened.push({ ...object, blob, entry: aad });
+    }
     try {
-      const placed = await cloner.place({ ...object, blob });
-      if ('failure' in placed) return placed.failure;
-      return this.#isAsSaid(placed.handle, item) ? placed.handle : { code: 'NATIVE_MISMATCH' };
+      const { handles, failure = refused } = await cloner.place(opened);
+      const wrong = handles.findIndex((handle, index) => !this.#isAsSaid(handle, items[index]!));
+      if (wrong === -1) return failure === undefined ? { handles } : { handles, failure };
+      this.#destroy(handles.slice(wrong));
+      return { handles: handles.slice(0, wrong), failure: { index: wrong, code: 'NATIVE_MISMATCH' } };
     } finally {
-      blob.fill(0);
+      for (const { blob } of opened) blob.fill(0);
     }
   }
 
@@ -82,12 +87,14 @@ export class Pkcs11NativeSealer implements NativeSealer {
     }
   }
 
-  /** Destroys what differs: nobody must find it by a name that it should not have, or use it in a way that nobody allowed. */
   #isAsSaid(handle: Handle, item: NativeItem): boolean {
-    const { cryptoki, session } = this.#context;
     const seen = this.#parts.read(handle, item.publicHalf);
-    if (seen !== undefined && differencesOf(item, seen).length === 0) return true;
-    if (seen !== undefined) cryptoki.destroy(session, handle);
-    return false;
+    return seen !== undefined && differencesOf(item, seen).length === 0;
+  }
+
+  /** Nobody must find what differs by a name that it should not have, or use it in a way that nobody allowed. */
+  #destroy(handles: readonly Handle[]): void {
+    const { cryptoki, session } = this.#context;
+    for (const handle of handles) cryptoki.destroy(session, handle);
   }
 }

@@ -40,6 +40,8 @@ export interface PartitionConfig extends MechanismSettings {
   readonly acceptUnenforced?: readonly Protection[];
   /** Numbers of attributes of the vendor's own that no replica gets. The partition reports which objects have them. */
   readonly vendorAttributes?: readonly number[];
+  /** How its keys are cloned, where they are: by the files of SoftHSM's token store. */
+  readonly native?: { readonly kind: 'softhsm' };
   /** The token of the identity key, where that is another. */
   readonly identity?: Omit<PartitionConfig, 'identity'>;
 }

@@ -42,6 +42,9 @@ async function taken(
   };
 }
 
+/** No two objects of one partition may read alike. */
+const nextName = (): string => `cloned ${hex(randomBytes(8))}`;
+
 const count = async (provider: HsmProvider): Promise<number> => (await provider.inventory()).length;
 
 export function native({ promise, has, makeForeign }: Chapter): void {
@@ -71,8 +74,8 @@ export function native({ promise, has, makeForeign }: Chapter): void {
   });
 
   const kinds: readonly (readonly [kind: string, make: () => Planted])[] = [
-    ['AES', () => secretKey('aes', randomBytes(32), { ...named('cloned aes'), ...AES })],
-    ['EC', () => plantedKey(ecPair('P-256'), { ...named('cloned ec'), sign: true })],
+    ['AES', () => secretKey('aes', randomBytes(32), { ...named(nextName()), ...AES })],
+    ['EC', () => plantedKey(ecPair('P-256'), { ...named(nextName()), sign: true })],
   ];
 
   promised('clones an object into another partition, equal in every attribute and in its value', async (open) => {
@@ -156,6 +159,18 @@ export function native({ promise, has, makeForeign }: Chapter): void {
     const { handles, failure } = await other.putNative({ dataKey, items });
     expect([handles.length, failure?.index, (await count(other)) - before]).toEqual([1, 1, 1]);
     await other.destroy(handles);
+    await forget();
+  });
+
+  promised('makes no second object of a repeat', async (open) => {
+    const { other, plant } = open;
+    const [handle] = await plant(kinds[0]![1]());
+    const { item, dataKey, forget } = await taken(open, handle!, other);
+    const before = await count(other);
+    const first = await other.putNative({ dataKey, items: [item] });
+    expect(await other.putNative({ dataKey, items: [item] })).toEqual(first);
+    expect((await count(other)) - before).toBe(1);
+    await other.destroy(first.handles);
     await forget();
   });
 

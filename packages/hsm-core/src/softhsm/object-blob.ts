@@ -1,0 +1,102 @@
+/**
+ * An object of SoftHSM on its way: the name of its cloning domain, and what its file has behind the generation number.
+ * Labels and public attributes in it are in the clear, and whoever has the token key opens the rest. So it never leaves
+ * the worker but encrypted under a data key.
+ */
+import { CKA } from '@antipode/cryptoki';
+import { kindOfType } from '../key-kinds/kinds.ts';
+import { ATTRIBUTES, type AttributeName, encodeAttribute } from '../model/attributes.ts';
+import type { KeyType } from '../model/object.ts';
+import { classNumber } from '../pkcs11/reading/objects.ts';
+import { CLONING_DOMAIN_BYTES, type NativeObject } from '../provider/native-cloner.ts';
+import { parseAttributes, type StoredAttributes, type StoredValue } from './object-file.ts';
+import { isPrivateObject } from './object-match.ts';
+import { TOKEN_ATTRIBUTE } from './token-folder.ts';
+import { isEncrypted, type TokenKey } from './token-key.ts';
+
+const MARK = Buffer.from('antipode softhsm object v1\0');
+
+export const makeBlob = (domain: Uint8Array, body: Uint8Array): Uint8Array =>
+  new Uint8Array(Buffer.concat([MARK, domain, body]));
+
+export type OpenedBlob =
+  | { readonly body: Buffer; readonly attributes: StoredAttributes }
+  | { readonly failure: 'BLOB_INVALID' | 'CLONING_DOMAIN_OTHER' };
+
+/** Reads a blob, and refuses one that this token could not open, or that SoftHSM would not take for an object. */
+export function openBlob(blob: Uint8Array, { domain, key }: { domain: Uint8Array; key: TokenKey }): OpenedBlob {
+  const bytes = Buffer.from(blob);
+  const body = bytes.subarray(MARK.length + CLONING_DOMAIN_BYTES);
+  if (!bytes.subarray(0, MARK.length).equals(MARK) || body.length === 0) return { failure: 'BLOB_INVALID' };
+  if (!bytes.subarray(MARK.length, MARK.length + CLONING_DOMAIN_BYTES).equals(domain))
+    return { failure: 'CLONING_DOMAIN_OTHER' };
+  const attributes = parseAttributes(body);
+  return attributes === undefined || !isObject(attributes) || !opens(attributes, key)
+    ? { failure: 'BLOB_INVALID' }
+    : { body, attributes };
+}
+
+/** Whether the blob makes something else than a manifest says. */
+export function differs(item: NativeObject, attributes: StoredAttributes, key: TokenKey): boolean {
+  const { objectClass, keyType } = item;
+  if (!equalsNumber(attributes.get(CKA.CLASS), classNumber(objectClass))) return true;
+  if (keyType !== undefined && !isOfType(attributes.get(CKA.KEY_TYPE), keyType)) return true;
+  // A manifest has the content of public objects in a form of its own.
+  const names = (Object.keys(item.attributes) as AttributeName[]).filter((name) => ATTRIBUTES[name].fate !== 'content');
+  return names.some((name) => {
+    const stored = attributes.get(ATTRIBUTES[name].type);
+    if (stored === undefined || stored.kind === 'template') return false;
+    const found = canonicalBytes(stored, isPrivateObject(attributes) ? key : undefined);
+    return found === undefined || !found.equals(encodeAttribute(name, item.attributes[name]!));
+  });
+}
+
+/** As encodeAttribute has it. */
+function canonicalBytes(stored: StoredValue, key: TokenKey | undefined): Buffer | undefined {
+  switch (stored.kind) {
+    case 'boolean':
+      return Buffer.of(stored.value ? 1 : 0);
+    case 'number':
+      return bigEndian(stored.value);
+    case 'mechanisms':
+      return Buffer.concat([...stored.value].sort((a, b) => (a < b ? -1 : 1)).map(bigEndian));
+    case 'bytes':
+      return key === undefined || !isEncrypted(stored.value) ? stored.value : key.decrypt(stored.value);
+    case 'template':
+      return undefined;
+  }
+}
+
+function bigEndian(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(value);
+  return bytes;
+}
+
+const equalsNumber = (stored: StoredValue | undefined, expected: number): boolean =>
+  stored?.kind === 'number' && stored.value === BigInt(expected);
+
+/** Some kinds of key have two numbers. */
+function isOfType(stored: StoredValue | undefined, keyType: KeyType): boolean {
+  const { number, alsoNumber } = kindOfType(keyType);
+  return equalsNumber(stored, number) || (alsoNumber !== undefined && equalsNumber(stored, alsoNumber));
+}
+
+/** Not the token's own object, and not one that SoftHSM would hide. */
+function isObject(attributes: StoredAttributes): boolean {
+  if (Object.values(TOKEN_ATTRIBUTE).some((type) => attributes.has(type))) return false;
+  const onToken = attributes.get(CKA.TOKEN);
+  return attributes.get(CKA.CLASS)?.kind === 'number' && onToken?.kind === 'boolean' && onToken.value;
+}
+
+/** Whether every byte string that is encrypted was encrypted under this key. */
+function opens(attributes: StoredAttributes, key: TokenKey): boolean {
+  if (!isPrivateObject(attributes)) return true;
+  for (const stored of attributes.values()) {
+    if (stored.kind !== 'bytes' || !isEncrypted(stored.value)) continue;
+    const plain = key.decrypt(stored.value);
+    if (plain === undefined) return false;
+    plain.fill(0);
+  }
+  return true;
+}

@@ -1,0 +1,195 @@
+/**
+ * Reading and writing object files beside the other processes of a token. SoftHSM takes a record lock on a file while it
+ * reads or writes it, and writes in place. So a file that is read under a shared lock is whole. A process notices a new
+ * object when the number in the file `generation` has changed.
+ *
+ * New objects are written under another name, synced, and then linked to a name that SoftHSM lists. The link never
+ * replaces a file. A kill at any moment leaves at most files that SoftHSM does not list, and the next call takes those
+ * away. Only names that begin with {@link PREFIX} are made, replaced or removed.
+ */
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { tryLockFile } from '@antipode/cryptoki';
+import { AntipodeError, type Clock, syncFolder } from '@antipode/runtime';
+import { GENERATION_BYTES } from './object-file.ts';
+import { attempt, GENERATION_FILE, LOCK_SUFFIX, OBJECT_SUFFIX, TOKEN_FILE, type TokenFolder } from './token-folder.ts';
+
+export const PREFIX = 'antipode-';
+const STAGING_SUFFIX = '.staged';
+
+/** SoftHSM holds a lock for one read or write. Another process that is stopped may hold one for ever. */
+const LOCK_LOOKS = 40;
+const LOCK_PAUSE_MS = 25;
+
+export class ObjectStore {
+  readonly #folder: TokenFolder;
+  readonly #clock: Clock;
+
+  constructor({ folder, clock }: { folder: TokenFolder; clock: Clock }) {
+    this.#folder = folder;
+    this.#clock = clock;
+  }
+
+  /** Names of the files of all objects, without the suffix. */
+  names(): string[] {
+    return this.#list()
+      .filter((name) => name.endsWith(OBJECT_SUFFIX) && name !== TOKEN_FILE)
+      .map((name) => name.slice(0, -OBJECT_SUFFIX.length));
+  }
+
+  /** The file of an object, as it is between two writes. Undefined where there is none. @throws HSM_UNAVAILABLE */
+  async read(name: string): Promise<Buffer | undefined> {
+    const file = openIfThere(this.#path(name, OBJECT_SUFFIX), constants.O_RDONLY);
+    if (file === undefined) return undefined;
+    try {
+      await this.#lock(file, 'shared');
+      return readAll(file);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Makes the file of a new object. It is durable after {@link sync}, and running processes see it after {@link announce}. */
+  make(name: string, contents: Buffer): void {
+    const path = this.#path(name, OBJECT_SUFFIX);
+    // SoftHSM cannot destroy an object without it.
+    this.#write(this.#path(name, LOCK_SUFFIX), Buffer.alloc(0));
+    const staged = this.#path(name, STAGING_SUFFIX);
+    rmSync(staged, { force: true });
+    this.#write(staged, contents);
+    linkSync(staged, path);
+    rmSync(staged);
+  }
+
+  /** Makes the names in the folder durable. */
+  sync(): void {
+    syncFolder(this.#folder.path);
+  }
+
+  /** Writes an object, or `token`, with its lock file into a folder that SoftHSM does not take for a token. */
+  copyIn(name: string, contents: Buffer): void {
+    this.#write(this.#path(name, LOCK_SUFFIX), Buffer.alloc(0));
+    this.#write(this.#path(name, OBJECT_SUFFIX), contents);
+  }
+
+  /** Takes away an object that {@link make} has made. */
+  remove(name: string): void {
+    if (!name.startsWith(PREFIX)) throw new Error('only files of our own are removed');
+    rmSync(this.#path(name, OBJECT_SUFFIX), { force: true });
+    rmSync(this.#path(name, LOCK_SUFFIX), { force: true });
+    syncFolder(this.#folder.path);
+  }
+
+  /** Removes the files that an interrupted call has left. None of them is an object yet. No other {@link make} runs. */
+  sweep(): void {
+    const all = new Set(this.#list());
+    for (const name of all) {
+      if (!name.startsWith(PREFIX)) continue;
+      const isLoneLock = name.endsWith(LOCK_SUFFIX) && !all.has(name.slice(0, -LOCK_SUFFIX.length) + OBJECT_SUFFIX);
+      if (name.endsWith(STAGING_SUFFIX) || isLoneLock) rmSync(join(this.#folder.path, name), { force: true });
+    }
+  }
+
+  /** The number that SoftHSM counts up with each object that comes or goes. */
+  generation(): bigint {
+    const path = join(this.#folder.path, GENERATION_FILE);
+    const bytes = attempt(`cannot read ${path}`, () => readFileSync(path));
+    return bytes.length < GENERATION_BYTES ? 0n : bytes.readBigUInt64BE(0);
+  }
+
+  /**
+   * Has running processes look at the folder again, as SoftHSM does itself. `after`: of a new folder, the generation of
+   * the one in whose place it comes.
+   * @throws HSM_UNAVAILABLE
+   */
+  async announce({ after }: { after?: bigint } = {}): Promise<void> {
+    const path = join(this.#folder.path, GENERATION_FILE);
+    if (after !== undefined) this.#write(path, Buffer.alloc(0));
+    const file = attempt(`cannot open ${path}`, () => openSync(path, constants.O_RDWR));
+    try {
+      await this.#lock(file, 'exclusive');
+      const bytes = readAll(file);
+      const next = Buffer.alloc(GENERATION_BYTES);
+      const counted = BigInt.asUintN(
+        64,
+        (after ?? (bytes.length < GENERATION_BYTES ? 0n : bytes.readBigUInt64BE(0))) + 1n,
+      );
+      // SoftHSM has no generation 0.
+      next.writeBigUInt64BE(counted === 0n ? 1n : counted);
+      writeSync(file, next, 0, next.length, 0);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  #path(name: string, suffix: string): string {
+    return join(this.#folder.path, name + suffix);
+  }
+
+  #list(): string[] {
+    const { path } = this.#folder;
+    return attempt(`cannot list ${path}`, () => readdirSync(path));
+  }
+
+  async #lock(file: number, kind: 'shared' | 'exclusive'): Promise<void> {
+    for (let look = 1; !tryLockFile(file, kind); look += 1) {
+      if (look === LOCK_LOOKS)
+        throw new AntipodeError(
+          'HSM_UNAVAILABLE',
+          `another process has held the lock of a file of the token for ${LOCK_LOOKS * LOCK_PAUSE_MS} ms`,
+        );
+      await this.#clock.sleep(LOCK_PAUSE_MS);
+    }
+  }
+
+  /** With the owner and mode that the token's other files have. */
+  #write(path: string, contents: Buffer): void {
+    const { fileMode, uid, gid } = this.#folder;
+    const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, fileMode);
+    try {
+      const made = fstatSync(file);
+      if (made.uid !== uid || made.gid !== gid) fchownSync(file, uid, gid);
+      fchmodSync(file, fileMode);
+      for (let written = 0; written < contents.length; ) written += writeSync(file, contents, written);
+      // An empty file has nothing to lose.
+      if (contents.length > 0) fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  }
+}
+
+function openIfThere(path: string, flags: number): number | undefined {
+  try {
+    return openSync(path, flags);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw thrown;
+  }
+}
+
+function readAll(file: number): Buffer {
+  const { size } = fstatSync(file);
+  const bytes = Buffer.alloc(size);
+  let length = 0;
+  while (length < size) {
+    const read = readSync(file, bytes, length, size - length, length);
+    if (read === 0) break;
+    length += read;
+  }
+  return bytes.subarray(0, length);
+}

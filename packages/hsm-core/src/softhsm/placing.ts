@@ -1,0 +1,115 @@
+/** Objects into the store of a SoftHSM token, each whole or not at all, beside processes that use the token. */
+import { randomBytes } from 'node:crypto';
+import { CKA } from '@antipode/cryptoki';
+import { sha256 } from '@antipode/runtime';
+import type { Handle } from '../model/object.ts';
+import type { PlacedObject } from '../provider/native-cloner.ts';
+import type { BatchOutcome, Refusal } from '../provider/restorer.ts';
+import { differs, openBlob } from './object-blob.ts';
+import { GENERATION_BYTES } from './object-file.ts';
+import { PREFIX } from './object-store.ts';
+import type { OpenStore } from './softhsm-cloner.ts';
+import { assign, type ObjectFile } from './taking.ts';
+import { unusable } from './token-folder.ts';
+
+type Failure = Refusal & { readonly index: number };
+
+/** The system says so that there is no room. */
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+
+export async function placeObjects(open: OpenStore, items: readonly PlacedObject[]): Promise<BatchOutcome> {
+  const looked = look(open, items);
+  if (looked.ready.length === 0) return outcome([], looked.failure);
+  open.store.sweep();
+  const before = new Set(tokenObjects(open));
+  const written = write(open, looked.ready);
+  if (written.files.length === 0) return outcome([], written.failure);
+  open.store.sync();
+  await open.store.announce();
+  const handles = handlesOf(open, written.files, before);
+  const lost = handles.indexOf(undefined);
+  if (lost === -1) return outcome(handles as Handle[], written.failure ?? looked.failure);
+  // This call takes back its own files from there on.
+  for (const { name, isNew } of written.files.slice(lost)) if (isNew) open.store.remove(name);
+  await open.store.announce();
+  // An object that is not new was changed since. One that is new the token does not show.
+  const code = written.files[lost]!.isNew ? 'HSM_UNAVAILABLE' : 'ID_TAKEN';
+  return outcome(handles.slice(0, lost) as Handle[], { index: lost, code });
+}
+
+const outcome = (handles: readonly Handle[], failure: Failure | undefined): BatchOutcome =>
+  failure === undefined ? { handles } : { handles, failure };
+
+/** Changes nothing. Those before the first that cannot be made, and why that one cannot. */
+function look({ key, store }: OpenStore, items: readonly PlacedObject[]): { ready: Written[]; failure?: Failure } {
+  const ready: Written[] = [];
+  const names = store.names().filter((name) => name.startsWith(PREFIX));
+  const domain = key.domain();
+  for (const [index, item] of items.entries()) {
+    const opened = openBlob(item.blob, { domain, key });
+    if ('failure' in opened) return { ready, failure: { index, code: opened.failure } };
+    if (differs(item, opened.attributes, key)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
+    const stem = stemOf(item);
+    const there = names.find((name) => name.startsWith(stem));
+    ready.push({ name: there ?? newName(stem), isNew: there === undefined, ...opened });
+  }
+  return { ready };
+}
+
+/** One for one blob of one entry: a repeat finds the file that an earlier call has made. */
+function stemOf({ entry, blob }: PlacedObject): string {
+  const digest = sha256(Buffer.concat([Buffer.from('antipode softhsm object name v1\0'), sha256(entry), sha256(blob)]));
+  return `${PREFIX}${Buffer.from(digest).toString('hex', 0, 16)}-`;
+}
+
+/**
+ * The name of a new object is one that was never used. SoftHSM remembers the name of an object that it has destroyed, and
+ * does not see another one under it.
+ */
+const newName = (stem: string): string => stem + randomBytes(4).toString('hex');
+
+interface Written extends ObjectFile {
+  readonly isNew: boolean;
+}
+
+/** @throws TOKEN_STORE_UNUSABLE where nothing at all can be written */
+function write({ store }: OpenStore, ready: readonly Written[]): { files: Written[]; failure?: Failure } {
+  const generation = Buffer.alloc(GENERATION_BYTES);
+  generation.writeBigUInt64BE(1n);
+  const files: Written[] = [];
+  for (const [index, file] of ready.entries()) {
+    try {
+      if (file.isNew) store.make(file.name, Buffer.concat([generation, file.body]));
+      files.push(file);
+    } catch (thrown) {
+      const { code = '', message } = thrown as NodeJS.ErrnoException;
+      store.sweep();
+      if (FULL.has(code)) return { files, failure: { index, code: 'HSM_FULL', returnValue: code } };
+      if (index > 0) return { files, failure: { index, code: 'HSM_REFUSED', returnValue: code } };
+      unusable(`cannot write to the token folder: ${message}`, {
+        cause: thrown,
+        hint: 'Give the user of the agent the right to write into the token folder of SoftHSM: the user that owns it, with mode 0700.',
+      });
+    }
+  }
+  return { files };
+}
+
+const tokenObjects = ({ cryptoki, session }: OpenStore): bigint[] => cryptoki.find(session, [[CKA.TOKEN, true]]);
+
+/** The handles of these files, in their order; undefined where the token shows none that is as the file was made. */
+function handlesOf(open: OpenStore, files: readonly Written[], before: ReadonlySet<Handle>): (Handle | undefined)[] {
+  const { match, key } = open;
+  const all = tokenObjects(open);
+  const isRepeat = files.some(({ isNew }) => !isNew);
+  const candidates = Map.groupBy(
+    isRepeat ? all : all.filter((handle) => !before.has(handle)),
+    (handle) => match.printOf(handle) ?? '',
+  );
+  const byPrint = Map.groupBy(files, ({ attributes }) => match.printOfFile(attributes, key) ?? '');
+  const found = new Map<string, Handle>();
+  for (const [print, group] of byPrint)
+    for (const [handle, { name }] of assign(open, { files: group, handles: candidates.get(print) ?? [] }))
+      found.set(name, handle);
+  return files.map(({ name }) => found.get(name));
+}

@@ -1,0 +1,69 @@
+/**
+ * Objects of a SoftHSM token out of its store and into that of another token of the same token key (ADR 0056). SoftHSM's
+ * own way to back up is to copy the store. This does it by the object, beside processes that write, and proves nothing:
+ * the caller uses each key after it has arrived.
+ *
+ * Nothing secret leaves it in the clear: the value of a private object stays as SoftHSM has encrypted it. The value of a
+ * public object is in the clear in the store as well, so the caller encrypts every blob.
+ */
+import type { Clock, Secret } from '@antipode/runtime';
+import type { Handle } from '../model/object.ts';
+import { withLocked } from '../pkcs11/own-keys/swap.ts';
+import type { TokenSession } from '../pkcs11/token-session.ts';
+import type { NativeCloner, PlacedObject, TakenObject } from '../provider/native-cloner.ts';
+import type { BatchOutcome } from '../provider/restorer.ts';
+import { ObjectMatch } from './object-match.ts';
+import { ObjectStore } from './object-store.ts';
+import { placeObjects } from './placing.ts';
+import { takeObjects } from './taking.ts';
+import { findTokenFolder, readTokenObject, TOKEN_ATTRIBUTE, tokenBytes, unusable } from './token-folder.ts';
+import { TokenKey } from './token-key.ts';
+
+export interface SoftHsmToken extends TokenSession {
+  readonly serial: string;
+  readonly clock: Clock;
+  /** Read again for each call, and wiped. Reading it does not count as a login. */
+  readonly readPin: () => Secret;
+}
+
+/** The store of one token, as {@link takeObjects} and {@link placeObjects} work on it. */
+export interface OpenStore extends TokenSession {
+  readonly store: ObjectStore;
+  readonly match: ObjectMatch;
+  readonly key: TokenKey;
+}
+
+/** `session` is read-write, and the user is logged in. @throws TOKEN_STORE_UNUSABLE */
+export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
+  const folder = findTokenFolder({ serial: token.serial });
+  const { cryptoki, session, clock } = token;
+  const open = { cryptoki, session, store: new ObjectStore({ folder, clock }), match: new ObjectMatch(token) };
+  const withStore = async <T>(work: (store: OpenStore) => T | Promise<T>): Promise<T> => {
+    const key = openTokenKey(folder.path, token.readPin);
+    try {
+      return await work({ ...open, key });
+    } finally {
+      key.wipe();
+    }
+  };
+  openTokenKey(folder.path, token.readPin).wipe();
+  return {
+    shape: 'blobs',
+    kind: 'softhsm',
+    domain: () => withStore(({ key }) => key.domain()),
+    take: (handles: readonly Handle[]): Promise<TakenObject[]> => withStore((store) => takeObjects(store, handles)),
+    place: (items: readonly PlacedObject[]): Promise<BatchOutcome> => withStore((store) => placeObjects(store, items)),
+  };
+}
+
+/** @throws TOKEN_STORE_UNUSABLE */
+export function openTokenKey(folder: string, readPin: () => Secret): TokenKey {
+  const wrapped = tokenBytes(readTokenObject(folder), TOKEN_ATTRIBUTE.userKey);
+  const key = wrapped && withLocked(readPin(), (pin) => TokenKey.open(wrapped, pin));
+  return (
+    key ??
+    unusable(`the PIN does not open the token key in ${folder}`, {
+      hint: 'Check that `pinFile` has the user PIN of this token. SoftHSM counts no attempt for this.',
+    })
+  );
+}
