@@ -29,6 +29,7 @@ export interface Fleet {
   readonly lost: number;
   readonly seconds: number;
   readonly pace: number;
+  readonly tellsChanges: boolean;
 }
 
 export const HELP = `Usage: npm run bench -- [options]
@@ -47,6 +48,7 @@ same tokens in the same run, and beside the script of pkcs11-tool that a user wo
   --lost N       of the part scale: neighbouring sites that are lost at once and return (default 0)
   --seconds N    of the part scale: how long the steady state is measured (default 60)
   --pace N       of the part scale: percent of real time at which its clocks run (default 100), for a busy machine
+  --whole        of the part scale: agents that tell everything with each heartbeat, as those of earlier releases do
   --no-floor     without the C program, where there is no compiler
   --profile DIR  writes a CPU profile of every agent, HSM worker and coordinator into DIR (see docs/performance.md)
   --json         one JSON object in one line on standard output; else tables
@@ -91,6 +93,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       lost: count('lost', values.lost ?? '0', 0),
       seconds: count('seconds', values.seconds ?? '60', 1),
       pace: count('pace', values.pace ?? '100', 1) / 100,
+      tellsChanges: values.whole !== true,
     },
   };
 }
@@ -121,6 +124,7 @@ function parse(args: readonly string[]) {
         lost: { type: 'string' },
         seconds: { type: 'string' },
         pace: { type: 'string' },
+        whole: { type: 'boolean' },
         json: { type: 'boolean' },
         help: { type: 'boolean' },
       },

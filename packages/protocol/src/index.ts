@@ -81,6 +81,8 @@ export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/resolver_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
+export { accountOf, HeardHeartbeats } from './heartbeats/heard-heartbeats.ts';
+export { SentHeartbeats } from './heartbeats/sent-heartbeats.ts';
 export type { CoordinatorObservation, CoordinatorOutcome } from './leader/coordinator-observations.ts';
 export {
   type ConfiguredCoordinators,

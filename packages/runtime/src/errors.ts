@@ -468,6 +468,12 @@ export const CATALOGUE = {
       'A heartbeat arrived after a later one of the same agent, so its account is over. Nothing was taken from it.',
     hint: 'Do nothing: the agent sends the next heartbeat by itself. If this goes on, look for what delays messages between the site and the coordinator.',
   },
+  HEARTBEAT_PARTIAL: {
+    disposition: 'retry',
+    summary:
+      'A heartbeat told what has changed since one that this coordinator does not remember. Nothing was taken from it.',
+    hint: 'Do nothing: the agent sends everything at once.',
+  },
   NOT_LEADER: {
     disposition: 'retry',
     summary: 'This coordinator does not lead. It has answered nothing, and changed nothing.',

@@ -11,13 +11,17 @@ import {
   type Client,
   CoordinatorService,
   createClient,
+  HeartbeatRequestSchema,
+  type HeartbeatResponse,
   MemberRole,
   RpcServer,
+  SentHeartbeats,
   SiteAgentService,
   type TlsFiles,
 } from '@antipode/protocol';
 import { someHandlers } from '@antipode/protocol/testing';
-import { AntipodeError, fromHex, silentLog, systemClock } from '@antipode/runtime';
+import { AntipodeError, fromHex, hasCode, silentLog, systemClock } from '@antipode/runtime';
+import { create } from '@bufbuild/protobuf';
 import { FIRST_NUMBER, type FleetSize, fleetGroups, fleetSites, generationOf } from './fleet.ts';
 
 export interface AgentsConfig {
@@ -28,6 +32,8 @@ export interface AgentsConfig {
   /** The share of captures that find a change. */
   readonly changes: number;
   readonly pace: number;
+  /** As agents do that know how; those of earlier releases tell everything each time. */
+  readonly tellsChanges: boolean;
 }
 
 export type AgentsOrder =
@@ -85,6 +91,9 @@ class Site {
   #server: RpcServer | undefined;
   #wall: { server: TcpServer; sockets: Set<Socket> } | undefined;
   #client: Client<typeof CoordinatorService> | undefined;
+  readonly #sent = new SentHeartbeats();
+  #vouchees: HeartbeatResponse['vouchees'] = [];
+  #vouchedGroups: string[] = [];
   #beat = 0n;
   #captures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -167,7 +176,6 @@ class Site {
       epochOwner: owner,
       domainKeyVersion: 1,
       ...(isActive ? { captured: refOf(group, head) } : { applied: refOf(group, head) }),
-      leaseRemainingMs: isActive ? 14_000n : 0n,
     };
   }
 
@@ -175,25 +183,40 @@ class Site {
     if (this.#isBeating) return;
     this.#isBeating = true;
     const startMs = performance.now();
-    this.#beat += 1n;
     try {
-      const answer = await this.#client!.heartbeat(
-        {
-          state: this.#describe(),
-          address: `127.0.0.1:${this.#port}`,
-          observations: this.#peers.map((site) => ({ site, reached: !lost.has(site), ageMs: 400n, sinceMs: 60_000n })),
-          beat: this.#beat,
-        },
-        { timeoutMs: HEARTBEAT_TIMEOUT_MS / config.pace },
-      );
+      const answer = await this.#ask();
       latenciesMs.push(performance.now() - startMs);
       for (const { group, epoch, owner } of answer.epochs) this.#learn({ group, epoch, owner });
+      this.#vouchees = answer.vouchees;
+      this.#vouchedGroups = answer.leases.flatMap(({ group, vouchers }) => (vouchers.length === 0 ? [] : [group]));
     } catch (thrown) {
       if (lost.has(this.name)) return;
       failed += 1;
       failure ||= (thrown as Error).message;
     } finally {
       this.#isBeating = false;
+    }
+  }
+
+  /** As a real agent does. */
+  async #ask(): Promise<HeartbeatResponse> {
+    this.#beat += 1n;
+    const whole = create(HeartbeatRequestSchema, {
+      state: this.#describe(),
+      address: `127.0.0.1:${this.#port}`,
+      observations: this.#peers.map((site) => ({ site, reached: !lost.has(site), ageMs: 400n, sinceMs: 60_000n })),
+      beat: this.#beat,
+      vouchees: this.#vouchees,
+      vouchedGroups: this.#vouchedGroups,
+    });
+    const request = config.tellsChanges ? this.#sent.shortened(whole) : whole;
+    try {
+      const answer = await this.#client!.heartbeat(request, { timeoutMs: HEARTBEAT_TIMEOUT_MS / config.pace });
+      return this.#sent.completed(answer);
+    } catch (thrown) {
+      if (request === whole || !hasCode(thrown, 'HEARTBEAT_PARTIAL')) throw thrown;
+      this.#sent.forget();
+      return this.#ask();
     }
   }
 

@@ -35,6 +35,8 @@ export interface ScaleOptions extends FleetSize {
   readonly lost: number;
   /** Seconds of the fleet's clock in one of the machine's. All times of the result are of the fleet's clock. */
   readonly pace: number;
+  /** Of the agents' heartbeats. */
+  readonly tellsChanges: boolean;
   /** For profiling the coordinator. */
   readonly environment: Readonly<Record<string, string>>;
   readonly tell: (text: string) => void;
@@ -180,7 +182,7 @@ class Fleet {
   }
 
   async #startAgents(town: Town): Promise<void> {
-    const { groups, sites, members, pace } = this.#options;
+    const { groups, sites, members, pace, tellsChanges } = this.#options;
     const config: AgentsConfig = {
       size: { groups, sites, members },
       folder: town.folder,
@@ -188,6 +190,7 @@ class Fleet {
       firstPort: FIRST_PORT,
       changes: 0.1,
       pace,
+      tellsChanges,
     };
     const file = join(town.folder, 'agents.json');
     writeFileSync(file, JSON.stringify(config));

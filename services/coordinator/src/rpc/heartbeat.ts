@@ -1,6 +1,13 @@
 /** The heartbeats of agents: they say that they are there, and what they hold. The answer renews leases. */
 
-import { type CoordinatorService, type DescribeResponse, type Handlers, isSlowClock } from '@antipode/protocol';
+import {
+  accountOf,
+  type CoordinatorService,
+  type DescribeResponse,
+  type Handlers,
+  HeardHeartbeats,
+  isSlowClock,
+} from '@antipode/protocol';
 import { AntipodeError, elapsedMs, fromHex, isAddress } from '@antipode/runtime';
 import type { Terms } from '../election.ts';
 import { acknowledgementsOf } from '../groups/acknowledgements.ts';
@@ -78,6 +85,7 @@ export function coordinatorHandlers({
         details: { site, beat, last: last.beat },
       });
   };
+  const heartbeats = new HeardHeartbeats({ id: clockId });
   const inTurn = new GroupsInTurn();
   /** Likewise the approvals that each site has used. */
   const writtenUses = new Map<string, string>();
@@ -139,48 +147,38 @@ export function coordinatorHandlers({
       return { coordinator: id, term: election.epoch ?? 0n, leader: election.holder };
     },
 
-    heartbeat: async (
-      {
-        state,
-        address,
-        term,
-        termHolder,
-        groupsWithoutSeat,
-        clockRate,
-        observations,
-        beat,
-        vouchees,
-        vouchSilentMs,
-        vouchedGroups,
-        coordinators: reported,
-      },
-      { identity, peer = '' },
-    ) => {
-      if (state === undefined || state.site !== identity.name) {
-        throw new AntipodeError('PEER_REFUSED', `site ${identity.name} must not speak for ${state?.site ?? 'nobody'}`, {
-          details: { site: identity.name },
-        });
+    heartbeat: async (said, { identity, peer = '' }) => {
+      const { address, term, termHolder, beat, clockRate, observations, vouchSilentMs, coordinators: reported } = said;
+      const account = accountOf(said);
+      if (account === undefined || account.site !== identity.name) {
+        throw new AntipodeError(
+          'PEER_REFUSED',
+          `site ${identity.name} must not speak for ${account?.site ?? 'nobody'}`,
+          { details: { site: identity.name } },
+        );
       }
       const leaderEpoch = election.requireLead();
-      await requireHighest({ id, election, leaderEpoch }, { site: state.site, term, termHolder });
+      await requireHighest({ id, election, leaderEpoch }, { site: account.site, term, termHolder });
       if (!isAddress(address))
-        throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
-          details: { field: 'address', site: state.site },
+        throw new AntipodeError('REQUEST_INVALID', `the address of site ${account.site} must be host:port`, {
+          details: { field: 'address', site: account.site },
         });
-      const predecessor = journals.predecessorOf(state);
-      const own = groupsAt(cache.all, state.site);
+      const predecessor = journals.predecessorOf(account);
+      const own = groupsAt(cache.all, account.site);
       const mayHoldLease =
-        own.some((group) => activeOf(group)?.site === state.site && leases.remainingMs(group.spec.name) > 0) ||
-        mayBeVouchedFor(state.site, own, { detector, journals });
-      detector.admit(state, { address, peer }, { predecessor, mayHoldLease });
-      refuseLate(state, beat);
+        own.some((group) => activeOf(group)?.site === account.site && leases.remainingMs(group.spec.name) > 0) ||
+        mayBeVouchedFor(account.site, own, { detector, journals });
+      detector.admit(account, { address, peer }, { predecessor, mayHoldLease });
+      refuseLate(account, beat);
+      const { whole, answered } = heartbeats.read(said, { account, term: leaderEpoch });
+      const { state, vouchees, vouchedGroups, groupsWithoutSeat } = whole;
       heard.set(state.site, { instance: state.instance, beat });
       coordinators.report({ site: state.site, atMs: clock.monotonicMs(), coordinators: reported });
-      const { account, added } = journals.hear(state, own);
+      const { account: heardOf, added } = journals.hear(state, own);
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
       const vouching = { vouchees, silentMs: Number(vouchSilentMs) };
       if (detector.view(state.site)?.status !== 'up') agents.reconnect(state.site);
-      detector.heard(account, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
+      detector.heard(heardOf, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
       const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
       const inForce = `${leaderEpoch} ${toJson(row)}`;
@@ -223,7 +221,7 @@ export function coordinatorHandlers({
         const witnesses = others.map((site) => ({ site, address: detector.view(site)?.address ?? '' }));
         return witnesses.length === 0 ? {} : { witnesses };
       };
-      return {
+      return answered({
         term: leaderEpoch,
         coordinator: id,
         clock: { id: clockId, nowMs: elapsedMs(clock) },
@@ -272,7 +270,7 @@ export function coordinatorHandlers({
             .map(({ site }) => ({ site, address: detector.view(site)?.address ?? '' })),
           ...otherWitnesses(group),
         })),
-      };
+      });
     },
   };
 }

@@ -2,8 +2,18 @@
  * Signs of life to the coordinator that leads. Its answers renew leases, counted from when we asked, and end stale
  * tenures. The other coordinators are asked all the time whether one of them leads by now.
  */
-import { type Client, CoordinatorService, type LeaderFinder } from '@antipode/protocol';
+import {
+  type Client,
+  CoordinatorService,
+  DescribeResponseSchema,
+  type HeartbeatRequest,
+  HeartbeatRequestSchema,
+  type HeartbeatResponse,
+  type LeaderFinder,
+  SentHeartbeats,
+} from '@antipode/protocol';
 import { type Closeable, elapsedMs, every, hasCode } from '@antipode/runtime';
+import { create } from '@bufbuild/protobuf';
 import { describe } from '../orders/describe.ts';
 import type { Link } from '../peers/link.ts';
 import type { Site } from '../site.ts';
@@ -23,6 +33,7 @@ export class Heartbeat implements Closeable {
   readonly #advertise: () => string;
   readonly #link: Link;
   readonly #stop = new AbortController();
+  readonly #sent = new SentHeartbeats();
   #intervalMs = FIRST_INTERVAL_MS;
   #running: Promise<unknown> | undefined;
   #beats = 0n;
@@ -61,47 +72,70 @@ export class Heartbeat implements Closeable {
   }
 
   async #beat(): Promise<void> {
-    const { clock, clockRates, loopDelay, journal, places, terms, observations, vouches, vouched } = this.#site;
-    const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
-    const rate = clockRates.bounds;
-    const { term = 0n, coordinator: termHolder = '' } = terms.highest ?? {};
-    this.#beats += 1n;
-    const sentAtMs = elapsedMs(clock);
-    const calling = this.#leader.heartbeat(
-      {
-        state: await describe(this.#site),
-        address: this.#advertise(),
-        loopDelayMs: loopDelay.maxMs(),
-        groupsWithoutSeat,
-        ...(rate === undefined ? {} : { clockRate: rate }),
-        term,
-        termHolder,
-        observations: observations.all,
-        beat: this.#beats,
-        coordinators: this.#coordinators.observed.map(({ id, address, outcome, sinceMs, answeredMs }) => ({
-          coordinator: id,
-          address,
-          reached: outcome !== 'silent',
-          leads: outcome === 'leads',
-          sinceMs: BigInt(sinceMs),
-          ...(answeredMs === undefined ? {} : { answeredMs: BigInt(answeredMs) }),
-        })),
-        vouchees: [...vouches.vouchees],
-        vouchSilentMs: BigInt(Math.floor(vouches.silentMs)),
-        vouchedGroups: vouched.groups,
-      },
-      { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
-    );
-    const answer = await calling.catch((thrown: unknown) => {
-      // It leads, and says that this process must not speak for the site.
-      if (hasCode(thrown, 'ALREADY_EXISTS', 'PEER_REFUSED')) vouched.refused();
-      throw thrown;
-    });
+    const { clock, clockRates } = this.#site;
+    const { answer, sentAtMs } = await this.#ask();
     this.#link.learn(answer.roundTripMsMax);
     if (answer.clock !== undefined)
       clockRates.compared({ ...answer.clock, sentMs: sentAtMs, receivedMs: elapsedMs(clock) });
     this.#answers.take(answer, { sentAtMs });
     if (answer.intervalMs > 0) this.#intervalMs = answer.intervalMs;
     this.lastSuccessMs = clock.monotonicMs();
+  }
+
+  /** Tells what has changed. If the coordinator does not know since when, everything is told at once. */
+  async #ask(): Promise<{ answer: HeartbeatResponse; sentAtMs: number }> {
+    const sentAtMs = elapsedMs(this.#site.clock);
+    const whole = await this.#account();
+    const request = this.#sent.shortened(whole);
+    const isPartial = request !== whole;
+    const calling = this.#leader.heartbeat(request, {
+      signal: this.#stop.signal,
+      timeoutMs: this.#link.limits.answerMs,
+    });
+    try {
+      return { answer: this.#sent.completed(await calling), sentAtMs };
+    } catch (thrown) {
+      // A coordinator of an earlier release says PEER_REFUSED: it finds no account.
+      if (isPartial && hasCode(thrown, 'HEARTBEAT_PARTIAL', 'PEER_REFUSED', 'REQUEST_INVALID')) {
+        this.#sent.forget();
+        return this.#ask();
+      }
+      // It leads, and says that this process must not speak for the site.
+      if (hasCode(thrown, 'ALREADY_EXISTS', 'PEER_REFUSED')) this.#site.vouched.refused();
+      throw thrown;
+    }
+  }
+
+  async #account(): Promise<HeartbeatRequest> {
+    const { clockRates, loopDelay, journal, places, terms, observations, vouches, vouched } = this.#site;
+    const groupsWithoutSeat = places.groups.filter((group) => journal.tenure.seat(group) === undefined);
+    const rate = clockRates.bounds;
+    const { term = 0n, coordinator: termHolder = '' } = terms.highest ?? {};
+    this.#beats += 1n;
+    const state = create(DescribeResponseSchema, await describe(this.#site));
+    // The rest of a lease is another one each time.
+    for (const seat of state.members) seat.leaseRemainingMs = 0n;
+    return create(HeartbeatRequestSchema, {
+      state,
+      address: this.#advertise(),
+      loopDelayMs: loopDelay.maxMs(),
+      groupsWithoutSeat,
+      ...(rate === undefined ? {} : { clockRate: rate }),
+      term,
+      termHolder,
+      observations: [...observations.all],
+      beat: this.#beats,
+      coordinators: this.#coordinators.observed.map(({ id, address, outcome, sinceMs, answeredMs }) => ({
+        coordinator: id,
+        address,
+        reached: outcome !== 'silent',
+        leads: outcome === 'leads',
+        sinceMs: BigInt(sinceMs),
+        ...(answeredMs === undefined ? {} : { answeredMs: BigInt(answeredMs) }),
+      })),
+      vouchees: [...vouches.vouchees],
+      vouchSilentMs: BigInt(Math.floor(vouches.silentMs)),
+      vouchedGroups: vouched.groups,
+    });
   }
 }

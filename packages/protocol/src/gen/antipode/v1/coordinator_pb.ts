@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiRwoQR2V0TGVhZGVyUmVxdWVzdBIzCgxjb29yZGluYXRvcnMYASADKAsyHS5hbnRpcG9kZS52MS5Lbm93bkNvb3JkaW5hdG9yIjgKEEtub3duQ29vcmRpbmF0b3ISEwoLY29vcmRpbmF0b3IYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJGChFHZXRMZWFkZXJSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBmxlYWRlchgDIAEoCSKlAwoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNEhsKE2dyb3Vwc193aXRob3V0X3NlYXQYBCADKAkSKgoKY2xvY2tfcmF0ZRgeIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrUmF0ZRIMCgR0ZXJtGAggASgEEhMKC3Rlcm1faG9sZGVyGAkgASgJEjIKDG9ic2VydmF0aW9ucxgfIAMoCzIcLmFudGlwb2RlLnYxLlBlZXJPYnNlcnZhdGlvbhIMCgRiZWF0GCAgASgEEjQKDGNvb3JkaW5hdG9ycxgoIAMoCzIeLmFudGlwb2RlLnYxLkNvb3JkaW5hdG9yUmVwb3J0EiYKCHZvdWNoZWVzGDIgAygLMhQuYW50aXBvZGUudjEuVm91Y2hlZRIXCg92b3VjaF9zaWxlbnRfbXMYMyABKAQSFgoOdm91Y2hlZF9ncm91cHMYNCADKAkilQEKEUNvb3JkaW5hdG9yUmVwb3J0EhMKC2Nvb3JkaW5hdG9yGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDwoHcmVhY2hlZBgDIAEoCBINCgVsZWFkcxgEIAEoCBIQCghzaW5jZV9tcxgFIAEoBBIYCgthbnN3ZXJlZF9tcxgGIAEoBEgAiAEBQg4KDF9hbnN3ZXJlZF9tcyJCCgdWb3VjaGVlEg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEgwKBHNpdGUYAyABKAkSCwoDcnVuGAQgASgJIjgKCUNsb2NrUmF0ZRIQCghjbG9ja19pZBgBIAEoCRILCgNsb3cYAiABKAESDAoEaGlnaBgDIAEoASIqCgxDbG9ja1JlYWRpbmcSCgoCaWQYASABKAkSDgoGbm93X21zGAIgASgBIrMEChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0EjgKDGFja25vd2xlZGdlZBgMIAMoCzIiLmFudGlwb2RlLnYxLkdyb3VwQWNrbm93bGVkZ2VtZW50cxIRCglmb3Jnb3R0ZW4YDSADKAkSDAoEdGVybRgKIAEoBBITCgtjb29yZGluYXRvchgLIAEoCRIoCgVjbG9jaxgeIAEoCzIZLmFudGlwb2RlLnYxLkNsb2NrUmVhZGluZxImCgh2b3VjaGVlcxgyIAMoCzIULmFudGlwb2RlLnYxLlZvdWNoZWUiWwoVR3JvdXBBY2tub3dsZWRnZW1lbnRzEg0KBWdyb3VwGAEgASgJEjMKB21lbWJlcnMYAiADKAsyIi5hbnRpcG9kZS52MS5NZW1iZXJBY2tub3dsZWRnZW1lbnQiiwEKFU1lbWJlckFja25vd2xlZGdlbWVudBIMCgRzaXRlGAEgASgJEhAKCGlzX2tub3duGAIgASgIEg0KBWVwb2NoGAMgASgEEg4KBm51bWJlchgEIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYBSABKAwSGgoScmVmdXNlZF9vYmplY3RfaWRzGAYgAygJIowBCgxSZWxlYXNlZFNlYXQSDQoFZ3JvdXAYASABKAkSDgoGc2VyaWFsGAIgASgJEg0KBWVwb2NoGAMgASgEEg0KBW93bmVyGAQgASgJEg8KB2RlbGV0ZWQYBSABKAgSLgoJYXBwcm92YWxzGAggASgLMhsuYW50aXBvZGUudjEuT3JkZXJBcHByb3ZhbHMiPAoRTmVlZGVkR2VuZXJhdGlvbnMSDQoFZ3JvdXAYASABKAkSGAoQbWFuaWZlc3RfZGlnZXN0cxgCIAMoDCJxCgpHcm91cFBlZXJzEg0KBWdyb3VwGAEgASgJEicKBXNpdGVzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSKwoJd2l0bmVzc2VzGB4gAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MifgoKTGVhc2VHcmFudBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBIQCghsZWFzZV9tcxgDIAEoBBIUCgxzZWxmX3N0b3BfbXMYBCABKAQSKgoIdm91Y2hlcnMYHiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzczKsAQoSQ29vcmRpbmF0b3JTZXJ2aWNlEkoKCUhlYXJ0YmVhdBIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHi5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXNwb25zZRJKCglHZXRMZWFkZXISHS5hbnRpcG9kZS52MS5HZXRMZWFkZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0TGVhZGVyUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiRwoQR2V0TGVhZGVyUmVxdWVzdBIzCgxjb29yZGluYXRvcnMYASADKAsyHS5hbnRpcG9kZS52MS5Lbm93bkNvb3JkaW5hdG9yIjgKEEtub3duQ29vcmRpbmF0b3ISEwoLY29vcmRpbmF0b3IYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJGChFHZXRMZWFkZXJSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBmxlYWRlchgDIAEoCSLVAwoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNEhsKE2dyb3Vwc193aXRob3V0X3NlYXQYBCADKAkSKgoKY2xvY2tfcmF0ZRgeIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrUmF0ZRIMCgR0ZXJtGAggASgEEhMKC3Rlcm1faG9sZGVyGAkgASgJEjIKDG9ic2VydmF0aW9ucxgfIAMoCzIcLmFudGlwb2RlLnYxLlBlZXJPYnNlcnZhdGlvbhIMCgRiZWF0GCAgASgEEjQKDGNvb3JkaW5hdG9ycxgoIAMoCzIeLmFudGlwb2RlLnYxLkNvb3JkaW5hdG9yUmVwb3J0EiYKCHZvdWNoZWVzGDIgAygLMhQuYW50aXBvZGUudjEuVm91Y2hlZRIXCg92b3VjaF9zaWxlbnRfbXMYMyABKAQSFgoOdm91Y2hlZF9ncm91cHMYNCADKAkSLgoHY2hhbmdlcxg8IAEoCzIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdENoYW5nZXMidwoQSGVhcnRiZWF0Q2hhbmdlcxINCgVzaW5jZRgBIAEoCRIsCgVzdGF0ZRgCIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USJgoFbGlzdHMYAyADKAsyFy5hbnRpcG9kZS52MS5MaXN0Q2hhbmdlIkAKCkxpc3RDaGFuZ2USDAoEbGlzdBgBIAEoCRIkCgVwYXJ0cxgCIAMoCzIVLmFudGlwb2RlLnYxLkxpc3RQYXJ0IjUKCExpc3RQYXJ0EhEKBGZyb20YASABKA1IAIgBARINCgVjb3VudBgCIAEoDUIHCgVfZnJvbSKVAQoRQ29vcmRpbmF0b3JSZXBvcnQSEwoLY29vcmRpbmF0b3IYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIPCgdyZWFjaGVkGAMgASgIEg0KBWxlYWRzGAQgASgIEhAKCHNpbmNlX21zGAUgASgEEhgKC2Fuc3dlcmVkX21zGAYgASgESACIAQFCDgoMX2Fuc3dlcmVkX21zIkIKB1ZvdWNoZWUSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDAoEc2l0ZRgDIAEoCRILCgNydW4YBCABKAkiOAoJQ2xvY2tSYXRlEhAKCGNsb2NrX2lkGAEgASgJEgsKA2xvdxgCIAEoARIMCgRoaWdoGAMgASgBIioKDENsb2NrUmVhZGluZxIKCgJpZBgBIAEoCRIOCgZub3dfbXMYAiABKAEi9AQKEUhlYXJ0YmVhdFJlc3BvbnNlEhMKC2ludGVydmFsX21zGAEgASgNEicKBmxlYXNlcxgCIAMoCzIXLmFudGlwb2RlLnYxLkxlYXNlR3JhbnQSIgoGZXBvY2hzGAMgAygLMhIuYW50aXBvZGUudjEuRmVuY2USJgoFcGVlcnMYBCADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFBlZXJzEhkKEXJvdW5kX3RyaXBfbXNfbWF4GAUgASgNEjEKC3F1YXJhbnRpbmVkGAYgAygLMhwuYW50aXBvZGUudjEuUXVhcmFudGluZWRTZWF0Ei4KBm5lZWRlZBgHIAMoCzIeLmFudGlwb2RlLnYxLk5lZWRlZEdlbmVyYXRpb25zEicKBnBsYWNlcxgIIAMoCzIXLmFudGlwb2RlLnYxLktub3duUGxhY2USKwoIcmVsZWFzZWQYCSADKAsyGS5hbnRpcG9kZS52MS5SZWxlYXNlZFNlYXQSOAoMYWNrbm93bGVkZ2VkGAwgAygLMiIuYW50aXBvZGUudjEuR3JvdXBBY2tub3dsZWRnZW1lbnRzEhEKCWZvcmdvdHRlbhgNIAMoCRIMCgR0ZXJtGAogASgEEhMKC2Nvb3JkaW5hdG9yGAsgASgJEigKBWNsb2NrGB4gASgLMhkuYW50aXBvZGUudjEuQ2xvY2tSZWFkaW5nEiYKCHZvdWNoZWVzGDIgAygLMhQuYW50aXBvZGUudjEuVm91Y2hlZRISCgpyZW1lbWJlcmVkGDwgASgJEisKB2NoYW5nZXMYPSABKAsyGi5hbnRpcG9kZS52MS5BbnN3ZXJDaGFuZ2VzIkYKDUFuc3dlckNoYW5nZXMSDQoFc2luY2UYASABKAkSJgoFbGlzdHMYAiADKAsyFy5hbnRpcG9kZS52MS5MaXN0Q2hhbmdlIlsKFUdyb3VwQWNrbm93bGVkZ2VtZW50cxINCgVncm91cBgBIAEoCRIzCgdtZW1iZXJzGAIgAygLMiIuYW50aXBvZGUudjEuTWVtYmVyQWNrbm93bGVkZ2VtZW50IosBChVNZW1iZXJBY2tub3dsZWRnZW1lbnQSDAoEc2l0ZRgBIAEoCRIQCghpc19rbm93bhgCIAEoCBINCgVlcG9jaBgDIAEoBBIOCgZudW1iZXIYBCABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgMEhoKEnJlZnVzZWRfb2JqZWN0X2lkcxgGIAMoCSKMAQoMUmVsZWFzZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRINCgVlcG9jaBgDIAEoBBINCgVvd25lchgEIAEoCRIPCgdkZWxldGVkGAUgASgIEi4KCWFwcHJvdmFscxgIIAEoCzIbLmFudGlwb2RlLnYxLk9yZGVyQXBwcm92YWxzIjwKEU5lZWRlZEdlbmVyYXRpb25zEg0KBWdyb3VwGAEgASgJEhgKEG1hbmlmZXN0X2RpZ2VzdHMYAiADKAwicQoKR3JvdXBQZWVycxINCgVncm91cBgBIAEoCRInCgVzaXRlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEisKCXdpdG5lc3NlcxgeIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIn4KCkxlYXNlR3JhbnQSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSEAoIbGVhc2VfbXMYAyABKAQSFAoMc2VsZl9zdG9wX21zGAQgASgEEioKCHZvdWNoZXJzGB4gAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MyrAEKEkNvb3JkaW5hdG9yU2VydmljZRJKCglIZWFydGJlYXQSHS5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXF1ZXN0Gh4uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVzcG9uc2USSgoJR2V0TGVhZGVyEh0uYW50aXBvZGUudjEuR2V0TGVhZGVyUmVxdWVzdBoeLmFudGlwb2RlLnYxLkdldExlYWRlclJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * Asks whether this coordinator leads.
@@ -202,6 +202,14 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
    * @generated from field: repeated string vouched_groups = 52;
    */
   vouchedGroups: string[];
+
+  /**
+   * The account, told by what has changed since an earlier heartbeat that was answered. Then `state` is unset. A
+   * coordinator of an earlier release refuses that, and takes no part of an account for the whole.
+   *
+   * @generated from field: antipode.v1.HeartbeatChanges changes = 60;
+   */
+  changes?: HeartbeatChanges | undefined;
 };
 
 /**
@@ -210,6 +218,97 @@ export type HeartbeatRequest = Message<"antipode.v1.HeartbeatRequest"> & {
  */
 export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_coordinator, 3);
+
+/**
+ * What has changed since an earlier heartbeat of the same process, which the same coordinator answered in the same term.
+ *
+ * @generated from message antipode.v1.HeartbeatChanges
+ */
+export type HeartbeatChanges = Message<"antipode.v1.HeartbeatChanges"> & {
+  /**
+   * `remembered` of the answer to that heartbeat.
+   *
+   * @generated from field: string since = 1;
+   */
+  since: string;
+
+  /**
+   * The agent's own account. The lists that `lists` names contain only what is not in that heartbeat.
+   *
+   * @generated from field: antipode.v1.DescribeResponse state = 2;
+   */
+  state?: DescribeResponse | undefined;
+
+  /**
+   * Lists of the account, and of the request, that contain something of that heartbeat. All others are complete.
+   *
+   * @generated from field: repeated antipode.v1.ListChange lists = 3;
+   */
+  lists: ListChange[];
+};
+
+/**
+ * Describes the message antipode.v1.HeartbeatChanges.
+ * Use `create(HeartbeatChangesSchema)` to create a new message.
+ */
+export const HeartbeatChangesSchema: GenMessage<HeartbeatChanges> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 4);
+
+/**
+ * How a list is put together.
+ *
+ * @generated from message antipode.v1.ListChange
+ */
+export type ListChange = Message<"antipode.v1.ListChange"> & {
+  /**
+   * Name of the list, as generated code spells it.
+   *
+   * @generated from field: string list = 1;
+   */
+  list: string;
+
+  /**
+   * Its parts, in order.
+   *
+   * @generated from field: repeated antipode.v1.ListPart parts = 2;
+   */
+  parts: ListPart[];
+};
+
+/**
+ * Describes the message antipode.v1.ListChange.
+ * Use `create(ListChangeSchema)` to create a new message.
+ */
+export const ListChangeSchema: GenMessage<ListChange> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 5);
+
+/**
+ * Some neighbouring items of a list.
+ *
+ * @generated from message antipode.v1.ListPart
+ */
+export type ListPart = Message<"antipode.v1.ListPart"> & {
+  /**
+   * They are the items of the earlier list from this position on. Unset: they are the next items of this message.
+   *
+   * @generated from field: optional uint32 from = 1;
+   */
+  from?: number | undefined;
+
+  /**
+   * How many.
+   *
+   * @generated from field: uint32 count = 2;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message antipode.v1.ListPart.
+ * Use `create(ListPartSchema)` to create a new message.
+ */
+export const ListPartSchema: GenMessage<ListPart> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 6);
 
 /**
  * A coordinator of an agent's configuration, as that agent sees it.
@@ -265,7 +364,7 @@ export type CoordinatorReport = Message<"antipode.v1.CoordinatorReport"> & {
  * Use `create(CoordinatorReportSchema)` to create a new message.
  */
 export const CoordinatorReportSchema: GenMessage<CoordinatorReport> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 4);
+  messageDesc(file_antipode_v1_coordinator, 7);
 
 /**
  * The process of an active member for which other sites may vouch while no coordinator answers it.
@@ -307,7 +406,7 @@ export type Vouchee = Message<"antipode.v1.Vouchee"> & {
  * Use `create(VoucheeSchema)` to create a new message.
  */
 export const VoucheeSchema: GenMessage<Vouchee> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 5);
+  messageDesc(file_antipode_v1_coordinator, 8);
 
 /**
  * The speed of an agent's clock. The bounds hold however long messages take.
@@ -342,7 +441,7 @@ export type ClockRate = Message<"antipode.v1.ClockRate"> & {
  * Use `create(ClockRateSchema)` to create a new message.
  */
 export const ClockRateSchema: GenMessage<ClockRate> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 6);
+  messageDesc(file_antipode_v1_coordinator, 9);
 
 /**
  * The time of a process, to compare speeds with.
@@ -370,7 +469,7 @@ export type ClockReading = Message<"antipode.v1.ClockReading"> & {
  * Use `create(ClockReadingSchema)` to create a new message.
  */
 export const ClockReadingSchema: GenMessage<ClockReading> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 7);
+  messageDesc(file_antipode_v1_coordinator, 10);
 
 /**
  * The answer of the coordinator. To a site with many groups it names some of them at a time in `needed`, `places` and
@@ -488,6 +587,21 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
    * @generated from field: repeated antipode.v1.Vouchee vouchees = 50;
    */
   vouchees: Vouchee[];
+
+  /**
+   * Names this answer. The coordinator remembers it, and the heartbeat that it answers: the next one may tell only what
+   * has changed. Empty if the next heartbeat must tell everything. No other answer has this name.
+   *
+   * @generated from field: string remembered = 60;
+   */
+  remembered: string;
+
+  /**
+   * Lists of this answer that contain something of the answer to an earlier heartbeat. All others are complete.
+   *
+   * @generated from field: antipode.v1.AnswerChanges changes = 61;
+   */
+  changes?: AnswerChanges | undefined;
 };
 
 /**
@@ -495,7 +609,36 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 8);
+  messageDesc(file_antipode_v1_coordinator, 11);
+
+/**
+ * What an answer takes over from an earlier one.
+ *
+ * @generated from message antipode.v1.AnswerChanges
+ */
+export type AnswerChanges = Message<"antipode.v1.AnswerChanges"> & {
+  /**
+   * `remembered` of the earlier one. The agent has named it.
+   *
+   * @generated from field: string since = 1;
+   */
+  since: string;
+
+  /**
+   * What was said of a group in `needed`, `places` or `acknowledged` counts as a part of every later answer, until
+   * something else is said of that group.
+   *
+   * @generated from field: repeated antipode.v1.ListChange lists = 2;
+   */
+  lists: ListChange[];
+};
+
+/**
+ * Describes the message antipode.v1.AnswerChanges.
+ * Use `create(AnswerChangesSchema)` to create a new message.
+ */
+export const AnswerChangesSchema: GenMessage<AnswerChanges> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 12);
 
 /**
  * The newest acknowledgement of each member of a group. It names objects by their random ids only.
@@ -523,7 +666,7 @@ export type GroupAcknowledgements = Message<"antipode.v1.GroupAcknowledgements">
  * Use `create(GroupAcknowledgementsSchema)` to create a new message.
  */
 export const GroupAcknowledgementsSchema: GenMessage<GroupAcknowledgements> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 9);
+  messageDesc(file_antipode_v1_coordinator, 13);
 
 /**
  * The newest generation that a member has acknowledged and can serve.
@@ -579,7 +722,7 @@ export type MemberAcknowledgement = Message<"antipode.v1.MemberAcknowledgement">
  * Use `create(MemberAcknowledgementSchema)` to create a new message.
  */
 export const MemberAcknowledgementSchema: GenMessage<MemberAcknowledgement> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 10);
+  messageDesc(file_antipode_v1_coordinator, 14);
 
 /**
  * A seat that was removed from its group.
@@ -635,7 +778,7 @@ export type ReleasedSeat = Message<"antipode.v1.ReleasedSeat"> & {
  * Use `create(ReleasedSeatSchema)` to create a new message.
  */
 export const ReleasedSeatSchema: GenMessage<ReleasedSeat> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 11);
+  messageDesc(file_antipode_v1_coordinator, 15);
 
 /**
  * Generations of a group that somebody may still ask for.
@@ -663,7 +806,7 @@ export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
  * Use `create(NeededGenerationsSchema)` to create a new message.
  */
 export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 12);
+  messageDesc(file_antipode_v1_coordinator, 16);
 
 /**
  * The other members of a group, all of them.
@@ -698,7 +841,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 13);
+  messageDesc(file_antipode_v1_coordinator, 17);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -748,7 +891,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 14);
+  messageDesc(file_antipode_v1_coordinator, 18);
 
 /**
  * The coordinator, as agents see it.

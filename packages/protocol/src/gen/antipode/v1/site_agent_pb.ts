@@ -609,7 +609,8 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
   domainKeyVersion: number;
 
   /**
-   * The rest of the lease, milliseconds; 0 if lapsed or not active.
+   * The rest of the lease, milliseconds; 0 if lapsed or not active. Not in heartbeats: it changes with each of them, and
+   * the coordinator counts the leases that it grants.
    *
    * @generated from field: uint64 lease_remaining_ms = 9;
    */
