@@ -41,6 +41,15 @@ export function coordinatorHandlers({
   clock,
   clockId,
 }: HeartbeatPorts): Handlers<typeof CoordinatorService> {
+  const rows = new Map<string, { readonly of: DescribeResponse['partitions']; readonly text: string }>();
+  /** The partitions of a site as they are written. Mostly they are the list of the heartbeat before. */
+  const partitionsIn = ({ site, partitions }: DescribeResponse): string => {
+    const known = rows.get(site);
+    if (known?.of === partitions) return known.text;
+    const text = toJson(partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel })));
+    rows.set(site, { of: partitions, text });
+    return text;
+  };
   /** The row of each site, as it was last written under this leadership. */
   const written = new Map<string, string>();
   /** The same of what each member could not restore. */
@@ -179,9 +188,8 @@ export function coordinatorHandlers({
       const vouching = { vouchees, silentMs: Number(vouchSilentMs) };
       if (detector.view(state.site)?.status !== 'up') agents.reconnect(state.site);
       detector.heard(heardOf, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
-      const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
-      const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
-      const inForce = `${leaderEpoch} ${toJson(row)}`;
+      const row = { name: state.site, address, version: state.version, partitions: partitionsIn(state) };
+      const inForce = `${leaderEpoch} ${address} ${row.version} ${row.partitions}`;
       if (written.get(state.site) !== inForce) {
         await store.write(leaderEpoch, (trx) => recordSite(trx, row));
         written.set(state.site, inForce);
