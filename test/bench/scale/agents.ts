@@ -5,7 +5,6 @@
  * router.
  */
 import { readFileSync } from 'node:fs';
-import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import { join } from 'node:path';
 import {
   type Client,
@@ -22,6 +21,7 @@ import {
 import { someHandlers } from '@antipode/protocol/testing';
 import { AntipodeError, fromHex, hasCode, silentLog, systemClock } from '@antipode/runtime';
 import { create } from '@bufbuild/protobuf';
+import { DeadPort } from './dead-port.ts';
 import { FIRST_NUMBER, type FleetSize, fleetGroups, fleetSites, generationOf } from './fleet.ts';
 
 export interface AgentsConfig {
@@ -89,7 +89,7 @@ class Site {
   readonly #tls: TlsFiles;
   readonly #peers: readonly string[];
   #server: RpcServer | undefined;
-  #wall: { server: TcpServer; sockets: Set<Socket> } | undefined;
+  #wall: DeadPort | undefined;
   #client: Client<typeof CoordinatorService> | undefined;
   readonly #sent = new SentHeartbeats();
   #vouchees: HeartbeatResponse['vouchees'] = [];
@@ -109,7 +109,8 @@ class Site {
   }
 
   async start(): Promise<void> {
-    await this.#wallDown();
+    await this.#wall?.close();
+    this.#wall = undefined;
     this.#server = new RpcServer({ tls: this.#tls, log: silentLog });
     this.#server.add(SiteAgentService, this.#handlers());
     await this.#server.listen(`127.0.0.1:${this.#port}`);
@@ -126,26 +127,12 @@ class Site {
     clearInterval(this.#timer);
     this.#client?.close();
     await this.#server?.close(0);
-    const sockets = new Set<Socket>();
-    const server = createServer((socket) => {
-      sockets.add(socket);
-      socket.on('error', () => {}).on('close', () => sockets.delete(socket));
-    });
-    this.#wall = { server, sockets };
-    await new Promise<void>((resolve) => server.listen(this.#port, '127.0.0.1', resolve));
+    this.#wall = await DeadPort.open(this.#port);
   }
 
   async comeBack(): Promise<void> {
     lost.delete(this.name);
     await this.start();
-  }
-
-  async #wallDown(): Promise<void> {
-    const wall = this.#wall;
-    if (wall === undefined) return;
-    this.#wall = undefined;
-    for (const socket of wall.sockets) socket.destroy();
-    await new Promise((resolve) => wall.server.close(resolve));
   }
 
   #describe() {

@@ -142,7 +142,7 @@ export class HeardHeartbeats {
   }
 }
 
-/** What a heartbeat says of its site: all of it, or what has changed. */
+/** The site's account in a heartbeat: the whole of it, or its changes. */
 export const accountOf = ({
   state,
   changes,

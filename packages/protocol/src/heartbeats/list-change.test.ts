@@ -16,7 +16,7 @@ const items = fc.array(fc.record({ key: fc.constantFrom('a', 'b', 'c', 'd', 'e')
   maxLength: 8,
 });
 
-it('puts together exactly the list that was told, in its order, even if keys repeat', () => {
+it('puts exactly the same list together, in its order, even if keys repeat', () => {
   fc.assert(
     fc.property(items, items, (now, earlier) => {
       const told = toldSince(now, earlier, likeness);

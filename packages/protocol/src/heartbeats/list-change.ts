@@ -1,4 +1,4 @@
-/** A list, told by what of it is in an earlier list. The list that is put together is exactly the one that was told. Pure. */
+/** The difference between a list and an earlier one. The receiver puts exactly the same list together again. Pure. */
 import { AntipodeError } from '@antipode/runtime';
 
 /** Neighbouring items: of the earlier list from a position on, or the next ones that are not in it. */
@@ -14,7 +14,7 @@ export interface ToldList<T> {
 }
 
 export interface Likeness<T> {
-  /** Finds the item in the earlier list. If two items share a key, one of them is told as if it were new. */
+  /** Finds the item in the earlier list. If two items share a key, one of them counts as new. */
   readonly keyOf: (item: T) => string;
   readonly isSame: (one: T, other: T) => boolean;
 }

@@ -1,6 +1,6 @@
 /**
  * The lists of a heartbeat and of its answer that grow with the seats of a site. Most of their items are the same each
- * time, so they are told by what has changed (ADR 0054).
+ * time, so only the changes are sent (ADR 0054).
  */
 import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
 import { type HeartbeatRequest, type HeartbeatResponse, VoucheeSchema } from '../gen/antipode/v1/coordinator_pb.ts';
@@ -27,7 +27,7 @@ interface RequestList<Holder> extends ListOf<Holder> {
 }
 
 interface AnswerList extends ListOf<HeartbeatResponse> {
-  /** An answer names some groups at a time. What was said of the others before still stands. */
+  /** An answer names some groups at a time. Earlier answers still stand for the others. */
   readonly isCumulative?: true;
 }
 

@@ -31,7 +31,7 @@ export class SentHeartbeats {
   #sent: Sent | undefined;
   #basis: Answered | undefined;
 
-  /** What is sent of a heartbeat: all of it, or its `changes`. */
+  /** The request that is sent: the whole heartbeat, or its `changes`. */
   shortened(whole: HeartbeatRequest): HeartbeatRequest {
     const { state } = whole;
     if (state === undefined) return whole;

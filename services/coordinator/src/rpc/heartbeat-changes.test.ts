@@ -34,7 +34,7 @@ const CONTEXT = {
   signal: new AbortController().signal,
 } as const;
 
-/** What the coordinators read, and what the agent has. */
+/** The facts that both coordinators read. */
 class World {
   readonly clock = new FakeClock();
   groups: Group[] = ['g1', 'g2', 'g3'].map((name) => ({ ...groupOf({ ...SPEC, name }), vouchers: ['b', 'c'] }));
@@ -106,7 +106,7 @@ class Coordinator {
     return fromBinary(HeartbeatResponseSchema, toBinary(HeartbeatResponseSchema, answer));
   }
 
-  /** What it knows of the site, without what differs in every life. */
+  /** The site as it knows it, without times. */
   get known(): unknown {
     const view = this.detector.view(SITE);
     if (view?.state === undefined) return undefined;
@@ -118,7 +118,7 @@ class Coordinator {
 const plain = <T>(value: T): T =>
   JSON.parse(JSON.stringify(value, (_key, one: unknown) => (typeof one === 'bigint' ? String(one) : one)) ?? 'null');
 
-/** An answer without its clock, and without how it was told. */
+/** An answer without its clock, and without the way in which it was sent. */
 const meaning = ({ clock: _clock, remembered: _name, changes: _changes, ...answer }: HeartbeatResponse) =>
   plain(answer);
 
@@ -134,7 +134,7 @@ class Story {
   readonly world = new World();
   readonly whole = new Coordinator(this.world, 'one');
   readonly partial = new Coordinator(this.world, 'two');
-  /** Beats that were told by their changes and taken, and such that were refused. */
+  /** Heartbeats that had only changes: those that were taken, and those that were refused. */
   taken = 0;
   refused = 0;
   readonly #kept: Kept[] = [];

@@ -23,9 +23,9 @@ import { APPROVAL_DAYS, type ApprovalRecord, recordApprovalUse } from '../store/
 import { setVouchers } from '../store/tables/groups.ts';
 import type { FormerSeat } from '../store/tables/membership.ts';
 import { recordRefused } from '../store/tables/refused.ts';
-import { recordSite } from '../store/tables/sites.ts';
 import { GroupsInTurn } from './groups-in-turn.ts';
 import type { HeartbeatPorts } from './ports.ts';
+import { SiteRows } from './site-rows.ts';
 
 export function coordinatorHandlers({
   id,
@@ -41,17 +41,7 @@ export function coordinatorHandlers({
   clock,
   clockId,
 }: HeartbeatPorts): Handlers<typeof CoordinatorService> {
-  const rows = new Map<string, { readonly of: DescribeResponse['partitions']; readonly text: string }>();
-  /** The partitions of a site as they are written. Mostly they are the list of the heartbeat before. */
-  const partitionsIn = ({ site, partitions }: DescribeResponse): string => {
-    const known = rows.get(site);
-    if (known?.of === partitions) return known.text;
-    const text = toJson(partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel })));
-    rows.set(site, { of: partitions, text });
-    return text;
-  };
-  /** The row of each site, as it was last written under this leadership. */
-  const written = new Map<string, string>();
+  const rows = new SiteRows();
   /** The same of what each member could not restore. */
   const writtenRefused = new Map<string, string>();
   /**
@@ -188,12 +178,7 @@ export function coordinatorHandlers({
       const vouching = { vouchees, silentMs: Number(vouchSilentMs) };
       if (detector.view(state.site)?.status !== 'up') agents.reconnect(state.site);
       detector.heard(heardOf, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
-      const row = { name: state.site, address, version: state.version, partitions: partitionsIn(state) };
-      const inForce = `${leaderEpoch} ${address} ${row.version} ${row.partitions}`;
-      if (written.get(state.site) !== inForce) {
-        await store.write(leaderEpoch, (trx) => recordSite(trx, row));
-        written.set(state.site, inForce);
-      }
+      await rows.write(state, address, { leaderEpoch, store });
       const seats = own.filter(({ members, joining }) =>
         [...members, ...joining].some(({ site }) => site === state.site),
       );

@@ -1,4 +1,4 @@
-/** What an agent sends of its heartbeats, and what it does when a coordinator does not remember the one before. */
+/** An agent sends only changes, and everything to a coordinator that does not remember its last heartbeat. */
 import {
   accountOf,
   CoordinatorService,
@@ -83,7 +83,7 @@ async function beats(count: number): Promise<void> {
   }
 }
 
-/** How the heartbeats of this test were told. */
+/** The kind of each heartbeat of this test. */
 const told = () => requests.map(({ changes }) => (changes === undefined ? 'whole' : 'changes'));
 const vouchedGroups = () => sites.a.site.vouched.groups;
 /** Renewed a moment ago. */

@@ -82,7 +82,7 @@ export class Heartbeat implements Closeable {
     this.lastSuccessMs = clock.monotonicMs();
   }
 
-  /** Tells what has changed. If the coordinator does not know since when, everything is told at once. */
+  /** Sends what has changed. If the coordinator does not know since when, the agent sends everything at once. */
   async #ask(): Promise<{ answer: HeartbeatResponse; sentAtMs: number }> {
     const sentAtMs = elapsedMs(this.#site.clock);
     const whole = await this.#account();
