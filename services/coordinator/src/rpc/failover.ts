@@ -9,6 +9,7 @@ import { expectRecovery, type MeasuredMove } from '../operations/failover/expect
 import type { FailoverState } from '../operations/failover/machine.ts';
 import { type Candidate, planFailover } from '../operations/failover/plan.ts';
 import { requireTarget, startFailover } from '../operations/failover/start.ts';
+import { lastWords } from '../sites/vouching.ts';
 import { readDrills } from '../store/tables/drills.ts';
 import { readNewest } from '../store/tables/generations.ts';
 import { readNewestDone } from '../store/tables/intents.ts';
@@ -23,7 +24,7 @@ const isWayOut = ({ kind }: Contradiction): boolean => kind === 'journal-not-our
 type FailoverHandlers = Pick<Handlers<typeof OperatorService>, 'planFailover' | 'failover'>;
 
 export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
-  const { context, detector, leases, timings } = ports;
+  const { clock, context, detector, leases, timings } = ports;
   const groups = new GroupReader(ports);
   return {
     planFailover: async ({ group: name, toSite, planned }) => {
@@ -44,7 +45,10 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
           ? undefined
           : planFailover({ ...request, acceptLoss: true, accepted: 'all' }, found).choice;
       const target = found.reachable.find(({ site }) => site === choice?.to);
-      const leaseWaitMs = found.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name);
+      // Other sites may keep the lease alive until they have persisted the next epoch.
+      const vouchWaitMs = leases.vouchWaitMs(lastWords(group, { detector, nowMs: clock.monotonicMs() }));
+      const isThere = found.reachable.some(({ site }) => site === from);
+      const leaseWaitMs = isThere ? 0 : Math.max(leases.remainingMs(name), vouchWaitMs);
       const expected =
         choice === undefined
           ? undefined

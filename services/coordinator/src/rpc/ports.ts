@@ -46,7 +46,7 @@ export interface RpcPorts {
   readonly cache: Pick<GroupCache, 'refresh'>;
   readonly detector: Detector;
   readonly coordinators: CoordinatorBook;
-  readonly leases: Pick<LeaseBook, 'remainingMs'>;
+  readonly leases: Pick<LeaseBook, 'remainingMs' | 'vouchWaitMs'>;
   readonly context: EffectContext;
   readonly agents: Pick<Agents, 'client'>;
   readonly reconciler: Pick<Reconciler, 'intend' | 'waitOf' | 'troubles'>;

@@ -69,6 +69,17 @@ export class LeaseBook {
     this.#vouchedMs.set(group, this.#clock.monotonicMs() + Math.max(0, leftMs));
   }
 
+  /**
+   * How long {@link vouchingEnded} would make this coordinator wait, if these sites persisted another epoch now. Undefined
+   * times are those of sites that are not heard.
+   */
+  vouchWaitMs(silentMs: readonly (number | undefined)[]): number {
+    if (silentMs.length === 0) return 0;
+    const known = silentMs.filter((ms) => ms !== undefined);
+    const shortestMs = known.length === 0 ? 0 : Math.max(0, Math.min(...known));
+    return Math.max(0, this.#surelyOver(VOUCH_MS) - shortestMs / RATE_BOUND);
+  }
+
   /** The old active member said itself that it has stopped. */
   ended(group: string): void {
     this.#ended.add(group);

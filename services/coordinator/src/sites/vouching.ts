@@ -38,6 +38,23 @@ export const grantedVouchers = (group: Group): readonly string[] =>
   areVouchersCurrent(group) ? vouchersOf(group) : [];
 
 /**
+ * How long ago each site that may vouch for the active member last did so, or may have: by its last heartbeat. Undefined
+ * for a site that is not up.
+ */
+export function lastWords(
+  group: Group,
+  { detector, nowMs }: { detector: Pick<Detector, 'view'>; nowMs: number },
+): (number | undefined)[] {
+  const vouchers = activeOf(group)?.site === group.owner ? vouchersOf(group) : [];
+  return vouchers.map((site) => {
+    const view = detector.view(site);
+    return view?.status === 'up' && view.vouching !== undefined
+      ? view.vouching.silentMs + Math.max(0, nowMs - view.lastMs)
+      : undefined;
+  });
+}
+
+/**
  * Whether the process that was heard last under the name of a site may still hold a lease by the word of others. Not if
  * one of them, whose word it needs, has lost sight of it for long enough. A site that is not heard proves nothing.
  */

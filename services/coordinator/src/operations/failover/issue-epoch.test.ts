@@ -123,6 +123,16 @@ describe('a hook that says no', () => {
     expect(questions).toEqual([{ ...question, cause: 'automatic', lostGenerations: 1 }]);
   });
 
+  it('does not make the outage longer while it thinks', async () => {
+    const saidYesMs = bench.clock.wallMs() + 7_000;
+    bench.mayMove = async () => void (await bench.clock.advance(7_000));
+    expect(await issue()).toMatchObject({ type: 'issued', issuedMs: saidYesMs });
+    bench.mayMove = async () => {};
+    await bench.clock.advance(500);
+    // As after a crash: the epoch is on record.
+    expect(await issue()).toMatchObject({ type: 'issued', issuedMs: saidYesMs });
+  });
+
   it('is not asked where an operator has decided', async () => {
     expect(await issue({ ignoreVetoes: true })).toMatchObject({ type: 'issued' });
     expect(questions).toEqual([]);

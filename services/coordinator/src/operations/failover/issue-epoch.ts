@@ -25,7 +25,7 @@ import {
   readNewest,
   recordCapture,
 } from '../../store/tables/generations.ts';
-import { insertEpoch, lockGroup } from '../../store/tables/groups.ts';
+import { insertEpoch, lockGroup, readLastIssue } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, generationFrom, NUMBER_SEEN_MAX, ORDER_TIMEOUT_MS } from '../context.ts';
 import { requireInTime } from './deadline.ts';
@@ -40,7 +40,7 @@ export async function issueEpoch(
   group: Group,
   effect: Effect,
 ): Promise<FailoverEvent> {
-  const { leases, cache, store } = context.ports;
+  const { leases, cache, store, clock } = context.ports;
   const name = group.spec.name;
   const { epoch, from, to } = effect;
   await askFirst(context, group, effect);
@@ -75,7 +75,7 @@ export async function issueEpoch(
   if (isOldActiveFenced) leases.ended(name);
   else endVouching(context, group, effect, [...persisted, ...witnesses]);
   if (from === group.owner) await recordLast(context, group, answers.get(from));
-  const known = await store.query((db) => readKnown(db, name));
+  const [known, last] = await store.query(async (db) => [await readKnown(db, name), await readLastIssue(db, name)]);
   const held = new Map<string, Held | undefined>();
   for (const [site, seat] of answers)
     held.set(site, await heldBy(seat, known, (one) => store.query((db) => readGeneration(db, name, one))));
@@ -85,6 +85,7 @@ export async function issueEpoch(
   return {
     type: 'issued',
     isOldActiveFenced,
+    issuedMs: last?.issuedMs ?? clock.wallMs(),
     generation: generation && named(generation),
     lost: known.filter((one) => isNewer(one, generation)).map(named),
     handover: handoverOf(effect, generation, held),

@@ -33,7 +33,15 @@ const generation = (number: bigint, isAcknowledged = false): Survey['known'][num
 const held = (number: bigint): Held => ({ epoch: 1n, number, manifestDigest: `m${number}` });
 /** The epoch is issued, and nothing has come in between. */
 const issued = (isOldActiveFenced: boolean, rest: Partial<Extract<FailoverEvent, { type: 'issued' }>> = {}) =>
-  ({ type: 'issued', isOldActiveFenced, generation: held(5n), lost: [], handover: undefined, ...rest }) as const;
+  ({
+    type: 'issued',
+    isOldActiveFenced,
+    issuedMs: 99,
+    generation: held(5n),
+    lost: [],
+    handover: undefined,
+    ...rest,
+  }) as const;
 const survey = (reachable: readonly Candidate[], rest: Partial<Survey> = {}): Survey => ({
   active: 'a',
   reachable,
@@ -457,7 +465,7 @@ describe('a failover', () => {
     });
   });
 
-  it('lets the target catch up while the active member still serves, and counts the outage from then', () => {
+  it('lets the target catch up while the active member still serves, and counts the outage from the epoch', () => {
     const answering = survey([{ ...standby('a', 5n), role: 'active' }, standby('b', 4n), standby('c', 3n)], {
       known: [generation(4n, true), generation(5n)],
     });
@@ -468,6 +476,8 @@ describe('a failover', () => {
       state: { phase: 'issuing', generation: held(6n), lost: [], outageStartedMs: 77 },
       effect: { type: 'issue-epoch', epoch: 2n },
     });
+    // Hooks have taken their time in between, while the active member served.
+    expect(decideFailover(second.state, issued(true)).state).toMatchObject({ phase: 'promoting', outageStartedMs: 99 });
   });
 
   it('takes the next best when its target is lost, and the old active member when nobody else is left', () => {

@@ -87,6 +87,8 @@ export type FailoverEvent =
   | {
       readonly type: 'issued';
       readonly isOldActiveFenced: boolean;
+      /** When the epoch was recorded: no lease was renewed from then on. Hooks were asked before that. */
+      readonly issuedMs: number;
       /** The newest generation that the target holds, now that no order of an earlier tenure can change it. */
       readonly generation: Held | undefined;
       /** Generations on record that are newer than the target's. */
@@ -135,7 +137,7 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
       return { state, effect: { ...state, type: 'fetch' } };
     case 'catching-up':
       if (event.type !== 'caught-up') return { state, effect: { ...state, type: 'catch-up' } };
-      // Service stops only now.
+      // Service stops when the epoch is recorded, after hooks have been asked.
       return issue({
         ...state,
         generation: event.generation,
@@ -148,9 +150,14 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
       if (event.type === 'target-lost') return retarget(state, event.code);
       if (event.type === 'overtaken') return again(state, event.generations);
       if (event.type !== 'issued') return { state, effect: { ...state, type: 'issue-epoch' } };
-      const { isOldActiveFenced, generation, lost, handover } = event;
+      const { isOldActiveFenced, issuedMs, generation, lost, handover } = event;
       const { unreachable, phase, ...rest } = state;
-      const chosen: Chosen = { ...rest, generation, lost };
+      const chosen: Chosen = {
+        ...rest,
+        generation,
+        lost,
+        ...(state.caughtUp === true ? { outageStartedMs: issuedMs } : {}),
+      };
       if (handover === undefined) return isOldActiveFenced ? promote(chosen) : awaitFence(chosen);
       const handing: HandingOver = { ...chosen, handover, isOldActiveFenced };
       return { state: { ...handing, phase: 'handing-over' }, effect: { ...handing, type: 'hand-over' } };

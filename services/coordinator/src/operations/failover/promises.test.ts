@@ -44,6 +44,7 @@ const caughtUp = fc.record({
 const issued = fc.record({
   type: fc.constant('issued' as const),
   isOldActiveFenced: fc.boolean(),
+  issuedMs: fc.nat(),
   generation: fc.option(fc.record(held), { nil: undefined }),
   lost: fc.array(fc.record(held), { maxLength: 2 }),
   handover: fc.option(fc.record({ newest: fc.record(held), holders: fc.constant(['c']) }), { nil: undefined }),
