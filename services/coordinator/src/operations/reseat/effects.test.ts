@@ -152,6 +152,20 @@ describe('reseating a group', () => {
     expect([await epochs(), await roles()]).toEqual([AS_BEFORE, ['active', 'standby', 'standby']]);
   });
 
+  it('is done where it was killed after its members were seated', async () => {
+    member('a', { role: MemberRole.ACTIVE, captured: ref(1n, 4n) });
+    member('b', {}, 'older copy');
+    member('c', { applied: ref(1n, 4n) });
+    const done = await run();
+    member('b', { applied: ref(1n, 4n) });
+    bench.orders.length = 0;
+    expect(await run()).toEqual(done);
+    expect(orders()).toEqual([]);
+    const other = { ...intentOf(''), id: 'another' };
+    const refused = await rejection(reseat(bench.context, other, { type: 'reseat', active: '' }));
+    expect(refused.code).toBe('RESEAT_REFUSED');
+  });
+
   it('names the newest generation of its own to an active member whose journal is an older copy', async () => {
     member('a', { role: MemberRole.ACTIVE, captured: ref(1n, 2n) }, 'older copy');
     member('b', { applied: ref(1n, 4n) });

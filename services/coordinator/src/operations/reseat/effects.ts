@@ -37,6 +37,7 @@ import {
   readEpochOwners,
   readGroup,
   readLastIssue,
+  readReseated,
   setRole,
 } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
@@ -169,12 +170,18 @@ export async function reseat(
 ): Promise<ReseatEvent> {
   // A site that has not reported yet may contradict the database, or have an older copy of its journal.
   await context.untilHeard(votingSites(await context.group(intent)));
-  const { group, accounts, witnesses, issued, plan } = await surveyForReseat(context, intent.group, {
+  const { group, accounts, witnesses, contradiction, issued, plan } = await surveyForReseat(context, intent.group, {
     wanted,
     sinceMs: intent.createdMs,
   });
   const done = issued === '' ? undefined : outcomeOf(group, issued);
   if (done !== undefined) return { type: 'reseated', ...done };
+  if (plan.obstacle !== undefined && contradiction === '') {
+    // Members in quarantine are seated without an epoch. Nothing is in quarantine any more, and it may be by this reseat.
+    const before = await context.ports.store.query((db) => readReseated(db, intent.group, intent.id));
+    if (before !== undefined)
+      return { type: 'reseated', epoch: before.epoch, activeSite: before.site, seated: before.seated, leftAside: [] };
+  }
   if (plan.obstacle !== undefined)
     throw new AntipodeError('RESEAT_REFUSED', `group ${group.spec.name}: ${plan.obstacle}`, {
       details: { group: group.spec.name },
@@ -242,7 +249,7 @@ async function seatMembers(
       kind: 'group-reseated',
       group: group.spec.name,
       site: active,
-      details: { epoch, seated: seated.join(','), witnesses: votes },
+      details: { operation: intent.id, epoch, seated: seated.join(','), witnesses: votes },
     });
   });
   if (seated.length === 0 && votes === 0) throw leftAside[0]?.error ?? refused(group, 'no member could be seated');

@@ -317,6 +317,37 @@ export async function readLastIssue(
   return row && { reason: row.reason, issuedMs: Number(row.issued_ms) };
 }
 
+/** The members that a reseat has seated in the tenure in force, by its own event; undefined if it has seated none. */
+export async function readReseated(
+  db: Read,
+  group: string,
+  operation: string,
+): Promise<{ epoch: bigint; site: string; seated: string[] } | undefined> {
+  const rows = await db
+    .selectFrom('event')
+    .select(['site', 'details'])
+    .where('kind', '=', 'group-reseated')
+    .where('grp', '=', group)
+    .orderBy('id', 'desc')
+    .limit(RESEATS_MAX)
+    .execute();
+  for (const { site, details } of rows) {
+    const { operation: by, epoch, seated } = JSON.parse(details) as Record<string, string | number | undefined>;
+    if (by === operation)
+      return {
+        epoch: BigInt(epoch ?? 0),
+        site,
+        seated: String(seated ?? '')
+          .split(',')
+          .filter(Boolean),
+      };
+  }
+  return undefined;
+}
+
+/** More reseats than anybody orders while one is under way. */
+const RESEATS_MAX = 16;
+
 /** The owner of each epoch. */
 export async function readEpochOwners(db: Read, group: string): Promise<Map<bigint, string>> {
   const rows = await db.selectFrom('epoch').select(['epoch', 'owner']).where('grp', '=', group).execute();
