@@ -172,7 +172,11 @@ export class CoordinatorGraph implements Closeable {
       election,
       clock: ports.clock,
       log,
-      drill: (group, isWanted) => startDrill({ store, detector, reconciler }, { group, site: '', isWanted }),
+      drill: (group, isWanted) =>
+        startDrill(
+          { store, detector, reconciler, untilHeard: (sites) => context.untilHeard(sites) },
+          { group, site: '', isWanted },
+        ),
     });
     this.#retention = new Retention({ store, election, cache, clock, log });
     this.#roleChanges = new RoleChanges(ports.hooks?.roleChange ?? [], { store, election, cache, clock, prng, log });

@@ -5,6 +5,7 @@ import { type Standing, standingOf } from '../groups/generation-standing.ts';
 import { usableAcknowledgements } from '../groups/member-trouble.ts';
 import { activeOf, isSettled } from '../model.ts';
 import { refOf, requireRef } from '../operations/context.ts';
+import { isSilent } from '../sites/expected.ts';
 import { readAcknowledged, readGeneration, readNewest } from '../store/tables/generations.ts';
 import { readTenures } from '../store/tables/groups.ts';
 import { isMoveOpen, readIntent } from '../store/tables/intents.ts';
@@ -63,7 +64,7 @@ export function generationHandlers(ports: RpcPorts): GenerationHandlers {
           readTenures(db, name),
         ]),
       );
-      const standbys = group.members.filter(({ site, role }) => role === 'standby' && detector.isUp(site));
+      const standbys = group.members.filter(({ site, role }) => role === 'standby' && !isSilent(detector, site));
       const waited = sites.length > 0 ? sites : standbys.map(({ site }) => site);
       const usable = usableAcknowledgements(group, acknowledged, (site) => detector.view(site));
       const answer = standingOf({ asked, recorded, newest, acknowledged: usable, tenures, waited });

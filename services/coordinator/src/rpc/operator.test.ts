@@ -247,6 +247,15 @@ describe('an order to scrub', () => {
     expect(bench.intended).toMatchObject(['a', 'b'].map((site) => ({ kind: 'scrub', site, state: { phase: 'due' } })));
   });
 
+  it('makes one for a member that a new leader has not heard yet, and none for one that is silent', async () => {
+    await database.rows.group();
+    const bench = new Bench();
+    bench.detector.expect([{ site: 'c', address: 'c:1' }]);
+    bench.hear('a');
+    await run(bench);
+    expect(bench.intended.map(({ site }) => site)).toEqual(['a', 'c']);
+  });
+
   it('makes the requested one, even if the site is not up', async () => {
     const bench = await withMembers();
     await run(bench, 'c');

@@ -1,6 +1,7 @@
 /** Looking for silent damage, by order. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import { isSilent } from '../sites/expected.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
@@ -13,7 +14,7 @@ export function scrubHandlers(ports: RpcPorts): ScrubHandlers {
     runScrub: async ({ group: name, site }) => {
       const group = await groups.read(name);
       const members = group.members.filter((member) =>
-        site === '' ? member.role !== 'fenced' && detector.isUp(member.site) : member.site === site,
+        site === '' ? member.role !== 'fenced' && !isSilent(detector, member.site) : member.site === site,
       );
       if (members.length === 0)
         throw new AntipodeError(

@@ -23,10 +23,14 @@ const reports = (site: string, versions: readonly number[], errorCode = ''): voi
   const partitions = [{ serial: `scratch-${site}`, errorCode, domainKeys }];
   views.set(site, siteView(site, { partitions }));
 };
-const start = (order: { group?: string; site?: string; isWanted?: (trx: Write) => Promise<boolean> } = {}) =>
+const start = (
+  order: { group?: string; site?: string; isWanted?: (trx: Write) => Promise<boolean> } = {},
+  untilHeard: (sites: readonly string[]) => Promise<void> = async () => {},
+) =>
   startDrill(
     {
       store: database.store,
+      untilHeard,
       detector: { isUp: (site) => up.includes(site), view: (site) => views.get(site) },
       reconciler: {
         intend: async (planned, isWanted) => {
@@ -84,6 +88,29 @@ describe('a drill', () => {
     reports('d', [1, 2]);
     up = ['c'];
     await start();
+    expect(intended.map(({ site }) => site)).toEqual(['d']);
+  });
+
+  it('is chosen only when a new leader has heard the sites of its scratch partitions', async () => {
+    await acknowledge();
+    up = [];
+    for (const site of ['c', 'd']) views.set(site, siteView(site, undefined, { status: 'unknown' }));
+    const asked: (readonly string[])[] = [];
+    await start({}, async (sites) => {
+      asked.push(sites);
+      up = ['c', 'd'];
+      reports('c', [2]);
+      reports('d', [1, 2]);
+    });
+    expect([asked, intended.map(({ site }) => site)]).toEqual([[['c', 'd']], ['d']]);
+  });
+
+  it('goes to a site that is not heard yet before one that is silent', async () => {
+    await acknowledge();
+    up = [];
+    views.set('c', siteView('c', undefined, { status: 'down' }));
+    views.set('d', siteView('d', undefined, { status: 'unknown' }));
+    await start({ site: '' });
     expect(intended.map(({ site }) => site)).toEqual(['d']);
   });
 

@@ -5,6 +5,7 @@ import { AntipodeError } from '@antipode/runtime';
 import type { Seat } from '../../model.ts';
 import { partitionIn } from '../../sites/accounts.ts';
 import type { Detector, SiteView } from '../../sites/detector.ts';
+import { isSilent } from '../../sites/expected.ts';
 import type { Store, Write } from '../../store/store.ts';
 import { readAcknowledged, readNewest } from '../../store/tables/generations.ts';
 import { readGroup } from '../../store/tables/groups.ts';
@@ -20,7 +21,14 @@ export async function startDrill(
     store,
     detector,
     reconciler,
-  }: { store: Pick<Store, 'query'>; detector: Pick<Detector, 'isUp' | 'view'>; reconciler: Pick<Reconciler, 'intend'> },
+    untilHeard = async () => {},
+  }: {
+    store: Pick<Store, 'query'>;
+    detector: Pick<Detector, 'isUp' | 'view'>;
+    reconciler: Pick<Reconciler, 'intend'>;
+    /** Waits for the first report of sites that a new leader has not heard yet. */
+    untilHeard?: (sites: readonly string[]) => Promise<void>;
+  },
   { group: name, site, isWanted }: { group: string; site: string; isWanted?: (trx: Write) => Promise<boolean> },
 ): Promise<string> {
   const group = await store.query((db) => readGroup(db, name));
@@ -32,6 +40,8 @@ export async function startDrill(
       { details: { group: name, site } },
     );
   }
+  // Until then, each of them could be chosen: one that is down, or one that cannot open what is to be restored.
+  await untilHeard(scratch.map((seat) => seat.site));
   const [newest, acknowledged] = await store.query((db) =>
     Promise.all([readNewest(db, name), readAcknowledged(db, name)]),
   );
@@ -44,7 +54,8 @@ export async function startDrill(
       hint: `Run \`antipode replicate ${name}\` first. If it captures no object, the partition of the active member has no object to capture.`,
     });
   const able = scratch.filter((seat) => holdsKey(detector.view(seat.site), seat, { group: name, ...target }));
-  const chosen = able.find((seat) => detector.isUp(seat.site)) ?? able[0];
+  const chosen =
+    able.find((seat) => detector.isUp(seat.site)) ?? able.find((seat) => !isSilent(detector, seat.site)) ?? able[0];
   if (chosen === undefined) {
     const { domainKeyVersion: version, number } = target;
     const serials = scratch.map(({ serial }) => serial).join(', ');
