@@ -122,7 +122,7 @@ export class Launcher {
     if (!isWanted) this.#note(`waiting: site ${place.site} is active, and the program runs only at site ${atSite}`);
     else if (place.siteState === 'down' || place.partitionErrorCode !== '')
       this.#note(
-        `waiting: site ${place.site} is ${place.siteState}${place.partitionErrorCode === '' ? '' : `, and its partition has the error ${place.partitionErrorCode}`}`,
+        `waiting: site ${place.site} is ${place.siteState}${place.partitionErrorCode === '' ? '' : `, and its partition ${place.siteState === 'up' ? 'has' : 'had'} the error ${place.partitionErrorCode}`}`,
       );
     else this.#start(place);
   }

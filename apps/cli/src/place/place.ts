@@ -53,7 +53,11 @@ export function doubtsAbout(place: Place): string[] {
       : []),
     ...(isLeader || ofAgent ? [] : ['this coordinator does not lead, so it can be wrong about the site']),
     ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
-    ...(partitionErrorCode === '' ? [] : [`its partition cannot be used: ${partitionErrorCode}`]),
+    ...(partitionErrorCode === ''
+      ? []
+      : [
+          `its partition ${siteState === 'up' ? 'cannot' : 'could not'} be used${siteState === 'up' ? '' : ' when it was last heard'}: ${partitionErrorCode}`,
+        ]),
   ];
 }
 

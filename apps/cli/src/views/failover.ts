@@ -5,7 +5,7 @@ import type { FailedOver } from '../outcomes.ts';
 import { duration } from '../output.ts';
 
 /** Why a site was chosen, for people. */
-const CHOSEN_FOR: Readonly<Record<string, string>> = {
+export const CHOSEN_FOR: Readonly<Record<string, string>> = {
   only: 'it is the only site that can serve',
   newest: 'it has the newest generation',
   complete: 'its token has refused the fewest objects',

@@ -58,6 +58,14 @@ it('a member is shown with what it has acknowledged, and a dash for what it has 
   ]);
 });
 
+it.each([
+  ['up', 'up (HSM_FULL)'],
+  ['down', 'down (was HSM_FULL)'],
+])('the error of a partition at a site that is %s is shown as of now or of before', (siteState, cell) => {
+  const members = [{ site: 'a', siteState, serial: '1f', partitionErrorCode: 'HSM_FULL' }];
+  expect(memberTable(create(GroupStateSchema, { members }))).toContain(cell);
+});
+
 it('objects that are not captured are listed with their reasons, and each reason with the way out', () => {
   expect(uncapturedTable(bare)).toBe('');
   const lines = uncapturedTable(state).split('\n');

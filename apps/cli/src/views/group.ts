@@ -37,6 +37,12 @@ export function groupTable(groups: readonly GroupState[]): string {
   );
 }
 
+/** `down (was HSM_WORKER_LOST)`: its error is from before. */
+function stateCell({ siteState, partitionErrorCode: code }: GroupState['members'][number]): string {
+  if (code === '') return siteState;
+  return `${siteState} (${siteState === 'up' ? '' : 'was '}${code})`;
+}
+
 export function memberTable(group: GroupState): string {
   return table(
     [
@@ -54,7 +60,7 @@ export function memberTable(group: GroupState): string {
       ...group.members.map((member) => [
         member.site,
         roleName(member.role) ?? '?',
-        member.partitionErrorCode === '' ? member.siteState : `${member.siteState} (${member.partitionErrorCode})`,
+        stateCell(member),
         member.serial,
         String(member.acknowledgedGeneration || '-'),
         duration(member.recoveryPointAgeMs),
@@ -78,7 +84,7 @@ export function memberTable(group: GroupState): string {
         'witness',
         siteState,
         '-',
-        epoch === 0n ? '-' : `epoch ${epoch}`,
+        epoch === 0n ? '-' : `epoch ${epoch}${siteState === 'up' ? '' : ' (last word)'}`,
         '-',
         '-',
         '-',

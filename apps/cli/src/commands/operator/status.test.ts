@@ -1,7 +1,15 @@
 import { GetStatusResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { approvalLines, awaitedOfficers, certificateWarnings, isDegraded, notableOf, statusText } from './status.ts';
+import {
+  approvalLines,
+  automaticMoves,
+  awaitedOfficers,
+  certificateWarnings,
+  isDegraded,
+  notableOf,
+  statusText,
+} from './status.ts';
 
 const status = (init: MessageInitShape<typeof GetStatusResponseSchema>) =>
   create(GetStatusResponseSchema, { coordinator: 'main', version: '1', isLeader: true, isQueueUp: true, ...init });
@@ -18,6 +26,56 @@ it('a partition that cannot be used is shown with its error, and degrades the wh
   const refused = status({ sites: [site('up', 'PIN_REFUSED')] });
   expect(statusText(refused)).toMatch(/a +up +.*main ok, scratch PIN_REFUSED/);
   expect([isDegraded(refused), isDegraded(status({ sites: [site('up')] }))]).toEqual([true, false]);
+});
+
+it.each(['suspect', 'down', 'unknown'])('the last word of a site that is %s is not shown as true now', (state) => {
+  const partitions = [{ name: 'main', serial: 's1', awaitingOfficer: [{ group: 'payments', version: 2 }] }];
+  const lost = [{ serial: 's1', ageMs: 90_000n }];
+  const of = (now: string) => {
+    const approvalRules = [{ group: '', required: 1, operators: ['alice', 'bob'] }];
+    const certificate = { certificateEndsMs: 1n };
+    const silent = { site: 'a', state: now, silenceMs: 12_000n, partitions, lostPartitions: lost };
+    const all = { ...silent, approvalRules, certificate };
+    const answer = status({ sites: [all], groups: [{ members: [{ site: 'a' }] }] });
+    return [statusText(answer), ...certificateWarnings(answer, 0)].join('\n');
+  };
+  const [before, after] = [of('up'), of(state)];
+  expect(before).toMatch(/main ok(?! \()/);
+  for (const text of ['although its agent answers', 'site a need approvals', 'site a must trust', 'site a: '])
+    expect([before.includes(text), after.includes(text)]).toEqual([true, false]);
+  expect(after).toContain('main ok (12.0 s ago)');
+  expect(after).toContain('was gone when site a was last heard, 12.0 s ago');
+  for (const text of ['need approvals', 'must trust', ': '])
+    expect(after).toContain(`site a (${state}) ${text}`.replace(' : ', ': '));
+});
+
+it('a site that was never heard is not said to guard nothing', () => {
+  const lines = approvalLines(
+    status({ sites: [{ site: 'a', state: 'unknown' }], groups: [{ members: [{ site: 'a' }] }] }),
+  );
+  expect(lines).toEqual(['Site a has not said yet whether it guards anything by approvals.']);
+});
+
+it('an automatic failover is shown with why it chose its target, while it holds up the next one', () => {
+  const outcome = (reason: string) =>
+    ({ case: 'failover', value: { fromSite: 'a', toSite: 'b', reason, chosenFor: 'newest' } }) as const;
+  const moved = (reason: string, of = 'done') =>
+    status({
+      groups: [{ spec: { name: 'payments' }, automaticFailoverPausedUntilMs: 5n }, { spec: { name: 'cards' } }],
+      operations: ['payments', 'cards'].map((group) => ({
+        kind: 'failover',
+        group,
+        status: of,
+        outcome: outcome(reason),
+      })),
+    });
+  const chosen = 'site b, because it has the newest generation.';
+  expect(automaticMoves(moved('automatic'))).toEqual([
+    `Group payments: the automatic failover from site a chose ${chosen}`,
+  ]);
+  expect(automaticMoves(moved('operator'))).toEqual([]);
+  expect(automaticMoves(moved('automatic', 'open'))).toHaveLength(2);
+  expect(statusText(moved('automatic'))).toContain(chosen);
 });
 
 it('a site that is not up is shown with what the others see of it, and since when', () => {

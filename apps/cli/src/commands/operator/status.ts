@@ -3,6 +3,7 @@ import {
   type GroupState,
   type Operation,
   type PartitionState,
+  type SiteState,
   warningsOf,
 } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
@@ -11,16 +12,29 @@ import { EXIT } from '../../exit-codes.ts';
 import { withOperator } from '../../operator-connection.ts';
 import { readCommand } from '../../options/options.ts';
 import { duration, output, table } from '../../output.ts';
+import { CHOSEN_FOR } from '../../views/failover.ts';
 import { groupTable, troublesOf, unprotectedKeys } from '../../views/group.ts';
 import { divergentMembers } from './divergence.ts';
 import { failureText } from './operation.ts';
 
-/** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */
-function partitionsCell(partitions: readonly PartitionState[]): string {
+/** Whether the account of a site is its last word from before, and not of now. */
+const isLastWord = ({ state }: Pick<SiteState, 'state'>): boolean => ['suspect', 'down', 'unknown'].includes(state);
+
+/** `a`, or `a (down)`: what follows is its last word. */
+const named = ({ site, state }: Pick<SiteState, 'site' | 'state'>): string =>
+  isLastWord({ state }) ? `${site} (${state})` : site;
+
+/**
+ * `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used.
+ * With the age of that word, if the site does not say so now.
+ */
+function partitionsCell(site: Pick<SiteState, 'state' | 'silenceMs' | 'partitions'>): string {
   const state = ({ errorCode, returnValue, unenforced }: PartitionState) =>
     (errorCode && (returnValue === '' ? errorCode : `${errorCode} (${returnValue})`)) ||
     (unenforced.length > 0 ? `weak (${unenforced.join(' ')})` : 'ok');
-  return partitions.map((partition) => `${partition.name} ${state(partition)}`).join(', ') || '-';
+  const told = site.partitions.map((partition) => `${partition.name} ${state(partition)}`).join(', ');
+  if (told === '') return '-';
+  return isLastWord(site) ? `${told} (${duration(site.silenceMs)} ago)` : told;
 }
 
 /**
@@ -49,7 +63,7 @@ export function statusText(status: GetStatusResponse): string {
       duration(site.stateAgeMs),
       duration(site.silenceMs),
       site.address,
-      partitionsCell(site.partitions),
+      partitionsCell(site),
       site.reason,
     ]),
   );
@@ -91,9 +105,32 @@ export function statusText(status: GetStatusResponse): string {
     ...status.groups.flatMap(notCaptured),
     ...besideTheLine(status.groups),
     ...awaitedOfficers(status.sites),
+    ...automaticMoves(status),
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
   ].join('\n\n');
+}
+
+/** Why an automatic failover chose its target: while it is under way, and for as long as it holds up the next one. */
+export function automaticMoves({ groups, operations }: Pick<GetStatusResponse, 'groups' | 'operations'>): string[] {
+  return groups.flatMap(({ spec, automaticFailoverPausedUntilMs }) => {
+    const name = spec?.name ?? '';
+    // The newest comes first.
+    const move = operations.find(
+      ({ kind, group, status }) => kind === 'failover' && group === name && status !== 'failed',
+    );
+    const { outcome, status } = move ?? {};
+    if (outcome?.case !== 'failover' || outcome.value.reason !== 'automatic' || outcome.value.toSite === '') return [];
+    const isShown = status === 'open' || status === 'parked' || automaticFailoverPausedUntilMs !== undefined;
+    const { fromSite, toSite, chosenFor, passedOver } = outcome.value;
+    const why = CHOSEN_FOR[chosenFor];
+    if (!isShown || why === undefined) return [];
+    const others = passedOver.map(({ site, errorCode }) => `${site} (${errorCode})`).join(', ');
+    const before = others === '' ? '' : ` Sites that were chosen before it and could not serve: ${others}.`;
+    return [
+      `Group ${name}: the automatic failover from site ${fromSite} ${status === 'done' ? 'chose' : 'has chosen'} site ${toSite}, because ${why}.${before}`,
+    ];
+  });
 }
 
 /** All of them, where there are several; and those that some site does not reach. */
@@ -132,9 +169,11 @@ function reachedBy({ sites }: GetStatusResponse): string[] {
 
 /** An HSM that is gone while its agent lives is a loss like that of the site. */
 function lostPartitions({ sites }: GetStatusResponse): string[] {
-  return sites.flatMap(({ site, partitions, lostPartitions: lost }) =>
+  return sites.flatMap(({ site, state, silenceMs, partitions, lostPartitions: lost }) =>
     lost.map(({ serial, ageMs }) => {
       const name = partitions.find((one) => one.serial === serial)?.name ?? serial;
+      if (isLastWord({ state }))
+        return `The HSM of partition ${name} was gone when site ${site} was last heard, ${duration(silenceMs)} ago.`;
       return `The HSM of partition ${name} at site ${site} has been gone for ${duration(ageMs)}, although its agent answers.`;
     }),
   );
@@ -144,10 +183,12 @@ function lostPartitions({ sites }: GetStatusResponse): string[] {
 export function approvalLines({ sites, groups }: Pick<GetStatusResponse, 'sites' | 'groups'>): string[] {
   const seated = new Set(groups.flatMap(({ members }) => members.map(({ site }) => site)));
   const members = sites.filter(({ site }) => seated.has(site));
-  const open = members.filter(({ approvalRules }) => approvalRules.length === 0).map(({ site }) => site);
-  const rules = members.flatMap(({ site, approvalRules }) =>
-    approvalRules.map(({ group, required, operators }) => ({
-      site,
+  const isUnheard = ({ state, silenceMs }: SiteState): boolean => state === 'unknown' && silenceMs === undefined;
+  const open = members.filter((site) => site.approvalRules.length === 0 && !isUnheard(site)).map(named);
+  const unheard = members.filter(isUnheard).map(({ site }) => site);
+  const rules = members.flatMap((site) =>
+    site.approvalRules.map(({ group, required, operators }) => ({
+      site: named(site),
       text: `${group === '' ? '' : `group ${group}: `}${required} of ${operators.join(', ')}, without the requester`,
     })),
   );
@@ -160,7 +201,11 @@ export function approvalLines({ sites, groups }: Pick<GetStatusResponse, 'sites'
       : [
           `Site ${open.join(', ')} guards nothing by approvals: the certificate of one operator is enough for a failover with loss and for new members (docs/howto/approvals.md).`,
         ];
-  return [...guarded, ...unguarded];
+  const unknown =
+    unheard.length === 0
+      ? []
+      : [`Site ${unheard.join(', ')} has not said yet whether it guards anything by approvals.`];
+  return [...guarded, ...unguarded, ...unknown];
 }
 
 /** Two agents that speak for one site: nothing is taken from the second, and nobody else would tell of it. */
@@ -176,13 +221,13 @@ function refusedAgents({ sites }: GetStatusResponse): string[] {
 
 /** Whose security officer has to act, where, and by which command. */
 export function awaitedOfficers(sites: GetStatusResponse['sites']): string[] {
-  return sites.flatMap(({ site, partitions }) =>
+  return sites.flatMap(({ site, state, partitions }) =>
     partitions.flatMap(({ name, awaitingOfficer }) => {
       const keys = awaitingOfficer.map(({ group, version }) => `version ${version} of group ${group}`);
       return keys.length === 0
         ? []
         : [
-            `The security officer of site ${site} must trust domain key ${keys.join(', ')}. Until then, site ${site} neither restores nor captures keys with CKA_WRAP_WITH_TRUSTED under that key.\n  Run there: antipode partition trust-domain-key ${name} --officer-pin-file FILE`,
+            `The security officer of site ${named({ site, state })} must trust domain key ${keys.join(', ')}. Until then, site ${site} neither restores nor captures keys with CKA_WRAP_WITH_TRUSTED under that key.\n  Run there: antipode partition trust-domain-key ${name} --officer-pin-file FILE`,
           ];
     }),
   );
@@ -219,7 +264,7 @@ export function besideTheLine(groups: readonly GroupState[]): string[] {
 export function certificateWarnings({ coordinator, certificate, sites }: GetStatusResponse, nowMs: number): string[] {
   const owners = [
     { who: `coordinator ${coordinator}`, certificate },
-    ...sites.map((site) => ({ who: `site ${site.site}`, certificate: site.certificate })),
+    ...sites.map((site) => ({ who: `site ${named(site)}`, certificate: site.certificate })),
   ];
   return owners.flatMap(({ who, certificate: info }) =>
     info === undefined

@@ -206,6 +206,19 @@ describe('the state of a group', () => {
     expect(concerns?.[0]?.hint).toContain('Enlarge the partition');
   });
 
+  it('says how old the last word of a member and of a witness is, and nothing of one that was not heard', () => {
+    const witnessed = { ...GROUP, spec: { ...SPEC, witnesses: ['w'] } };
+    const view = (site: string): SiteView | undefined =>
+      site === 'c' ? undefined : { ...serving(site, { status: 'down' }), lastWallMs: NOW_MS - 90_000 };
+    const { members, witnesses } = groupState(facts({ group: witnessed, view }));
+    expect([...members!, ...witnesses!].map(({ reportAgeMs }) => reportAgeMs)).toEqual([
+      90_000n,
+      90_000n,
+      undefined,
+      90_000n,
+    ]);
+  });
+
   it('shows times by the clock on the wall', () => {
     const shown = groupState(
       facts({ toWallMs: (atMs) => atMs + 7, scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '' }] }),

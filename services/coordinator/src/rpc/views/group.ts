@@ -98,6 +98,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         role: roleNumber(role),
         siteState: view(site)?.status ?? 'unknown',
         partitionErrorCode: troubleOf(view(site), { serial }),
+        ...reportAge(facts, site),
         ...acknowledgedBy(site),
         ...(ageMs === undefined || role === 'active' ? {} : { recoveryPointAgeMs: BigInt(Math.round(ageMs)) }),
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
@@ -117,6 +118,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       site,
       siteState: view(site)?.status ?? 'unknown',
       epoch: witnessedEpoch(view(site)?.state, group.spec.name),
+      ...reportAge(facts, site),
       quarantine: quarantineOf(group, view(site)) ?? '',
     })),
     votingSites: votersOf(group),
@@ -152,6 +154,12 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(toWallMs(lastPassedMs)) }),
     ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
   };
+}
+
+/** How old the last word of a site is; nothing for a site that was not heard. */
+function reportAge({ view, nowMs }: Pick<GroupFacts, 'view' | 'nowMs'>, site: string): { reportAgeMs?: bigint } {
+  const atMs = view(site)?.lastWallMs;
+  return atMs === undefined ? {} : { reportAgeMs: BigInt(Math.max(0, Math.round(nowMs - atMs))) };
 }
 
 const concernMessage = ({ ageMs, hint, ...concern }: Concern) => ({
