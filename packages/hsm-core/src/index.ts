@@ -73,7 +73,7 @@ export {
   type ProofOutcome,
   type Protection,
 } from './provider/provider.ts';
-export { type ApplyResult, applyGeneration, type RefusedObject } from './replica/apply.ts';
+export { type ApplyOptions, type ApplyResult, applyGeneration, type RefusedObject } from './replica/apply.ts';
 export { type BuryResult, bury, destroyNamesakes, findImpostors } from './replica/bury.ts';
 export { type MergedObject, type MergeVerdict, mergeObjects } from './replica/merge.ts';
 export { type ProofSummary, readBack } from './replica/read-back.ts';

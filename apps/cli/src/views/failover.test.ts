@@ -53,6 +53,12 @@ it('a move that ends at another site than the one shown says so, and why', () =>
   expect(otherSite('b', { to: 'c', excluded: [] })).toMatch(/site b was not promoted\. Site c/);
 });
 
+it('objects that the token of the target refuses are named, and what becomes of the move then', () => {
+  expect(said({ refusedObjects: 1 })).toMatch(/token of b has refused 1 object .* not served there\./);
+  expect(said({ refusedObjects: 2, catchesUp: true })).toMatch(/2 objects .* without --accept-loss nothing is changed/);
+  expect(said({})).not.toContain('refused');
+});
+
 it('the consequence names the wait for a lease', () => {
   expect(said({ leaseWaitMs: 4_000n })).toContain('waits 4.0 s');
 });
@@ -70,9 +76,12 @@ it('what is accepted with --accept-loss is what the plan has shown, by epoch, nu
 
 it('where nothing is lost, --accept-loss only replaces a vote, and names no generations', () => {
   const losses = [create(GenerationRefSchema, { epoch: 1n, generation: 8n })];
-  expect(meaningOfAcceptance({ losses })).toContain('accepts the loss of the generations named here');
-  expect(meaningOfAcceptance({ losses: [] })).toContain('replaces the vote');
-  expect(meaningOfAcceptance({ losses: [] })).not.toContain('named here');
+  const meaning = (lost: typeof losses, refusedObjects = 0) =>
+    meaningOfAcceptance({ losses: lost, refusedObjects, toSite: 'b' });
+  expect(meaning(losses)).toContain('accepts the loss of the generations named here');
+  expect(meaning([])).toContain('replaces the vote');
+  expect(meaning([])).not.toContain('named here');
+  expect(meaning([], 2)).toContain('accepts that site b does not serve 2 objects, and no more');
 });
 
 it('a target that guards the group is refused with the request for exactly the approval that is missing', () => {

@@ -18,7 +18,16 @@ export const CHOSEN_FOR: Readonly<Record<string, string>> = {
 
 /** The consequences of a move of the active role, for the person who is about to order it. */
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {
-  const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp, namesakeObjects } = plan;
+  const {
+    fromSite,
+    toSite,
+    targetGeneration,
+    lostGenerations,
+    leaseWaitMs,
+    catchesUp,
+    refusedObjects,
+    namesakeObjects,
+  } = plan;
   const why = CHOSEN_FOR[plan.chosenFor];
   return [
     `Group ${group} moves ${fromSite === '' ? '' : `from ${fromSite} `}to ${toSite}. The newest generation of ${toSite} is ${targetGeneration?.generation ?? 'none'}.`,
@@ -33,6 +42,11 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
       : [
           `Site ${fromSite} is fenced: it captures nothing more, and comes back as a standby. Its applications are not stopped: move them to ${toSite} (\`antipode resolve ${group}\`).`,
         ]),
+    ...(refusedObjects > 0
+      ? [
+          `The token of ${toSite} has refused ${refusedObjects} ${refusedObjects === 1 ? 'object' : 'objects'} of the group (\`antipode group show ${group}\`). They are tried again first. Objects that it still refuses are not served there${catchesUp ? ', and without --accept-loss nothing is changed then' : ''}.`,
+        ]
+      : []),
     ...(namesakeObjects > 0
       ? [
           `The token of ${toSite} holds ${namesakeObjects} other objects with the label or CKA_ID of a key of the group. A program can find those instead of the keys. Look for them there, for example with \`pkcs11-tool --list-objects\`.`,
@@ -58,10 +72,15 @@ export function acceptedLosses(
 }
 
 /** A group of two needs it even if nothing is lost: then it only replaces a vote. */
-export function meaningOfAcceptance({ losses }: Pick<PlanFailoverResponse, 'losses'>): string {
-  return losses.length === 0
-    ? 'It replaces the vote of the site that cannot be reached. No generation is lost.'
-    : 'It accepts the loss of the generations named here, and of no others.';
+export function meaningOfAcceptance({
+  losses,
+  refusedObjects,
+  toSite,
+}: Pick<PlanFailoverResponse, 'losses' | 'refusedObjects' | 'toSite'>): string {
+  if (losses.length > 0) return 'It accepts the loss of the generations named here, and of no others.';
+  return refusedObjects > 0
+    ? `It accepts that site ${toSite} does not serve ${refusedObjects} objects, and no more. No generation is lost.`
+    : 'It replaces the vote of the site that cannot be reached. No generation is lost.';
 }
 
 /** Objects of the target that its first capture takes into the group, whether an operator has decided about them or not. */

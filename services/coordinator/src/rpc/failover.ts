@@ -81,6 +81,7 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
             }),
         catchesUp: choice?.canCatchUp === true,
         needsAcceptLoss: obstacle === undefined && isRefused,
+        refusedObjects: target?.site === from ? 0 : (target?.refused ?? 0),
         namesakeObjects: namesakesAt({ group, view: (site) => detector.view(site) }, choice?.to ?? ''),
         leaseWaitMs: BigInt(Math.round(leaseWaitMs)),
         chosenFor: choice?.chosenFor ?? '',
@@ -91,7 +92,7 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
     },
 
     failover: async (
-      { group: name, toSite, acceptLoss, acceptedLosses, ignoreVetoes, planned, deadlineMs },
+      { group: name, toSite, acceptLoss, acceptedLosses, acceptedRefusedObjects, ignoreVetoes, planned, deadlineMs },
       { identity },
     ) => {
       const group = await groups.agreed(name, isWayOut);
@@ -104,6 +105,7 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
         toSite,
         acceptLoss,
         accepted,
+        acceptedRefused: acceptLoss ? acceptedRefusedObjects : 0,
         ignoreVetoes,
         planned,
         deadlineMs: Number(deadlineMs),

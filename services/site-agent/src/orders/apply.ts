@@ -2,11 +2,17 @@
  * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
  * and so fit for promotion, only when verify.ts has read it back (I4).
  */
-import { applyGeneration, kindOf, type RefusedObject, type SealedGeneration } from '@antipode/hsm-core';
+import {
+  type ApplyOptions,
+  applyGeneration,
+  kindOf,
+  type RefusedObject,
+  type SealedGeneration,
+} from '@antipode/hsm-core';
 import { type ApplyRequest, type ApplyResponseSchema, digestOf, fenceOf, isNewer } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { inTenure, type Partition } from '../partition/partition.ts';
+import { inTenure, type OpenPartition, type Partition } from '../partition/partition.ts';
 import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, type Site, seatOf } from '../site.ts';
 import type { PartitionOf } from '../storage/journal/line.ts';
@@ -55,7 +61,8 @@ export async function apply(
   mayAct();
   // Nobody has watched the partition while it was out of the group: everything in it is looked at and used again.
   const hasLeft = journal.heads.hasLeft(seat);
-  if (journal.heads.of(seat, 'applied') === digest && !hasLeft && !restoresMore(site, seat, partition)) {
+  const isRetry = request.retryRefused && journal.findings.refused(seat).length > 0;
+  if (journal.heads.of(seat, 'applied') === digest && !hasLeft && !isRetry && !restoresMore(site, seat, partition)) {
     return {
       appliedObjects: 0,
       pulledBlobs: 0,
@@ -63,6 +70,7 @@ export async function apply(
       narrowedObjects: 0,
       divergentObjects: seat.divergent,
       unaccountedObjects: seat.unaccounted,
+      refusedObjects: journal.findings.refused(seat).length,
     };
   }
   const pulled = await inSpan('pull', { 'antipode.group': group }, async () => {
@@ -79,23 +87,16 @@ export async function apply(
           if (hasLeft) open.replica.forget();
           const proved = hasLeft ? undefined : journal.heads.of(seat, 'applied');
           const unexplained = await UnexplainedObjects.before(site, open, seat);
-          const result = await applyGeneration({
-            provider: open.provider,
-            keyring: open.keyring,
-            clock: site.clock,
-            memory: open.replica,
+          const result = await restoreHere(site, open, {
+            seat,
             target: pulled.sealed,
             previous: unexplained.previous,
             proved: proved === undefined ? undefined : await site.store.open(proved),
             // Nothing counts as applied where a scrub or a proof has found damage: then all that is here is used first.
             doubted: proved === undefined ? 'everything' : (touched.of(seat)?.failed ?? new Set()),
             isReturned: hasLeft,
-            blobOf: (sha256) => site.store.blob(sha256),
-            journal: journal.intents.ofApply(seat),
             checkFence: mayAct,
           });
-          open.captures.forget();
-          noteRefused(site, seat, { ...pulled.sealed, refused: result.refused });
           const before = touched.of(seat);
           const objectIds =
             before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
@@ -119,12 +120,57 @@ export async function apply(
             narrowedObjects: result.narrowed,
             divergentObjects: divergent,
             unaccountedObjects: unaccounted,
+            refusedObjects: result.refused.length,
           };
         }),
       ),
       signal,
     );
   return site.store.inUse.during(pulled.sealed, inTurn);
+}
+
+/** Makes what the token lacks of a generation, and records what it refuses. */
+async function restoreHere(
+  site: Site,
+  { provider, keyring, replica, captures }: OpenPartition,
+  {
+    seat,
+    ...rest
+  }: { seat: Seat } & Pick<ApplyOptions, 'target' | 'previous' | 'proved' | 'doubted' | 'isReturned' | 'checkFence'>,
+): ReturnType<typeof applyGeneration> {
+  const { clock, store, journal } = site;
+  const result = await applyGeneration({
+    ...{ provider, keyring, clock, memory: replica, ...rest },
+    blobOf: (sha256) => store.blob(sha256),
+    journal: journal.intents.ofApply(seat),
+  });
+  captures.forget();
+  noteRefused(site, seat, { ...rest.target, refused: result.refused });
+  return result;
+}
+
+/**
+ * Asks the token of a standby that is about to serve once more for what it has refused. It may have been away, or have
+ * lied, and a member that is active is not asked again.
+ */
+export async function retryRefused(
+  site: Site,
+  open: OpenPartition,
+  { seat, target, checkFence }: { seat: Seat } & Pick<ApplyOptions, 'target' | 'checkFence'>,
+): Promise<void> {
+  const refused = site.journal.findings.refused(seat).length;
+  if (refused === 0) return;
+  try {
+    const { previous } = await UnexplainedObjects.before(site, open, seat);
+    await restoreHere(site, open, {
+      ...{ seat, target, previous, proved: target, doubted: new Set<string>(), isReturned: false, checkFence },
+    });
+  } catch (thrown) {
+    // The proof of everything comes next, and decides.
+    const error = AntipodeError.from(thrown);
+    if (!['retry', 'operator'].includes(error.disposition)) throw error;
+    site.log.warn('refused objects could not be tried again', { group: seat.group, objects: refused, error });
+  }
 }
 
 /**

@@ -10,6 +10,7 @@ import { guardPromotion } from '../approvals/promotion-guard.ts';
 import { inTenure } from '../partition/partition.ts';
 import { checkCaller } from '../partition/turns.ts';
 import { newestHere, previousOf, refusedAt, type Site, seatOf } from '../site.ts';
+import { retryRefused } from './apply.ts';
 import { HEADS } from './describe.ts';
 
 export async function promote(
@@ -55,6 +56,8 @@ export async function promote(
       inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         const digest = await base();
         const target = digest === undefined ? undefined : await store.open(digest);
+        if (target !== undefined && seatOf(site, group).seat.role === 'standby')
+          await retryRefused(site, open, { seat, target, checkFence: mayAct });
         const proof =
           target === undefined
             ? { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0, notExercised: [] }

@@ -76,10 +76,24 @@ it('is tried again after a while, ever more seldom, until the token takes it', a
   expect(await told(b)).toMatchObject({ refused: [], refusedObjects: 0, refusedRetryDue: false });
 });
 
-it('is not tried again before it is time', async () => {
+it('is not tried again before it is time, but at once where a move asks for it', async () => {
+  expect(await sites.apply(b, ref)).toMatchObject({ refusedObjects: 1 });
+  await sites.verify(b, ref);
+  const forMove = () => sites.apply(b, ref, fence(), true);
+  expect(await forMove()).toMatchObject({ appliedObjects: 0, refusedObjects: 1 });
+  takesOdd = true;
+  expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 0, refusedObjects: 1 });
+  expect(await forMove()).toMatchObject({ appliedObjects: 1, refusedObjects: 0 });
+  expect(await told(b)).toMatchObject({ refusedObjects: 0 });
+});
+
+it('is tried once more by a member that is about to serve', async () => {
   await sites.apply(b, ref);
   await sites.verify(b, ref);
   takesOdd = true;
-  expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 0 });
-  expect(await told(b)).toMatchObject({ refusedObjects: 1 });
+  await sites.promote(b, ref);
+  expect(await told(b)).toMatchObject({ refused: [], refusedObjects: 0 });
+  sites.renew(b, 2n);
+  const next = await sites.captured(b, fence(2n, 'b'));
+  expect((await b.site.store.open(next.digest)).generation.uncaptured).toEqual([]);
 });

@@ -56,8 +56,8 @@ export class TwoSites {
     return { manifestDigest: generation.manifestDigest, digest: hex(generation.manifestDigest) };
   }
 
-  apply(site: SimulatedSite, generation: Ref, by = fence()) {
-    return site.call('apply', { fence: by, generation, sources: [address('a')] });
+  apply(site: SimulatedSite, generation: Ref, by = fence(), retryRefused = false) {
+    return site.call('apply', { fence: by, generation, sources: [address('a')], retryRefused });
   }
 
   verify(site: SimulatedSite, generation: Ref, by = fence()) {

@@ -64,6 +64,7 @@ export async function moveGroup(group: string, options: MoveOptions): Promise<vo
       toSite: plan.toSite === plan.fromSite ? options.to : plan.toSite,
       acceptLoss,
       acceptedLosses: acceptedLosses(plan, options),
+      acceptedRefusedObjects: acceptLoss ? plan.refusedObjects : 0,
       ignoreVetoes: options.ignoreVetoes === true,
       planned,
       deadlineMs: BigInt(Math.round((options.deadline ?? 0) * 1_000)),

@@ -12,6 +12,9 @@ const database = testDatabase();
 const LAST = generation({ number: 6n, manifestDigest: 'cc', contentDigest: 'bb' });
 const EFFECT: FailoverEffect = { ...CHOSEN, type: 'catch-up' };
 const REF = { epoch: 1n, generation: 5n, manifestDigest: fromHex('aa'), contentDigest: fromHex('bb') };
+const applied = (refusedObjects = 0) => ({
+  ...{ appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0, refusedObjects },
+});
 let bench: EffectsBench;
 const catchUp = () => failover(bench.context, intentOf(''), EFFECT);
 const hang = (site: string): void =>
@@ -27,7 +30,7 @@ beforeEach(async () => {
   await database.rows.acknowledged('b', generation());
   bench.answers
     .set('capture', { generation: { ...REF, objectCount: 1, domainKeyVersion: 1, uncaptured: [] }, isNew: true })
-    .set('apply', { appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0 })
+    .set('apply', applied())
     .set('verify', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 0 } });
 });
 
@@ -45,6 +48,23 @@ describe('a target that catches up', () => {
     expect(bench.ordered).toEqual(['capture a', 'apply b', 'verify b']);
     expect(bench.orders[2]?.request['everything']).toBe(true);
     expect([await captured(), await acknowledged()]).toEqual([[4n, 5n], ['b 5']]);
+  });
+
+  it('tries again what its token has refused, and stays a standby where it still does', async () => {
+    bench.answers.set('apply', applied(2));
+    const refused = await rejection(catchUp());
+    expect([refused.code, refused.message]).toEqual([
+      'FAILOVER_REFUSED',
+      '[FAILOVER_REFUSED] the token of site b refuses 2 objects of the group, which would not be served there; nothing was changed',
+    ]);
+    expect(refused.hint).toContain('repeat the command with --accept-loss');
+    expect([bench.orders[1]?.request['retryRefused'], await acknowledged()]).toEqual([true, ['b 4']]);
+    const switchover = await rejection(
+      failover(bench.context, intentOf(''), { ...EFFECT, planned: true } as FailoverEffect),
+    );
+    expect(switchover.hint).toContain('`antipode failover payments --to b --accept-loss`');
+    const shown = { ...EFFECT, acceptedRefused: 2 } as FailoverEffect;
+    expect((await failover(bench.context, intentOf(''), shown)).type).toBe('caught-up');
   });
 
   it('is given up at the deadline of a switchover, and nothing was acknowledged', async () => {

@@ -12,7 +12,7 @@ import { acknowledge, applyAt, verifyAt, withdraw } from '../replication/effects
 import { inTime, requireInTime } from './deadline.ts';
 import { endsTheAttempt } from './issue-epoch.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
-import type { Handover } from './plan.ts';
+import { type Handover, mayLeave, wouldLeave } from './plan.ts';
 
 type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
 
@@ -24,7 +24,7 @@ export async function catchUp(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { from, to, deadlineMs }: Effect<'catch-up'>,
+  { from, to, deadlineMs, accepted, acceptedRefused, planned }: Effect<'catch-up'>,
 ): Promise<FailoverEvent> {
   // The last look must be of now: neither a capture under way nor one whose answer was lost will do.
   const now = {
@@ -35,7 +35,9 @@ export async function catchUp(
   const bringing = async (signal: AbortSignal) => {
     const captured = await captureUnlessHeld(context, now, group, signal);
     const target = { site: to, generation: captured.generation, signal };
-    await applyAt(context, now, group, target);
+    const { refusedObjects } = await applyAt(context, now, group, { ...target, retryRefused: true });
+    if (!mayLeave({ accepted, ...(acceptedRefused === undefined ? {} : { acceptedRefused }) }, refusedObjects))
+      throw refusedThere({ group, to, planned }, refusedObjects);
     return { ...captured, ...(await verifyAt(context, now, group, { ...target, everything: true })) };
   };
   const { generation, contentDigest, proof } = await bounded(context, intent, { group, from, to }, (signal) =>
@@ -53,6 +55,21 @@ export async function catchUp(
   await acknowledge(context, group, { site: to, generation, epoch: group.epoch });
   const { epoch, number, manifestDigest } = generation;
   return { type: 'caught-up', generation: { epoch, number, manifestDigest }, startedMs: context.ports.clock.wallMs() };
+}
+
+/** A member may acknowledge a generation with exceptions. A move that loses nothing allows none of them. */
+function refusedThere(
+  { group, to, planned = false }: { group: Group; to: string; planned?: boolean | undefined },
+  refused: number,
+): AntipodeError {
+  const { name } = group.spec;
+  const order = planned
+    ? `\`antipode failover ${name} --to ${to} --accept-loss\``
+    : 'repeat the command with --accept-loss';
+  return new AntipodeError('FAILOVER_REFUSED', `${wouldLeave(to, refused)}; nothing was changed`, {
+    details: { group: name, site: to, refused },
+    hint: `\`antipode group show ${name}\` tells which objects, and why. They were tried again just now. To move without them: ${order}.`,
+  });
 }
 
 /**

@@ -73,6 +73,35 @@ describe('the vote of a witness', () => {
   });
 });
 
+describe('a target whose token refuses objects', () => {
+  const found = (refused: number) => survey([{ ...standby('b', 5n), refused }, standby('w', 5n)]);
+  const plan = (refused: number, change: Partial<PlanRequest> = {}) =>
+    planFailover({ ...REQUEST, wanted: 'b', ...change }, found(refused));
+
+  it('is promoted by a person only who was shown how many', () => {
+    expect(plan(0).choice?.to).toBe('b');
+    expect(plan(2).obstacle).toBe(
+      'the token of site b refuses 2 objects of the group, which would not be served there',
+    );
+    expect(plan(2, { acceptedRefused: 1 }).obstacle).toMatch(/refuses 2 objects/);
+    expect(plan(2, { acceptedRefused: 2 }).choice?.to).toBe('b');
+    expect(plan(2, { accepted: 'all' }).choice?.to).toBe('b');
+  });
+
+  it('is promoted by the automation, and once an epoch is issued: most keys are better than none', () => {
+    expect(plan(2, { reason: 'automatic', wanted: '' }).choice).toMatchObject({ to: 'w' });
+    expect(plan(2, { excluded: [{ site: 'w', code: 'OBJECT_UNPROVEN' }] }).choice?.to).toBe('b');
+    const only = survey([{ ...standby('b', 5n), refused: 2 }], { voters: 1 });
+    expect(planFailover({ ...REQUEST, reason: 'automatic' }, only).choice?.to).toBe('b');
+  });
+
+  it('first tries them again where the active member answers', () => {
+    const active: Candidate = { ...standby('a', 5n), role: 'active' };
+    const both = survey([active, { ...standby('b', 5n), refused: 2 }]);
+    expect(planFailover({ ...REQUEST, wanted: 'b' }, both).choice?.canCatchUp).toBe(true);
+  });
+});
+
 describe('the plan of a failover', () => {
   const small = fc.bigInt({ min: 1n, max: 4n });
   const generationOf = { epoch: small, number: small, manifestDigest: fc.constant('dd') };
@@ -273,7 +302,9 @@ describe('the plan of a failover', () => {
     const partial = { ...standby('b', 4n), refused: 2 };
     const lacking = { ...standby('c', 4n), lacksKey: true };
     expect(planFailover(REQUEST, survey([partial, lacking])).choice?.to).toBe('c');
-    expect(planFailover(REQUEST, survey([{ ...partial, applied: held(5n) }, lacking])).choice?.to).toBe('b');
+    expect(
+      planFailover({ ...REQUEST, acceptedRefused: 2 }, survey([{ ...partial, applied: held(5n) }, lacking])).choice?.to,
+    ).toBe('b');
   });
 
   it('goes by what a standby holds, then by what the group prefers, then by what else is active at its site', () => {

@@ -239,6 +239,7 @@ function requestOf(state: Request): Request {
   const { from, wanted, acceptLoss, accepted = [], reason, outageStartedMs, excluded, overtaken = 0 } = state;
   const decided = {
     ...(state.ignoreVetoes === true ? { ignoreVetoes: true } : {}),
+    ...(state.acceptedRefused === undefined ? {} : { acceptedRefused: state.acceptedRefused }),
     ...(state.planned === true ? { planned: true } : {}),
     ...(state.deadlineMs === undefined ? {} : { deadlineMs: state.deadlineMs }),
   };

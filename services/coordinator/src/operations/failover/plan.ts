@@ -77,6 +77,8 @@ export interface Request {
   readonly acceptLoss: boolean;
   /** The generations that this person was shown and has agreed to lose. No other generation is given up. */
   readonly accepted: readonly Held[];
+  /** How many objects, refused by the target's token, this person has given up. Absent: none. */
+  readonly acceptedRefused?: number;
   readonly reason: 'automatic' | 'operator';
   /** A switchover: nothing is changed unless the active member answers, and so nothing is lost. */
   readonly planned?: boolean;
@@ -139,7 +141,10 @@ export type FailoverPlan =
 export const EPOCH_JUMP_MAX = 1_000n;
 
 /** `accepted: 'all'` is for a plan that is only shown: it says what an approval must name. */
-export type PlanRequest = Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reason' | 'excluded' | 'planned'> & {
+export type PlanRequest = Pick<
+  Request,
+  'from' | 'wanted' | 'acceptLoss' | 'acceptedRefused' | 'reason' | 'excluded' | 'planned'
+> & {
   readonly accepted: readonly Held[] | 'all';
 };
 
@@ -186,6 +191,10 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
       obstacle: wouldLose(request, target.site, forbidden),
       losing: { to: target.site, holds: target.applied, generations: forbidden.map(named) },
     };
+  const refused = target.site === from ? 0 : (target.refused ?? 0);
+  // A target that catches up tries them again first. Once an epoch is issued, somebody must serve.
+  const isLeaving = !canCatchUp && excluded.length === 0 && !mayLeave(request, refused);
+  if (reason === 'operator' && isLeaving) return { obstacle: wouldLeave(target.site, refused) };
   const lost = known.filter((generation) => isNewer(generation, fetch?.newest ?? target.applied));
 
   let highestSeen = highestEpoch;
@@ -234,6 +243,15 @@ export function mayLose(
   if (reason === 'automatic') return !generation.isAcknowledged;
   return accepted === 'all' || accepted.some((one) => isSame(one, generation));
 }
+
+/** Whether a person has agreed that so many objects are not served, because the token of the target refuses them. */
+export const mayLeave = (
+  { accepted, acceptedRefused = 0 }: Pick<PlanRequest, 'accepted' | 'acceptedRefused'>,
+  refused: number,
+): boolean => accepted === 'all' || refused <= acceptedRefused;
+
+export const wouldLeave = (site: string, refused: number): string =>
+  `the token of site ${site} refuses ${refused} ${refused === 1 ? 'object' : 'objects'} of the group, which would not be served there`;
 
 function wouldLose({ accepted, acceptLoss }: PlanRequest, site: string, forbidden: readonly Held[]): string {
   const what = `site ${site} does not have ${numbersOf(forbidden)}, which would be lost to service`;

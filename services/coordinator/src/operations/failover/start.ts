@@ -15,6 +15,7 @@ export interface FailoverOrder {
   readonly toSite: string;
   readonly acceptLoss: boolean;
   readonly accepted: readonly Held[];
+  readonly acceptedRefused?: number;
   readonly ignoreVetoes: boolean;
   /** A switchover. */
   readonly planned?: boolean;
@@ -38,7 +39,8 @@ export async function startFailover(
   order: FailoverOrder,
 ): Promise<{ operationId: string; replacedOperationId: string }> {
   const { name } = group.spec;
-  const { toSite, acceptLoss, accepted, ignoreVetoes, planned = false, deadlineMs = 0, operator } = order;
+  const { toSite, acceptLoss, accepted, acceptedRefused = 0, ignoreVetoes } = order;
+  const { planned = false, deadlineMs = 0, operator } = order;
   requireTarget(group, toSite);
   const from = activeOf(group)?.site ?? '';
   const state = {
@@ -47,6 +49,7 @@ export async function startFailover(
     wanted: toSite,
     acceptLoss,
     accepted,
+    ...(acceptedRefused > 0 ? { acceptedRefused } : {}),
     reason: 'operator',
     ignoreVetoes,
     ...(planned ? { planned } : {}),
@@ -116,13 +119,14 @@ const isStuck = ({ status, errorCode }: Intent): boolean => status === 'parked' 
 
 /** Whether the one that is under way does all that is ordered: then the order joins it. */
 function isCovered(order: FailoverOrder, open: Intent): boolean {
-  const { toSite, acceptLoss, accepted, ignoreVetoes, planned = false, deadlineMs = 0 } = order;
+  const { toSite, acceptLoss, accepted, acceptedRefused = 0, ignoreVetoes, planned = false, deadlineMs = 0 } = order;
   const state: UnderWay = open.state;
   const target = state.to ?? state.wanted ?? '';
   const isAccepted = accepted.every((one) => (state.accepted ?? []).some((other) => isSame(one, other)));
   return (
     (toSite === '' || toSite === target) &&
     (!acceptLoss || state.acceptLoss === true) &&
+    acceptedRefused <= (state.acceptedRefused ?? 0) &&
     (!ignoreVetoes || state.ignoreVetoes === true) &&
     // A failover promises less than a switchover, and goes further.
     planned === (state.planned === true) &&

@@ -53,7 +53,8 @@ export async function replication(
           },
         );
       }
-      return { type: 'applied', ...(await applyAt(context, intent, group, target)) };
+      const { appliedObjects, pulledBlobs } = await applyAt(context, intent, group, target);
+      return { type: 'applied', appliedObjects, pulledBlobs };
     }
     case 'verify':
       return { type: 'verified', ...(await verifyAt(context, intent, group, { ...target, everything: false })) };
@@ -74,20 +75,23 @@ interface Target {
   readonly fence?: ReturnType<typeof fenceOf>;
   /** Cancels the order. */
   readonly signal?: AbortSignal;
+  /** The token is asked once more for what it has refused. */
+  readonly retryRefused?: boolean;
 }
 
 export async function applyAt(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { site, generation, fence = fenceOf(group, intent), signal }: Target,
-): Promise<{ appliedObjects: number; pulledBlobs: number }> {
+  { site, generation, fence = fenceOf(group, intent), signal, retryRefused = false }: Target,
+): Promise<{ appliedObjects: number; pulledBlobs: number; refusedObjects: number }> {
   const sources = await context.holders(group, site);
-  const order = { fence, generation: orderRefOf(generation), sources };
+  const order = { fence, generation: orderRefOf(generation), sources, retryRefused };
   const answer = await context.agent(site).apply(order, optionsOf(signal));
-  const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
+  const { appliedObjects, pulledBlobs, refusedObjects } = answer;
+  const { divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
   await recordForeign(context, group, site, { divergent, unaccounted });
-  return { appliedObjects, pulledBlobs };
+  return { appliedObjects, pulledBlobs, refusedObjects };
 }
 
 async function recordForeign(
