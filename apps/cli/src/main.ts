@@ -6,6 +6,7 @@ import { completionCommand } from './commands/completion.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
+import { lunaCommand } from './commands/luna/luna.ts';
 import { divergenceCommand } from './commands/operator/divergence.ts';
 import { drillCommand } from './commands/operator/drill.ts';
 import { failoverCommand } from './commands/operator/failover.ts';
@@ -66,6 +67,7 @@ export function program(): Command {
     approveCommand(),
     resolveCommand(),
     launchCommand(),
+    lunaCommand(),
     doctorCommand(),
     demoCommand(),
     completionCommand(() => root),

@@ -23,8 +23,10 @@ import { DeviceFile, hashOf, type PartitionRecord, type RoleName, type RoleRecor
 import type { Fault } from './faults.ts';
 import { InProcessLauncher } from './in-process.ts';
 import { initialDevices, SOURCE, TARGET, VAULT } from './initial-devices.ts';
-import { archiveOf, ObjectRecords, type StoredObject } from './objects.ts';
+import { archiveOf, ObjectRecords, type ObjectStore, type StoredObject } from './objects.ts';
+import { PartitionUser } from './partition-user.ts';
 import type { EmulatorSettings } from './run.ts';
+import { TokenObjects } from './token-objects.ts';
 
 export interface LogLine {
   readonly slot: number | undefined;
@@ -43,6 +45,8 @@ export interface LunaSiteOptions {
   readonly clock?: Clock;
   /** `ped`: roles are served by people, who are there at once. No password is hashed for a record, which takes long. */
   readonly logins?: 'password' | 'ped';
+  /** Its partitions are tokens that programs use: `users` are those programs. */
+  readonly tokens?: boolean;
   /** Of `Chrystoki.conf`. */
   readonly configuration?: string;
 }
@@ -52,7 +56,8 @@ const PHRASES = readPhrases();
 export class LunaSite {
   readonly folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-luna-'));
   readonly devices = new DeviceFile(this.folder);
-  readonly objects = new ObjectRecords(this.folder);
+  readonly objects: ObjectStore;
+  readonly users: { readonly source: PartitionUser; readonly target: PartitionUser } | undefined;
   readonly fakeClock = new FakeClock();
   readonly passwords = Object.fromEntries(
     (['source', 'target', 'vault', 'backup', 'domain', 'wrong'] as const).map((whose) => [whose, newPassword(whose)]),
@@ -68,8 +73,15 @@ export class LunaSite {
     writeFileSync(join(this.folder, 'Chrystoki.conf'), options.configuration ?? CONFIGURATION);
     this.set(options.settings ?? {});
     this.devices.write(initialDevices({ passwords: this.passwords, isPed: options.logins === 'ped' }));
+    this.users = options.tokens === true ? this.#tokens() : undefined;
+    this.objects = this.users === undefined ? new ObjectRecords(this.folder) : new TokenObjects(this.folder);
     this.launcher = new InProcessLauncher({ folder: this.folder, clock: this.fakeClock });
     this.driver = this.newDriver();
+  }
+
+  #tokens(): { source: PartitionUser; target: PartitionUser } {
+    const source = PartitionUser.first(this.folder, { ...SOURCE, pin: this.passwords.source });
+    return { source, target: source.inDomain(this.folder, { ...TARGET, pin: this.passwords.target }) };
   }
 
   get ports(): JobPorts {

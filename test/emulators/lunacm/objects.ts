@@ -30,6 +30,8 @@ export interface ObjectStore {
   /** Whole or not at all, whenever the process ends. */
   copy(object: StoredObject, to: Container, options: { keepsUid: boolean }): StoredObject;
   clear(container: Container): void;
+  /** Called with the password of a login: some stores can read labels only then. */
+  unlock?(container: Container, password: string): void;
 }
 
 export class ObjectRecords implements ObjectStore {
@@ -84,6 +86,6 @@ export class ObjectRecords implements ObjectStore {
   }
 }
 
-function digestOf(...parts: (string | number)[]): string {
+export function digestOf(...parts: (string | number)[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

@@ -6,6 +6,7 @@ import { Dialect } from './dialect.ts';
 import { type Fault, readFaults } from './faults.ts';
 import { ObjectRecords, type ObjectStore } from './objects.ts';
 import { Output, type Terminal } from './terminal.ts';
+import { TokenObjects, tokensFolder } from './token-objects.ts';
 
 export interface EmulatorSettings {
   readonly dialect: string;
@@ -82,7 +83,7 @@ export class Run {
       ...(carriageReturns === undefined ? {} : { carriageReturns }),
     });
     this.devices = new DeviceFile(folder);
-    this.objects = new ObjectRecords(folder);
+    this.objects = existsSync(tokensFolder(folder)) ? new TokenObjects(folder) : new ObjectRecords(folder);
     this.#faults = readFaults(folder);
     this.terminal = terminal;
     this.output = new Output(terminal, { buffering, ...this.dialect.settings });

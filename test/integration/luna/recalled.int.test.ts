@@ -1,7 +1,7 @@
 /** How much of a green suite depends on texts that nobody has confirmed on a device: the page says it, and this counts. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPhrases, recalledForms } from '@antipode/hsm-core/luna';
+import { readPhrases, recalledFormNames } from '@antipode/hsm-core/luna';
 import { expect, it } from 'vitest';
 import { verificationOf } from '../../emulators/lunacm/commands/hsm.ts';
 import { Dialect } from '../../emulators/lunacm/dialect.ts';
@@ -15,7 +15,7 @@ const prose = page.replaceAll(/\s+/g, ' ');
 it('the page says how many phrases and commands of the driver are recalled', () => {
   const recalled = Object.values(readPhrases()).filter(({ mark }) => mark === 'K');
   expect(prose).toMatch(
-    new RegExp(`\\*\\*${recalled.length} recalled phrases and ${recalledForms()} recalled commands`),
+    new RegExp(`\\*\\*${recalled.length} recalled phrases and ${recalledFormNames().length} recalled commands`),
   );
 });
 

@@ -1,5 +1,5 @@
 /** Slots, partitions and policies, read before anybody logs in. A number is that of a scenario in the facts on lunacm. */
-import { obstaclesOf } from '@antipode/hsm-core/luna';
+import { preflightOf } from '@antipode/hsm-core/luna';
 import { rejection } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
 import { clone, lunaSite, typed } from './support.ts';
@@ -100,24 +100,31 @@ describe('29: a client that hides the members of its high availability', () => {
 });
 
 describe('30: the obstacle to a move', () => {
-  const obstacles = async (site: ReturnType<typeof lunaSite>): Promise<string[]> => {
+  const obstacles = async (
+    site: ReturnType<typeof lunaSite>,
+    move: 'clone' | 'restore' = 'clone',
+  ): Promise<string[]> => {
     const [source, target] = [site.source, site.target].map(({ address }) => address);
-    return obstaclesOf({
-      source: await site.finish(site.driver.examine(source!, 'partition')),
-      target: await site.finish(site.driver.examine(target!, 'partition')),
-      vault: await site.finish(site.driver.examine(site.vault.address, 'device')),
-    }).map(({ rule }) => rule);
+    const vault = await site.finish(site.driver.examine(site.vault.address, 'device'));
+    return preflightOf({
+      ...{ move, isHaOnly: false, attemptsFloor: 3 },
+      client: (await site.finish(site.driver.survey())).version,
+      from: move === 'restore' ? vault : await site.finish(site.driver.examine(source!, 'partition')),
+      to: await site.finish(site.driver.examine(target!, 'partition')),
+    })
+      .filter(({ verdict }) => verdict === 'will fail')
+      .map(({ rule }) => rule);
   };
 
   it('is nothing on partitions as they are made', async () => {
-    expect(await obstacles(lunaSite())).toEqual([]);
+    for (const move of ['clone', 'restore'] as const) expect(await obstacles(lunaSite(), move)).toEqual([]);
   });
 
   it.each([
-    ['a partition that wraps instead', { 0: 0, 1: 1, 4: 1, 42: 0 }, ['wrapping instead']],
+    ['a partition that wraps instead', { 0: 0, 1: 1, 4: 1, 42: 0 }, ['private key cloning']],
     ['no cloning of private keys', { 0: 0, 1: 0, 4: 1, 42: 0 }, ['private key cloning']],
     ['no cloning of secret keys', { 0: 1, 1: 0, 4: 0, 42: 0 }, ['secret key cloning']],
-    ['the old protocol at one side', { 0: 1, 1: 0, 4: 1, 42: 1 }, ['protocol']],
+    ['the old protocol at one side', { 0: 1, 1: 0, 4: 1, 42: 1 }, ['cloning protocol']],
   ])('is named: %s', async (_what, policies, rules) => {
     const site = lunaSite();
     site.replace('154438865301', { policies });
@@ -128,7 +135,7 @@ describe('30: the obstacle to a move', () => {
     const site = lunaSite();
     site.replace('532018', { policies: { 55: 1 } });
     site.replace('154438865301', { firmware: '7.4.0' });
-    expect(await obstacles(site)).toEqual(['restricted restore']);
+    expect(await obstacles(site, 'restore')).toEqual(['restricted restore']);
     const commands = new Set(site.log.map(({ command }) => command));
     expect([...commands].filter((command) => !/^slot set$|show/.test(command ?? ''))).toEqual([]);
   });

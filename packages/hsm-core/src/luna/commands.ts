@@ -87,8 +87,9 @@ function partsOf(name: string, values: Values): (string | Secret)[] {
   });
 }
 
-/** How many forms nobody has confirmed on a device. */
-export const recalledForms = (): number => Object.values(FORMS).filter(({ mark }) => mark === 'K').length;
+/** The forms that nobody has confirmed on a device. */
+export const recalledFormNames = (): string[] =>
+  Object.entries(FORMS).flatMap(([name, { mark }]) => (mark === 'K' ? [name] : []));
 
 const reads = (name: string, values: Values = {}): Command => ({
   parts: partsOf(name, values),

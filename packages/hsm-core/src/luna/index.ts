@@ -1,9 +1,8 @@
 /** The driver of `lunacm`, and what its callers and tests name of it. */
 export { type ApprovedOrder, canonicalOrder, type PartitionAddress, requireApproval } from './approvals.ts';
 export { repliesIn } from './batch.ts';
-export { type Command, partitionClear, partitionContents, partitionShowInfo, recalledForms } from './commands.ts';
+export { type Command, partitionClear, partitionContents, partitionShowInfo, recalledFormNames } from './commands.ts';
 export { LunaDriver } from './driver.ts';
-export { type Obstacle, obstaclesOf } from './fitness.ts';
 export type { DestroyReport } from './jobs/destroying.ts';
 export { DEFAULT_PROFILE, type DriverProfile, inRun, type JobPorts } from './jobs/job-ports.ts';
 export type { KeepOrder, KeepReport } from './jobs/keeping.ts';
@@ -13,9 +12,15 @@ export type { ArchiveSource, Examination } from './jobs/reading.ts';
 export type { Login } from './login.ts';
 export type { Reply } from './lunacm-session.ts';
 export type { MoveReport, Verdict } from './move-report.ts';
+export type { Vault } from './parse/archives.ts';
 export type { ListedObject } from './parse/contents.ts';
 export { primaryMaskingKey } from './parse/partition-info.ts';
 export { type Phrases, readPhrases } from './phrases.ts';
+export type { PreflightFacts, PreflightRow } from './preflight/facts.ts';
+export { preflightOf } from './preflight/rules.ts';
+export { Mask } from './recording/mask.ts';
+export { type CaptureStep, FIRST_STEPS, LAST_STEPS, NOT_CAPTURED, stepsAt } from './recording/plan.ts';
+export { type CaptureReport, capture } from './recording/recording.ts';
 export { TranscriptFolder, type TranscriptSink } from './transcript.ts';
 export { Launcher } from './transport/launcher.ts';
 export { type ClientSettings, clientSettingsIn, readClientSettings } from './transport/limits.ts';

@@ -54,6 +54,7 @@ export async function roleLogin(run: Run, options: ReadonlyMap<string, string>):
   }
   if (!isRight) throw new Refused('wrongPassword');
   if (role.isExpired) throw new Refused('passwordExpired');
+  if (name === 'co') run.objects.unlock?.(partition.serial, password);
   run.loggedIn.set(partition.serial, name);
 }
 

@@ -8,6 +8,8 @@ import {
   hsmShowPolicies,
   partitionContents,
   partitionShowPolicies,
+  type Role,
+  roleShow,
   slotList,
 } from '../commands.ts';
 import type { Login } from '../login.ts';
@@ -15,6 +17,7 @@ import { type Vault, vaultIn } from '../parse/archives.ts';
 import { type ListedObject, objectsIn } from '../parse/contents.ts';
 import type { PartitionInfo } from '../parse/partition-info.ts';
 import { type Policies, policiesIn } from '../parse/policies.ts';
+import { type RoleState, roleStateIn } from '../parse/role-state.ts';
 import { type ClientVersion, clientVersionIn, type Slot, slotsIn } from '../parse/slots.ts';
 import { read, readingError, type Shown } from '../selection.ts';
 import { Transcript } from '../transcript.ts';
@@ -53,6 +56,8 @@ export interface Examination {
   readonly slot: Slot;
   readonly info: PartitionInfo;
   readonly policies: Policies;
+  /** Roles whose state the tool showed. */
+  readonly roles: ReadonlyMap<Role, RoleState>;
 }
 
 /** @throws PARTITION_NOT_FOUND, LUNA_SLOT_VIRTUAL, LUNA_UNREACHED, LUNA_OUTPUT_UNCLEAR, LUNA_REFUSED */
@@ -60,7 +65,12 @@ export function examine(address: PartitionAddress, shown: Shown, ports: JobPorts
   return inReadingRun('examine', ports, async (run) => {
     const selected = await run.select(address, shown);
     const lines = await read(run.session, shown === 'device' ? hsmShowPolicies : partitionShowPolicies);
-    return { ...selected, policies: policiesIn(lines, ports.phrases) };
+    const roles = new Map<Role, RoleState>();
+    for (const role of shown === 'device' ? (['so'] as const) : (['po', 'co'] as const)) {
+      const reply = await run.session.run(roleShow(role));
+      if (reply.outcome === 'done') roles.set(role, roleStateIn(reply.lines, ports.phrases));
+    }
+    return { ...selected, roles, policies: policiesIn(lines, ports.phrases) };
   });
 }
 
