@@ -1,7 +1,6 @@
 /** The facts that a preflight judges, and what both ends say of themselves. */
 import type { Examination } from '../jobs/reading.ts';
 import type { Vault } from '../parse/archives.ts';
-import { primaryMaskingKey } from '../parse/partition-info.ts';
 import type { ClientVersion } from '../parse/slots.ts';
 
 export type Move = 'clone' | 'backup' | 'restore';

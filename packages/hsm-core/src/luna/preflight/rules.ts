@@ -3,7 +3,6 @@
  * A rule that cannot be judged by what was read is *not known*, and never *fits*.
  */
 import type { Role } from '../commands.ts';
-import type { Examination } from '../jobs/reading.ts';
 import { primaryMaskingKey } from '../parse/partition-info.ts';
 import {
   fails,
