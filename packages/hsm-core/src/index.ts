@@ -1,6 +1,7 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
 
 export { type CaptureResult, captureGeneration } from './capture/capture.ts';
+export type { Movement } from './capture/capture-context.ts';
 export { CaptureMemory } from './capture/capture-memory.ts';
 export { type FilterRule, isExcluded, matchesByRule, type ObjectFilter } from './capture/filter.ts';
 export { LOSS_LIMIT, type Loss, type LossLimit } from './capture/losses.ts';

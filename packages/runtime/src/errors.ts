@@ -209,7 +209,7 @@ export const CATALOGUE = {
   NATIVE_UNAVAILABLE: {
     disposition: 'operator',
     summary: 'A key that only native cloning moves is not restored, because the partition has no cloner.',
-    hint: 'Restore the key at a member whose device clones, and whose partition is configured for it. docs/devices says which devices do.',
+    hint: 'Give the partition a `native` section in agent.yaml, if its device clones (docs/howto/native.md), and restart the agent. Or declare the group as sealed again: `antipode group update <group> --movement sealed`.',
   },
   CLONING_DOMAIN_OTHER: {
     disposition: 'operator',

@@ -38,6 +38,8 @@ export interface GroupSpec {
   /** Every member's partition is read whole, and every key in it used, at least this often. */
   readonly scrubMs: number;
   readonly failoverPolicy: FailoverPolicy;
+  /** Keys that no token wraps move by the cloning of their device; absent where they are reported. */
+  readonly movement?: 'native';
   /** Programs stop where their site's lease has lapsed; absent where they go on. */
   readonly onLeaseLapse?: 'stop-serving';
   /**

@@ -33,6 +33,7 @@ export class SimulatedPartition implements Partition {
   readonly hasReceivingKey = true;
   readonly unenforced = [];
   readonly silentSlots = [];
+  readonly cloningDomain = undefined;
   readonly unansweredMs = 0;
   failure: AntipodeError | undefined;
   readonly #options: SimulatedPartitionOptions;

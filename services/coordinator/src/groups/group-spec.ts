@@ -9,6 +9,7 @@ import {
   type GroupSpecSchema,
   isName,
   LeaseLapse,
+  Movement,
 } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -59,6 +60,8 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   const scrubMs = message.scrubSeconds === 0 ? SCRUB_MS_DEFAULT : message.scrubSeconds * 1_000;
   if (scrubMs < SCRUB_MS_MIN) invalid('scrub_seconds', `must be ${SCRUB_MS_MIN / 1_000} or more`);
   checkCron(message.drillCron);
+  const { movement = Movement.SEALED } = message;
+  if (movement !== Movement.SEALED && movement !== Movement.NATIVE) invalid('movement', 'must be sealed or native');
   const filter = filterRules(message.filter);
   const fault = filterFault(filter);
   if (fault !== undefined) invalid(`filter.${fault.field}`, fault.why);
@@ -75,6 +78,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     scrubMs,
     failoverPolicy,
     ...(message.onLeaseLapse === LeaseLapse.STOP_SERVING ? { onLeaseLapse: 'stop-serving' } : {}),
+    ...(message.movement === Movement.NATIVE ? { movement: 'native' } : {}),
     ...deletionsFrom(message, invalid),
   };
 }
@@ -109,6 +113,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     scrubSeconds: Math.round(spec.scrubMs / 1_000),
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
     ...(spec.onLeaseLapse === undefined ? {} : { onLeaseLapse: LeaseLapse.STOP_SERVING }),
+    ...(spec.movement === undefined ? {} : { movement: Movement.NATIVE }),
     ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
   };
 }

@@ -6,6 +6,7 @@ import { filterMessage, type Handlers, type OperatorService } from '@antipode/pr
 import { AntipodeError } from '@antipode/runtime';
 import { approvalMissing, isCovered, readUsable, requestsOf, requiredAt } from '../groups/approvals.ts';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
+import { cloningBy } from '../groups/changes/cloning.ts';
 import { planDeletion } from '../groups/changes/deletion.ts';
 import { durationsOf, type PastOperations } from '../groups/changes/durations.ts';
 import type { ChangeFacts } from '../groups/changes/facts.ts';
@@ -177,7 +178,7 @@ const KEEPS_PARTITIONS: ReadonlySet<GroupChange['kind']> = new Set(['settings', 
 function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffect): ChangePlan {
   switch (change.kind) {
     case 'settings':
-      return planSettings(facts.group, change.settings, filterEffect);
+      return planSettings(facts.group, change.settings, filterEffect, cloningBy(facts.detector));
     case 'add-member':
       return planAddition(facts, change.seat);
     case 'remove-member':

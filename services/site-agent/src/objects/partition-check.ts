@@ -63,7 +63,8 @@ export async function checkOf(open: CheckedPartition, filter?: ObjectFilter): Pr
   const group = seat?.group;
   const ofGroup = group === undefined ? undefined : journal.decisions.filter(group);
   const rules = withRulesOfSite(filter ?? ofGroup ?? NO_FILTER, settings);
-  const looking = { provider, clock, prng: systemPrng, epoch: 1n, previous: undefined, filter: rules };
+  const movement = group === undefined ? 'sealed' : journal.decisions.movement(group);
+  const looking = { provider, clock, prng: systemPrng, epoch: 1n, previous: undefined, filter: rules, movement };
   const preview = await underDomainKey(open, (keys) => previewCapture({ ...looking, ...keys }));
   const all = preview.objects.map(({ object }) => object);
   const byRule = rulesByHandle(preview.objects, rules);

@@ -278,5 +278,6 @@ function optionsFor(
     epoch: journal.tenure.fence(group)?.epoch ?? previous?.generation.epoch ?? 1n,
     domainKeyVersion: version,
     previous,
+    movement: journal.decisions.movement(group),
   };
 }

@@ -1,6 +1,6 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
 import { captureGeneration, type Entry, type Generation, type Loss } from '@antipode/hsm-core';
-import { type CaptureRequest, type CaptureResponseSchema, fenceOf, filterRules } from '@antipode/protocol';
+import { type CaptureRequest, type CaptureResponseSchema, fenceOf, filterRules, Movement } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterCapture, countedByName } from '../partition/not-carried.ts';
@@ -35,7 +35,8 @@ export async function capture(
         });
         const adopted = await adoptedHere(site, seat, previous?.generation);
         const filter = filterRules(request.filter);
-        journal.decisions.setFilter(group, filter);
+        const movement = request.movement === Movement.NATIVE ? 'native' : 'sealed';
+        journal.decisions.setOrdered(group, { filter, movement });
         const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await captureGeneration({
           provider: open.provider,
           keyring: open.keyring,
@@ -48,6 +49,7 @@ export async function capture(
           domainKeyVersion: request.domainKeyVersion,
           previous,
           filter: withRulesOfSite(filter, partition.settings),
+          movement,
           unrestored: refusedAt(site, seat),
           lost: new Set(await store.unsound(store.damaged)),
           hasRestored: site.deletions.hasRestored(seat),

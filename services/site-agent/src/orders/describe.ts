@@ -4,7 +4,7 @@
  * group are of the same moment.
  */
 import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { weightiestFirst } from '../partition/not-carried.ts';
 import type { Partition } from '../partition/partition.ts';
@@ -38,6 +38,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       identitySha256: partition.identitySha256 ?? '',
       unenforced: [...partition.unenforced, ...(lacksReceivingKey(partition) ? ['receiving-key'] : [])],
       silentSlots: [...partition.silentSlots],
+      cloningDomain: fromHex(partition.cloningDomain ?? ''),
       unansweredMs: Math.round(partition.unansweredMs),
       domainKeys: partition.serial === undefined ? [] : heldDomainKeys(site, partition.serial),
       ...trustOf(site, partition.serial),

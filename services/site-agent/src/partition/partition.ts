@@ -46,6 +46,8 @@ export interface Partition extends Closeable {
   readonly trusted: readonly { readonly group: string; readonly version: number }[];
   /** Protections that its token did not keep when it was last opened. */
   readonly unenforced: readonly Protection[];
+  /** Names its cloning domain, hexadecimal, as it was last opened. Absent where it clones nothing. */
+  readonly cloningDomain: string | undefined;
   /** Answers of other slots of its module that did not tell their token, when it was last opened. */
   readonly silentSlots: readonly string[];
   /** How long its HSM has not answered the call that is under way; 0 where none is. */

@@ -78,6 +78,7 @@ export class WorkerPartition implements Partition {
   #passesTroubled = 0;
   #unenforced: readonly Protection[] = [];
   #silentSlots: readonly string[] = [];
+  #cloningDomain: string | undefined;
   #trusted: readonly { group: string; version: number }[] | undefined;
   /**
    * The journal's trusted keys when the own keys were last read. The officer's step is another process's, so they may
@@ -135,6 +136,10 @@ export class WorkerPartition implements Partition {
 
   get unenforced(): readonly Protection[] {
     return this.#unenforced;
+  }
+
+  get cloningDomain(): string | undefined {
+    return this.#cloningDomain;
   }
 
   get silentSlots(): readonly string[] {
@@ -351,6 +356,7 @@ export class WorkerPartition implements Partition {
           way: `antipode partition move-identity ${this.settings.name}`,
         });
       this.#unenforced = description.unenforced;
+      this.#cloningDomain = description.cloning && hex(description.cloning.domain);
       const opened: Opened = {
         provider,
         keyring,

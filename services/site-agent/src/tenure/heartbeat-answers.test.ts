@@ -130,7 +130,7 @@ describe('a seat that an operator has removed', () => {
 
   it('takes the filter of a deleted group with it, and keeps that of a group that goes on', () => {
     const filter = { excludeIds: [], excludeLabels: ['tmp-*'], excludeClasses: [] };
-    for (const group of ['one', 'two']) site.journal.decisions.setFilter(group, filter);
+    for (const group of ['one', 'two']) site.journal.decisions.setOrdered(group, { filter, movement: 'sealed' });
     const seat = { serial: 'a-1', epoch: 1n, owner: 'a' };
     const seats = [
       { group: 'one', deleted: true, ...seat },

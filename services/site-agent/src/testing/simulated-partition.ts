@@ -1,7 +1,7 @@
 /** A partition whose HSM is in memory. Its work runs in turn; reopening the member is what the loss of its worker does. */
 import { CaptureMemory, type GroupEpoch, type HsmProvider, ReplicaMemory } from '@antipode/hsm-core';
-import { EpochFloors, type SimulatedMember, underTenure } from '@antipode/hsm-core/testing';
-import { AntipodeError } from '@antipode/runtime';
+import { EpochFloors, type SimulatedMember, simulatedDomainOf, underTenure } from '@antipode/hsm-core/testing';
+import { AntipodeError, hex } from '@antipode/runtime';
 import type { OpenPartition, Partition } from '../partition/partition.ts';
 import { type Rank, Turns, yielding } from '../partition/turns.ts';
 import type { Journal } from '../storage/journal/journal.ts';
@@ -67,6 +67,11 @@ export class SimulatedPartition implements Partition {
 
   get identitySha256(): string {
     return this.#member.keyring.identity.sha256;
+  }
+
+  get cloningDomain(): string | undefined {
+    const { cloningKey } = this.#member.hsm;
+    return cloningKey && hex(simulatedDomainOf(cloningKey));
   }
 
   get trusted(): Partition['trusted'] {

@@ -1,5 +1,5 @@
 /** Two sites with one group: a is active, b stands by, all partitions hold one domain key, and a holds a lease. */
-import { type GenerationRef, MemberRole } from '@antipode/protocol';
+import { type GenerationRef, MemberRole, type Movement } from '@antipode/protocol';
 import { hex, invariant } from '@antipode/runtime';
 import { SimulatedNetwork, type SimulatedSite } from './simulated-site.ts';
 
@@ -45,13 +45,13 @@ export class TwoSites {
     site.leases.grant({ group: GROUP, epoch, sentAtMs: this.network.clock.monotonicMs(), selfStopMs: LEASE_MS });
   }
 
-  capture(site: SimulatedSite, by = fence()) {
-    return site.call('capture', { fence: by, domainKeyVersion: 1 });
+  capture(site: SimulatedSite, by = fence(), order: { movement?: Movement } = {}) {
+    return site.call('capture', { fence: by, domainKeyVersion: 1, ...order });
   }
 
   /** The generation of a capture that must find something new. */
-  async captured(site = this.a, by = fence()): Promise<Ref & { digest: string }> {
-    const { generation, isNew } = await this.capture(site, by);
+  async captured(site = this.a, by = fence(), order: { movement?: Movement } = {}): Promise<Ref & { digest: string }> {
+    const { generation, isNew } = await this.capture(site, by, order);
     invariant(isNew && generation?.manifestDigest !== undefined, 'the capture found nothing new');
     return { manifestDigest: generation.manifestDigest, digest: hex(generation.manifestDigest) };
   }

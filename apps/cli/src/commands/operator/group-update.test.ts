@@ -1,4 +1,4 @@
-import { FailoverPolicy, GroupStateSchema } from '@antipode/protocol';
+import { FailoverPolicy, GroupStateSchema, Movement } from '@antipode/protocol';
 import { thrown } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
@@ -29,6 +29,10 @@ it('names only what an option names', () => {
   expect(settings({ drill: false })).toEqual({ drillCron: '' });
   expect(settings({ prefer: ['b', 'a'] })).toEqual({ prefer: { sites: ['b', 'a'] } });
   expect(settings({ prefer: false })).toEqual({ prefer: { sites: [] } });
+  expect([settings({ movement: 'native' }), settings({ movement: 'sealed' })]).toEqual([
+    { movement: Movement.NATIVE },
+    { movement: Movement.SEALED },
+  ]);
   expect(settings({ scrub: 3_600, drill: '0 3 * * 0' })).toEqual({ scrubSeconds: 3_600, drillCron: '0 3 * * 0' });
 });
 

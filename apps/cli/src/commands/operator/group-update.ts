@@ -6,6 +6,7 @@ import { withOperator } from '../../operator-connection.ts';
 import { type DeletionOptions, deletionsOf } from '../../options/deletion-options.ts';
 import { filterOf, type RuleOptions, withRuleOptions } from '../../options/filter-rules.ts';
 import { LEASE_LAPSE_HELP, leaseLapseOf } from '../../options/lease-lapse.ts';
+import { MOVEMENT_HELP, MOVEMENTS, movementOf } from '../../options/movement.ts';
 import {
   collect,
   count,
@@ -29,13 +30,14 @@ export interface UpdateOptions extends RuleOptions, DeletionOptions {
   readonly scrub?: number;
   readonly failover?: string;
   readonly onLeaseLapse?: string;
+  readonly movement?: string;
   /** False with `--no-prefer`. */
   readonly prefer?: readonly string[] | false;
 }
 
 /** The settings that the options name, by what is in force. @throws USAGE */
 export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOptions): Change {
-  const { rpo, drill, scrub, failover, onLeaseLapse, prefer } = options;
+  const { rpo, drill, scrub, failover, onLeaseLapse, movement, prefer } = options;
   const value = {
     ...filterAfter(spec?.filter, options),
     ...(rpo === undefined ? {} : { rpoSeconds: rpo }),
@@ -46,6 +48,7 @@ export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOp
       : { failoverPolicy: failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL }),
     ...(prefer === undefined ? {} : { prefer: { sites: prefer === false ? [] : [...prefer] } }),
     ...(onLeaseLapse === undefined ? {} : { onLeaseLapse: leaseLapseOf(onLeaseLapse) }),
+    ...(movement === undefined ? {} : { movement: movementOf(movement) }),
     ...deletionsOf(options, spec?.deletions),
   };
   if (Object.keys(value).length === 0)
@@ -111,6 +114,7 @@ export function updateCommand(): Command {
       new Option('--failover <policy>', 'what to do when the active site is lost').choices(['manual', 'automatic']),
     )
     .addOption(new Option('--on-lease-lapse <reaction>', LEASE_LAPSE_HELP).choices(['keep-serving', 'stop-serving']))
+    .addOption(new Option('--movement <way>', MOVEMENT_HELP).choices(MOVEMENTS))
     .addOption(
       new Option(
         '--prefer <site>',

@@ -6,6 +6,7 @@ import { follow, type Operator, withOperator } from '../../operator-connection.t
 import { deletionsOf } from '../../options/deletion-options.ts';
 import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../options/filter-rules.ts';
 import { LEASE_LAPSE_HELP, leaseLapseOf } from '../../options/lease-lapse.ts';
+import { MOVEMENT_HELP, MOVEMENTS, movementOf } from '../../options/movement.ts';
 import {
   collect,
   command,
@@ -133,6 +134,7 @@ export function groupCommand(): Command {
           .choices(['keep-serving', 'stop-serving'])
           .default('keep-serving'),
       )
+      .addOption(new Option('--movement <way>', MOVEMENT_HELP).choices(MOVEMENTS).default('sealed'))
       .option('--dry-run', 'check the declaration and list what each rule matches at the active site; change nothing')
       .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
@@ -154,6 +156,7 @@ export function groupCommand(): Command {
             scrubSeconds: options.scrub ?? 0,
             failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
             onLeaseLapse: leaseLapseOf(options.onLeaseLapse),
+            movement: movementOf(options.movement),
             ...deletionsOf(options, undefined),
           };
           const hasRules = [options.excludeId, options.excludeLabel, options.excludeClass].some(({ length }) => length);

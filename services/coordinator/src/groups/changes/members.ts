@@ -6,6 +6,7 @@ import { seatIn } from '../../sites/accounts.ts';
 import { checkSeats, checkSites } from '../group-spec.ts';
 import { troubleOf } from '../member-trouble.ts';
 import type { ChangePlan, Obstacle } from './change.ts';
+import { cloningBy, cloningWarnings } from './cloning.ts';
 import { busyWith, type ChangeFacts, domainKeyConsequences, seatText } from './facts.ts';
 
 /** @throws REQUEST_INVALID for a seat that cannot be one */
@@ -31,6 +32,7 @@ export function planAddition(facts: ChangeFacts, seat: Seat): ChangePlan {
         ? `Site ${seat.site} is a witness of the group. It becomes a member instead, and still votes once: ${before} sites vote, and a majority is ${majorityOf(before)}.`
         : `Until then ${votersText(group, before)}, and a majority is ${majorityOf(before)}. Afterwards ${after} vote, and a majority is ${majorityOf(after)}.${after % 2 === 0 ? ` A group of ${after} survives the loss of as many sites as one of ${before}.` : ''}`,
       ...domainKeyConsequences(facts),
+      ...cloningWarnings(spec, { active: activeOf(group), seats: [seat], cloningOf: cloningBy(facts.detector) }),
       `Every site of the group must trust partition ${seat.serial}, and site ${seat.site} must trust theirs (\`antipode peer trust\`). The domain key reaches nobody else.`,
     ],
     needsConfirmation: true,

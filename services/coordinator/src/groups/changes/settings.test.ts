@@ -1,4 +1,4 @@
-import { FailoverPolicy, GroupSettingsSchema, LeaseLapse } from '@antipode/protocol';
+import { FailoverPolicy, GroupSettingsSchema, LeaseLapse, Movement } from '@antipode/protocol';
 import { thrown } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
@@ -97,6 +97,51 @@ describe('other rules', () => {
     const other = { ...SPEC, filter: { ...SPEC.filter, excludeIds: ['0a', '0b'] } };
     const turned = { ...SPEC, filter: { ...SPEC.filter, excludeIds: ['0b', '0a'] } };
     expect([hasOtherFilter(other, turned), hasOtherFilter(SPEC, other)]).toEqual([false, true]);
+  });
+});
+
+describe('how keys move', () => {
+  const moved = (
+    domains: Record<string, string | undefined>,
+    movement: Movement = Movement.NATIVE,
+    spec: typeof SPEC = SPEC,
+  ) =>
+    planSettings(groupOf(spec), create(GroupSettingsSchema, { movement }), undefined, ({ site }) => domains[site]);
+  const everywhere = Object.fromEntries([...SPEC.members, ...SPEC.scratch].map(({ site }) => [site, 'aa'] as const));
+
+  it('is changed without a question if every partition is in one cloning domain', () => {
+    expect(moved(everywhere)).toMatchObject({
+      changes: ['movement: sealed -> native'],
+      spec: { movement: 'native' },
+      needsConfirmation: false,
+    });
+    expect(planned({ rpoSeconds: 60 }).spec.movement).toBeUndefined();
+  });
+
+  it.each([
+    ['clones nothing', ''],
+    ['is in another cloning domain', 'bb'],
+    ['Nobody knows', undefined],
+  ])('asks a person about a site that does not take such keys: %s', (text, domain) => {
+    const plan = moved({ ...everywhere, b: domain });
+    expect(plan.needsConfirmation).toBe(true);
+    expect(plan.consequences[0]).toContain(text);
+    expect(plan.consequences[0]).toContain('site b');
+  });
+
+  it('says that nothing moves natively if the active site clones nothing', () => {
+    const { consequences } = moved({ ...everywhere, a: '' });
+    expect(consequences[0]).toContain('site a, which is active, clones nothing');
+  });
+
+  it('says what becomes of such keys when the group is sealed again', () => {
+    const plan = moved(everywhere, Movement.SEALED, { ...SPEC, movement: 'native' });
+    expect([plan.spec.movement, plan.needsConfirmation]).toEqual([undefined, true]);
+  });
+
+  it('is refused if it is none that is known', () => {
+    expect(thrown(() => planned({ movement: 9 as Movement })).message).toContain('movement');
+    expect(thrown(() => planned({ movement: Movement.UNSPECIFIED })).code).toBe('REQUEST_INVALID');
   });
 });
 

@@ -16,12 +16,18 @@ import { create } from '@bufbuild/protobuf';
 import { activeOf, type Group, type GroupSpec } from '../../model.ts';
 import { specFrom, specMessage } from '../group-spec.ts';
 import type { ChangePlan } from './change.ts';
+import { type CloningOf, cloningWarnings } from './cloning.ts';
 
 /** The objects that a change of the filter concerns, or why nobody knows. */
 export type FilterEffect = FilterChange | { readonly unknown: string } | undefined;
 
 /** @throws REQUEST_INVALID, naming the field */
-export function planSettings(group: Group, settings: GroupSettings, filterEffect?: FilterEffect): ChangePlan {
+export function planSettings(
+  group: Group,
+  settings: GroupSettings,
+  filterEffect?: FilterEffect,
+  cloningOf: CloningOf = () => undefined,
+): ChangePlan {
   const before = group.spec;
   const spec = settingsApplied(before, settings);
   const isOther = (field: keyof GroupSpec): boolean => JSON.stringify(before[field]) !== JSON.stringify(spec[field]);
@@ -55,6 +61,17 @@ export function planSettings(group: Group, settings: GroupSettings, filterEffect
         'Programs that `antipode run` has not started are not touched: they talk to their HSM directly, and nothing of Antipode lies in between.',
       );
     else consequences.push('Programs go on when the lease of the active site lapses.');
+  if (isOther('movement'))
+    if (spec.movement === 'native') {
+      consequences.push(
+        'From the next capture on, keys that no token wraps move by the cloning of their device. All others are sealed as before.',
+      );
+      const seats = [...group.members, ...spec.scratch];
+      warnings.push(...cloningWarnings(spec, { active: activeOf(group), seats, cloningOf }));
+    } else
+      warnings.push(
+        'Keys that have moved natively stay in the generations as they are, and are reported. A change of such a key reaches no standby any more.',
+      );
   if (isOther('deletions')) warnings.push(...deletionConsequences(before, spec));
   return {
     revision: group.revision,
@@ -67,7 +84,8 @@ export function planSettings(group: Group, settings: GroupSettings, filterEffect
 
 /** Checked like a declaration. @throws REQUEST_INVALID */
 function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec {
-  const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, onLeaseLapse, deletions, prefer } = settings;
+  const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, onLeaseLapse, movement, deletions, prefer } =
+    settings;
   const declared = create(GroupSpecSchema, specMessage(before));
   if (filter !== undefined) declared.filter = filter;
   if (rpoSeconds !== undefined) declared.rpoSeconds = rpoSeconds;
@@ -75,6 +93,7 @@ function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec 
   if (scrubSeconds !== undefined) declared.scrubSeconds = scrubSeconds;
   if (failoverPolicy !== undefined) declared.failoverPolicy = failoverPolicy;
   if (onLeaseLapse !== undefined) declared.onLeaseLapse = onLeaseLapse;
+  if (movement !== undefined) declared.movement = movement;
   if (deletions !== undefined) declared.deletions = deletions;
   if (prefer !== undefined) declared.prefer = prefer.sites;
   return specFrom(declared);
@@ -99,6 +118,7 @@ function changesBetween(before: GroupSpec, after: GroupSpec): string[] {
     scrub_seconds: String(spec.scrubMs / 1_000),
     failover_policy: spec.failoverPolicy,
     on_lease_lapse: spec.onLeaseLapse ?? 'keep-serving',
+    movement: spec.movement ?? 'sealed',
     deletions: deletionsText(spec),
     prefer: spec.prefer?.join(', ') ?? 'none',
   });

@@ -1,3 +1,4 @@
+import { Movement } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -74,6 +75,12 @@ describe('a capture', () => {
     await declare({ spec: { ...SPEC, deletions } });
     await captured();
     expect(bench.orders[0]?.request).toMatchObject({ policy: { ...deletions, retentionMs: 86_400_000n } });
+  });
+
+  it('moves keys natively if the group says so', async () => {
+    await declare({ spec: { ...SPEC, movement: 'native' } });
+    await captured();
+    expect(bench.orders[0]?.request).toMatchObject({ movement: Movement.NATIVE });
   });
 
   it('has the recovery point at which the order left, by our own clock', async () => {

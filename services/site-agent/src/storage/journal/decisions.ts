@@ -1,5 +1,5 @@
 /** Deleted and changed objects that an operator has to decide about, the decisions, and objects that were set aside. */
-import type { Loss, ObjectFilter } from '@antipode/hsm-core';
+import type { Loss, Movement, ObjectFilter } from '@antipode/hsm-core';
 import type { PartitionOf } from './line.ts';
 import type { Statements } from './statements.ts';
 
@@ -33,12 +33,24 @@ export class DecisionRecords {
 
   /** The filter of the group, as the newest order to capture here had it. Undefined where no order has come yet. */
   filter(group: string): ObjectFilter | undefined {
-    const row = this.#statements.get('SELECT rules FROM filter WHERE grp = ?', group);
-    return row === undefined ? undefined : (JSON.parse(String(row['rules'])) as ObjectFilter);
+    const ordered = this.#ordered(group);
+    if (ordered === undefined) return undefined;
+    const { movement: _movement, ...filter } = ordered;
+    return filter;
   }
 
-  setFilter(group: string, filter: ObjectFilter): void {
-    const rules = JSON.stringify(filter);
+  /** How the keys of the group move, by the same order. */
+  movement(group: string): Movement {
+    return this.#ordered(group)?.movement ?? 'sealed';
+  }
+
+  #ordered(group: string): (ObjectFilter & { readonly movement?: Movement }) | undefined {
+    const row = this.#statements.get('SELECT rules FROM filter WHERE grp = ?', group);
+    return row === undefined ? undefined : JSON.parse(String(row['rules']));
+  }
+
+  setOrdered(group: string, { filter, movement }: { filter: ObjectFilter; movement: Movement }): void {
+    const rules = JSON.stringify(movement === 'sealed' ? filter : { ...filter, movement });
     if (String(this.#statements.get('SELECT rules FROM filter WHERE grp = ?', group)?.['rules']) === rules) return;
     this.#statements.run(
       'INSERT INTO filter VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET rules = excluded.rules',

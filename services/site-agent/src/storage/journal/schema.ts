@@ -77,7 +77,7 @@ const STRANGER_25 = `
 
 /** Where clients of each group must go, as a coordinator last said (protobuf). */
 const KNOWN_PLACE = 'CREATE TABLE known_place (grp TEXT PRIMARY KEY, place BLOB NOT NULL) STRICT';
-/** The rules of each group's filter, as the newest order to capture had them. JSON. */
+/** The rules of each group's filter, and how its keys move unless sealed, as the newest order to capture had them. JSON. */
 const FILTER = 'CREATE TABLE filter (grp TEXT PRIMARY KEY, rules TEXT NOT NULL) STRICT';
 
 /** The highest term of a coordinator that gave an order or answered a heartbeat, and whose it is. */
