@@ -105,8 +105,7 @@ describe('how keys move', () => {
     domains: Record<string, string | undefined>,
     movement: Movement = Movement.NATIVE,
     spec: typeof SPEC = SPEC,
-  ) =>
-    planSettings(groupOf(spec), create(GroupSettingsSchema, { movement }), undefined, ({ site }) => domains[site]);
+  ) => planSettings(groupOf(spec), create(GroupSettingsSchema, { movement }), undefined, ({ site }) => domains[site]);
   const everywhere = Object.fromEntries([...SPEC.members, ...SPEC.scratch].map(({ site }) => [site, 'aa'] as const));
 
   it('is changed without a question if every partition is in one cloning domain', () => {
