@@ -82,6 +82,16 @@ it('hands the worker what the module needs, under the number that the journal kn
   expect(partitionConfig(config.partitions[1]!, { ...config, serial: 'journal' }).serial).toBe('journal');
 });
 
+it('tells the worker which cloner the partition has, and not that of the identity key', () => {
+  const own =
+    '    role: scratch\n    native: { kind: softhsm }\n    identityPartition:\n      tokenLabel: identities\n      pinFile: i.pin';
+  const config = load(GOOD.replace('    role: scratch', own));
+  const [main, scratch] = config.partitions.map((one) => partitionConfig(one, config));
+  expect(main).not.toHaveProperty('native');
+  expect(scratch).toMatchObject({ native: { kind: 'softhsm' } });
+  expect(scratch!.identity).not.toHaveProperty('native');
+});
+
 it('gives the identity key a token of its own, with what the partition says and it does not', () => {
   const own = '    role: scratch\n    identityPartition:\n      tokenLabel: identities\n      pinFile: identities.pin';
   const config = load(GOOD.replace('    role: scratch', own));
@@ -99,6 +109,7 @@ it('gives the identity key a token of its own, with what the partition says and 
 });
 
 it.each<[string, [string, string], string]>([
+  ['a cloner that nobody knows', ['    role: scratch', '    native: { kind: luna }\n    role: scratch'], '20:21'],
   ['a protection that is none', ['    role: scratch', '    acceptUnenforced: [all]\n    role: scratch'], '20:24'],
   ['an unknown key', ['dataFolder: data', 'dataFolder: data\npin: "1234"'], '11:1'],
   ['an unknown key of a partition', ['    role: scratch', '    pin: "1234"\n    role: scratch'], '20:5'],

@@ -65,6 +65,8 @@ const partition = z.strictObject({
    * objects have them (docs/glossary.md).
    */
   vendorAttributes: z.array(z.number().int().min(VENDOR_DEFINED).max(0xffff_ffff)).max(64).optional(),
+  /** The cloner of its device, for groups whose keys move natively (docs/howto/native.md). */
+  native: z.strictObject({ kind: z.enum(['softhsm']) }).optional(),
   /** A distributor brings domain keys to groups, and is a member of none (ADR 0025). */
   role: z.enum(['member', 'scratch', 'distributor']).default('member'),
   /** Objects that never leave this site, whatever a group's own filter says. */
@@ -148,6 +150,7 @@ export function partitionConfig(
     kdf,
     pointEncoding,
     keyWrapMechanism,
+    native,
   } = settings;
   const stateFolder = join(dataFolder, 'login');
   const own = {
@@ -165,10 +168,11 @@ export function partitionConfig(
     ...(pointEncoding === undefined ? {} : { pointEncoding }),
     ...(keyWrapMechanism === undefined ? {} : { keyWrapMechanism }),
   };
-  if (identityPartition === undefined) return own;
+  const cloning = native === undefined ? {} : { native };
+  if (identityPartition === undefined) return { ...own, ...cloning };
   const { serial: _ofPartition, ...shared } = own;
   const given = Object.entries(identityPartition).filter(([, value]) => value !== undefined);
-  return { ...own, identity: { ...shared, ...Object.fromEntries(given) } };
+  return { ...own, ...cloning, identity: { ...shared, ...Object.fromEntries(given) } };
 }
 
 function placed<One extends { module?: string | undefined; pinFile: string }>(
