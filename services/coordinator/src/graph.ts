@@ -65,6 +65,10 @@ export interface CoordinatorPorts {
   readonly hooks?: { readonly roleChange: readonly Hook[]; readonly veto: readonly Veto[] };
 }
 
+/** After an error of the database: the groups are three reads, whatever their number. */
+const CACHE_AGAIN_MS = 5_000;
+/** The facts of each group are some ten reads. With a thousand groups the whole takes seconds. */
+const PLAN_AGAIN_MS = 15_000;
 /** While the database is away: the newest ones count. */
 const TRANSITIONS_KEPT_MAX = 200;
 
@@ -101,7 +105,7 @@ export class CoordinatorGraph implements Closeable {
     const store = touched.noting(ports.store);
     const cache = new GroupCache({
       store,
-      news: { touched: touched.reader(), clock, allMs: timings.parkedRetryMs * 4 },
+      news: { touched: touched.reader({ againMs: CACHE_AGAIN_MS }), clock, allMs: timings.parkedRetryMs * 4 },
     });
     const journals = new JournalBook({ store });
     const leases = new LeaseBook({
@@ -156,7 +160,7 @@ export class CoordinatorGraph implements Closeable {
     const changes = new Changes();
     const runner = new Runner({ store, election, context, changes, clock, prng, log });
     const deciding = { store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings };
-    const reconciler = new Reconciler({ ...deciding, touched: touched.reader() });
+    const reconciler = new Reconciler({ ...deciding, touched: touched.reader({ againMs: PLAN_AGAIN_MS }) });
     this.#store = store;
     this.#touched = touched;
     this.#cache = cache;

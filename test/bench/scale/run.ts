@@ -71,6 +71,13 @@ export async function measureScale(workspace: Workspace, options: ScaleOptions):
   }
 }
 
+/** The settings of V8 with which the command starts a coordinator. */
+function coordinatorFlags(): string[] {
+  const [, flags = ''] = /= coordinator \]; then\n(?: +#.*\n)* +set -- ((?:--\S+ )+)/.exec(readFileSync(ANTIPODE, 'utf8')) ?? [];
+  if (flags === '') throw new Error('bin/antipode has no settings for a coordinator');
+  return flags.trim().split(' ');
+}
+
 class Fleet {
   readonly #workspace: Workspace;
   readonly #options: ScaleOptions;
@@ -108,7 +115,7 @@ class Fleet {
     const [program, args] =
       pace === 1
         ? [ANTIPODE, ['coordinator', 'run', '--config', town.coordinatorFile]]
-        : [process.execPath, [COORDINATOR, town.coordinatorFile, String(pace)]];
+        : [process.execPath, [...coordinatorFlags(), COORDINATOR, town.coordinatorFile, String(pace)]];
     this.#coordinator = this.#workspace.spawn(program, args, {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, ...this.#options.environment, ANTIPODE_LOG_LEVEL: 'error' },
@@ -319,10 +326,10 @@ class Fleet {
   }
 
   async #until(what: string, look: () => Promise<boolean>): Promise<void> {
-    const endMs = systemClock.monotonicMs() + SETTLE_MS_MAX;
+    const endMs = this.#clock.monotonicMs() + SETTLE_MS_MAX;
     while (!(await look())) {
       if (this.#coordinator.exitCode !== null) throw new Error(`the coordinator ended (${this.#coordinator.exitCode})`);
-      if (systemClock.monotonicMs() > endMs) throw new Error(`not within ${SETTLE_MS_MAX / 1_000} s: ${what}`);
+      if (this.#clock.monotonicMs() > endMs) throw new Error(`not within ${SETTLE_MS_MAX / 1_000} s: ${what}`);
       await systemClock.sleep(LOOK_MS);
     }
   }

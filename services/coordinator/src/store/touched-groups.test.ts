@@ -100,6 +100,26 @@ it('tells of everything after trouble with the database, until no late write can
   expect([names(), names()]).toEqual(['all', []]);
 });
 
+it('names the groups of failed writes with each look after trouble, and everything only now and then', async () => {
+  const reader = bench.touched.reader({ againMs: 5_000 });
+  const taken = () => {
+    const touched = reader.take();
+    return touched === 'all' ? touched : [...touched].filter((name) => name === 'payments' || name === 'accounts');
+  };
+  const failed = bench.write(async (trx) => {
+    await setRole(trx, 'payments', 'b', 'standby');
+    throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
+  });
+  await rejection(failed);
+  expect([taken(), taken(), taken()]).toEqual(['all', ['payments'], ['payments']]);
+  await bench.write((trx) => setRole(trx, 'accounts', 'b', 'standby'));
+  expect(taken()).toEqual(expect.arrayContaining(['accounts', 'payments']));
+  await bench.clock.advance(5_000);
+  expect([taken(), taken()]).toEqual(['all', ['payments']]);
+  await bench.clock.advance(25_000);
+  expect([taken(), taken()]).toEqual(['all', []]);
+});
+
 it('tells of everything to a new leader, and of what a reader could not read', () => {
   bench.touched.touchAll();
   expect(names()).toBe('all');

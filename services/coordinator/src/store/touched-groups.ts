@@ -15,7 +15,7 @@ import type { Store } from './store.ts';
 const NAMES_MAX = 2_000;
 /**
  * A statement whose outcome is unknown can still take effect for as long as the server may work on it (servers.ts). For
- * this long after an error everything is read.
+ * this long after an error, the groups of failed writes are read with each look, and everything now and then.
  */
 const DOUBT_MS = 30_000;
 
@@ -33,15 +33,32 @@ export class TouchedGroups {
   readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #readers: Pending[] = [];
   #doubtedMs = Number.NEGATIVE_INFINITY;
+  /** The groups that failed writes have named, and when. */
+  readonly #doubted = new Map<string, number>();
 
   constructor({ clock }: { clock: Pick<Clock, 'monotonicMs'> }) {
     this.#clock = clock;
   }
 
-  reader(): TouchReader {
-    const made = new Pending(() => this.#clock.monotonicMs() - this.#doubtedMs < DOUBT_MS);
+  /**
+   * @param options.againMs after an error, how long until the reader reads everything once more. Another server may answer
+   * by then. If it read everything with each look, one error would make it too slow to avoid the next one.
+   */
+  reader({ againMs = 0 }: { againMs?: number } = {}): TouchReader {
+    const made = new Pending({ clock: this.#clock, againMs, doubt: () => this.#doubt() });
     this.#readers.push(made);
     return made;
+  }
+
+  /** Undefined where no late write can follow. */
+  #doubt(): Touched | undefined {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#doubtedMs >= DOUBT_MS) {
+      this.#doubted.clear();
+      return undefined;
+    }
+    for (const [name, atMs] of this.#doubted) if (nowMs - atMs >= DOUBT_MS) this.#doubted.delete(name);
+    return this.#doubted.size > NAMES_MAX ? 'all' : new Set(this.#doubted.keys());
   }
 
   /** For a new leader: another one may have written anything. */
@@ -75,6 +92,10 @@ export class TouchedGroups {
           const plugin = new NotingPlugin(names);
           try {
             return await store.write(leaderEpoch, (trx, record) => change(trx.withPlugin(plugin), record));
+          } catch (thrown) {
+            if (hasCode(thrown, 'DATABASE_UNAVAILABLE'))
+              for (const name of names.found) this.#doubted.set(name, this.#clock.monotonicMs());
+            throw thrown;
           } finally {
             // After the end of the transaction: a reader that comes from now on sees what it has changed.
             this.#touch(names.found);
@@ -84,17 +105,33 @@ export class TouchedGroups {
   }
 }
 
-class Pending implements TouchReader {
-  readonly #isInDoubt: () => boolean;
-  #names: Set<string> | 'all' = 'all';
+interface PendingOptions {
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly againMs: number;
+  readonly doubt: () => Touched | undefined;
+}
 
-  constructor(isInDoubt: () => boolean) {
-    this.#isInDoubt = isInDoubt;
+class Pending implements TouchReader {
+  readonly #options: PendingOptions;
+  #names: Set<string> | 'all' = 'all';
+  /** When it read everything last. */
+  #allMs = Number.NEGATIVE_INFINITY;
+  /** It was in doubt at its last look, so it reads everything once more. */
+  #wasInDoubt = false;
+
+  constructor(options: PendingOptions) {
+    this.#options = options;
   }
 
   take(): Touched {
-    const taken = this.#names;
-    this.#names = this.#isInDoubt() ? 'all' : new Set();
+    const { clock, againMs, doubt } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const doubted = doubt();
+    const isDue = this.#wasInDoubt && (doubted === undefined || nowMs - this.#allMs >= againMs);
+    const taken = isDue ? 'all' : this.#names;
+    if (taken === 'all') this.#allMs = nowMs;
+    this.#wasInDoubt = doubted !== undefined;
+    this.#names = doubted === 'all' ? doubted : new Set(doubted);
     return taken;
   }
 
