@@ -28,7 +28,6 @@ export interface AgentsConfig {
   readonly size: FleetSize;
   readonly folder: string;
   readonly coordinator: string;
-  readonly firstPort: number;
   /** The share of captures that find a change. */
   readonly changes: number;
   readonly pace: number;
@@ -85,7 +84,8 @@ const refOf = (group: string, position: { epoch: bigint; number: bigint }) => {
 class Site {
   readonly name: string;
   readonly seats: ReadonlyMap<string, Seat>;
-  readonly #port: number;
+  /** Any free one at first, and the same again after a loss. */
+  #port = 0;
   readonly #tls: TlsFiles;
   readonly #peers: readonly string[];
   #server: RpcServer | undefined;
@@ -99,9 +99,8 @@ class Site {
   #timer: NodeJS.Timeout | undefined;
   #isBeating = false;
 
-  constructor(options: { name: string; port: number; seats: readonly Seat[]; peers: readonly string[] }) {
+  constructor(options: { name: string; seats: readonly Seat[]; peers: readonly string[] }) {
     this.name = options.name;
-    this.#port = options.port;
     this.#peers = options.peers;
     this.seats = new Map(options.seats.map((seat) => [seat.group, seat]));
     const file = (name: string): string => join(config.folder, options.name, name);
@@ -113,7 +112,7 @@ class Site {
     this.#wall = undefined;
     this.#server = new RpcServer({ tls: this.#tls, log: silentLog });
     this.#server.add(SiteAgentService, this.#handlers());
-    await this.#server.listen(`127.0.0.1:${this.#port}`);
+    this.#port = await this.#server.listen(`127.0.0.1:${this.#port}`);
     this.#client = createClient(CoordinatorService, {
       address: config.coordinator,
       tls: this.#tls,
@@ -277,13 +276,12 @@ class Site {
 
 async function main(): Promise<void> {
   const groups = fleetGroups(config.size);
-  const sites = fleetSites(config.size).map((name, index) => {
+  const sites = fleetSites(config.size).map((name) => {
     const own = groups.filter(({ seats }) => seats.some(({ site }) => site === name));
     const peers = new Set(own.flatMap(({ seats }) => seats.map(({ site }) => site)));
     peers.delete(name);
     return new Site({
       name,
-      port: config.firstPort + index,
       peers: [...peers],
       seats: own.map(({ name: group, seats }) => ({
         group,

@@ -21,7 +21,6 @@ import { cpuSeconds } from './usage.ts';
 const ANTIPODE = fileURLToPath(new URL('../../../bin/antipode', import.meta.url));
 const COORDINATOR = fileURLToPath(new URL('./slow-coordinator.ts', import.meta.url));
 const AGENTS = fileURLToPath(new URL('./agents.ts', import.meta.url));
-const FIRST_PORT = 21_000;
 const LOOK_MS = 250;
 /** The first passes read everything. */
 const WARM_MS = 10_000;
@@ -73,7 +72,8 @@ export async function measureScale(workspace: Workspace, options: ScaleOptions):
 
 /** The settings of V8 with which the command starts a coordinator. */
 function coordinatorFlags(): string[] {
-  const [, flags = ''] = /= coordinator \]; then\n(?: +#.*\n)* +set -- ((?:--\S+ )+)/.exec(readFileSync(ANTIPODE, 'utf8')) ?? [];
+  const [, flags = ''] =
+    /= coordinator \]; then\n(?: +#.*\n)* +set -- ((?:--\S+ )+)/.exec(readFileSync(ANTIPODE, 'utf8')) ?? [];
   if (flags === '') throw new Error('bin/antipode has no settings for a coordinator');
   return flags.trim().split(' ');
 }
@@ -194,7 +194,6 @@ class Fleet {
       size: { groups, sites, members },
       folder: town.folder,
       coordinator: town.coordinator.address,
-      firstPort: FIRST_PORT,
       changes: 0.1,
       pace,
       tellsChanges,
