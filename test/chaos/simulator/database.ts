@@ -84,8 +84,8 @@ export class SimulatedDatabase {
   }
 
   /** For those who judge: outside of every transaction, and of time. */
-  rows<R = Record<string, unknown>>(text: string): R[] {
-    return this.#tables.run<R>(text, []).rows;
+  rows<R = Record<string, unknown>>(text: string, values: readonly unknown[] = []): R[] {
+    return this.#tables.run<R>(text, values).rows;
   }
 
   get isInTransaction(): boolean {
@@ -114,21 +114,17 @@ export class SimulatedDatabase {
     await this.#reach(connection);
     if (connection.isBroken) throw new Error('the connection is closed');
     const isCommit = text === 'commit';
-    if (isBegin(text)) this.#changesBefore = this.#changes;
+    if (isBegin(text)) this.#changesBefore = this.#tables.changedRows;
     const answer = this.#tables.run<R>(text, values);
     if (isCommit) {
       this.commits += 1;
-      this.onCommit({ machine: connection.machine, hasChanged: this.#changes !== this.#changesBefore });
+      this.onCommit({ machine: connection.machine, hasChanged: this.#tables.changedRows !== this.#changesBefore });
       if (this.silentCommits > 0 && this.#chance.happens(this.silentCommits)) {
         connection.break();
         throw new Error('the connection was lost');
       }
     }
     return answer;
-  }
-
-  get #changes(): number {
-    return this.#tables.run<{ count: number }>('SELECT total_changes() AS count', []).rows[0]?.count ?? 0;
   }
 
   async #reach({ machine, process }: Connection): Promise<void> {

@@ -4,6 +4,7 @@
  * that has ended reads and writes nothing any more.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { type KeptAnswers, TableChanges, useOf } from '@antipode/runtime/testing';
 import type { SimulatedProcess } from './clock.ts';
 
 const SQLITE_BUSY = 5;
@@ -23,6 +24,12 @@ export interface CrashAtCommit {
   readonly when: 'before' | 'after';
 }
 
+interface Look {
+  readonly statement: StatementSync;
+  /** Of one that only reads. */
+  readonly answers: KeptAnswers | undefined;
+}
+
 export class SimulatedDisk {
   readonly #files: Record<FileName, DatabaseSync> = {
     journal: new DatabaseSync(':memory:'),
@@ -37,9 +44,11 @@ export class SimulatedDisk {
   /** Told when the process has ended in a commit. */
   onCrash: () => void = () => {};
   commits = 0;
-  /** Counts everything that may have changed a file. */
-  readonly changes: Record<FileName, number> = { journal: 0, store: 0 };
-  readonly #looks = new Map<string, StatementSync>();
+  readonly changes: Readonly<Record<FileName, TableChanges>> = {
+    journal: new TableChanges(),
+    store: new TableChanges(),
+  };
+  readonly #looks: Record<FileName, Map<string, Look>> = { journal: new Map(), store: new Map() };
 
   /** Empty, or as another one was. */
   constructor(copy?: DiskCopy) {
@@ -61,21 +70,22 @@ export class SimulatedDisk {
     for (const file of FILES) {
       const bytes = copy[file];
       if (bytes === undefined) continue;
-      this.#files[file].close();
-      this.#files[file] = new DatabaseSync(':memory:');
+      this.#renew(file);
       this.#files[file].deserialize(bytes);
-      this.changes[file] += 1;
-      this.#looks.clear();
     }
   }
 
   /** Another disk, with nothing on it. */
   replace(): void {
-    for (const file of ['journal', 'store'] as const) {
-      this.#files[file].close();
-      this.#files[file] = new DatabaseSync(':memory:');
-    }
+    for (const file of FILES) this.#renew(file);
     this.#synced.clear();
+  }
+
+  #renew(file: FileName): void {
+    this.#files[file].close();
+    this.#files[file] = new DatabaseSync(':memory:');
+    this.changes[file].noteAny();
+    this.#looks[file].clear();
   }
 
   /** Loses every commit that did not wait for the disk, and a transaction that is open. */
@@ -87,20 +97,31 @@ export class SimulatedDisk {
 
   endTransactions(): void {
     for (const database of Object.values(this.#files)) if (database.isTransaction) database.exec('ROLLBACK');
-    for (const file of FILES) this.changes[file] += 1;
+    for (const file of FILES) this.changes[file].noteAny();
   }
 
   /** Reads for those who judge, outside of every process. */
-  rows(file: FileName, text: string): Record<string, unknown>[] {
+  rows(
+    file: FileName,
+    text: string,
+    values: readonly SQLInputValue[] = [],
+  ): readonly Readonly<Record<string, unknown>>[] {
     try {
-      const key = `${file} ${text}`;
-      const look = this.#looks.get(key) ?? this.#files[file].prepare(text);
-      this.#looks.set(key, look);
-      return look.all();
+      const { statement, answers } = this.#looks[file].get(text) ?? this.#look(file, text);
+      const ask = () => statement.all(...values);
+      return answers === undefined ? ask() : answers.of(values, ask);
     } catch {
       // It has no tables yet.
       return [];
     }
+  }
+
+  #look(file: FileName, text: string): Look {
+    const use = useOf(text);
+    const answers = use.kind === 'reads' ? this.changes[file].answersTo(use) : undefined;
+    const look = { statement: this.#files[file].prepare(text), answers };
+    this.#looks[file].set(text, look);
+    return look;
   }
 
   /** Whether a commit is on the disk when it returns. */
@@ -141,8 +162,11 @@ export function isOfEndedProcess(thrown: unknown): boolean {
 const fault = (errcode: number, message: string): Error =>
   Object.assign(new Error(message), { code: 'ERR_SQLITE_ERROR', errcode });
 
-/** A reader may change the row that he has got. */
-const copyOf = <T>(row: T): T => (Array.isArray(row) ? [...row] : typeof row === 'object' ? { ...row } : row) as T;
+/** Nobody changes it: others get the same row, as the answer to the same question. */
+const frozen = <T>(row: T): T => Object.freeze(row);
+
+/** It asks for the lock, and changes nothing. */
+const PROBE = 'BEGIN IMMEDIATE; ROLLBACK';
 
 class Handle {
   readonly #database: DatabaseSync;
@@ -172,18 +196,30 @@ class Handle {
     this.#live();
     const known = this.#statements.get(text);
     if (known !== undefined) return known;
-    const statement = this.#database.prepare(text);
-    const read = this.#reader(text);
-    const guarded = {
-      get: (...values: SQLInputValue[]) => copyOf(read('get', values, () => statement.get(...values))),
-      all: (...values: SQLInputValue[]) => read('all', values, () => statement.all(...values)).map(copyOf),
-      iterate: (...values: SQLInputValue[]) => read(undefined, values, () => statement.iterate(...values)),
+    const guarded = this.#guarded(text, this.#database.prepare(text));
+    this.#statements.set(text, guarded);
+    return guarded;
+  }
+
+  /** A process that has ended gets no answer. A statement that only reads is answered from memory, as long as that holds. */
+  #guarded(text: string, statement: StatementSync): StatementSync {
+    const use = useOf(text);
+    const changes = this.#disk.changes[this.#file];
+    const kept = (): KeptAnswers | undefined => (use.kind === 'reads' ? changes.answersTo(use) : undefined);
+    const [one, many] = [kept(), kept()];
+    const ask = <T>(answers: KeptAnswers | undefined, values: readonly SQLInputValue[], work: () => T): T => {
+      this.#live();
+      changes.note(use);
+      return answers === undefined ? work() : answers.of(values, work);
+    };
+    return {
+      get: (...values: SQLInputValue[]) => ask(one, values, () => frozen(statement.get(...values))),
+      all: (...values: SQLInputValue[]) => [...ask(many, values, () => statement.all(...values).map(frozen))],
+      iterate: (...values: SQLInputValue[]) => ask(undefined, values, () => statement.iterate(...values)),
       columns: () => statement.columns(),
-      setReadBigInts: (isOn: boolean) => statement.setReadBigInts(isOn),
-      setReturnArrays: (isOn: boolean) => statement.setReturnArrays(isOn),
       run: (...values: SQLInputValue[]) => {
         this.#live();
-        this.#disk.changes[this.#file] += 1;
+        changes.note(use);
         if (this.#database.isTransaction) return statement.run(...values);
         this.#writable();
         const result = statement.run(...values);
@@ -191,31 +227,11 @@ class Handle {
         return result;
       },
     } as never as StatementSync;
-    this.#statements.set(text, guarded);
-    return guarded;
-  }
-
-  /** A statement that only reads is answered from memory until something is written to its file. */
-  #reader(text: string) {
-    const isRead = /^\s*SELECT\b/.test(text);
-    const answers = new Map<string, unknown>();
-    let changes = -1;
-    return <T>(method: string | undefined, values: readonly SQLInputValue[], work: () => T): T => {
-      this.#live();
-      if (!isRead) this.#disk.changes[this.#file] += 1;
-      if (!isRead || method === undefined) return work();
-      const now = this.#disk.changes[this.#file];
-      if (changes !== now) answers.clear();
-      changes = now;
-      const key = `${method} ${values.map((value) => (value === null ? 'null' : `'${String(value)}'`)).join()}`;
-      if (!answers.has(key)) answers.set(key, work());
-      return answers.get(key) as T;
-    };
   }
 
   exec(text: string): void {
     this.#live();
-    this.#disk.changes[this.#file] += 1;
+    if (text !== PROBE) this.#disk.changes[this.#file].note(useOf(text));
     if (text.startsWith('BEGIN IMMEDIATE')) this.#writable();
     if (text === 'COMMIT') this.#commit(() => this.#database.exec(text));
     else this.#database.exec(text);

@@ -225,7 +225,8 @@ export class WorldFacts implements Facts {
   #lookAtTables(): void {
     const { database } = this.#world;
     const epochs = database.rows<{ rowid: bigint; epoch: bigint; owner: string }>(
-      `SELECT rowid AS rowid, epoch, owner FROM epoch WHERE grp = '${GROUP}' AND rowid > ${this.#epochs}`,
+      'SELECT rowid AS rowid, epoch, owner FROM epoch WHERE grp = $1 AND rowid > $2',
+      [GROUP, this.#epochs],
     );
     for (const { rowid, epoch, owner } of epochs) {
       this.#epochs = BigInt(rowid);
@@ -233,7 +234,8 @@ export class WorldFacts implements Facts {
     }
     const rows = database.rows<{ rowid: bigint; site: string; epoch: bigint; number: bigint; manifest_digest: string }>(
       `SELECT a.rowid AS rowid, a.site, a.epoch, a.number, g.manifest_digest FROM acknowledgement AS a
-       JOIN generation AS g ON g.grp = a.grp AND g.epoch = a.epoch AND g.number = a.number WHERE a.grp = '${GROUP}' AND a.rowid > ${this.#acknowledged} ORDER BY a.rowid`,
+       JOIN generation AS g ON g.grp = a.grp AND g.epoch = a.epoch AND g.number = a.number WHERE a.grp = $1 AND a.rowid > $2 ORDER BY a.rowid`,
+      [GROUP, this.#acknowledged],
     );
     for (const { rowid, site, epoch, number, manifest_digest: digest } of rows) {
       this.#acknowledged = BigInt(rowid);

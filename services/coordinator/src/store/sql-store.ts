@@ -3,7 +3,8 @@
  * leader's epoch, so that a paused leader's late write changes nothing, and that records what happened.
  */
 import { AntipodeError, type Clock, type Closeable } from '@antipode/runtime';
-import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
+import { type Insertable, Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
+import { fixed } from './fixed-statement.ts';
 import { MIGRATIONS, type Schema } from './schema.ts';
 import {
   type Change,
@@ -65,10 +66,8 @@ export class SqlStore implements Store, Tables, Closeable {
         const events: EventRecord[] = [];
         const result = await change(trx, (event) => events.push(event));
         for (const { kind, group = '', site = '', details = {} } of events) {
-          await trx
-            .insertInto('event')
-            .values({ at_ms: BigInt(this.#clock.wallMs()), kind, grp: group, site, details: toJson(details) })
-            .execute();
+          const at_ms = BigInt(this.#clock.wallMs());
+          await recorded(trx, { at_ms, kind, grp: group, site, details: toJson(details) });
         }
         return result;
       }),
@@ -90,15 +89,24 @@ export class SqlStore implements Store, Tables, Closeable {
 
 /** Held to the end of the transaction: nobody else takes over before. @throws LEADERSHIP_LOST */
 async function requireLead(trx: Write, leaderEpoch: bigint): Promise<void> {
-  const lease = await trx
-    .selectFrom('leader_lease')
-    .select('epoch')
-    .where('epoch', '=', leaderEpoch)
-    .forShare()
-    .executeTakeFirst();
-  if (lease !== undefined) return;
+  const { rows } = await leaseOf(trx, { epoch: leaderEpoch });
+  if (rows.length > 0) return;
   throw new AntipodeError('LEADERSHIP_LOST', `leader epoch ${leaderEpoch} is over`, { details: { leaderEpoch } });
 }
+
+const leaseOf = fixed((db, { epoch }: { epoch: bigint }) =>
+  db.selectFrom('leader_lease').select('epoch').where('epoch', '=', epoch).forShare(),
+);
+
+const recorded = fixed((db, event: Insertable<Schema['event']>) =>
+  db.insertInto('event').values({
+    at_ms: event.at_ms,
+    kind: event.kind,
+    grp: event.grp,
+    site: event.site,
+    details: event.details,
+  }),
+);
 
 /** The version of the tables; 0 where there are none. @throws CONFIG_INVALID */
 async function requireKnown(db: Read): Promise<number> {

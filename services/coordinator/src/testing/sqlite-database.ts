@@ -4,6 +4,7 @@
  * that the driver of PostgreSQL gives. The conformance suite of the store runs over it too.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { type KeptAnswers, TableChanges, type Use, useOf } from '@antipode/runtime/testing';
 import { MIGRATIONS } from '../store/schema.ts';
 import { sqliteSchema, sqliteStatement } from './sqlite-statements.ts';
 
@@ -17,18 +18,26 @@ export interface Answer<R> {
   readonly rows: R[];
 }
 
-interface Prepared {
-  /** The tables that it reads; undefined if it does anything else. */
-  readonly reads: readonly string[] | undefined;
-  /** The table that it writes to; undefined for none, or for any. */
-  readonly writes: string | undefined;
-  /** Answers that hold while their tables have changed so often, by the values that were given. */
-  readonly answers: Map<string, { readonly changes: number; readonly rows: readonly object[] }>;
-  readonly statement: StatementSync;
+interface Column {
+  readonly name: string;
+  readonly read: (value: unknown) => unknown;
+}
+
+/** Of a statement, by its text. */
+interface Form {
+  readonly translated: string;
+  readonly use: Use;
   readonly parameters: readonly number[];
   readonly command: string;
-  /** Name and type of each column; none if the statement answers with a count only. */
-  readonly columns: readonly { name: string; read: (value: unknown) => unknown }[];
+  /** None if the statement answers with a count only. Known after it was prepared once. */
+  columns: readonly Column[] | undefined;
+}
+
+interface Prepared extends Form {
+  readonly statement: StatementSync;
+  readonly columns: readonly Column[];
+  /** Of a statement that only reads. */
+  readonly answers: KeptAnswers | undefined;
 }
 
 /** How a column of a declared type is read, as the driver of PostgreSQL reads it. */
@@ -69,6 +78,8 @@ let migrated: Uint8Array | undefined;
 
 function migratedBytes(): Uint8Array {
   const database = new DatabaseSync(':memory:');
+  // The answers that are kept go by the table that a statement names.
+  if (/\bON (DELETE|UPDATE) (CASCADE|SET)\b/i.test(MIGRATIONS.join())) throw new Error('a table changes by itself');
   for (const statement of [...sqliteSchema(MIGRATIONS), ...GUARDS, ...DONE]) database.exec(statement);
   const bytes = database.serialize();
   database.close();
@@ -78,24 +89,20 @@ function migratedBytes(): Uint8Array {
 export class SqliteDatabase {
   readonly #database: DatabaseSync;
   readonly #prepared = new Map<string, Prepared>();
-  readonly #tables: readonly string[];
-  readonly #changes = new Map<string, number>();
-  #changesOfAny = 0;
+  readonly #changes = new TableChanges();
   /** How many statements it has run. */
   statements = 0;
+  /** How many rows have been inserted, updated or deleted. */
+  changedRows = 0;
   /** A statement of the transaction has failed. Nothing else is done in it. */
   #isFailed = false;
 
   /** With its tables, as the migrations leave them, or as they were when `bytes` were taken. */
   constructor(bytes?: Uint8Array) {
-    this.#database = new DatabaseSync(':memory:');
+    this.#database = new DatabaseSync(':memory:', { readBigInts: true, returnArrays: true });
     migrated ??= migratedBytes();
     this.#database.deserialize(bytes ?? migrated);
     this.#database.exec('PRAGMA foreign_keys = ON; PRAGMA case_sensitive_like = ON');
-    this.#tables = this.#database
-      .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
-      .all()
-      .map(({ name }) => String(name));
     this.#database.function('greatest', { deterministic: true, useBigIntArguments: true }, (one, other) =>
       (one as bigint) > (other as bigint) ? one : other,
     );
@@ -108,39 +115,36 @@ export class SqliteDatabase {
 
   run<R>(text: string, values: readonly unknown[]): Answer<R> {
     this.statements += 1;
-    const prepared = this.#prepare(text);
-    const { statement, parameters, command, columns, reads, answers } = prepared;
-    const given = parameters.map((number) => inputOf(values[number - 1]));
+    const prepared = this.#prepared.get(text) ?? this.#prepare(text);
+    const { command, answers, use } = prepared;
     if (this.#isFailed) {
       if (command === 'COMMIT') this.#rollBack();
       if (command !== 'ROLLBACK') throw new Error('current transaction is aborted');
       this.#isFailed = false;
     }
-    if (reads === undefined) this.#note(prepared);
-    const changes = reads?.reduce((sum, table) => sum + (this.#changes.get(table) ?? 0), this.#changesOfAny) ?? 0;
-    const key = reads === undefined ? '' : keyOf(given);
-    const known = reads === undefined ? undefined : answers.get(key);
-    // Coordinators ask the same again and again. An answer holds until somebody writes to its tables.
-    if (known?.changes === changes)
-      return { command, rowCount: known.rows.length, rows: known.rows.map((row) => ({ ...row })) as R[] };
+    this.#changes.note(use);
     try {
-      if (columns.length === 0) {
-        const { changes } = statement.run(...given);
-        return { command, rowCount: Number(changes), rows: [] };
-      }
-      const found = statement.all(...given) as never as unknown[][];
-      const rows = found.map(
-        (row) => Object.fromEntries(columns.map(({ name, read }, at) => [name, read(row[at])])) as R,
-      );
-      if (reads === undefined) return { command, rowCount: rows.length, rows };
-      answers.set(key, { changes, rows: rows as object[] });
-      return { command, rowCount: rows.length, rows: rows.map((row) => ({ ...row })) };
+      if (answers === undefined) return this.#ask<R>(prepared, values);
+      const { rowCount, rows } = answers.of(values, () => this.#ask<R>(prepared, values));
+      return { command, rowCount, rows: [...rows] };
     } catch (thrown) {
       this.#isFailed = this.#database.isTransaction;
       const { errcode = 0 } = thrown as { errcode?: number };
       if ((errcode & 0xff) !== SQLITE_CONSTRAINT) throw thrown;
       throw Object.assign(new Error((thrown as Error).message, { cause: thrown }), { code: UNIQUE_VIOLATION });
     }
+  }
+
+  #ask<R>({ statement, parameters, command, columns }: Prepared, values: readonly unknown[]): Answer<R> {
+    const given = parameters.map((number) => inputOf(values[number - 1]));
+    if (columns.length === 0) {
+      const rowCount = Number(statement.run(...given).changes);
+      if (CHANGING.has(command)) this.changedRows += rowCount;
+      return { command, rowCount, rows: [] };
+    }
+    const found = statement.all(...given) as never as unknown[][];
+    if (CHANGING.has(command)) this.changedRows += found.length;
+    return { command, rowCount: found.length, rows: found.map((row) => rowOf(columns, row) as R) };
   }
 
   /** Ends the transaction of a client that is gone. */
@@ -151,15 +155,8 @@ export class SqliteDatabase {
 
   #rollBack(): void {
     this.#database.exec('ROLLBACK');
-    this.#changesOfAny += 1;
+    this.#changes.noteAny();
     this.#isFailed = false;
-  }
-
-  /** A statement is about to change something. */
-  #note({ command, writes }: Prepared): void {
-    if (command === 'BEGIN' || command === 'COMMIT') return;
-    if (writes === undefined) this.#changesOfAny += 1;
-    else this.#changes.set(writes, (this.#changes.get(writes) ?? 0) + 1);
   }
 
   close(): void {
@@ -167,42 +164,37 @@ export class SqliteDatabase {
   }
 
   #prepare(text: string): Prepared {
-    const known = this.#prepared.get(text);
-    if (known !== undefined) return known;
-    const form = formOf(text, this.#tables);
+    const form = formOf(text);
     const statement = this.#database.prepare(form.translated);
-    statement.setReadBigInts(true);
-    statement.setReturnArrays(true);
-    const columns = statement.columns().map(({ name, type }) => ({ name, read: readerOf(type) }));
-    const prepared: Prepared = { ...form, statement, columns, answers: new Map() };
+    form.columns ??= statement.columns().map(({ name, type }) => ({ name, read: readerOf(type) }));
+    const answers = form.use.kind === 'reads' ? this.#changes.answersTo(form.use) : undefined;
+    const prepared: Prepared = { ...form, statement, columns: form.columns, answers };
     this.#prepared.set(text, prepared);
     return prepared;
   }
 }
 
-type Form = Pick<Prepared, 'parameters' | 'command' | 'reads' | 'writes'> & { readonly translated: string };
+const CHANGING: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE']);
+
+/** Nobody changes it: others get the same row, as the answer to the same question. */
+function rowOf(columns: readonly Column[], values: readonly unknown[]): Readonly<Record<string, unknown>> {
+  const row: Record<string, unknown> = {};
+  for (const [at, { name, read }] of columns.entries()) row[name] = read(values[at]);
+  return Object.freeze(row);
+}
 
 /** The same in every database of this process. */
 const forms = new Map<string, Form>();
 
-function formOf(text: string, all: readonly string[]): Form {
+function formOf(text: string): Form {
   const known = forms.get(text);
   if (known !== undefined) return known;
   const { text: translated, parameters } = sqliteStatement(text);
   const command = /^\w+/.exec(translated)?.[0].toUpperCase() ?? '';
-  const words = new Set(translated.match(/\w+/g));
-  const tables = all.filter((table) => words.has(table));
-  const reads = command === 'SELECT' && tables.length > 0 ? tables : undefined;
-  // A deletion may take rows of other tables with it.
-  const writes = /^(?:insert into|update) "?(\w+)/i.exec(translated)?.[1];
-  const form = { translated, parameters, command, reads, writes };
+  const form = { translated, parameters, command, use: useOf(translated), columns: undefined };
   forms.set(text, form);
   return form;
 }
-
-/** Names these values, and no others. */
-const keyOf = (values: readonly SQLInputValue[]): string =>
-  values.map((value) => `${typeof value} ${String(value).length} ${String(value)}`).join();
 
 function inputOf(value: unknown): SQLInputValue {
   if (typeof value === 'boolean') return value ? 1 : 0;

@@ -3,51 +3,61 @@ import { type GenerationPosition, isNewer } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { sql } from 'kysely';
 import type { Generation, Uncaptured } from '../../model.ts';
+import { fixed } from '../fixed-statement.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 import { JOINING } from './groups.ts';
 
 export async function readNewest(db: Read, group: string): Promise<Generation | undefined> {
-  const row = await db
+  const [row] = (await newestOf(db, { group })).rows;
+  return row && generationFrom(row);
+}
+
+const newestOf = fixed((db, { group }: { group: string }) =>
+  db
     .selectFrom('generation')
     .selectAll()
     .where('grp', '=', group)
     .orderBy('epoch', 'desc')
     .orderBy('number', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  return row && generationFrom(row);
-}
+    .limit(1),
+);
 
 export async function readGeneration(
   db: Read,
   group: string,
   { epoch, number }: { epoch: bigint; number: bigint },
 ): Promise<Generation | undefined> {
-  const row = await db
+  const [row] = (await numbered(db, { group, epoch, number })).rows;
+  return row && generationFrom(row);
+}
+
+const numbered = fixed((db, { group, epoch, number }: { group: string; epoch: bigint; number: bigint }) =>
+  db
     .selectFrom('generation')
     .selectAll()
     .where('grp', '=', group)
     .where('epoch', '=', epoch)
-    .where('number', '=', number)
-    .executeTakeFirst();
-  return row && generationFrom(row);
-}
+    .where('number', '=', number),
+);
 
 export interface Acknowledged extends Generation {
   readonly site: string;
 }
 
 /** The newest generation that each member has acknowledged. Reads one row of each index, however long the history is. */
-export const readAcknowledged = (db: Read, group: string): Promise<Acknowledged[]> =>
-  readAcknowledgedBy(db, group, '!=');
+export const readAcknowledged = async (db: Read, group: string): Promise<Acknowledged[]> =>
+  (await acknowledgedByMembers(db, { group })).rows.map(acknowledgedFrom);
 
 /** The same of members that have not caught up yet. It counts for nothing but their own way into the group. */
-export const readAcknowledgedByJoining = (db: Read, group: string): Promise<Acknowledged[]> =>
-  readAcknowledgedBy(db, group, '=');
+export const readAcknowledgedByJoining = async (db: Read, group: string): Promise<Acknowledged[]> =>
+  (await acknowledgedByJoining(db, { group })).rows.map(acknowledgedFrom);
 
-async function readAcknowledgedBy(db: Read, group: string, joining: '=' | '!='): Promise<Acknowledged[]> {
-  const rows = await db
+const acknowledgedByMembers = fixed((db, { group }: { group: string }) => acknowledgedBy(db, group, '!='));
+const acknowledgedByJoining = fixed((db, { group }: { group: string }) => acknowledgedBy(db, group, '='));
+
+function acknowledgedBy(db: Read, group: string, joining: '=' | '!=') {
+  return db
     .selectFrom('member')
     .innerJoinLateral(
       (eb) =>
@@ -72,10 +82,13 @@ async function readAcknowledgedBy(db: Read, group: string, joining: '=' | '!='):
     .select('member.site')
     .where('member.grp', '=', group)
     .where('member.role', joining, JOINING)
-    .orderBy('member.site')
-    .execute();
-  return rows.map((row) => ({ ...generationFrom(row), site: row.site }));
+    .orderBy('member.site');
 }
+
+const acknowledgedFrom = (row: Schema['generation'] & { readonly site: string }): Acknowledged => ({
+  ...generationFrom(row),
+  site: row.site,
+});
 
 /**
  * Reserves the number of the next generation, under whatever epoch: above every number that was reserved before, recorded

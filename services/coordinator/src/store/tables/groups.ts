@@ -12,6 +12,7 @@ import {
   SCRUB_MS_DEFAULT,
   type Seat,
 } from '../../model.ts';
+import { fixed } from '../fixed-statement.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 
@@ -42,11 +43,7 @@ export async function readGroups(
 
 /** @throws NOT_FOUND */
 export async function readGroup(db: Read, name: string): Promise<Group> {
-  const [group] = groupsFrom(
-    await groupRows(db).where('name', '=', name).execute(),
-    await db.selectFrom('member').selectAll().where('grp', '=', name).orderBy('position').execute(),
-    refuse,
-  );
+  const [group] = groupsFrom((await groupNamed(db, { name })).rows, (await membersOf(db, { name })).rows, refuse);
   if (group === undefined)
     throw new AntipodeError('NOT_FOUND', `group does not exist: ${name}`, { details: { group: name } });
   return group;
@@ -114,6 +111,12 @@ function groupRows(db: Read) {
       'recovered.recovery_time_ms',
     ]);
 }
+
+const groupNamed = fixed((db, { name }: { name: string }) => groupRows(db).where('name', '=', name));
+
+const membersOf = fixed((db, { name }: { name: string }) =>
+  db.selectFrom('member').selectAll().where('grp', '=', name).orderBy('position'),
+);
 
 type GroupRow = Awaited<ReturnType<ReturnType<typeof groupRows>['execute']>>[number];
 

@@ -4,6 +4,7 @@
  */
 import { AntipodeError } from '@antipode/runtime';
 import type { IntentKind, IntentStatus, OrderFailure } from '../../model.ts';
+import { fixed } from '../fixed-statement.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 import type { OnUnreadable } from './groups.ts';
@@ -97,9 +98,11 @@ export async function insertIntent(
 }
 
 export async function readIntent(db: Read, id: string): Promise<Intent | undefined> {
-  const row = await db.selectFrom('intent').selectAll().where('id', '=', id).executeTakeFirst();
+  const [row] = (await withId(db, { id })).rows;
   return row && intentFrom(row);
 }
+
+const withId = fixed((db, { id }: { id: string }) => db.selectFrom('intent').selectAll().where('id', '=', id));
 
 /** @throws NOT_FOUND */
 export async function requireIntent(db: Read, id: string): Promise<Intent> {
@@ -111,18 +114,21 @@ export async function requireIntent(db: Read, id: string): Promise<Intent> {
 
 /** For a step that must not follow what a person has ended meanwhile. @throws ROLE_REFUSED */
 export async function requireOpen(trx: Write, { id }: Pick<Intent, 'id'>): Promise<void> {
-  const row = await trx.selectFrom('intent').select('status').where('id', '=', id).forShare().executeTakeFirst();
+  const [row] = (await statusOf(trx, { id })).rows;
   if (row?.status === 'open') return;
   throw new AntipodeError('ROLE_REFUSED', `operation ${id} has ended in the meantime`, { details: { operation: id } });
 }
+
+const statusOf = fixed((db, { id }: { id: string }) =>
+  db.selectFrom('intent').select('status').where('id', '=', id).forShare(),
+);
 
 /** Of one group, or of all. */
 export async function readOpenIntents(
   db: Read,
   { group, onUnreadable }: { group?: string; onUnreadable?: OnUnreadable } = {},
 ): Promise<Intent[]> {
-  const all = db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms').orderBy('id');
-  const rows = await (group === undefined ? all : all.where('grp', '=', group)).execute();
+  const { rows } = await (group === undefined ? allOpen(db, {}) : openOf(db, { group }));
   return rows.flatMap((row) => {
     try {
       return [intentFrom(row)];
@@ -133,6 +139,11 @@ export async function readOpenIntents(
     }
   });
 }
+
+const openRows = (db: Read) =>
+  db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms').orderBy('id');
+const allOpen = fixed((db) => openRows(db));
+const openOf = fixed((db, { group }: { group: string }) => openRows(db).where('grp', '=', group));
 
 /** Whether the active role of the group is about to move: from the order on, until it has moved or that was given up. */
 export async function isMoveOpen(db: Read, group: string): Promise<boolean> {
@@ -149,30 +160,31 @@ export async function isMoveOpen(db: Read, group: string): Promise<boolean> {
 /** Whatever is under way or waits for a person, and what was meant lately, newest first. */
 export async function readRecent(db: Read): Promise<Intent[]> {
   // Two questions, each answered by its own index; asked as one, PostgreSQL would read the whole table.
-  const open = await db
-    .selectFrom('intent')
-    .selectAll()
-    .where('status', 'in', OPEN)
-    .orderBy('created_ms', 'desc')
-    .limit(HISTORY_MAX)
-    .execute();
-  const lately = await db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(RECENT_MAX).execute();
+  const open = (await newestOpen(db, {})).rows;
+  const lately = (await newestMeant(db, {})).rows;
   const rows = new Map([...lately, ...open].map((row) => [row.id, row]));
   return [...rows.values()].map(intentFrom).sort((a, b) => b.createdMs - a.createdMs);
 }
 
+const newestOpen = fixed((db) =>
+  db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms', 'desc').limit(HISTORY_MAX),
+);
+const newestMeant = fixed((db) => db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(RECENT_MAX));
+
 /** The latest that failed in one group, newest first. Another group's failures do not crowd them out. */
 export async function readFailed(db: Read, group: string): Promise<Intent[]> {
-  const rows = await db
+  return (await failedOf(db, { group })).rows.map(intentFrom);
+}
+
+const failedOf = fixed((db, { group }: { group: string }) =>
+  db
     .selectFrom('intent')
     .selectAll()
     .where('grp', '=', group)
     .where('status', '=', 'failed')
     .orderBy('created_ms', 'desc')
-    .limit(RECENT_MAX)
-    .execute();
-  return rows.map(intentFrom);
-}
+    .limit(RECENT_MAX),
+);
 
 /** Intents of some kinds that were made since `sinceMs` and ended well. */
 export async function readDone(

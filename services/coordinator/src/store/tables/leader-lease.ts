@@ -2,6 +2,8 @@
  * The one row that says which coordinator leads. Only election.ts calls these functions. store.ts checks the epoch in
  * every write.
  */
+import { AntipodeError } from '@antipode/runtime';
+import { fixed } from '../fixed-statement.ts';
 import type { Schema } from '../schema.ts';
 import type { Read } from '../store.ts';
 
@@ -13,19 +15,26 @@ interface Led {
 }
 
 export async function readLeaderLease(db: Read): Promise<LeaderLease> {
-  return db.selectFrom('leader_lease').select(['epoch', 'seq', 'holder']).executeTakeFirstOrThrow();
+  const [row] = (await theLease(db, {})).rows;
+  if (row === undefined) throw new AntipodeError('DATABASE_UNAVAILABLE', 'the database has no leader lease');
+  return row;
 }
+
+const theLease = fixed((db) => db.selectFrom('leader_lease').select(['epoch', 'seq', 'holder']));
 
 /** Counts the row up. Returns false if this coordinator does not lead under this epoch any more. */
 export async function renewLeaderLease(db: Read, { epoch, id }: Led): Promise<boolean> {
-  const { numUpdatedRows } = await db
+  const { numAffectedRows } = await renewal(db, { epoch, id });
+  return numAffectedRows === 1n;
+}
+
+const renewal = fixed((db, { epoch, id }: Led) =>
+  db
     .updateTable('leader_lease')
     .set((eb) => ({ seq: eb('seq', '+', 1n) }))
     .where('epoch', '=', epoch)
-    .where('holder', '=', id)
-    .executeTakeFirst();
-  return numUpdatedRows === 1n;
-}
+    .where('holder', '=', id),
+);
 
 /** Begins the next epoch. Returns false if the row has changed since it was `seen`. */
 export async function takeLeaderLease(

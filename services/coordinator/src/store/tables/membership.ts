@@ -1,5 +1,6 @@
 /** Members that join and leave, with the group locked. The declaration goes with each change. */
 import type { Group, Seat } from '../../model.ts';
+import { fixed } from '../fixed-statement.ts';
 import type { Read, Write } from '../store.ts';
 import { JOINING, setSpec } from './groups.ts';
 
@@ -14,7 +15,7 @@ export interface FormerSeat extends Seat {
 }
 
 export async function readFormerSeats(db: Read): Promise<FormerSeat[]> {
-  const rows = await db.selectFrom('former_seat').selectAll().orderBy('grp').orderBy('site').execute();
+  const { rows } = await formerSeats(db, {});
   return rows.map(({ grp, site, serial, epoch, owner, is_deleted }) => ({
     group: grp,
     site,
@@ -24,6 +25,8 @@ export async function readFormerSeats(db: Read): Promise<FormerSeat[]> {
     deleted: is_deleted,
   }));
 }
+
+const formerSeats = fixed((db) => db.selectFrom('former_seat').selectAll().orderBy('grp').orderBy('site'));
 
 /** A seat that counts for nothing until {@link seatJoined}. */
 export async function insertJoining(trx: Write, group: Group, { site, serial }: Seat): Promise<void> {
@@ -162,9 +165,10 @@ export async function deleteGroup(trx: Write, group: Group, { nowMs }: { nowMs: 
 }
 
 export async function readDeletedGroups(db: Read): Promise<string[]> {
-  const rows = await db.selectFrom('former_group').select('name').orderBy('name').execute();
-  return rows.map(({ name }) => name);
+  return (await formerGroups(db, {})).rows.map(({ name }) => name);
 }
+
+const formerGroups = fixed((db) => db.selectFrom('former_group').select('name').orderBy('name'));
 
 /** The highest epoch of a group of this name that was deleted; undefined where none was. */
 export async function readFormerEpoch(db: Read, name: string): Promise<bigint | undefined> {

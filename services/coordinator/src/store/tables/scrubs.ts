@@ -1,4 +1,5 @@
 /** The last scrub of each member. */
+import { fixed } from '../fixed-statement.ts';
 import type { Read, Write } from '../store.ts';
 
 export interface ScrubRecord {
@@ -22,7 +23,7 @@ export async function recordScrub(trx: Write, { group, site, startedMs, errorCod
 }
 
 export async function readScrubs(db: Read, group: string): Promise<ScrubRecord[]> {
-  const rows = await db.selectFrom('scrub').selectAll().where('grp', '=', group).orderBy('site').execute();
+  const { rows } = await scrubsOf(db, { group });
   return rows.map((row) => ({
     group: row.grp,
     site: row.site,
@@ -30,3 +31,7 @@ export async function readScrubs(db: Read, group: string): Promise<ScrubRecord[]
     errorCode: row.error_code,
   }));
 }
+
+const scrubsOf = fixed((db, { group }: { group: string }) =>
+  db.selectFrom('scrub').selectAll().where('grp', '=', group).orderBy('site'),
+);

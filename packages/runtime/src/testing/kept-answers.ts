@@ -1,0 +1,109 @@
+/**
+ * Answers of an SQLite database that are given again until somebody writes to the tables that they were read from. The
+ * parts of a simulation ask the same again and again. They get what the database would answer.
+ */
+
+/** What a statement does to tables, by its text alone. */
+export type Use =
+  /** Every word of its text, and among them each table that it reads. */
+  | { readonly kind: 'reads'; readonly words: readonly string[] }
+  | { readonly kind: 'writes'; readonly table: string }
+  /** It begins or commits a transaction, or changes a setting of the connection. */
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'anything' };
+
+interface Counter {
+  changes: number;
+}
+
+/** Functions whose answer depends on more than tables. */
+const UNSTEADY = /\b(random|randomblob|changes|total_changes|last_insert_rowid|current_\w+|now)\b/i;
+const NOTHING = /^\s*(begin|start transaction|commit|pragma)\b/i;
+const WRITE = /^\s*(?:insert(?: or \w+)? into|replace into|update(?: or \w+)?|delete from) "?(\w+)/i;
+
+const uses = new Map<string, Use>();
+
+export function useOf(text: string): Use {
+  const known = uses.get(text);
+  if (known !== undefined) return known;
+  const use = examined(text);
+  uses.set(text, use);
+  return use;
+}
+
+function examined(text: string): Use {
+  if (/^\s*select\b/i.test(text) && !UNSTEADY.test(text))
+    return { kind: 'reads', words: [...new Set(text.toLowerCase().match(/\w+/g))] };
+  if (text.split(';').every((part) => NOTHING.test(part))) return { kind: 'nothing' };
+  const table = WRITE.exec(text)?.[1];
+  return table === undefined ? { kind: 'anything' } : { kind: 'writes', table: table.toLowerCase() };
+}
+
+/** Counts the changes of each table of one database. No table may change by itself when another one does. */
+export class TableChanges {
+  readonly #tables = new Map<string, Counter>();
+  readonly #any: Counter = { changes: 0 };
+
+  /** Before a statement runs. */
+  note(use: Use): void {
+    if (use.kind === 'writes') this.#of(use.table).changes += 1;
+    else if (use.kind === 'anything') this.noteAny();
+  }
+
+  /** Also when a transaction is rolled back. */
+  noteAny(): void {
+    this.#any.changes += 1;
+  }
+
+  /** For the answers to one statement that only reads. */
+  answersTo({ words }: Use & { kind: 'reads' }): KeptAnswers {
+    return new KeptAnswers([this.#any, ...words.map((word) => this.#of(word))]);
+  }
+
+  #of(word: string): Counter {
+    const known = this.#tables.get(word);
+    if (known !== undefined) return known;
+    const counter = { changes: 0 };
+    this.#tables.set(word, counter);
+    return counter;
+  }
+}
+
+const NO_ANSWER = Symbol();
+
+export class KeptAnswers {
+  readonly #counters: readonly Counter[];
+  #changes = -1;
+  readonly #answers = new Map<string, unknown>();
+
+  constructor(counters: readonly Counter[]) {
+    this.#counters = counters;
+  }
+
+  /** @param values what was given for the parameters */
+  of<T>(values: readonly unknown[], ask: () => T): T {
+    let changes = 0;
+    for (const counter of this.#counters) changes += counter.changes;
+    if (changes !== this.#changes) this.#answers.clear();
+    this.#changes = changes;
+    const key = keyOf(values);
+    const known = this.#answers.get(key);
+    if (known !== undefined) return (known === NO_ANSWER ? undefined : known) as T;
+    const answer = ask();
+    this.#answers.set(key, answer === undefined ? NO_ANSWER : answer);
+    return answer;
+  }
+}
+
+/** Names these values, and no others. */
+function keyOf(values: readonly unknown[]): string {
+  let key = '';
+  for (const value of values) {
+    const text =
+      value instanceof Uint8Array
+        ? Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1')
+        : String(value);
+    key += `${typeof value} ${text.length} ${text}`;
+  }
+  return key;
+}
