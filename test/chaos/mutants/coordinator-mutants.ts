@@ -124,8 +124,8 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
   {
     name: 'oldest-generation-replicated',
     file: 'services/coordinator/src/store/tables/generations.ts',
-    from: "    .orderBy('epoch', 'desc')\n    .orderBy('number', 'desc')\n    .limit(1)\n    .executeTakeFirst();\n  return row && generationFrom(row);\n}\n\nexport async function readGeneration(",
-    to: "    .orderBy('epoch', 'asc')\n    .orderBy('number', 'asc')\n    .limit(1)\n    .executeTakeFirst();\n  return row && generationFrom(row);\n}\n\nexport async function readGeneration(",
+    from: "    .where('grp', '=', group)\n    .orderBy('epoch', 'desc')\n    .orderBy('number', 'desc')\n    .limit(1),\n);",
+    to: "    .where('grp', '=', group)\n    .orderBy('epoch', 'asc')\n    .orderBy('number', 'asc')\n    .limit(1),\n);",
     stories: ['paused-active/0'],
   },
   {

@@ -13,6 +13,11 @@ export interface Violation {
 
 /** Errors that nobody caught belong to the world that runs now. */
 let current: World | undefined;
+/** Nobody runs a world now, and none is kept in memory. */
+export const forgetWorld = (): void => {
+  current = undefined;
+};
+
 export const catchUncaught = (): void => {
   process.on('unhandledRejection', (thrown) => current?.uncaught(thrown));
 };

@@ -48,6 +48,7 @@ export class SimulatedDisk {
     journal: new TableChanges(),
     store: new TableChanges(),
   };
+  readonly #statements: Record<FileName, Map<string, StatementSync>> = { journal: new Map(), store: new Map() };
   readonly #looks: Record<FileName, Map<string, Look>> = { journal: new Map(), store: new Map() };
 
   /** Empty, or as another one was. */
@@ -85,6 +86,7 @@ export class SimulatedDisk {
     this.#files[file].close();
     this.#files[file] = new DatabaseSync(':memory:');
     this.changes[file].noteAny();
+    this.#statements[file].clear();
     this.#looks[file].clear();
   }
 
@@ -116,10 +118,17 @@ export class SimulatedDisk {
     }
   }
 
+  /** A statement of this file, which every process on it shares. */
+  statement(file: FileName, text: string): StatementSync {
+    const known = this.#statements[file].get(text) ?? this.#files[file].prepare(text);
+    this.#statements[file].set(text, known);
+    return known;
+  }
+
   #look(file: FileName, text: string): Look {
     const use = useOf(text);
     const answers = use.kind === 'reads' ? this.changes[file].answersTo(use) : undefined;
-    const look = { statement: this.#files[file].prepare(text), answers };
+    const look = { statement: this.statement(file, text), answers };
     this.#looks[file].set(text, look);
     return look;
   }
@@ -165,6 +174,9 @@ const fault = (errcode: number, message: string): Error =>
 /** Nobody changes it: others get the same row, as the answer to the same question. */
 const frozen = <T>(row: T): T => Object.freeze(row);
 
+/** How long a statement waits for another program. No other program is here. */
+const WAIT = /^PRAGMA busy_timeout = \d+$/;
+
 /** It asks for the lock, and changes nothing. */
 const PROBE = 'BEGIN IMMEDIATE; ROLLBACK';
 
@@ -196,7 +208,7 @@ class Handle {
     this.#live();
     const known = this.#statements.get(text);
     if (known !== undefined) return known;
-    const guarded = this.#guarded(text, this.#database.prepare(text));
+    const guarded = this.#guarded(text, this.#disk.statement(this.#file, text));
     this.#statements.set(text, guarded);
     return guarded;
   }
@@ -233,7 +245,13 @@ class Handle {
     this.#live();
     if (text !== PROBE) this.#disk.changes[this.#file].note(useOf(text));
     if (text.startsWith('BEGIN IMMEDIATE')) this.#writable();
-    if (text === 'COMMIT') this.#commit(() => this.#database.exec(text));
+    if (text === 'COMMIT') this.#commit(() => this.#do(text));
+    else if (!WAIT.test(text)) this.#do(text);
+  }
+
+  /** What is done all the time is prepared once. */
+  #do(text: string): void {
+    if (/^\w+( IMMEDIATE)?$/.test(text)) this.#disk.statement(this.#file, text).run();
     else this.#database.exec(text);
   }
 

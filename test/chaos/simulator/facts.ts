@@ -265,7 +265,7 @@ export class WorldFacts implements Facts {
     const known = this.#generations.get(digest);
     if (known !== undefined) return known;
     for (const { disk } of this.#world.sites.values()) {
-      const row = disk.rows('store', `SELECT signed FROM manifest WHERE digest = X'${digest}'`)[0];
+      const row = disk.rows('store', 'SELECT signed FROM manifest WHERE digest = ?', [Buffer.from(digest, 'hex')])[0];
       if (row === undefined) continue;
       const { generation } = openSigned(row['signed'] as Uint8Array, { group: GROUP, isPinned: () => true });
       const values = generation.entries.flatMap((entry) => {

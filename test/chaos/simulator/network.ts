@@ -189,6 +189,7 @@ export class SimulatedNetwork {
       }
     } finally {
       open.close();
+      open.end();
       parts.return?.().catch(() => {});
       await caller.process.gate();
     }

@@ -45,10 +45,12 @@ export function openCall(
     call,
     options: { ...options, signal: stop.signal },
     broken: broken.promise,
+    /** What was called has ended, or `break` has ended it. */
     close: () => {
       calls.delete(call);
       options.signal?.removeEventListener('abort', abort);
-      stop.abort(ABORTED);
     },
+    /** Whatever it still does. */
+    end: () => stop.abort(ABORTED),
   };
 }

@@ -25,10 +25,11 @@ export class Records {
     if (operation === undefined || this.#isOver || this.#operations.has(operation)) return;
     this.#operations.add(operation);
     const database = this.#database;
-    const [intent] = database.rows<{ kind: string }>(`SELECT kind FROM intent WHERE id = '${operation}'`);
-    const events = database.rows(
-      `SELECT 1 AS found FROM event WHERE kind = '${intent?.kind}-intended' AND details LIKE '%${operation}%'`,
-    );
+    const [intent] = database.rows<{ kind: string }>('SELECT kind FROM intent WHERE id = $1', [operation]);
+    const events = database.rows('SELECT 1 AS found FROM event WHERE kind = $1 AND details LIKE $2', [
+      `${intent?.kind}-intended`,
+      `%${operation}%`,
+    ]);
     // A capture is routine. Its intent is the record, and what it finds is an event.
     const isOnRecord = intent !== undefined && (intent.kind === 'capture' || events.length > 0);
     this.#tell({ kind: 'order', site, method, operation, isOnRecord });

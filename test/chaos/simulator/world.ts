@@ -39,6 +39,9 @@ export const TIMINGS: Timings = {
   parkedRetryMs: 4_000,
 };
 
+/** A line of a log: its level, its message, and its fields, as JSON. */
+const LINE = /^\{"time":"[^"]*","level":"(\w+)","message":("(?:[^"\\]|\\.)*"),?(.*)\}$/;
+
 /** The parts of a world that outlive its processes. Another world can begin with them. */
 export interface WorldCopy {
   readonly nowMs: number;
@@ -255,9 +258,9 @@ export class World {
       clock,
       write: (line) => {
         if (process.hasEnded) return;
-        const { level, message, ...fields } = JSON.parse(line) as Record<string, unknown>;
-        delete fields['time'];
-        this.log.add('told', who, `${String(level)} ${String(message)} ${JSON.stringify(fields)}`);
+        const [, level, message, fields] = LINE.exec(line) ?? [];
+        if (level === undefined || message === undefined) throw new Error(`a line of another form: ${line}`);
+        this.log.add('told', who, `${level} ${JSON.parse(message)} {${fields ?? ''}}`);
       },
     });
   }

@@ -243,7 +243,6 @@ class Call {
   readonly #server: Server;
   readonly #options: CallOptions;
   readonly #stop = new AbortController();
-  readonly #timer = new AbortController();
   readonly #ended = Promise.withResolvers<never>();
   #reason: AntipodeError | undefined;
   readonly #cancel = (): void => this.end(unreachable(this.ends.callee, 'the call was cancelled'));
@@ -273,8 +272,8 @@ class Call {
     options.signal?.addEventListener('abort', this.#cancel);
     ends.life?.addEventListener('abort', this.#cancel);
     if (options.signal?.aborted === true) this.#cancel();
-    void clock.sleep(options.timeoutMs, this.#timer.signal).then(() => {
-      if (this.#timer.signal.aborted) return;
+    void clock.sleep(options.timeoutMs, this.signal).then(() => {
+      if (this.signal.aborted) return;
       const peer = nameOf(ends.callee);
       this.end(new AntipodeError('TIMED_OUT', `no answer from ${peer} in time`, { details: { peer } }));
     });
@@ -311,7 +310,6 @@ class Call {
     this.#options.signal?.removeEventListener('abort', this.#cancel);
     this.ends.life?.removeEventListener('abort', this.#cancel);
     this.#server.calls.delete(this);
-    this.#timer.abort(ABORTED);
     this.#stop.abort(ABORTED);
   }
 }

@@ -51,5 +51,29 @@ export function fixed<Given extends object, Row>(
   };
 }
 
+/** Longer lists are rare, and there would be a statement for each length. */
+const LIST_MAX = 32;
+
+/** The same for a list: one statement for each of its lengths. */
+export function fixedList<Row>(
+  build: (db: Read, list: readonly string[]) => Compilable<Row>,
+): (db: Read, list: readonly string[]) => Promise<QueryResult<Row>> {
+  const ofLength = new Map<number, (db: Read, given: readonly string[]) => Promise<QueryResult<Row>>>();
+  return (db, list) => {
+    const { length } = list;
+    if (length > LIST_MAX) return db.executeQuery(build(db, list));
+    const known =
+      ofLength.get(length) ??
+      fixed<readonly string[], Row>((of, given) =>
+        build(
+          of,
+          Array.from({ length }, (_, at) => given[at] as string),
+        ),
+      );
+    ofLength.set(length, known);
+    return known(db, list);
+  };
+}
+
 const places = <Given extends object>(): Given =>
   new Proxy({} as Given, { get: (_target, name) => new Place(String(name)) });

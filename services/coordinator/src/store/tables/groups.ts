@@ -12,7 +12,7 @@ import {
   SCRUB_MS_DEFAULT,
   type Seat,
 } from '../../model.ts';
-import { fixed } from '../fixed-statement.ts';
+import { fixed, fixedList } from '../fixed-statement.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 
@@ -32,14 +32,16 @@ export async function readGroups(
   onUnreadable: OnUnreadable = refuse,
   names?: readonly string[],
 ): Promise<Group[]> {
-  const groups = groupRows(db).orderBy('name');
-  const members = db.selectFrom('member').selectAll().orderBy('position');
-  return groupsFrom(
-    await (names === undefined ? groups : groups.where('name', 'in', names)).execute(),
-    await (names === undefined ? members : members.where('grp', 'in', names)).execute(),
-    onUnreadable,
-  );
+  const groups = names === undefined ? await allGroups(db, {}) : await groupsNamed(db, names);
+  const members = names === undefined ? await allMembers(db, {}) : await membersOfGroups(db, names);
+  return groupsFrom(groups.rows, members.rows, onUnreadable);
 }
+
+const allGroups = fixed((db) => groupRows(db).orderBy('name'));
+const groupsNamed = fixedList((db, names) => groupRows(db).orderBy('name').where('name', 'in', names));
+const memberRows = (db: Read) => db.selectFrom('member').selectAll().orderBy('position');
+const allMembers = fixed((db) => memberRows(db));
+const membersOfGroups = fixedList((db, names) => memberRows(db).where('grp', 'in', names));
 
 /** @throws NOT_FOUND */
 export async function readGroup(db: Read, name: string): Promise<Group> {
