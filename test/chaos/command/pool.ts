@@ -5,6 +5,9 @@ import type { Ask, Tell, Told } from './messages.ts';
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
+/** Two of them are in memory. */
+const YOUNG_MB = 128;
+
 /**
  * Seeds in turn, each as soon as a worker is free. Ends early where `told` returns true, and at once when the signal
  * aborts: the seeds under way count for nothing then.
@@ -23,8 +26,9 @@ export async function runSeeds(options: {
     new Promise((resolve, reject) => {
       const child: ChildProcess = fork(WORKER, mutant === undefined ? [] : [mutant], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-        // A seed leaves much behind that is soon forgotten. Room for it makes collections of garbage rare.
-        execArgv: ['--max-semi-space-size=64'],
+        // A seed leaves much behind that its end makes garbage. There is room for all of it, so that it is collected
+        // then, and not before, when most of it would have to be copied.
+        execArgv: [`--min-semi-space-size=${YOUNG_MB}`, `--max-semi-space-size=${YOUNG_MB}`, '--expose-gc'],
       });
       let seed: number | undefined;
       const stop = (): void => {

@@ -6,6 +6,7 @@ const mutant = process.argv[2];
 if (mutant !== undefined) makeMutant(mutant);
 // Only after that: what a mutant changes is changed while it is loaded.
 const { catchUncaught, run } = await import('../scenarios/run.ts');
+const { forgetWorld } = await import('../scenarios/watch.ts');
 const { storyOf } = await import('../scenarios/story.ts');
 const { directedStory } = await import('../scenarios/directed.ts');
 const { shrink } = await import('../scenarios/shrink.ts');
@@ -13,6 +14,9 @@ const { shrink } = await import('../scenarios/shrink.ts');
 Error.stackTraceLimit = 0;
 
 const tell = (message: Tell): void => void process.send?.(message);
+
+/** Where the process is allowed to order it. */
+const collect = (): void => void globalThis.gc?.({ type: 'minor' });
 
 async function work({ seed, story: name, isShrunk }: Ask): Promise<void> {
   const story = name === undefined ? storyOf(String(seed)) : directedStory(name, String(seed));
@@ -30,7 +34,11 @@ async function work({ seed, story: name, isShrunk }: Ask): Promise<void> {
 }
 
 catchUncaught();
-process.on('message', (ask) => void work(ask as Ask));
+process.on('message', async (ask) => {
+  await work(ask as Ask);
+  forgetWorld();
+  collect();
+});
 process.on('disconnect', () => process.exit(0));
 // Ctrl-C reaches the whole group of processes. The command decides when its workers end.
 process.on('SIGINT', () => {});

@@ -13,7 +13,8 @@ export interface Violation {
 
 /** Errors that nobody caught belong to the world that runs now. */
 let current: World | undefined;
-/** Nobody runs a world now, and none is kept in memory. */
+
+/** No world runs now, and none is kept in memory. */
 export const forgetWorld = (): void => {
   current = undefined;
 };

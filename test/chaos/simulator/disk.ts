@@ -249,7 +249,7 @@ class Handle {
     else if (!WAIT.test(text)) this.#do(text);
   }
 
-  /** What is done all the time is prepared once. */
+  /** Prepares once what every transaction does. */
   #do(text: string): void {
     if (/^\w+( IMMEDIATE)?$/.test(text)) this.#disk.statement(this.#file, text).run();
     else this.#database.exec(text);

@@ -45,7 +45,7 @@ export function openCall(
     call,
     options: { ...options, signal: stop.signal },
     broken: broken.promise,
-    /** What was called has ended, or `break` has ended it. */
+    /** The work has ended by itself, or by `break`. */
     close: () => {
       calls.delete(call);
       options.signal?.removeEventListener('abort', abort);

@@ -93,7 +93,7 @@ export const checkTagOf = (domainKey: StoredObject): Uint8Array =>
 
 export const privateKey = ({ value }: StoredObject): KeyObject => keyOf(value ?? new Uint8Array());
 
-/** What was found out by bytes. It is always the same, and a simulation asks for it again and again. */
+/** Keeps what `find` has found for some bytes. A simulation asks for the same again and again. */
 function remembering<T>(find: (...bytes: Uint8Array[]) => T): typeof find {
   const known = new Map<string, T>();
   return (...bytes) => {

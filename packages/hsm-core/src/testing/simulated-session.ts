@@ -716,16 +716,15 @@ export class SimulatedSession implements HsmProvider {
         const shown = object.attributes[name];
         if (shown !== undefined) setAttribute(attributes, name, shown);
       }
-    const valueDigest = value && sha256Hex(value);
-    const everything = JSON.stringify([
+    const parts = [
       objectClass,
       keyType,
       sizeBits,
-      attributes,
-      valueDigest,
       hasTemplate,
+      value,
       publicHalf,
-    ]);
+      ...Object.entries(attributes).flat(),
+    ];
     return {
       handle: this.#handleOf(object),
       objectClass,
@@ -735,9 +734,15 @@ export class SimulatedSession implements HsmProvider {
       ...(publicHalf === undefined ? {} : { publicHalf }),
       ...(objectClass === 'data' ? { valueBytes: value?.length ?? 0 } : {}),
       ...(hasTemplate === undefined ? {} : { hasTemplate }),
-      readDigest: sha256Hex(`${this.#number} ${everything}`),
+      readDigest: sha256Hex(`${this.#number} ${parts.map(textOf).join()}`),
     };
   }
+}
+
+/** Each value has a text of its own, and none begins with that of another. */
+function textOf(value: unknown): string {
+  const text = value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : String(value);
+  return `${typeof value} ${text.length} ${text}`;
 }
 
 const P256 = CURVES[0]!;

@@ -3,9 +3,9 @@
  * parts of a simulation ask the same again and again. They get what the database would answer.
  */
 
-/** What a statement does to tables, by its text alone. */
+/** The effect of a statement on tables, by its text alone. */
 export type Use =
-  /** Every word of its text, and among them each table that it reads. */
+  /** Words of its text, and among them each table that it reads. */
   | { readonly kind: 'reads'; readonly words: readonly string[] }
   | { readonly kind: 'writes'; readonly table: string }
   /** It begins or commits a transaction, or changes a setting of the connection. */
@@ -21,6 +21,14 @@ const UNSTEADY = /\b(random|randomblob|changes|total_changes|last_insert_rowid|c
 const NOTHING = /^\s*(begin|start transaction|commit|pragma)\b/i;
 const WRITE = /^\s*(?:insert(?: or \w+)? into|replace into|update(?: or \w+)?|delete from) "?(\w+)/i;
 
+/** The words of the language are the names of no tables. */
+const LANGUAGE = new Set(
+  'select from where and or not in is null as on by order group limit desc asc join inner left lateral like between exists case when then else end distinct max min count sum length values true false'.split(
+    ' ',
+  ),
+);
+const isPerhapsTable = (word: string): boolean => !LANGUAGE.has(word);
+
 const uses = new Map<string, Use>();
 
 export function useOf(text: string): Use {
@@ -33,7 +41,7 @@ export function useOf(text: string): Use {
 
 function examined(text: string): Use {
   if (/^\s*select\b/i.test(text) && !UNSTEADY.test(text))
-    return { kind: 'reads', words: [...new Set(text.toLowerCase().match(/\w+/g))] };
+    return { kind: 'reads', words: [...new Set(text.toLowerCase().match(/\b[a-z_]\w*/g))].filter(isPerhapsTable) };
   if (text.split(';').every((part) => NOTHING.test(part))) return { kind: 'nothing' };
   const table = WRITE.exec(text)?.[1];
   return table === undefined ? { kind: 'anything' } : { kind: 'writes', table: table.toLowerCase() };

@@ -128,11 +128,25 @@ type Identity = { readonly key: ReturnType<typeof createPublicKey>; readonly dsa
 /** An unreadable key, or one of a kind that no identity has, verifies nothing. */
 function withIdentity(signer: Uint8Array, verifies: (key: Identity) => boolean): boolean {
   try {
-    const key = createPublicKey({ key: Buffer.from(signingHalfOf(signer)), format: 'der', type: 'spki' });
+    const key = keyOf(signer);
     return key.asymmetricKeyType === 'ec' && verifies({ key, dsaEncoding: 'ieee-p1363' });
   } catch {
     return false;
   }
+}
+
+/** A site knows few identities, and each of them signs again and again. */
+const KEYS_MAX = 1_000;
+const keys = new Map<string, Identity['key']>();
+
+function keyOf(signer: Uint8Array): Identity['key'] {
+  const name = fingerprint(signer);
+  const known = keys.get(name);
+  if (known !== undefined) return known;
+  const key = createPublicKey({ key: Buffer.from(signingHalfOf(signer)), format: 'der', type: 'spki' });
+  if (keys.size >= KEYS_MAX) keys.clear();
+  keys.set(name, key);
+  return key;
 }
 
 function takenApart(signed: Uint8Array): { manifest: Uint8Array; signature: Uint8Array; signer: Uint8Array } {
