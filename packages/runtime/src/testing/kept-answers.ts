@@ -22,12 +22,8 @@ const NOTHING = /^\s*(begin|start transaction|commit|pragma)\b/i;
 const WRITE = /^\s*(?:insert(?: or \w+)? into|replace into|update(?: or \w+)?|delete from) "?(\w+)/i;
 
 /** The words of the language are the names of no tables. */
-const LANGUAGE = new Set(
-  'select from where and or not in is null as on by order group limit desc asc join inner left lateral like between exists case when then else end distinct max min count sum length values true false'.split(
-    ' ',
-  ),
-);
-const isPerhapsTable = (word: string): boolean => !LANGUAGE.has(word);
+const LANGUAGE =
+  /^(select|from|where|and|or|not|in|is|null|as|on|by|order|group|limit|desc|asc|join|inner|left|like|between|exists|case|when|then|else|end|distinct|values|true|false)$/;
 
 const uses = new Map<string, Use>();
 
@@ -41,7 +37,10 @@ export function useOf(text: string): Use {
 
 function examined(text: string): Use {
   if (/^\s*select\b/i.test(text) && !UNSTEADY.test(text))
-    return { kind: 'reads', words: [...new Set(text.toLowerCase().match(/\b[a-z_]\w*/g))].filter(isPerhapsTable) };
+    return {
+      kind: 'reads',
+      words: [...new Set(text.toLowerCase().match(/\b[a-z_]\w*/g))].filter((word) => !LANGUAGE.test(word)),
+    };
   if (text.split(';').every((part) => NOTHING.test(part))) return { kind: 'nothing' };
   const table = WRITE.exec(text)?.[1];
   return table === undefined ? { kind: 'anything' } : { kind: 'writes', table: table.toLowerCase() };
