@@ -74,11 +74,13 @@ const NATIVE_REASONS: ReadonlySet<UncapturedReason> = new Set([
 
 export const isNativeReason = (reason: UncapturedReason): boolean => NATIVE_REASONS.has(reason);
 
+export const mayClone = ({ cloning }: CaptureContext, { examined }: Candidate, reason: UncapturedReason): boolean =>
+  movesNatively(examined, { cloning, reason });
+
 /** Whether a key that is not wrapped for this reason moves natively. It must show its value, or nobody could prove it. */
-export function mayClone(
-  { cloning }: CaptureContext,
-  { examined: { object, vectors } }: Candidate,
-  reason: UncapturedReason,
+export function movesNatively(
+  { object, vectors }: Examined,
+  { cloning, reason }: { cloning: string | undefined; reason: UncapturedReason },
 ): boolean {
   if (cloning === undefined || !isNativeReason(reason)) return false;
   if (object.keyType === 'unsupported' || !isWrapped(object.objectClass)) return false;

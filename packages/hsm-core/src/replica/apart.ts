@@ -3,10 +3,12 @@
  * names it, so its epoch and its number are 0. Its previous digest is that of the generation in the partition.
  */
 import { type Clock, hex, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
-import { isSealed } from '../capture/classification.ts';
+import type { Movement } from '../capture/capture-context.ts';
+import { isSealed, movesNatively } from '../capture/classification.ts';
 import { sealData } from '../capture/data-sealing.ts';
 import { entryOf, type Sealed } from '../capture/entry.ts';
 import { sealExactly } from '../capture/exact-sealing.ts';
+import { sealNatively } from '../capture/native-sealing.ts';
 import { lengthReasonOf, reasonOf } from '../capture/uncaptured.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
@@ -32,6 +34,8 @@ export interface ApartOptions {
   /** The generation in the partition. Its domain key seals the objects. */
   readonly target: SealedGeneration;
   readonly domainKey: Handle;
+  /** Absent for `sealed`. */
+  readonly movement?: Movement;
 }
 
 export interface SealedApart {
@@ -52,14 +56,31 @@ export async function sealApart(
   { idOf = () => undefined }: { idOf?: (one: Examined) => ObjectId | undefined } = {},
 ): Promise<SealedApart> {
   const blobs = new Map<string, Uint8Array>();
-  const { sealed, dataKeys } = await sealAll(options, { examined: objects.filter(isSealable), blobs, idOf });
+  const cloning = await cloningOf(options);
+  const examined = objects.filter((one) => isSealable(one, cloning));
+  const { sealed, dataKeys } = await sealAll(options, { examined, blobs, idOf, cloning });
   const entries = sealed.map(({ entry }) => entry);
   if (entries.length === 0) return { blobs, sealed };
   return { generation: await signed(options, { entries, dataKeys }), blobs, sealed };
 }
 
+/** The cloning domain, where objects may be sealed natively. */
+export async function cloningOf({
+  provider,
+  movement,
+}: Pick<ApartOptions, 'provider' | 'movement'>): Promise<string | undefined> {
+  const { cloning } = movement === 'native' ? await provider.describe() : {};
+  return cloning && hex(cloning.domain);
+}
+
 /** Why the object cannot be sealed; undefined if it can be. */
-export function unsealableReason(one: Examined): UncapturedReason | undefined {
+export function unsealableReason(one: Examined, cloning?: string): UncapturedReason | undefined {
+  const reason = unwrappableReason(one);
+  return reason !== undefined && movesNatively(one, { cloning, reason }) ? undefined : reason;
+}
+
+/** Why the object can be neither wrapped nor encrypted. */
+function unwrappableReason(one: Examined): UncapturedReason | undefined {
   const { object, blob, refusal } = one;
   const hasTag = isExactly(one);
   if (hasTag) return reasonOf(object, { isNew: true, hasTrusted: false, hasTag });
@@ -68,7 +89,7 @@ export function unsealableReason(one: Examined): UncapturedReason | undefined {
   return object.objectClass === 'secret-key' && blob === undefined ? 'unreadable' : undefined;
 }
 
-export const isSealable = (one: Examined): boolean => unsealableReason(one) === undefined;
+export const isSealable = (one: Examined, cloning?: string): boolean => unsealableReason(one, cloning) === undefined;
 
 /** Whether wrapping would change the secret, and the token tags it. */
 const isExactly = ({ object, valueTag }: Examined): boolean =>
@@ -82,8 +103,10 @@ async function sealAll(
     examined,
     blobs,
     idOf,
+    cloning,
   }: {
     examined: readonly Examined[];
+    cloning: string | undefined;
     blobs: Map<string, Uint8Array>;
     idOf: (one: Examined) => ObjectId | undefined;
   },
@@ -96,7 +119,8 @@ async function sealAll(
     bytes: one.object.valueBytes ?? one.object.sizeBits / 8,
   }));
   const forms = new Map<Handle, Sealed>();
-  const wrapped = named.filter(({ one, object }) => isWrapped(object.objectClass) && !isExactly(one));
+  const isCloned = (one: Examined): boolean => unwrappableReason(one) !== undefined;
+  const wrapped = named.filter(({ one, object }) => isWrapped(object.objectClass) && !isExactly(one) && !isCloned(one));
   for (const batch of inBatches(wrapped)) {
     const handles = batch.map(({ handle }) => handle);
     for (const outcome of await provider.wrap(domainKey, handles)) {
@@ -113,9 +137,21 @@ async function sealAll(
   );
   const exact = await sealExactly(
     ports,
-    named.filter(({ one }) => isExactly(one)),
+    named.filter(({ one }) => isExactly(one) && !isCloned(one)),
   );
-  for (const values of [data, exact]) {
+  const clones = named.filter(({ one }) => isCloned(one));
+  const native =
+    cloning === undefined || clones.length === 0
+      ? undefined
+      : await sealNatively(
+          { ...ports, cloningDomain: cloning },
+          clones.map(({ one: { object, vectors }, handle, objectId }) => ({
+            handle,
+            objectId,
+            vectors: object.objectClass === 'secret-key' ? vectors : undefined,
+          })),
+        );
+  for (const values of [data, exact, ...(native === undefined ? [] : [native])]) {
     for (const [sha256, blob] of values.blobs) blobs.set(sha256, blob);
     for (const [handle, form] of values.sealed) forms.set(handle, form);
   }
@@ -126,7 +162,7 @@ async function sealAll(
         one,
         entry: entryOf({ object, objectId, before: undefined, sealed: forms.get(handle) ?? {} }),
       })),
-    dataKeys: [...data.dataKeys, ...exact.dataKeys],
+    dataKeys: [...data.dataKeys, ...exact.dataKeys, ...(native?.dataKeys ?? [])],
   };
 }
 

@@ -9,14 +9,18 @@ import { isNative } from '../model/generation.ts';
 import { encodeManifest } from '../model/manifest/manifest-writer.ts';
 import { sealedGeneration, signingInput } from '../model/manifest/signed-manifest.ts';
 import { nativeAadOf } from '../objects/recognise.ts';
+import { NO_FILTER } from '../testing/member-group.ts';
 import { crashAt, MemoryJournal } from '../testing/memory-journal.ts';
 import { simulatedBlobOf } from '../testing/simulated-cloner.ts';
 import { SimulatedGroup } from '../testing/simulated-group.ts';
 import type { StoredObject } from '../testing/simulated-hsm.ts';
 import type { SimulatedMember } from '../testing/simulated-member.ts';
+import { mergeObjects } from './merge.ts';
 import { rehearse } from './rehearsal.ts';
 import { ReplicaMemory } from './replica.ts';
 import { scrub } from './scrub.ts';
+import { setAside } from './set-aside.ts';
+import { sealUnexplained } from './unexplained.ts';
 
 const CLONING_KEY = sha256(Buffer.from('one cloning domain'));
 const UNEXTRACTABLE = { extractable: false, neverExtractable: true };
@@ -280,6 +284,99 @@ describe('a drill', () => {
       { objectId: entryOf(target, 'for ever').objectId, uses: ['restore'] },
     ]);
     expect(b.hsm.contents()).toEqual([]);
+  });
+});
+
+describe('keys beside a generation', () => {
+  const replicaOf = (
+    member: SimulatedMember,
+    target: SealedGeneration,
+    previous: readonly SealedGeneration[] = [],
+  ) => ({
+    provider: member.provider,
+    keyring: member.keyring,
+    clock: member.clock,
+    prng: member.prng,
+    memory: new ReplicaMemory(),
+    target,
+    previous,
+    journal: new MemoryJournal(),
+    checkFence: () => {},
+  });
+
+  async function offered(target: SealedGeneration): Promise<SealedGeneration> {
+    const found = await sealUnexplained({ ...replicaOf(b, target), known: new Set(), movement: 'native' });
+    for (const [digest, blob] of found.blobs) group.blobs.set(digest, blob);
+    return found.generation!;
+  }
+
+  const merge = (offer: SealedGeneration, newest: SealedGeneration) => {
+    const { target: _target, memory: _memory, previous: _previous, ...ports } = replicaOf(a, newest);
+    return mergeObjects({
+      ...ports,
+      newest,
+      offers: [offer],
+      wanted: new Set(offer.generation.entries.map(({ objectId }) => objectId)),
+      filter: NO_FILTER,
+      blobOf: (digest) => group.blobs.get(digest)!,
+      adopt: () => {},
+    });
+  };
+
+  it('are offered and merged, and captured under the id of the offer', async () => {
+    const newest = await captured();
+    b.hsm.addSecret('made at b', UNEXTRACTABLE);
+    const offer = await offered(newest);
+    expect(nativeLabels(offer)).toEqual(['made at b']);
+    expect((await merge(offer, newest)).map(({ verdict }) => verdict)).toEqual(['merged']);
+    const adopted = offer.generation.entries;
+    const sealed = await captured(a, { adopted, memory: new CaptureMemory() });
+    expect(entryOf(sealed, 'made at b').objectId).toBe(adopted[0]!.objectId);
+    expect(a.hsm.labelled('made at b')).toMatchObject([{ attributes: { neverExtractable: true } }]);
+  });
+
+  it('are refused by an active member of another cloning domain, and nothing is made', async () => {
+    const newest = await captured();
+    b.hsm.addSecret('made at b', UNEXTRACTABLE);
+    const offer = await offered(newest);
+    a.hsm.cloningKey = sha256(Buffer.from('another'));
+    expect(await merge(offer, newest)).toMatchObject([{ verdict: 'refused', code: 'CLONING_DOMAIN_OTHER' }]);
+    expect(a.hsm.labelled('made at b')).toEqual([]);
+  });
+
+  it('do not come back by an offer if the group has deleted them under an earlier domain key', async () => {
+    await captured();
+    const deleted = a.hsm.labelled('secret')[0]!;
+    a.hsm.remove(deleted);
+    await captured();
+    await group.rotate([a, b], 2);
+    const newest = await captured();
+    b.hsm.objects.push({ ...deleted, attributes: { ...deleted.attributes, label: Buffer.from('again') } });
+    // A liar tells of no deletion.
+    const offer = await offered({ ...newest, generation: { ...newest.generation, tombstones: [] } });
+    expect((await merge(offer, newest)).map(({ verdict }) => verdict)).toEqual(['deleted']);
+    expect(a.hsm.labelled('again')).toEqual([]);
+  });
+
+  it('make way for the key of the generation under their name, and can be restored', async () => {
+    const newest = await captured();
+    await group.apply(b, newest);
+    const mine = b.hsm.addSecret('secret', UNEXTRACTABLE);
+    let aside: SealedGeneration | undefined;
+    const store = async (sealed: SealedGeneration, blobs: ReadonlyMap<string, Uint8Array>): Promise<void> => {
+      aside = sealed;
+      for (const [digest, blob] of blobs) group.blobs.set(digest, blob);
+    };
+    const options = { ...replicaOf(b, newest, [newest]), wasActive: true, store };
+    expect(await setAside(options)).toMatchObject({ setAside: [], left: 1 });
+    const again = { ...replicaOf(b, newest, [newest]), wasActive: true, store, movement: 'native' as const };
+    expect(await setAside(again)).toMatchObject({ setAside: [expect.any(String)], left: 0 });
+    expect(b.hsm.labelled('secret').map(({ value }) => value)).toEqual([a.hsm.labelled('secret')[0]!.value]);
+    const { applied } = await group.apply(b, aside!, { previous: [newest] });
+    expect([applied.length, b.hsm.labelled('secret').some(({ value }) => hex(value!) === hex(mine.value!))]).toEqual([
+      1,
+      true,
+    ]);
   });
 });
 

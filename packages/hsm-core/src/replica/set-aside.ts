@@ -15,11 +15,11 @@ import type { SealedGeneration } from '../model/generation.ts';
 import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
 import { asSeen, destroyDoomed, seenAs } from '../objects/doomed.ts';
 import { type Examined, examine } from '../objects/recognise.ts';
-import { isSealable, namesOf, sealApart } from './apart.ts';
+import { type ApartOptions, cloningOf, isSealable, namesOf, sealApart } from './apart.ts';
 import { recogniseReplica } from './recognition.ts';
 import type { Replica } from './replica.ts';
 
-export interface SetAsideOptions extends Replica {
+export interface SetAsideOptions extends Replica, Pick<ApartOptions, 'movement'> {
   readonly clock: Clock;
   readonly prng: Prng;
   /** Whether this member was ever active. Then all objects with these names are its own. */
@@ -70,10 +70,11 @@ export async function setAside(options: SetAsideOptions): Promise<SetAsideResult
   const objects = (await findNamesakes(options)).filter(({ handle }) => options.wasActive || isOurs(handle));
   if (objects.length === 0) return { setAside: [], destroyed: 0, left: 0 };
   const examined = await examine(provider, { clock, domainKey, objects });
+  const cloning = await cloningOf(options);
   const useless = await findUseless(
     options,
     domainKey,
-    examined.filter((one) => damaged.has(one.object.handle) && !isSealable(one)),
+    examined.filter((one) => damaged.has(one.object.handle) && !isSealable(one, cloning)),
   );
   const destroyed = await destroyAsSeen(options, domainKey, useless);
   const { generation, blobs, sealed } = await sealApart({ ...options, domainKey }, examined);

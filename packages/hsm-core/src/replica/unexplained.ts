@@ -9,11 +9,11 @@ import type { Clock, Prng } from '@antipode/runtime';
 import type { SealedGeneration } from '../model/generation.ts';
 import type { Handle, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
 import { examine } from '../objects/recognise.ts';
-import { sealApart, unsealableReason } from './apart.ts';
+import { type ApartOptions, cloningOf, sealApart, unsealableReason } from './apart.ts';
 import { recogniseAgain } from './recognition.ts';
 import type { Replica } from './replica.ts';
 
-export interface SealUnexplainedOptions extends Replica {
+export interface SealUnexplainedOptions extends Replica, Pick<ApartOptions, 'movement'> {
   readonly clock: Clock;
   readonly prng: Prng;
   /** Objects that are sealed apart already, under the domain key of the target. */
@@ -66,10 +66,14 @@ export async function sealUnexplained(options: SealUnexplainedOptions): Promise<
   checkFence();
   for (const { one, entry } of sealed) ids.set(one.object.handle, entry.objectId);
   const made = new Set(sealed.map(({ one }) => one.object.handle));
+  const cloning = await cloningOf(options);
   const reasons = new Map(
     examined
       .filter(({ object }) => !made.has(object.handle))
-      .map((one) => [one.object.handle, isSettled(one.object) ? (unsealableReason(one) ?? 'unreadable') : 'settling']),
+      .map((one) => [
+        one.object.handle,
+        isSettled(one.object) ? (unsealableReason(one, cloning) ?? 'unreadable') : 'settling',
+      ]),
   );
   return {
     objects: first.objects.map((object): UnexplainedObject => {

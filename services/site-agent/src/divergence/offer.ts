@@ -50,6 +50,7 @@ export async function offerDivergence(
           journal: journal.intents.ofApply(seat),
           checkFence: mayAct,
           known: new Set(offers.keys()),
+          movement: journal.decisions.movement(group),
         });
         const { generation } = found;
         if (generation !== undefined) {

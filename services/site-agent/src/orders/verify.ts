@@ -117,6 +117,7 @@ async function clearNames(
   const { setAside: objects, destroyed } = await setAside({
     ...replica,
     wasActive: journal.heads.hasCaptured(seat),
+    movement: journal.decisions.movement(group),
     prng,
     store: async (sealed, blobs) => {
       store.putBlobs(blobs.values());
