@@ -1,6 +1,6 @@
 /**
- * `node test/chaos/luna/main.ts [--seeds N] [--from N] [--real]`: random faults under the driver of lunacm, with the tool
- * in this process or as processes. It prints one line for each seed that fails.
+ * `node test/chaos/luna/main.ts [--seeds N] [--from N] [--vault] [--real]`: random faults under the driver of lunacm,
+ * with the tool in this process or as processes. It prints one line for each seed that fails.
  */
 import { parseArgs } from 'node:util';
 import { runTrial } from './trial.ts';
@@ -9,13 +9,14 @@ const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '500' },
     from: { type: 'string', default: '0' },
+    vault: { type: 'boolean', default: false },
     real: { type: 'boolean', default: false },
   },
 });
 const outcomes: Record<string, number> = {};
 let failed = 0;
 for (let seed = Number(values.from); seed < Number(values.from) + Number(values.seeds); seed += 1) {
-  const result = await runTrial(`luna-${seed}`, { isReal: values.real });
+  const result = await runTrial(`${values.vault ? 'vault' : 'luna'}-${seed}`, { isReal: values.real });
   for (const [outcome, count] of Object.entries(result.outcomes)) outcomes[outcome] = (outcomes[outcome] ?? 0) + count;
   if (result.violations.length === 0) continue;
   failed += 1;

@@ -14,6 +14,8 @@ export class InProcessLauncher implements ToolLauncher {
   /** Each piece arrives in a turn of its own, so that the driver can act on one before the next is there. */
   isPaced = false;
   readonly #running = new Set<InProcessTool>();
+  /** How many runs have begun to wait for ever, by a fault. */
+  hangs = 0;
   /** How each run was typed into. */
   readonly starts: Typed[] = [];
 
@@ -41,6 +43,9 @@ export class InProcessLauncher implements ToolLauncher {
       cut: (bytes) => this.cut(bytes),
       isPaced: this.isPaced,
       isTerminal,
+      onHang: () => {
+        this.hangs += 1;
+      },
     });
     this.#running.add(tool);
     void tool.ended.then(() => this.#running.delete(tool));
@@ -60,6 +65,7 @@ interface InProcessOptions {
   readonly cut: Cut;
   readonly isPaced: boolean;
   readonly isTerminal: boolean;
+  readonly onHang: () => void;
 }
 
 class InProcessTool implements ToolProcess {
@@ -74,7 +80,7 @@ class InProcessTool implements ToolProcess {
   #wake: () => void = () => {};
   #end: (end: ToolEnd) => void = () => {};
 
-  constructor({ folder, clock, cut, isPaced, isTerminal }: InProcessOptions) {
+  constructor({ folder, clock, cut, isPaced, isTerminal, onHang }: InProcessOptions) {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -107,7 +113,10 @@ class InProcessTool implements ToolProcess {
         this.kill();
         return forever;
       },
-      hang: () => forever,
+      hang: () => {
+        onHang();
+        return forever;
+      },
     };
     void emulate(folder, [], terminal).then(async (status) => {
       await this.#delivered;

@@ -102,6 +102,42 @@ it.each(['pipe', 'terminal'] as const)('ends the tool with an agent that is kill
   await until(() => site.processes().length === 0);
 });
 
+it('leaves neither a tool nor a lock when the driver is killed in a backup, and the next one completes', async () => {
+  const site = lunaSite({ ...real, logins: 'ped' });
+  site.addKeys(5);
+  site.fault({ command: 'partition archive backup', at: 3, do: 'hang', run: 1 });
+  const { source, vault } = site;
+  const launcher = { program: PROGRAM, configuration: site.folder, jobs: join(site.folder, 'jobs') };
+  const environment = { LUNACM_EMULATOR_NODE: process.execPath };
+  const folders = { stateFolder: join(site.folder, 'login'), lockFolder: join(site.folder, 'locks') };
+  const program = `import * as luna from '@antipode/hsm-core/luna';
+    import { Secret, systemClock } from '@antipode/runtime';
+    const order = ${JSON.stringify({ source: { address: source.address, login: source.login }, vault, keep: 2 })};
+    const driver = new luna.LunaDriver({
+      launcher: new luna.Launcher(${JSON.stringify({ ...launcher, environment })}),
+      clock: systemClock, phrases: luna.readPhrases(), settings: luna.readClientSettings('${site.folder}'),
+      profile: luna.DEFAULT_PROFILE, transcripts: { keep: () => {} }, onPed: () => {},
+      ...${JSON.stringify(folders)},
+    });
+    await driver.keepBackups({ ...order, password: new Secret(Buffer.from('not looked at')) }, []);`;
+  const agent = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: join(import.meta.dirname, '../../..'),
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  try {
+    await until(() => site.log.some(({ hangs }) => hangs !== undefined));
+  } finally {
+    agent.kill('SIGKILL');
+  }
+  await until(() => site.processes().length === 0);
+  const { cutShort } = await site.driver.reviewVault(vault.address);
+  expect(cutShort).toMatchObject([{ objectCount: 2 }]);
+  const order = { source, vault, password: site.secret('backup'), keep: 2 };
+  const approvals = [{ action: 'expire own backups' as const, target: vault.address, keep: 2 }];
+  const { backup, deleted } = await site.driver.keepBackups(order, approvals);
+  expect([backup.verdict, deleted]).toEqual(['complete', cutShort.map(({ name }) => name)]);
+});
+
 describe('27: a tool that writes nothing until it ends', () => {
   it('is given a file that only its owner reads, and that is gone afterwards', async () => {
     const site = lunaSite({ ...real, settings: { buffering: 'block' }, profile: { buffering: 'block' } });

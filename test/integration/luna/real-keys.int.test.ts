@@ -80,6 +80,16 @@ it('a backup serves at a partition that it was restored to', async () => {
   expectUsable(target);
 });
 
+it('a drill from the vault uses every key in the scratch partition, and leaves it empty', async () => {
+  const approvals = [{ action: 'clear' as const, target: site.target.address }];
+  await site.finish(site.driver.clear(site.target, approvals));
+  const order = { from: site.archive('backup 1'), scratch: site.target, prove: async () => expectUsable(target) };
+  const report = await site.finish(site.driver.drillVault(order, approvals));
+  expect(report).toMatchObject({ verdict: 'proved', failure: undefined, cleared: { verdict: 'gone' } });
+  expect(site.objects.list('154438865301')).toEqual([]);
+  expect(await restore(site)).toMatchObject({ verdict: 'complete' });
+});
+
 it('a key that a program makes at the copy is listed beside the copies', async () => {
   target.tool('--keygen', '--key-type', 'aes:16', '--id', '05', '--label', 'own');
   const { objects } = await site.finish(site.driver.contents(site.target.address, site.target.login));

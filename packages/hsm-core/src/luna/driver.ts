@@ -6,6 +6,7 @@ import { SerialQueue } from '@antipode/runtime';
 import type { ApprovedOrder, PartitionAddress } from './approvals.ts';
 import { withDevice } from './device-lock.ts';
 import { clear, type DestroyReport, deleteArchive } from './jobs/destroying.ts';
+import { type DrillOrder, type DrillReport, drillVault } from './jobs/drilling.ts';
 import type { JobPorts } from './jobs/job-ports.ts';
 import { type KeepOrder, type KeepReport, keepBackups, reviewVault } from './jobs/keeping.ts';
 import {
@@ -89,6 +90,10 @@ export class LunaDriver {
 
   keepBackups(order: KeepOrder, approvals: readonly ApprovedOrder[]): Promise<KeepReport> {
     return this.#queue.run(() => keepBackups(order, approvals, this.#ports));
+  }
+
+  drillVault(order: DrillOrder, approvals: readonly ApprovedOrder[]): Promise<DrillReport> {
+    return this.#queue.run(() => drillVault(order, approvals, this.#ports));
   }
 
   clear(target: PartitionAccess, approvals: readonly ApprovedOrder[]): Promise<DestroyReport> {

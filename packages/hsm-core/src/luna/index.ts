@@ -4,6 +4,7 @@ export { repliesIn } from './batch.ts';
 export { type Command, partitionClear, partitionContents, partitionShowInfo, recalledFormNames } from './commands.ts';
 export { LunaDriver } from './driver.ts';
 export type { DestroyReport } from './jobs/destroying.ts';
+export type { DrillOrder, DrillReport } from './jobs/drilling.ts';
 export { DEFAULT_PROFILE, type DriverProfile, inRun, type JobPorts } from './jobs/job-ports.ts';
 export type { KeepOrder, KeepReport } from './jobs/keeping.ts';
 export type { BackupOrder, CloneOrder, PartitionAccess, RestoreOrder } from './jobs/moving.ts';
