@@ -47,6 +47,13 @@ export class Enrolments {
     journal.approvals.begin(new Map(known));
   }
 
+  /** The other sites with a pinned and enrolled member. No coordinator says who they are. */
+  otherMembers(group: string): string[] {
+    const { pins, site } = this.#ports;
+    const members = pins.of(group).filter((pin) => pin.role === 'member' && this.isEnrolled(group, pin));
+    return [...new Set(members.map((pin) => pin.site))].filter((other) => other !== site);
+  }
+
   /** Always true of a group that is not guarded. */
   isEnrolled(group: string, partition: EnrolledPartition): boolean {
     const { approvals, journal, site } = this.#ports;

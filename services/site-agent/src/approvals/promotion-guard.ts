@@ -38,7 +38,7 @@ export async function guardPromotion(
   const { group, epoch, approvals: given } = fence;
   if (!site.approvals.isGuarded(group)) return;
   const mine = await newestHere(site, { group, serial });
-  const others = memberSites(site, group);
+  const others = site.enrolments.otherMembers(group);
   const nonces = noncesOf(given?.approvals ?? []);
   const told = await Promise.all(
     others.map((other) => standingOf(site, { group, epoch, other, mine, nonces, signal })),
@@ -82,12 +82,6 @@ export async function guardPromotion(
     if (operation !== undefined && operation !== given.operationId) throw usedBefore(found.digest, operation);
   }
   site.approvals.spend(demand, { ...found, operation: given.operationId });
-}
-
-/** Sites of pinned and enrolled members: whoever should be heard. No coordinator says who they are. */
-function memberSites({ name, pins, enrolments }: Site, group: string): string[] {
-  const members = pins.of(group).filter((pin) => pin.role === 'member' && enrolments.isEnrolled(group, pin));
-  return [...new Set(members.map((pin) => pin.site))].filter((other) => other !== name);
 }
 
 async function standingOf(

@@ -50,7 +50,11 @@ export async function promote(
   await site.mender.mend(group, { signal });
   await base();
   // A repeated order meets a member that is active by the first one.
-  if (seat.role === 'standby') await guardPromotion(site, { fence, serial: seat.serial, signal });
+  if (seat.role === 'standby') {
+    await guardPromotion(site, { fence, serial: seat.serial, signal });
+    // This site has persisted the epoch, so it gives no further word.
+    await site.vouches.untilOver(group, signal);
+  }
   return partition.use(
     inTenure(fence, (open) =>
       inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {

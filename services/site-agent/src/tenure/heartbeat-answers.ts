@@ -2,7 +2,7 @@
  * Applies the coordinator's answer to a heartbeat here: renews leases, and ends tenures that are over. Groups do not
  * know of each other: trouble with the epoch of one keeps no lease from another.
  */
-import type { ClockRateBounds, HeartbeatResponse, ReleasedSeat } from '@antipode/protocol';
+import type { ClockRateBounds, HeartbeatResponse, ReleasedSeat, SiteAddress } from '@antipode/protocol';
 import { AntipodeError, hex } from '@antipode/runtime';
 import type { Site } from '../site.ts';
 import type { VouchRight } from './vouched-leases.ts';
@@ -35,6 +35,7 @@ export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 
   readonly acknowledgements: Pick<Site['acknowledgements'], 'learn' | 'forget'>;
   readonly vouches: Pick<Site['vouches'], 'learn'>;
   readonly vouched: Pick<Site['vouched'], 'granted'>;
+  readonly enrolments: Pick<Site['enrolments'], 'otherMembers'>;
 };
 
 export class HeartbeatAnswers {
@@ -80,7 +81,13 @@ export class HeartbeatAnswers {
         const fence = journal.tenure.fence(group);
         if (fence?.epoch !== epoch || fence.owner !== name) return;
         leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
-        rights.push({ group, epoch, vouchers, sentAtMs, selfStopMs: Number(selfStopMs) });
+        rights.push({
+          group,
+          epoch,
+          vouchers: this.#trusted(group, vouchers),
+          sentAtMs,
+          selfStopMs: Number(selfStopMs),
+        });
       });
     this.#site.vouched.granted(rights);
     this.#site.vouches.learn(vouchees);
@@ -98,6 +105,32 @@ export class HeartbeatAnswers {
     this.#site.peers.learn(others);
     this.#site.observations.keepOnly(others.map(({ site }) => site));
     if (defect !== undefined) throw defect;
+  }
+
+  /**
+   * The sites that may vouch, in a group that this site guards only if every other member is among them, by its own pins.
+   * Whoever is promoted is one of these, and vouches no more. So no coordinator can plant a tenure that outlives it.
+   */
+  #trusted(group: string, vouchers: readonly SiteAddress[]): readonly SiteAddress[] {
+    const { approvals, enrolments, name } = this.#site;
+    const known = `vouchers ${group}`;
+    const missing = approvals.isGuarded(group)
+      ? enrolments.otherMembers(group).filter((site) => !vouchers.some((one) => one.site === site))
+      : [];
+    if (vouchers.length > 0 && missing.length > 0) {
+      const error = new AntipodeError(
+        'VOUCH_REFUSED',
+        `the coordinator says that sites ${vouchers.map(({ site }) => site).join(', ')} may vouch for site ${name}, without site ${missing.join(', ')}, which is a member by the pins here`,
+        {
+          details: { group, missing: missing.join(',') },
+          hint: 'If that site has left the group, run `antipode peer distrust` for it here. Otherwise find out who has changed the group. Until then, this site goes on without coordinators for no longer than its lease.',
+        },
+      );
+      this.#complain(known, error);
+      return [];
+    }
+    this.#troubles.delete(known);
+    return vouchers;
   }
 
   /** Persisted: a restart, or a coordinator that has forgotten, does not end it. */

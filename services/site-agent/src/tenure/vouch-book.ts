@@ -4,7 +4,7 @@
  * So it ends with the order that persists one. Nothing of it outlives the process: a journal that was put back says
  * nothing, since its agent has to be started first.
  */
-import type { Vouchee } from '@antipode/protocol';
+import { VOUCH_MS, type Vouchee } from '@antipode/protocol';
 import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { TenureRecords } from '../storage/journal/tenure.ts';
 
@@ -26,6 +26,8 @@ export class VouchBook {
   #vouchees: readonly Vouchee[] = [];
   /** Of the last word. At the start: an earlier process may have given one a moment before. */
   #lastMs: number;
+  /** Of the last word for each group, in this process. */
+  readonly #wordMs = new Map<string, number>();
 
   constructor(ports: VouchPorts) {
     this.#ports = ports;
@@ -66,5 +68,17 @@ export class VouchBook {
     if (known?.epoch !== epoch || known.site !== caller) refuse('no coordinator has named that site since it started');
     if (known?.run !== run) refuse('a coordinator has named another process of that site');
     this.#lastMs = clock.monotonicMs();
+    this.#wordMs.set(group, this.#lastMs);
+  }
+
+  /**
+   * Waits until no word of this process keeps a lease alive any more. A coordinator that knows of the word has waited for
+   * it already. One that was made to forget it has not.
+   */
+  async untilOver(group: string, signal?: AbortSignal): Promise<void> {
+    const { clock } = this.#ports;
+    const wordMs = this.#wordMs.get(group);
+    const leftMs = wordMs === undefined ? 0 : wordMs + VOUCH_MS - clock.monotonicMs();
+    if (leftMs > 0) await clock.sleep(Math.ceil(leftMs), signal);
   }
 }

@@ -1,5 +1,6 @@
 /** An active member without coordinators: three sites, of which b and c vouch for a. */
-import { KnownPlaceSchema, MemberRole, SiteAgentService, VOUCH_STOP_MS } from '@antipode/protocol';
+import { KnownPlaceSchema, MemberRole, SiteAgentService, VOUCH_MS, VOUCH_STOP_MS } from '@antipode/protocol';
+import { SomeOperators } from '@antipode/protocol/testing';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -165,6 +166,54 @@ describe('an active member that no coordinator answers', () => {
     await silence(30_000);
     expect(network.clock.monotonicMs() - a.site.places.of(GROUP)!.sentAtMs!).toBeLessThan(1_000);
   });
+});
+
+describe('a coordinator that lies about who may vouch', () => {
+  const operators = new SomeOperators();
+  /** A guards its actions from now on, and has heard a coordinator since. */
+  const guard = async (): Promise<void> => {
+    const { required, breakGlass, operators: list } = operators.policy;
+    a.stop();
+    a.approvals = { required, breakGlass, operators: [...list], groups: {} };
+    await a.start();
+    coordinatorAnswers();
+  };
+
+  it('cannot leave out a member: the site goes on by the word of nobody then', async () => {
+    vouchers = ['b', 'x'];
+    await guard();
+    expect(a.site.vouched.groups).toEqual([]);
+    await silence(SELF_STOP_MS + 1_000);
+    expect([leftMs(), a.site.vouched.of(GROUP)]).toEqual([0, undefined]);
+  });
+
+  it('can add to them: each of them must vouch all the same', async () => {
+    vouchers = ['b', 'c', 'x'];
+    await guard();
+    await silence(SELF_STOP_MS + 1_000);
+    expect([leftMs(), codes()]).toEqual([0, ['x SITE_UNREACHABLE']]);
+  });
+
+  it('says nothing about who votes to a site that goes on by the members that it has pinned', async () => {
+    await guard();
+    await silence(SELF_STOP_MS + 1_000);
+    expect(leftMs()).toBeGreaterThan(0);
+  });
+});
+
+it('a site that has vouched is promoted only when its word is over, whatever the coordinator forgets', async () => {
+  await silence(SELF_STOP_MS / 2 + 1_000);
+  const vouchedMs = network.clock.monotonicMs() - b.site.vouches.silentMs;
+  await b.call('setRole', { fence: fence(2n, 'b'), serial: 'b-1', role: MemberRole.STANDBY });
+  const promoted = b.call('promote', { fence: fence(2n, 'b') });
+  await network.clock.advance(VOUCH_STOP_MS - b.site.vouches.silentMs);
+  expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('standby');
+  await network.clock.advance(VOUCH_MS);
+  await promoted;
+  expect([b.site.journal.tenure.seat(GROUP)?.role, b.site.vouches.silentMs]).toEqual([
+    'active',
+    network.clock.monotonicMs() - vouchedMs,
+  ]);
 });
 
 describe('a site vouches', () => {
