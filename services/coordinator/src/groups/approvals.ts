@@ -8,6 +8,7 @@ import type { OrderApprovalsSchema } from '@antipode/protocol';
 import {
   APPROVAL_SKEW_MS,
   type ApprovalRequest,
+  type ApprovalRule,
   type DescribeResponse,
   type GuardedAction,
   parseApprovalBytes,
@@ -22,11 +23,16 @@ import { type ApprovalRecord, readApprovals } from '../store/tables/approvals.ts
 /** As many as an agent takes with an order. */
 const APPROVALS_MAX = 16;
 
-/** Signatures that a site requires in a group; 0 if it guards nothing. */
-export function requiredAt(state: Partial<Pick<DescribeResponse, 'approvalRules'>> | undefined, group: string): number {
+type Rules = Partial<Pick<DescribeResponse, 'approvalRules'>> | undefined;
+
+/** The rule of a site for a group; undefined if it guards nothing. */
+export function ruleAt(state: Rules, group: string): ApprovalRule | undefined {
   const rules = state?.approvalRules ?? [];
-  return (rules.find((one) => one.group === group) ?? rules.find((one) => one.group === ''))?.required ?? 0;
+  return rules.find((one) => one.group === group) ?? rules.find((one) => one.group === '');
 }
+
+/** Signatures that a site requires in a group; 0 if it guards nothing. */
+export const requiredAt = (state: Rules, group: string): number => ruleAt(state, group)?.required ?? 0;
 
 /** Whether any site of the group guards it, or may: a new leader has not heard the rules of every site yet. */
 export function isGuarded(
@@ -64,9 +70,21 @@ export function orderApprovals(
   };
 }
 
-/** The requests of approvals on record. */
-export const requestsOf = (records: readonly ApprovalRecord[]): ApprovalRequest[] =>
-  records.map(({ request }) => parseApprovalBytes(Buffer.from(request)));
+/**
+ * The requests of approvals on record that enough operators of a site have signed, beside the requester. By their names:
+ * only the agent knows their keys. One signature too few must be noticed before anybody is fenced.
+ */
+export function requestsFor(
+  records: readonly ApprovalRecord[],
+  { required, breakGlass, operators }: Pick<ApprovalRule, 'required' | 'breakGlass' | 'operators'>,
+): ApprovalRequest[] {
+  return records.flatMap(({ request: text, signatures }) => {
+    const request = parseApprovalBytes(Buffer.from(text));
+    const signed = new Set(signatures.map(({ operator }) => operator).filter((name) => operators.includes(name)));
+    const needed = request.action === 'break-glass' ? breakGlass : required;
+    return signed.delete(request.requestedBy) && signed.size >= needed ? [request] : [];
+  });
+}
 
 /** Whether one of them is for this action at this partition. The limits of a failover are looked at elsewhere. */
 export function isCovered(
@@ -86,6 +104,6 @@ export function isCovered(
 export const approvalMissing = (group: string, { site, serial }: Seat, action: GuardedAction): AntipodeError =>
   new AntipodeError(
     'APPROVAL_REQUIRED',
-    `site ${site} guards group ${group}, and no approval on record allows the action ${action} for partition ${serial}`,
+    `site ${site} guards group ${group}, and no approval on record with enough signatures allows the action ${action} for partition ${serial}`,
     { details: { group, site, action } },
   );

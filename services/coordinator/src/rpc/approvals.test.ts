@@ -43,7 +43,8 @@ const events = () => database.store.query((db) => db.selectFrom('event').selectA
 function hearGuarded(site: string): void {
   const partitions = [{ serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token' }];
   const members = [{ group: 'payments', epoch: 1n, epochOwner: 'a' }];
-  const approvalRules = [{ group: '', required: 2, breakGlass: 3, operators: ['alice'] }];
+  const names = ['alice', 'bob', 'carol', 'dave'];
+  const approvalRules = [{ group: '', required: 2, breakGlass: 3, operators: names }];
   const state = create(DescribeResponseSchema, { site, instance: site, partitions, members, approvalRules });
   bench.detector.heard(state, { address: `${site}:1` });
 }
@@ -132,6 +133,13 @@ describe('where a site guards its seat', () => {
       await submit(operators.sign(request({ ...good, ...useless })));
     }
     expect((await rejection(remove())).code).toBe('APPROVAL_REQUIRED');
+    // A stranger does not count, and neither does the requester.
+    await submit(operators.sign(request({ ...good, nonce: 'e'.repeat(32) }), ['bob', 'carol']));
+    const short = request({ ...good, nonce: 'f'.repeat(32) });
+    await submit(operators.sign(short, ['alice', 'bob']));
+    const { request: bytes, signatures } = operators.sign(short, ['carol']);
+    await submit({ request: bytes, signatures: signatures.map((one) => ({ ...one, operator: 'eve' })) });
+    expect((await rejection(remove())).code).toBe('APPROVAL_REQUIRED');
     expect(await database.store.query(readFormerSeats)).toEqual([]);
     await submit(operators.sign(request(good)));
     await remove();
@@ -144,7 +152,10 @@ describe('where a site guards its seat', () => {
       operatorHandlers(bench.ports).reseatGroup(create(ReseatGroupRequestSchema, { group: 'payments' }), OPERATOR);
     expect((await rejection(reseat())).code).toBe('APPROVAL_REQUIRED');
     expect(bench.intended).toEqual([]);
-    await submit(operators.sign(request({ action: 'reseat', partitions: partitionsOf('a'), limits: NO_LIMITS })));
+    const wanted = request({ action: 'reseat', partitions: partitionsOf('a'), limits: NO_LIMITS });
+    await submit(operators.sign(wanted, ['alice', 'bob']));
+    expect((await rejection(reseat())).code).toBe('APPROVAL_REQUIRED');
+    await submit(operators.sign(wanted, ['carol']));
     await reseat();
     expect(bench.intended).toMatchObject([{ kind: 'reseat' }]);
   });

@@ -4,7 +4,7 @@
  */
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { approvalMissing, isCovered, readUsable, requestsOf, requiredAt } from '../groups/approvals.ts';
+import { approvalMissing, isCovered, readUsable, requestsFor, ruleAt } from '../groups/approvals.ts';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
 import { cloningBy } from '../groups/changes/cloning.ts';
 import { planDeletion } from '../groups/changes/deletion.ts';
@@ -145,10 +145,16 @@ async function requireReleaseApproved(
   const leaving = [...group.members, ...group.joining].filter(
     ({ site }) => change.kind === 'delete' || (change.kind === 'remove-member' && change.seat.site === site),
   );
-  const guarding = leaving.filter(({ site }) => requiredAt(detector.view(site)?.state, name) > 0);
+  const guarding = leaving.flatMap((seat) => {
+    const rule = ruleAt(detector.view(seat.site)?.state, name);
+    return rule === undefined ? [] : [{ ...seat, rule }];
+  });
   if (guarding.length === 0) return;
-  const requests = requestsOf(await readUsable(trx, name, nowMs));
-  const missing = guarding.find((seat) => !isCovered(requests, { action: 'release', seat, epoch: group.highestEpoch }));
+  const records = await readUsable(trx, name, nowMs);
+  const missing = guarding.find(
+    ({ rule, ...seat }) =>
+      !isCovered(requestsFor(records, rule), { action: 'release', seat, epoch: group.highestEpoch }),
+  );
   if (missing !== undefined) throw approvalMissing(name, missing, 'release');
 }
 

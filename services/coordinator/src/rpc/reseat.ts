@@ -1,6 +1,6 @@
 /** Seating a group again, when database and journals disagree. */
 import { type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
-import { approvalMissing, readUsable, requestsOf, requiredAt } from '../groups/approvals.ts';
+import { approvalMissing, readUsable, requestsFor, ruleAt } from '../groups/approvals.ts';
 import { activeOf, type Group, votingSites } from '../model.ts';
 import { surveyForReseat } from '../operations/reseat/effects.ts';
 import { isExpected } from '../sites/expected.ts';
@@ -10,12 +10,15 @@ import type { RpcPorts } from './ports.ts';
 /** Each agent judges for itself. This only keeps a reseat from beginning that none of them would take. */
 async function requireReseatApproved({ store, detector, clock }: RpcPorts, group: Group): Promise<void> {
   const { name } = group.spec;
-  const guarding = group.members.filter(({ site }) => requiredAt(detector.view(site)?.state, name) > 0);
+  const guarding = group.members.flatMap((seat) => {
+    const rule = ruleAt(detector.view(seat.site)?.state, name);
+    return rule === undefined ? [] : [{ ...seat, rule }];
+  });
   const [first] = guarding;
   if (first === undefined) return;
-  const requests = requestsOf(await store.query((db) => readUsable(db, name, clock.wallMs())));
-  const isApproved = guarding.some(({ site, serial }) =>
-    requests.some(
+  const records = await store.query((db) => readUsable(db, name, clock.wallMs()));
+  const isApproved = guarding.some(({ site, serial, rule }) =>
+    requestsFor(records, rule).some(
       ({ action, partitions }) =>
         ['reseat', 'break-glass'].includes(action) &&
         partitions.some((one) => one.site === site && one.serial === serial),

@@ -1,3 +1,4 @@
+import type { ApprovalRequest } from '@antipode/protocol';
 import { someRequest } from '@antipode/protocol/testing';
 import { describe, expect, it } from 'vitest';
 import { approvalNeed, type Promotion } from './approval-need.ts';
@@ -19,12 +20,14 @@ const candidate = (site: string, number: bigint, change: Partial<Candidate> = {}
 const members = ['a', 'b', 'c'];
 const need = (
   reachable: readonly Candidate[],
-  { epoch = 2n, holds = held(5n), ...more }: Partial<Promotion> & Pick<Survey, 'approvals'> = {},
+  {
+    epoch = 2n,
+    holds = held(5n),
+    approvals = [],
+    ...more
+  }: Partial<Promotion> & { approvals?: readonly ApprovalRequest[] } = {},
 ) =>
-  approvalNeed(
-    { target: reachable[0]!, epoch, holds, source: 'a', ...more },
-    { reachable, members, ...(more.approvals === undefined ? {} : { approvals: more.approvals }) },
-  );
+  approvalNeed({ target: { ...reachable[0]!, approvals }, epoch, holds, source: 'a', ...more }, { reachable, members });
 
 describe('the need of an approval', () => {
   it('is none where the target guards nothing', () => {
@@ -74,14 +77,13 @@ describe('the need of an approval', () => {
 });
 
 describe('a failover of a guarded group', () => {
-  const survey = (reachable: readonly Candidate[], approvals: Survey['approvals'] = []): Survey => ({
+  const survey = (reachable: readonly Candidate[]): Survey => ({
     active: 'a',
     reachable,
     voters: 3,
     highestEpoch: 1n,
     known: [5n, 6n].map((number) => ({ ...held(number), isAcknowledged: true })),
     members,
-    approvals,
   });
   const operator = {
     from: 'a',
@@ -100,8 +102,8 @@ describe('a failover of a guarded group', () => {
   });
 
   it('is begun with an approval on record', () => {
-    const reachable = [candidate('b', 5n), candidate('c', 6n)];
-    const plan = planFailover(operator, survey(reachable, [someRequest()]));
+    const reachable = [candidate('b', 5n, { approvals: [someRequest()] }), candidate('c', 6n)];
+    const plan = planFailover(operator, survey(reachable));
     expect([plan.obstacle, plan.choice?.to]).toEqual([undefined, 'b']);
   });
 

@@ -30,9 +30,9 @@ export interface Promotion {
 /** Undefined if the agent needs no approval, or one on record will do. */
 export function approvalNeed(
   { target, epoch, holds, source }: Promotion,
-  { reachable, members = [], approvals = [] }: Pick<Survey, 'reachable' | 'members' | 'approvals'>,
+  { reachable, members = [] }: Pick<Survey, 'reachable' | 'members'>,
 ): ApprovalNeed | undefined {
-  const { site, serial, approvalsRequired: required = 0 } = target;
+  const { site, serial, approvalsRequired: required = 0, approvals = [] } = target;
   if (required === 0) return undefined;
   const others = reachable.filter((one) => one.site !== site);
   const ahead = others.flatMap(({ applied }) => (applied !== undefined && isNewer(applied, holds) ? [applied] : []));

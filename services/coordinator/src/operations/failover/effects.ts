@@ -1,7 +1,7 @@
 /** Looks who is there, issues an epoch, waits out the old lease, promotes, publishes. */
-import { type JournalState, nameRef, roleOf } from '@antipode/protocol';
+import { type ApprovalRule, type JournalState, nameRef, roleOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { readUsable, requestsOf, requiredAt } from '../../groups/approvals.ts';
+import { readUsable, requestsFor, requiredAt, ruleAt } from '../../groups/approvals.ts';
 import { quarantineOf, witnessedEpoch } from '../../groups/contradiction.ts';
 import { activeOf, type Group, votersOf, witnessesOf } from '../../model.ts';
 import { readGeneration, readKnown } from '../../store/tables/generations.ts';
@@ -63,11 +63,13 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
       }
     }),
   );
+  const rules = new Map<string, ApprovalRule | undefined>();
   const surveyedMembers = Promise.all(
     group.members.map(async ({ site, serial }): Promise<Candidate | undefined> => {
       try {
         const state = await agents.client(site).describe({}, { timeoutMs });
         const { members, partitions, journal } = state;
+        rules.set(site, ruleAt(state, name));
         const seat = members.find((one) => one.group === name && one.serial === serial);
         const partition = partitions.find((one) => one.serial === serial);
         return {
@@ -100,7 +102,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
   return {
     active: activeOf(group)?.site ?? '',
     ...(reachable.some(({ approvalsRequired = 0 }) => approvalsRequired > 0)
-      ? await withApprovals(ports, group, reachable)
+      ? await withApprovals(ports, group, { reachable, rules })
       : { reachable }),
     witnesses: witnesses.filter((one) => one !== undefined),
     voters: votersOf(group),
@@ -114,8 +116,8 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
 async function withApprovals(
   { store, clock }: EffectContext['ports'],
   group: Group,
-  reachable: readonly Candidate[],
-): Promise<Pick<Survey, 'reachable' | 'members' | 'approvals'>> {
+  { reachable, rules }: { reachable: readonly Candidate[]; rules: ReadonlyMap<string, ApprovalRule | undefined> },
+): Promise<Pick<Survey, 'reachable' | 'members'>> {
   const { name } = group.spec;
   const [owners, records] = await store.query(async (db) => [
     await readEpochOwners(db, name),
@@ -124,10 +126,14 @@ async function withApprovals(
   return {
     reachable: reachable.map((one) => {
       const source = one.applied === undefined ? undefined : owners.get(one.applied.epoch);
-      return source === undefined ? one : { ...one, source };
+      const rule = rules.get(one.site);
+      return {
+        ...one,
+        ...(source === undefined ? {} : { source }),
+        ...(rule === undefined ? {} : { approvals: requestsFor(records, rule) }),
+      };
     }),
     members: group.members.map(({ site }) => site),
-    approvals: requestsOf(records),
   };
 }
 

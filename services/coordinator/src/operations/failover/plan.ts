@@ -28,6 +28,8 @@ export interface Candidate {
   readonly problem: string;
   /** Signatures that its agent requires for a promotion that may lose something; absent if it guards nothing. */
   readonly approvalsRequired?: number;
+  /** Approvals on record that enough operators of its site have signed; absent if it guards nothing. */
+  readonly approvals?: readonly ApprovalRequest[];
   /** Site that captured `applied`. */
   readonly source?: string;
   /** It has missed the domain key version in use: promoted, it captures nothing before it has got the next one. */
@@ -63,8 +65,6 @@ export interface Survey {
   readonly known: readonly KnownGeneration[];
   /** Sites of all members, reachable or not. */
   readonly members?: readonly string[];
-  /** Approvals on record that may let a guarded site lose something. */
-  readonly approvals?: readonly ApprovalRequest[];
   /** Sites in the order in which the group wants them to become active. */
   readonly prefer?: readonly string[];
 }

@@ -123,6 +123,26 @@ describe('reseating a group', () => {
     expect(await roles()).toEqual(['fenced', 'active', 'standby']);
   });
 
+  it('issues no epoch, which would end the tenure in force, where agents would refuse to be seated', async () => {
+    rolledBack();
+    bench.guarded.add('b');
+    expect((await rejection(run())).code).toBe('APPROVAL_REQUIRED');
+    bench.guarded.clear();
+    // A minority can be left aside.
+    bench.guarded.add('c');
+    bench.answers.set('reseat c', 'APPROVAL_REQUIRED');
+    expect([orders(), await epochs()]).toEqual([[], AS_BEFORE]);
+    const done = run();
+    await bench.clock.advance(bench.context.ports.timings.leaseMs * 2);
+    expect(await done).toMatchObject({ activeSite: 'b', leftAside: [{ site: 'c', code: 'APPROVAL_REQUIRED' }] });
+  });
+
+  it('says that approvals are missing where too many agents refuse to be seated after all', async () => {
+    rolledBack();
+    for (const site of ['a', 'c']) bench.answers.set(`reseat ${site}`, 'APPROVAL_INSUFFICIENT');
+    expect((await rejection(run())).code).toBe('APPROVAL_INSUFFICIENT');
+  });
+
   it('changes nothing in force where the active member does not take its seat', async () => {
     rolledBack();
     bench.answers.set('reseat b', 'FILE_UNWRITABLE');

@@ -14,6 +14,7 @@ import {
   roleOf,
 } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import { approvalMissing, isCovered, readUsable, requestsFor, ruleAt } from '../../groups/approvals.ts';
 import { contradictionOf, witnessedBy } from '../../groups/contradiction.ts';
 import {
   type Generation,
@@ -282,6 +283,7 @@ async function newTenure(
   const { plan, accounts } = planned;
   const name = group.spec.name;
   const epoch = plan.kind === 'failover' ? plan.epoch + 1n : plan.epoch;
+  if (plan.kind === 'tenure' && epoch > group.highestEpoch) await requireApproved(context, group, { plan, epoch });
   const heldVersion = Math.max(0, ...accounts.map(({ domainKeyVersion }) => domainKeyVersion));
   await context.write(async (trx, record) => {
     const now = await lockGroup(trx, name);
@@ -321,6 +323,8 @@ async function newTenure(
     plan.seats.filter(({ site }) => site !== plan.active),
   );
   const votes = others.seated.length + 1 + (await votesOfWitnesses(context, intent, group, at.plan));
+  const unapproved = others.leftAside.find(({ error }) => error.code.startsWith('APPROVAL_'));
+  if (votes < majorityOf(votersOf(group)) && unapproved !== undefined) throw unapproved.error;
   if (owner === undefined || votes < majorityOf(votersOf(group)))
     throw refused(group, `epoch ${epoch} has ${votes} of ${votersOf(group)} votes; it needs a majority`);
   // A member that did not confirm may still hold the last lease, so wait until it has run out.
@@ -352,6 +356,28 @@ async function newTenure(
     seated: [plan.active, ...standbys],
     leftAside: others.leftAside.map(({ site, error }) => ({ site, code: error.code })),
   };
+}
+
+/**
+ * Asked before an epoch is issued, since that ends the tenure in force: whether the agents would seat the active member
+ * and a majority.
+ * @throws APPROVAL_REQUIRED
+ */
+async function requireApproved(
+  { ports: { store, detector, clock } }: EffectContext,
+  group: Group,
+  { plan, epoch }: { plan: Planned['plan']; epoch: bigint },
+): Promise<void> {
+  const { name } = group.spec;
+  const records = await store.query((db) => readUsable(db, name, clock.wallMs()));
+  const uncovered = plan.seats.filter((seat) => {
+    const rule = ruleAt(detector.view(seat.site)?.state, name);
+    return rule !== undefined && !isCovered(requestsFor(records, rule), { action: 'reseat', seat, epoch });
+  });
+  const missing = uncovered.find(({ site }) => site === plan.active) ?? uncovered[0];
+  const votes = plan.seats.length - uncovered.length + witnessesOf(group).length;
+  if (missing !== undefined && (missing.site === plan.active || votes < majorityOf(votersOf(group))))
+    throw approvalMissing(name, missing, 'reseat');
 }
 
 interface Seated {
