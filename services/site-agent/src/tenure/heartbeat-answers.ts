@@ -109,7 +109,7 @@ export class HeartbeatAnswers {
 
   /**
    * The sites that may vouch, in a group that this site guards only if every other member is among them, by its own pins.
-   * Whoever is promoted is one of these, and vouches no more. So no coordinator can plant a tenure that outlives it.
+   * The target of any promotion is one of these, and vouches no more. So no coordinator can plant a tenure that outlives it.
    */
   #trusted(group: string, vouchers: readonly SiteAddress[]): readonly SiteAddress[] {
     const { approvals, enrolments, name } = this.#site;
