@@ -275,6 +275,20 @@ describe('a group in trouble', () => {
     await expect(bench.reconciler.pass()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
   });
 
+  it('ends the pass soon if no group of many can be read, and not if others can', async () => {
+    for (let count = 0; count < 30; count += 1) await bench.declare(`g${count}`);
+    for (const { spec } of bench.groups) await spoil(spec.name);
+    await expect(bench.reconciler.pass()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    const first = bench.reads;
+    expect(first).toBeLessThan(20);
+    // Those that wait longest come first.
+    for (const { spec } of bench.groups.slice(-10)) await mend(spec.name);
+    await bench.clock.advance(1_000);
+    await bench.reconciler.pass();
+    expect(bench.reads - first).toBe(31);
+    expect(await groupsOf('capture')).toHaveLength(10);
+  });
+
   it('is reported while it lasts, with its start, and so is a pass that fails as a whole', async () => {
     await bench.declare('accounts');
     await spoil('accounts');

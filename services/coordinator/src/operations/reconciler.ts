@@ -57,6 +57,11 @@ export interface ReconcilerPorts {
 const LOCAL_RUNS_MAX = 8;
 /** Groups looked at side by side: as many as leave the database's connections to others. */
 const LOOKS_MAX = 4;
+/**
+ * So many looks fail before any look succeeds: then the database is away. A pass over a thousand groups would fail a
+ * thousand times, and write a line of the log for each.
+ */
+const FAILED_LOOKS_MAX = 16;
 /** How many intervals a pass waits for a slow look before it goes on without it. */
 const LOOK_PASSES_MAX = 4;
 /** How many pauses of what waits until a group is read again that nothing has named: somebody else may have written. */
@@ -230,6 +235,7 @@ export class Reconciler implements Closeable {
       .filter(({ spec }) => !this.#looking.has(spec.name))
       .sort((one, other) => this.#lookedAt(one) - this.#lookedAt(other));
     const failures: AntipodeError[] = [];
+    let sound = 0;
     const ended = new AbortController();
     const lane = async (): Promise<void> => {
       const pace = new Pace(clock);
@@ -237,18 +243,21 @@ export class Reconciler implements Closeable {
         const { name } = group.spec;
         this.#lookedMs.set(name, clock.monotonicMs());
         if (this.#isQuiet(name, at)) {
+          sound += 1;
           if (pace.isDue()) await pace.makeWay();
           continue;
         }
         this.#looking.add(name);
         try {
           await this.#lookAt(name, at.leaderEpoch);
+          sound += 1;
           if (this.#troubled.delete(name)) this.#ports.log.info('the group is read again', { group: name });
         } catch (thrown) {
           const error = AntipodeError.from(thrown);
           if (error.disposition === 'defect') throw error;
           failures.push(error);
           this.#report(name, error);
+          if (sound === 0 && failures.length >= FAILED_LOOKS_MAX) ended.abort();
         } finally {
           this.#looking.delete(name);
         }
@@ -262,7 +271,8 @@ export class Reconciler implements Closeable {
       this.#defect = defect;
     });
     const [first] = failures;
-    if (first !== undefined && failures.length === groups.length) throw first;
+    const isAway = sound === 0 && failures.length >= FAILED_LOOKS_MAX;
+    if (first !== undefined && (failures.length === groups.length || isAway)) throw first;
   }
 
   #lookedAt({ spec }: Group): number {
