@@ -10,6 +10,7 @@ import { Floor } from './measures/floor.ts';
 import { measureHistory } from './measures/history.ts';
 import { type Bench, measureFull, measureIncremental, measureScript } from './measures/measurements.ts';
 import { measureMove } from './measures/move.ts';
+import { measureNative } from './measures/native.ts';
 import { measureWan } from './measures/wan.ts';
 import { HELP, type Options, parseOptions, UsageError } from './options.ts';
 import { fill, type Keys, mixed, objectsOf, onlyAes } from './places/keys.ts';
@@ -22,6 +23,7 @@ import {
   historyFigure,
   memoryFigure,
   moveFigure,
+  nativeFigure,
   newKeyFigure,
   type Report,
   scaleFigure,
@@ -34,6 +36,7 @@ import { measureScale } from './scale/run.ts';
 
 const FULL_TARGET = 1.25;
 const SCRIPT_TARGET = 25;
+const NATIVE_TARGET = 1.5;
 /** The benchmark keeps some one and a half processes busy at a time. */
 const BUSY = 1.25;
 
@@ -155,6 +158,12 @@ async function measureParts(bench: Bench, options: Options): Promise<Figures> {
   if (parts.has('history')) {
     bench.tell(`what the planner reads, after ${options.days} days:`);
     figures.history = historyFigure(await measureHistory({ days: options.days }));
+  }
+  if (parts.has('native')) {
+    const source = await filled('bench-native', mixed(keys));
+    bench.tell(`${keys} mixed keys, cloned natively:`);
+    figures.native = nativeFigure(await measureNative(bench, { source }), { keys, target: NATIVE_TARGET });
+    source.remove();
   }
   if (parts.has('scale')) {
     const fleet = { ...options.fleet, environment: bench.profiling, tell: bench.tell };

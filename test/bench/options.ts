@@ -1,7 +1,7 @@
 /** The words after `npm run bench --`. */
 import { parseArgs } from 'node:util';
 
-export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move', 'history', 'scale'] as const;
+export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move', 'history', 'native', 'scale'] as const;
 /** It takes minutes and is about another machine than the others: one that runs a coordinator. */
 const ON_DEMAND: readonly Part[] = ['scale'];
 export type Part = (typeof PARTS)[number];

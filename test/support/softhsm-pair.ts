@@ -27,6 +27,12 @@ export interface OpenToken extends PairedToken {
 export const secret = (text: string) => (): Secret => new Secret(Buffer.from(text));
 export const pinOf = ({ config }: TestToken) => secret(readFileSync(config.pinFile, 'utf8').trim());
 
+/** With a cloner behind its provider. */
+export const cloning = (token: TestToken): TestToken => ({
+  ...token,
+  config: { ...token.config, native: { kind: 'softhsm' } },
+});
+
 /** The tokens that have the token key of the first. */
 export class CloningDomain {
   readonly first: PairedToken;

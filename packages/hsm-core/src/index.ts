@@ -64,7 +64,7 @@ export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export type { GroupEpoch } from './pkcs11/worker/epoch-floors.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';
-export type { NativeCloner, PlacedObject, TakenObject } from './provider/native-cloner.ts';
+export type { NativeCloner, NativeItem, PlacedObject, TakenObject } from './provider/native-cloner.ts';
 export {
   type DomainKeyEnd,
   type HsmProvider,
@@ -83,3 +83,10 @@ export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from
 export { type ScrubReport, scrub } from './replica/scrub.ts';
 export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './replica/set-aside.ts';
 export { sealUnexplained, type UnexplainedObject } from './replica/unexplained.ts';
+export {
+  type ConfirmedPartition,
+  grantFrom,
+  requestFrom,
+  textOf as sharingTextOf,
+} from './softhsm/sharing/messages.ts';
+export { acceptSharing, grantSharing, requestSharing } from './softhsm/sharing/share.ts';

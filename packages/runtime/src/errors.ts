@@ -126,6 +126,11 @@ export const CATALOGUE = {
     summary: 'The files in which SoftHSM keeps a token cannot be read or written as native cloning needs it.',
     hint: 'Read in the message which path and why. The agent needs SOFTHSM2_CONF of the token, the file backend, and the rights of the user that owns the token folder.',
   },
+  TOKEN_KEY_REFUSED: {
+    disposition: 'operator',
+    summary: 'A request for the key of a SoftHSM token, or the grant that answers it, is not what it must be.',
+    hint: 'Read in the message what differs. Make the request again at the standby and have it granted again. Nothing was changed.',
+  },
   PROTECTION_UNENFORCED: {
     disposition: 'operator',
     summary:

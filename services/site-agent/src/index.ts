@@ -32,6 +32,7 @@ export {
   trustDomainKeys,
 } from './partition/administration.ts';
 export { type IdentityMove, moveIdentity } from './partition/move-identity.ts';
+export { acceptTokenKey, grantTokenKey, requestTokenKey } from './partition/token-key.ts';
 export { type Card, cardText, checkCode, codeOf, loadCard } from './peers/card.ts';
 export { type Distrusted, distrustPartitions, type GroupDistrust, planDistrust } from './peers/distrust.ts';
 export { type Pin, Pins, peerFrom, peerText } from './peers/pins.ts';

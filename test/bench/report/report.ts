@@ -2,6 +2,7 @@
 import type { HistoryResult } from '../measures/history.ts';
 import type { FullRound, IncrementalRound, ScriptRound } from '../measures/measurements.ts';
 import type { Moved, MoveResult } from '../measures/move.ts';
+import type { NativeRound } from '../measures/native.ts';
 import type { WanResult } from '../measures/wan.ts';
 import type { Fleet } from '../options.ts';
 import type { Commit, Machine, Versions } from '../places/machine.ts';
@@ -35,6 +36,7 @@ export interface Figures {
   memory?: MemoryFigure;
   move?: MoveFigure;
   history?: HistoryFigure;
+  native?: NativeFigure;
   scale?: ScaleFigure;
 }
 
@@ -307,6 +309,42 @@ interface Growth {
   /** Once the agent rests. */
   readonly rest: number;
   readonly peak: number;
+}
+
+/** Keys cloned natively, beside a copy of the token folder; both with one use of each key. */
+export interface NativeFigure {
+  readonly keys: number;
+  readonly oursMs: number;
+  readonly floorMs: number;
+  readonly ratio: number;
+  readonly phasesMs: { readonly take: number; readonly place: number; readonly use: number };
+  readonly floorPhasesMs: { readonly copy: number; readonly use: number };
+  readonly target: number;
+  readonly isMet: boolean;
+}
+
+export function nativeFigure(
+  rounds: readonly NativeRound[],
+  { keys, target }: { keys: number; target: number },
+): NativeFigure {
+  const middle = (of: (round: NativeRound) => number): number => rounded(median(rounds.map(of)), 1);
+  const ours = ({ ours: { takeMs, placeMs, useMs } }: NativeRound): number => takeMs + placeMs + useMs;
+  const floor = ({ floor: { copyMs, useMs } }: NativeRound): number => copyMs + useMs;
+  const ratio = rounded(median(rounds.map((round) => ours(round) / floor(round))));
+  return {
+    keys,
+    oursMs: middle(ours),
+    floorMs: middle(floor),
+    ratio,
+    phasesMs: {
+      take: middle((round) => round.ours.takeMs),
+      place: middle((round) => round.ours.placeMs),
+      use: middle((round) => round.ours.useMs),
+    },
+    floorPhasesMs: { copy: middle((round) => round.floor.copyMs), use: middle((round) => round.floor.useMs) },
+    target,
+    isMet: ratio <= target,
+  };
 }
 
 const MOVE_TARGET_MIB = 100;

@@ -8,7 +8,7 @@ const met = (value: boolean | null): string => (value === null ? 'not measured' 
 
 export function reportTable(report: Report): string {
   const { figures, machine, versions, commit, load } = report;
-  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move, history, scale } = figures;
+  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move, history, native, scale } = figures;
   const rows: string[][] = [];
   const addFull = (name: string, figure: FullFigure | undefined): void => {
     if (figure === undefined) return;
@@ -52,6 +52,11 @@ export function reportTable(report: Report): string {
     const { days, oursMs, emptyMs, ratio, target, isMet } = history;
     const [ours, empty] = [oursMs, emptyMs].map((value) => `${value} ms`);
     rows.push([`planner's look, ${days} days of history`, ours!, empty!, times(ratio), `<= ${target} x`, met(isMet)]);
+  }
+  if (native !== undefined) {
+    const { keys, oursMs, floorMs, ratio, target, isMet } = native;
+    const name = `${keys} keys cloned natively, beside cp -a and a use of each`;
+    rows.push([name, ms(oursMs), ms(floorMs), times(ratio), `<= ${target} x`, met(isMet)]);
   }
   if (scale !== undefined) {
     const { groups, sites: count, members, steady, loss, targetCores, targetMiB, isMet } = scale;

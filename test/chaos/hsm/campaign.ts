@@ -4,6 +4,7 @@
  */
 import { type Prng, seededPrng, systemClock } from '@antipode/runtime';
 import type { Harm, Violation } from './judge/judge.ts';
+import type { Movement } from './options.ts';
 import { makeFixture } from './standby/fixture.ts';
 import { describeKill, type Kill, randomKill } from './standby/kill.ts';
 import { Lane } from './standby/lane.ts';
@@ -25,6 +26,7 @@ export interface Campaign {
   /** All recorded steps, as far as the kills reach; or the distinct ones of a first apply, once each and beside `kills`. */
   readonly steps: 'all' | 'first-apply';
   readonly isOnDisk: boolean;
+  readonly movement: Movement;
   /** Name of one episode that is run again and again, and nothing else. */
   readonly replay?: string;
   readonly tell: (text: string) => void;
@@ -107,7 +109,7 @@ class Run {
   async all(): Promise<Outcome> {
     const { seed, tell } = this.#campaign;
     tell('making the keys, four generations of them, and a standby ...');
-    const fixture = await makeFixture(this.#workspace);
+    const fixture = await makeFixture(this.#workspace, this.#campaign.movement);
     const lanes = Array.from({ length: LANES }, (_, index) => new Lane(this.#workspace, fixture, `lane-${index + 1}`));
     try {
       const recorded = await recordScenarios(lanes[0]!, { workspace: this.#workspace, fixture, tell });
@@ -218,7 +220,7 @@ class Run {
   }
 
   #random(prng: Prng, { pace }: Scenario): Kill {
-    return randomKill(prng, pace);
+    return randomKill(prng, pace, this.#campaign.movement);
   }
 
   #count({ name, first, scenario }: Episode, kill: Kill, leftHalfKey: boolean): void {
@@ -245,7 +247,7 @@ class Run {
     this.#violations.push(violation);
     const { harm, what, replay } = violation;
     this.#campaign.tell(
-      `VIOLATION ${harm}: ${what}\n  replay: npm run chaos:hsm -- --replay "${replay}"${history.map((line) => `\n  ${line}`).join('')}`,
+      `VIOLATION ${harm}: ${what}\n  replay: npm run chaos:hsm -- --movement ${this.#campaign.movement} --replay "${replay}"${history.map((line) => `\n  ${line}`).join('')}`,
     );
   }
 }

@@ -14,6 +14,7 @@ it(
       kills: RANDOM_KILLS,
       steps: 'first-apply',
       isOnDisk: false,
+      movement: 'sealed',
       tell: () => {},
     });
     expect(outcome.violations).toEqual([]);

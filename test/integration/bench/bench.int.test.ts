@@ -73,6 +73,7 @@ it(
         sites: { keys: 50, rttMs: 2, pull: { blobs: 50, withoutMs: number, delayedMs: number }, target: 1.1 },
         memory: { keys: 50, activeMiB: number, standbyMiB: number, target: 150, isMet: expect.any(Boolean) },
         move: { keys: 500, sourceMiB: growth, destinationMiB: growth, target: 100, isMet: expect.any(Boolean) },
+        native: { keys: 20, oursMs: number, floorMs: number, ratio: number, target: 1.5, isMet: expect.any(Boolean) },
         history: { days: 10, generations: 5_760, oursMs: number, emptyMs: number, ratio: number, target: 2 },
       },
     });

@@ -11,7 +11,7 @@ import { makeFipsToken, makeNssToken } from '../../support/devices/nss-tokens.ts
 import { makeProxiedToken } from '../../support/devices/p11-kit-tokens.ts';
 import { makeVendorToken } from '../../support/devices/vendor-token.ts';
 import { halveKeys } from '../../support/raw-token.ts';
-import { CloningDomain, paired } from '../../support/softhsm-pair.ts';
+import { CloningDomain, cloning, paired } from '../../support/softhsm-pair.ts';
 import { type AnyToken, makeToken, type TestToken } from '../../support/tokens.ts';
 
 async function subject(token: AnyToken): Promise<Subject> {
@@ -44,11 +44,6 @@ async function subject(token: AnyToken): Promise<Subject> {
     },
   };
 }
-
-const cloning = (token: TestToken): TestToken => ({
-  ...token,
-  config: { ...token.config, native: { kind: 'softhsm' } },
-});
 
 let domain: CloningDomain | undefined;
 

@@ -10,9 +10,9 @@ import type { KeyType } from '../model/object.ts';
 import { classNumber } from '../pkcs11/reading/objects.ts';
 import { CLONING_DOMAIN_BYTES, type NativeObject } from '../provider/native-cloner.ts';
 import { parseAttributes, type StoredAttributes, type StoredValue } from './object-file.ts';
-import { isPrivateObject } from './object-match.ts';
+import { revealed } from './object-match.ts';
 import { TOKEN_ATTRIBUTE } from './token-folder.ts';
-import { isEncrypted, type TokenKey } from './token-key.ts';
+import type { TokenKey } from './token-key.ts';
 
 const MARK = Buffer.from('antipode softhsm object v1\0');
 
@@ -20,6 +20,7 @@ export const makeBlob = (domain: Uint8Array, body: Uint8Array): Uint8Array =>
   new Uint8Array(Buffer.concat([MARK, domain, body]));
 
 export type OpenedBlob =
+  /** The attributes are revealed. */
   | { readonly body: Buffer; readonly attributes: StoredAttributes }
   | { readonly failure: 'BLOB_INVALID' | 'CLONING_DOMAIN_OTHER' };
 
@@ -30,14 +31,13 @@ export function openBlob(blob: Uint8Array, { domain, key }: { domain: Uint8Array
   if (!bytes.subarray(0, MARK.length).equals(MARK) || body.length === 0) return { failure: 'BLOB_INVALID' };
   if (!bytes.subarray(MARK.length, MARK.length + CLONING_DOMAIN_BYTES).equals(domain))
     return { failure: 'CLONING_DOMAIN_OTHER' };
-  const attributes = parseAttributes(body);
-  return attributes === undefined || !isObject(attributes) || !opens(attributes, key)
-    ? { failure: 'BLOB_INVALID' }
-    : { body, attributes };
+  const stored = parseAttributes(body);
+  const attributes = stored && isObject(stored) ? revealed(stored, key) : undefined;
+  return attributes === undefined ? { failure: 'BLOB_INVALID' } : { body, attributes };
 }
 
-/** Whether the blob makes something else than a manifest says. */
-export function differs(item: NativeObject, attributes: StoredAttributes, key: TokenKey): boolean {
+/** Whether a blob with these attributes makes something else than a manifest says. */
+export function differs(item: NativeObject, attributes: StoredAttributes): boolean {
   const { objectClass, keyType } = item;
   if (!equalsNumber(attributes.get(CKA.CLASS), classNumber(objectClass))) return true;
   if (keyType !== undefined && !isOfType(attributes.get(CKA.KEY_TYPE), keyType)) return true;
@@ -46,13 +46,12 @@ export function differs(item: NativeObject, attributes: StoredAttributes, key: T
   return names.some((name) => {
     const stored = attributes.get(ATTRIBUTES[name].type);
     if (stored === undefined || stored.kind === 'template') return false;
-    const found = canonicalBytes(stored, isPrivateObject(attributes) ? key : undefined);
-    return found === undefined || !found.equals(encodeAttribute(name, item.attributes[name]!));
+    return !canonicalBytes(stored).equals(encodeAttribute(name, item.attributes[name]!));
   });
 }
 
 /** As encodeAttribute has it. */
-function canonicalBytes(stored: StoredValue, key: TokenKey | undefined): Buffer | undefined {
+function canonicalBytes(stored: Exclude<StoredValue, { kind: 'template' }>): Buffer {
   switch (stored.kind) {
     case 'boolean':
       return Buffer.of(stored.value ? 1 : 0);
@@ -61,9 +60,7 @@ function canonicalBytes(stored: StoredValue, key: TokenKey | undefined): Buffer 
     case 'mechanisms':
       return Buffer.concat([...stored.value].sort((a, b) => (a < b ? -1 : 1)).map(bigEndian));
     case 'bytes':
-      return key === undefined || !isEncrypted(stored.value) ? stored.value : key.decrypt(stored.value);
-    case 'template':
-      return undefined;
+      return stored.value;
   }
 }
 
@@ -87,16 +84,4 @@ function isObject(attributes: StoredAttributes): boolean {
   if (Object.values(TOKEN_ATTRIBUTE).some((type) => attributes.has(type))) return false;
   const onToken = attributes.get(CKA.TOKEN);
   return attributes.get(CKA.CLASS)?.kind === 'number' && onToken?.kind === 'boolean' && onToken.value;
-}
-
-/** Whether every byte string that is encrypted was encrypted under this key. */
-function opens(attributes: StoredAttributes, key: TokenKey): boolean {
-  if (!isPrivateObject(attributes)) return true;
-  for (const stored of attributes.values()) {
-    if (stored.kind !== 'bytes' || !isEncrypted(stored.value)) continue;
-    const plain = key.decrypt(stored.value);
-    if (plain === undefined) return false;
-    plain.fill(0);
-  }
-  return true;
 }

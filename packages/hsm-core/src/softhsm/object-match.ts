@@ -7,10 +7,10 @@
  * objects of one value too are the same object twice, and either file stands for either handle.
  */
 import { createHash } from 'node:crypto';
-import { AttributeReader, CKA, CKO, type Cryptoki, ulong, type WantedAttribute } from '@antipode/cryptoki';
+import { AttributeReader, CKA, CKK, CKO, type Cryptoki, ulong, type WantedAttribute } from '@antipode/cryptoki';
 import type { Handle } from '../model/object.ts';
 import type { StoredAttributes, StoredValue } from './object-file.ts';
-import type { TokenKey } from './token-key.ts';
+import { isEncrypted, type TokenKey } from './token-key.ts';
 
 /**
  * What SoftHSM shows of objects. Dates are left out: it fails to show those of private objects. So are templates, which
@@ -70,6 +70,28 @@ const SHOWN: readonly WantedAttribute[] = [
 
 const VARIABLE = SHOWN.filter(({ size }) => size === 'variable').map(({ type }) => type);
 
+/**
+ * The attributes of varying length that keys of a type always have. The token does not say whether a value is absent or too
+ * long for its room, and asking costs a call.
+ */
+const NEEDED: ReadonlyMap<number, readonly number[]> = new Map([
+  [CKK.AES, [CKA.LABEL, CKA.ID, CKA.CHECK_VALUE]],
+  [CKK.GENERIC_SECRET, [CKA.LABEL, CKA.ID, CKA.CHECK_VALUE]],
+  [CKK.RSA, [CKA.LABEL, CKA.ID, CKA.SUBJECT, CKA.MODULUS, CKA.PUBLIC_EXPONENT]],
+  [CKK.EC, [CKA.LABEL, CKA.ID, CKA.SUBJECT, CKA.EC_PARAMS]],
+]);
+
+/** Parts of a key that its holder must not see. They stay encrypted, and nothing is compared with them. */
+const SECRETS: ReadonlySet<number> = new Set([
+  CKA.VALUE,
+  CKA.PRIVATE_EXPONENT,
+  CKA.PRIME_1,
+  CKA.PRIME_2,
+  CKA.EXPONENT_1,
+  CKA.EXPONENT_2,
+  CKA.COEFFICIENT,
+]);
+
 /** The value of any other class is not the secret of a key. */
 const KEYS: ReadonlySet<number> = new Set([CKO.SECRET_KEY, CKO.PRIVATE_KEY]);
 
@@ -87,34 +109,34 @@ export class ObjectMatch {
 
   /** Undefined where the object is gone. */
   printOf(handle: Handle): string | undefined {
-    if (!this.#shown.read(handle)) return undefined;
-    // Asking for more room costs a call: only where a value was left out that this class of object has.
-    if (!this.#shown.complete(handle, this.#longOnes())) return undefined;
-    const shown = SHOWN.map(({ type }) => [type, this.#shown.value(type)] as const);
-    const objectClass = Number(shown[0]![1]?.readBigUInt64LE() ?? -1n);
-    if (KEYS.has(objectClass)) return printed(shown);
+    const shown = this.#shown;
+    if (!shown.read(handle)) return undefined;
+    const isKey = KEYS.has(numberIn(shown.value(CKA.CLASS)));
+    const needed = (isKey ? NEEDED.get(numberIn(shown.value(CKA.KEY_TYPE))) : undefined) ?? VARIABLE;
+    const missing = needed.filter((type) => shown.value(type) === undefined);
+    if (missing.length > 0 && !shown.complete(handle, missing)) return undefined;
+    const values = SHOWN.map(({ type }) => [type, shown.value(type)] as const);
+    if (isKey) return printed(values);
     if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
-    return printed([...shown, [CKA.VALUE, this.#value.value(CKA.VALUE)]]);
+    return printed([...values, [CKA.VALUE, this.#value.value(CKA.VALUE)]]);
   }
 
-  /** Undefined where a byte string is not what the token key has encrypted. */
-  printOfFile(attributes: StoredAttributes, key: TokenKey): string | undefined {
-    const isPrivate = isPrivateObject(attributes);
-    const wanted = [...SHOWN.map(({ type }) => type), ...(KEYS.has(classOf(attributes)) ? [] : [CKA.VALUE])];
-    const values: (readonly [number, Buffer | undefined])[] = [];
-    for (const type of wanted) {
-      const stored = attributes.get(type);
-      const shown = stored && nativeBytes(stored, isPrivate ? key : undefined);
-      if (stored !== undefined && shown === undefined) return undefined;
-      values.push([type, shown]);
-    }
-    return printed(values);
+  /** Of attributes that are {@link revealed}. */
+  printOfFile(attributes: StoredAttributes): string {
+    const types = [...SHOWN.map(({ type }) => type), ...(isKeyFile(attributes) ? [] : [CKA.VALUE])];
+    return printed(
+      types.map((type) => {
+        const stored = attributes.get(type);
+        return [type, stored && nativeBytes(stored)];
+      }),
+    );
   }
 
   /** Of these handles, whose prints are equal, those that have the value of the file. */
   withValueOf(attributes: StoredAttributes, key: TokenKey, handles: readonly Handle[]): Handle[] {
     const stored = attributes.get(CKA.VALUE);
-    if (stored?.kind !== 'bytes' || stored.value.length === 0) return [...handles];
+    // The print of any other object has its value in it. RSA keys do not have the attribute: their prints have the modulus.
+    if (!isKeyFile(attributes) || stored?.kind !== 'bytes' || stored.value.length === 0) return [...handles];
     const value = isPrivateObject(attributes) ? key.decrypt(stored.value) : Buffer.from(stored.value);
     if (value === undefined) return [];
     try {
@@ -130,10 +152,28 @@ export class ObjectMatch {
       value.fill(0);
     }
   }
+}
 
-  #longOnes(): number[] {
-    return VARIABLE.filter((type) => this.#shown.value(type) === undefined);
+/**
+ * The attributes of a file with all byte strings in the clear but the secrets of keys. Undefined where one of them, or a
+ * secret, is not what this token key has encrypted.
+ */
+export function revealed(attributes: StoredAttributes, key: TokenKey): StoredAttributes | undefined {
+  if (!isPrivateObject(attributes)) return attributes;
+  const isKey = isKeyFile(attributes);
+  const clear = new Map<number, StoredValue>();
+  for (const [type, stored] of attributes) {
+    if (stored.kind !== 'bytes' || !isEncrypted(stored.value)) {
+      clear.set(type, stored);
+      continue;
+    }
+    const plain = key.decrypt(stored.value);
+    if (plain === undefined) return undefined;
+    const isSecret = isKey && SECRETS.has(type);
+    if (isSecret) plain.fill(0);
+    clear.set(type, isSecret ? stored : { kind: 'bytes', value: plain });
   }
+  return clear;
 }
 
 export function classOf(attributes: StoredAttributes): number {
@@ -149,8 +189,8 @@ export function isPrivateObject(attributes: StoredAttributes): boolean {
   return stored?.kind !== 'boolean' || stored.value;
 }
 
-/** A value as PKCS#11 shows it; `key` where byte strings of the object are encrypted. */
-export function nativeBytes(stored: StoredValue, key: TokenKey | undefined): Buffer | undefined {
+/** A value as PKCS#11 shows it. */
+function nativeBytes(stored: StoredValue): Buffer | undefined {
   switch (stored.kind) {
     case 'boolean':
       return Buffer.of(stored.value ? 1 : 0);
@@ -159,11 +199,13 @@ export function nativeBytes(stored: StoredValue, key: TokenKey | undefined): Buf
     case 'mechanisms':
       return Buffer.concat([...stored.value].sort((a, b) => (a < b ? -1 : 1)).map((one) => ulong(one)));
     case 'bytes':
-      return key === undefined || stored.value.length === 0 ? stored.value : key.decrypt(stored.value);
+      return stored.value;
     case 'template':
       return undefined;
   }
 }
+
+const numberIn = (value: Buffer | undefined): number => (value?.length === 8 ? Number(value.readBigUInt64LE()) : -1);
 
 function printed(values: readonly (readonly [type: number, value: Buffer | undefined])[]): string {
   const hash = createHash('sha256');

@@ -21,12 +21,12 @@ export async function placeObjects(open: OpenStore, items: readonly PlacedObject
   const looked = look(open, items);
   if (looked.ready.length === 0) return outcome([], looked.failure);
   open.store.sweep();
-  const before = new Set(tokenObjects(open));
+  if (open.known.size === 0) remember(open, tokenObjects(open));
   const written = write(open, looked.ready);
   if (written.files.length === 0) return outcome([], written.failure);
   open.store.sync();
   await open.store.announce();
-  const handles = handlesOf(open, written.files, before);
+  const handles = handlesOf(open, written.files);
   const lost = handles.indexOf(undefined);
   if (lost === -1) return outcome(handles as Handle[], written.failure ?? looked.failure);
   // This call takes back its own files from there on.
@@ -48,7 +48,7 @@ function look({ key, store }: OpenStore, items: readonly PlacedObject[]): { read
   for (const [index, item] of items.entries()) {
     const opened = openBlob(item.blob, { domain, key });
     if ('failure' in opened) return { ready, failure: { index, code: opened.failure } };
-    if (differs(item, opened.attributes, key)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
+    if (differs(item, opened.attributes)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
     const stem = stemOf(item);
     const there = names.find((name) => name.startsWith(stem));
     ready.push({ name: there ?? newName(stem), isNew: there === undefined, ...opened });
@@ -95,18 +95,24 @@ function write({ store }: OpenStore, ready: readonly Written[]): { files: Writte
   return { files };
 }
 
+function remember({ known }: OpenStore, handles: readonly Handle[]): void {
+  known.clear();
+  for (const handle of handles) known.add(handle);
+}
+
 const tokenObjects = ({ cryptoki, session }: OpenStore): bigint[] => cryptoki.find(session, [[CKA.TOKEN, true]]);
 
 /** The handles of these files, in their order; undefined where the token shows none that is as the file was made. */
-function handlesOf(open: OpenStore, files: readonly Written[], before: ReadonlySet<Handle>): (Handle | undefined)[] {
-  const { match, key } = open;
+function handlesOf(open: OpenStore, files: readonly Written[]): (Handle | undefined)[] {
+  const { match, known } = open;
   const all = tokenObjects(open);
   const isRepeat = files.some(({ isNew }) => !isNew);
   const candidates = Map.groupBy(
-    isRepeat ? all : all.filter((handle) => !before.has(handle)),
+    isRepeat ? all : all.filter((handle) => !known.has(handle)),
     (handle) => match.printOf(handle) ?? '',
   );
-  const byPrint = Map.groupBy(files, ({ attributes }) => match.printOfFile(attributes, key) ?? '');
+  remember(open, all);
+  const byPrint = Map.groupBy(files, ({ attributes }) => match.printOfFile(attributes));
   const found = new Map<string, Handle>();
   for (const [print, group] of byPrint)
     for (const [handle, { name }] of assign(open, { files: group, handles: candidates.get(print) ?? [] }))

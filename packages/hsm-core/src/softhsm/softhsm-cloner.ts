@@ -31,13 +31,21 @@ export interface OpenStore extends TokenSession {
   readonly store: ObjectStore;
   readonly match: ObjectMatch;
   readonly key: TokenKey;
+  /** The token's objects at the last search. SoftHSM gives a new object a new handle, and a search costs a look at each. */
+  readonly known: Set<Handle>;
 }
 
 /** `session` is read-write, and the user is logged in. @throws TOKEN_STORE_UNUSABLE */
 export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
   const folder = findTokenFolder({ serial: token.serial });
   const { cryptoki, session, clock } = token;
-  const open = { cryptoki, session, store: new ObjectStore({ folder, clock }), match: new ObjectMatch(token) };
+  const open = {
+    cryptoki,
+    session,
+    store: new ObjectStore({ folder, clock }),
+    match: new ObjectMatch(token),
+    known: new Set<Handle>(),
+  };
   const withStore = async <T>(work: (store: OpenStore) => T | Promise<T>): Promise<T> => {
     const key = openTokenKey(folder.path, token.readPin);
     try {

@@ -4,7 +4,7 @@ import type { Handle } from '../model/object.ts';
 import type { TakenObject } from '../provider/native-cloner.ts';
 import { makeBlob } from './object-blob.ts';
 import { GENERATION_BYTES, parseObjectFile, type StoredAttributes } from './object-file.ts';
-import { isKeyFile } from './object-match.ts';
+import { isKeyFile, revealed } from './object-match.ts';
 import type { OpenStore } from './softhsm-cloner.ts';
 
 /** Where the secret part of a key is. */
@@ -17,6 +17,7 @@ const LOOKS = 2;
 export interface ObjectFile {
   readonly name: string;
   readonly body: Buffer;
+  /** Revealed. */
   readonly attributes: StoredAttributes;
 }
 
@@ -50,7 +51,7 @@ async function takeInto(taken: Map<Handle, TakenObject>, handles: readonly Handl
 }
 
 /** The files of all objects of these prints, also of those that nobody has asked for. */
-export async function filesByPrint(
+async function filesByPrint(
   { store, match, key }: OpenStore,
   wanted: ReadonlyMap<string, unknown>,
 ): Promise<Map<string, ObjectFile[]>> {
@@ -58,9 +59,10 @@ export async function filesByPrint(
   for (const name of store.names()) {
     const file = await store.read(name);
     const stored = file && parseObjectFile(file);
-    const print = stored && match.printOfFile(stored.attributes, key);
-    if (print === undefined || !wanted.has(print)) continue;
-    const { attributes } = stored!;
+    const attributes = stored && revealed(stored.attributes, key);
+    if (attributes === undefined) continue;
+    const print = match.printOfFile(attributes);
+    if (!wanted.has(print)) continue;
     found.set(print, [...(found.get(print) ?? []), { name, body: file!.subarray(GENERATION_BYTES), attributes }]);
   }
   return found;

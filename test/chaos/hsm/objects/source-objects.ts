@@ -2,10 +2,12 @@
 import type { KeyObject } from 'node:crypto';
 import { CKA, type Cryptoki, type Template } from '@antipode/cryptoki';
 import type { Seen } from '../judge/token-reader.ts';
+import type { Movement } from '../options.ts';
 import {
   aesKey,
   certificate,
   dataObject,
+  EXTRACTABLE,
   ecPair,
   hmacKey,
   ID,
@@ -44,10 +46,12 @@ const SINGLES: Readonly<Record<string, { make: () => KnownObject; id: string }>>
 };
 
 export class SourceObjects {
+  readonly #movement: Movement;
   readonly #objects = new Map<string, KnownObject>();
   readonly #names = new Map<string, Names>();
 
-  constructor() {
+  constructor(movement: Movement) {
+    this.#movement = movement;
     for (const [label, { pair, id }] of Object.entries(PAIRS)) {
       const { privateKey, publicKey } = pair();
       this.#add(label, privateKey, { label, id });
@@ -63,7 +67,10 @@ export class SourceObjects {
   /** Names that it is to have in a token, and its template with them. */
   template(name: string, names: Partial<Names> = {}): Template {
     const { label, id } = { ...this.#names.get(name)!, ...names };
-    const { template } = this.#objects.get(name)!;
+    const template = this.#objects.get(name)!.template.map(([type, value]): Template[number] => {
+      const isWay = type === EXTRACTABLE && this.#movement === 'native';
+      return isWay ? [type, false] : [type, value];
+    });
     return [...template, [LABEL, Buffer.from(label)], ...(id === '' ? [] : [[ID, Buffer.from(id, 'hex')] as const])];
   }
 

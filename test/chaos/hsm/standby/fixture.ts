@@ -12,11 +12,13 @@ import { systemClock } from '@antipode/runtime';
 import type { PartitionSettings } from '@antipode/site-agent/testing';
 import { GenerationStore, Journal } from '@antipode/site-agent/testing';
 import { enrolTogether, TestMember } from '../../../support/members.ts';
+import { CloningDomain, cloning, paired } from '../../../support/softhsm-pair.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken } from '../../../support/tokens.ts';
 import type { Knowledge, Permanent } from '../judge/judge.ts';
 import { type Seen, type TokenPlace, TokenReader } from '../judge/token-reader.ts';
 import { makeForeignObjects } from '../objects/foreign-objects.ts';
 import { CHANGES, SourceObjects } from '../objects/source-objects.ts';
+import type { Movement } from '../options.ts';
 import { replaceFolder, type Workspace } from '../workspace.ts';
 import { live } from './standby-process.ts';
 
@@ -36,14 +38,18 @@ export interface Fixture extends Knowledge {
   readonly publicKeys: readonly KeyObject[];
   readonly compileCache: string;
   readonly pinFile: string;
+  readonly movement: Movement;
   readonly start: Standing;
 }
 
-export async function makeFixture(workspace: Workspace): Promise<Fixture> {
+export async function makeFixture(workspace: Workspace, movement: Movement): Promise<Fixture> {
   const reader = new TokenReader();
-  const objects = new SourceObjects();
-  const source = await TestMember.on(makeToken('source', { folder: workspace.folder('source') }));
-  const standby = await TestMember.on(makeToken(STANDBY, { folder: workspace.folder('standby') }));
+  const objects = new SourceObjects(movement);
+  const tokens = ['source', STANDBY].map((label) => makeToken(label, { folder: workspace.folder(label) }));
+  if (movement === 'native') await new CloningDomain(paired(tokens[0]!)).join(paired(tokens[1]!));
+  const [source, standby] = (await Promise.all(
+    tokens.map((token) => TestMember.on(movement === 'native' ? cloning(token) : token)),
+  )) as [TestMember, TestMember];
   const group = new SealedGroup();
   for (const version of [1, 2]) await enrolTogether([source, standby], { group: group.name, version });
   const look = (token: TestToken): Seen[] => reader.read(placeOf(token), objects.publicKeys);
@@ -53,7 +59,7 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
   const generations: (readonly Seen[])[] = [];
   for (const [index, change] of CHANGES.entries()) {
     reader.change(placeOf(source.token), (cryptoki, session) => change(objects.within(cryptoki, session)));
-    sealed.push(await group.captured(source, { domainKeyVersion: index < 2 ? 1 : 2 }));
+    sealed.push(await group.captured(source, { domainKeyVersion: index < 2 ? 1 : 2, movement }));
     generations.push(without(look(source.token), own.source));
   }
   await Promise.all([source, standby].map(({ provider }) => provider.close()));
@@ -74,7 +80,7 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
 
   const compileCache = workspace.folder('compile-cache');
   const { pinFile } = standby.token.config;
-  const settings = settingsOf({ configFile: placeOf(standby.token).configFile, pinFile, compileCache });
+  const settings = settingsOf({ configFile: placeOf(standby.token).configFile, pinFile, compileCache, movement });
   const order = { dataFolder, settings, group: group.name, epoch: EPOCH, digest: sealed[0]!.digest } as const;
   const first = await live({ ...order, kill: { at: 'never' } }, { compileCache });
   if (first.ended !== 'acknowledged')
@@ -94,12 +100,18 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
     publicKeys: objects.publicKeys,
     compileCache,
     pinFile,
+    movement,
     start,
   };
 }
 
-export function settingsOf(options: { configFile: string; pinFile: string; compileCache: string }): PartitionSettings {
-  const { configFile, pinFile, compileCache } = options;
+export function settingsOf(options: {
+  configFile: string;
+  pinFile: string;
+  compileCache: string;
+  movement: Movement;
+}): PartitionSettings {
+  const { configFile, pinFile, compileCache, movement } = options;
   return {
     name: STANDBY,
     module: SOFTHSM_MODULE,
@@ -107,6 +119,7 @@ export function settingsOf(options: { configFile: string; pinFile: string; compi
     pinFile,
     environment: { SOFTHSM2_CONF: configFile, NODE_COMPILE_CACHE: compileCache },
     role: 'member',
+    ...(movement === 'native' ? { native: { kind: 'softhsm' } as const } : {}),
   };
 }
 

@@ -1,5 +1,6 @@
 /** When, and how, the standby process is killed; told to it as JSON. */
 import type { Prng } from '@antipode/runtime';
+import type { Movement } from '../options.ts';
 
 /**
  * The victim. The agent, and its worker by PDEATHSIG; the worker and then the agent; both at once, as a process group;
@@ -24,24 +25,14 @@ export interface Pace {
 }
 
 /** The calls that change the token, the most interesting one most often; proofs, since an apply must not end before them. */
-const CALLS = [
-  'unwrap',
-  'unwrap',
-  'unwrap',
-  'unwrap',
-  'unwrapSecrets',
-  'unwrapSecrets',
-  'openExactKey',
-  'create',
-  'createData',
-  'destroy',
-  'destroy',
-  'prove',
-  'inventory',
-] as const;
+const KEY_CALLS: Readonly<Record<Movement, readonly string[]>> = {
+  sealed: ['unwrap', 'unwrap', 'unwrap', 'unwrap', 'unwrapSecrets', 'unwrapSecrets', 'openExactKey'],
+  native: ['putNative', 'putNative', 'putNative', 'putNative', 'putNative', 'putNative'],
+};
+const CALLS = ['create', 'createData', 'destroy', 'destroy', 'prove', 'inventory'] as const;
 const VICTIMS: readonly Victim[] = ['group', 'group', 'agent', 'worker-first', 'worker', 'worker'];
 
-export function randomKill(prng: Prng, { totalMs, callMs, steps }: Pace): Kill {
+export function randomKill(prng: Prng, { totalMs, callMs, steps }: Pace, movement: Movement): Kill {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(prng.fraction() * list.length)]!;
   const kind = prng.fraction();
   if (kind < 0.25) return { at: 'moment', afterMs: Math.round(prng.fraction() * totalMs * 1.1) };
@@ -49,7 +40,7 @@ export function randomKill(prng: Prng, { totalMs, callMs, steps }: Pace): Kill {
     const victim = pick(['agent', 'worker-first', 'group'] as const);
     return { at: 'step', step: Math.floor(prng.fraction() * steps), victim };
   }
-  const call = pick(CALLS);
+  const call = pick([...KEY_CALLS[movement], ...CALLS]);
   const micros = Math.round(prng.fraction() * (callMs[call] ?? 5) * 1_200);
   return { at: 'call', call, afterMicros: micros, victim: pick(VICTIMS) };
 }

@@ -77,9 +77,9 @@ export class Lane {
    * happens.
    */
   async run(number: number, kill: Kill): Promise<Run> {
-    const { group, sealed, compileCache, pinFile } = this.#fixture;
+    const { group, sealed, compileCache, pinFile, movement } = this.#fixture;
     this.#newestTried = Math.max(this.#newestTried, number);
-    const settings = settingsOf({ configFile: this.#place.configFile, pinFile, compileCache });
+    const settings = settingsOf({ configFile: this.#place.configFile, pinFile, compileCache, movement });
     const order = { dataFolder: this.#data, settings, group, epoch: EPOCH, digest: sealed[number - 1]!.digest, kill };
     const violations: Violation[] = [];
     const halfKeys: Seen[] = [];

@@ -33,7 +33,7 @@ export async function recordScenarios(
     tokens: workspace.folder(`${name}/tokens`),
     data: workspace.folder(`${name}/data`),
   });
-  const starts = [
+  const starts: Start[] = [
     { name: 'fresh', standing: fixture.start, newestTried: 1, target: 2 },
     { name: 'half', standing: standing('half'), newestTried: 2, target: 2, half: '"new issuer" 09' },
     {
@@ -46,11 +46,17 @@ export async function recordScenarios(
     },
     { name: 'skip', standing: standing('skip'), newestTried: 2, target: 3, half: '"card key, second" 01' },
     { name: 'reseal', standing: standing('reseal'), newestTried: 2, target: 3 },
+    ...(fixture.movement === 'native'
+      ? [{ name: 'again', standing: standing('again'), newestTried: 2, target: 2 }]
+      : []),
   ];
+  const made = MADE[fixture.movement];
   const scenarios: Scenario[] = [];
   const violations: Violation[] = [];
-  for (const { half, made = WRAPPED, ...start } of starts) {
-    if (start.newestTried > 1) await cutShort(lane, scenarios[0]!, { to: start.standing, half, made });
+  for (const { half, made: step = made, ...start } of starts) {
+    // A clone is made whole or not at all.
+    if (half !== undefined && fixture.movement === 'native') continue;
+    if (start.newestTried > 1) await cutShort(lane, scenarios[0]!, { to: start.standing, half, made: step });
     lane.setBack(start.standing, start);
     const { life, violations: found } = await lane.run(start.target, { at: 'never' });
     violations.push(...found.map(({ harm, what }) => ({ harm, what: `${start.name}, without a kill: ${what}` })));
@@ -62,9 +68,16 @@ export async function recordScenarios(
   return { scenarios, violations };
 }
 
-/** The step that has made the keys that are wrapped, or the secrets that are sealed exactly. */
-const WRAPPED = 'after provider.unwrap';
+/** The step that has made the keys, by their movement, or the secrets that are sealed exactly. */
+const MADE = { sealed: 'after provider.unwrap', native: 'after provider.putNative' } as const;
 const EXACT = 'after provider.unwrapSecrets';
+
+interface Start extends Pick<Scenario, 'name' | 'standing' | 'newestTried' | 'target'> {
+  /** A key that is left half made. */
+  readonly half?: string;
+  /** The step behind which the apply before was killed. */
+  readonly made?: string;
+}
 
 interface Recording {
   readonly workspace: Workspace;

@@ -18,6 +18,7 @@ import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../../option
 import { output, table } from '../../output.ts';
 import { formerFindCommand, objectCommands } from './objects.ts';
 import { formerTrustCommand, TRUST_OPTIONS } from './peer.ts';
+import { tokenKeyCommands } from './token-key.ts';
 
 function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {
   output({ json }).data(identity, () =>
@@ -207,6 +208,7 @@ export function partitionCommand(): Command {
         );
       }),
   );
+  for (const made of tokenKeyCommands()) partition.addCommand(made);
   partition.addCommand(formerFindCommand(), { hidden: true });
   partition.addCommand(formerTrustCommand(), { hidden: true });
   return partition;
