@@ -125,10 +125,11 @@ describe('the cloner of SoftHSM', () => {
       const count = cryptoki.find(standby.session, everything).length;
       expect(await standby.cloner.place([item])).toEqual(first);
       expect(cryptoki.find(standby.session, everything)).toHaveLength(count);
-      // Somebody has named it otherwise meanwhile: it is not what the blob says any more.
+      // Somebody has named it otherwise meanwhile, or it is damaged: a sound one is made beside it.
       cryptoki.setAttributes(standby.session, first.handles[0]!, [[CKA.LABEL, Buffer.from('renamed')]]);
-      expect(await standby.cloner.place([item])).toEqual({ handles: [], failure: { index: 0, code: 'ID_TAKEN' } });
-      cryptoki.destroy(standby.session, first.handles[0]!);
+      const second = await standby.cloner.place([item]);
+      expect([second.handles.length, second.handles[0] === first.handles[0]]).toEqual([1, false]);
+      for (const handle of [...first.handles, ...second.handles]) cryptoki.destroy(standby.session, handle);
       const again = await standby.cloner.place([item]);
       expect([again.handles.length, again.failure]).toEqual([1, undefined]);
       cryptoki.destroy(standby.session, again.handles[0]!);
@@ -262,7 +263,8 @@ describe('the cloner of SoftHSM', () => {
           await systemClock.sleep(0);
           const [taken] = await source.cloner.take([handle!]);
           if ('reason' in taken!) {
-            expect(taken.reason).toBe('settling');
+            // SoftHSM shows no object at all while another process writes it.
+            expect(['settling', 'unreadable']).toContain(taken.reason);
             continue;
           }
           const { handles } = await standby.cloner.place([itemOf(cryptoki, source, taken!)]);

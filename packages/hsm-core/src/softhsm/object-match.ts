@@ -71,8 +71,8 @@ const SHOWN: readonly WantedAttribute[] = [
 const VARIABLE = SHOWN.filter(({ size }) => size === 'variable').map(({ type }) => type);
 
 /**
- * The attributes of varying length that keys of a type always have. The token does not say whether a value is absent or too
- * long for its room, and asking costs a call.
+ * The attributes of varying length that keys of a type always have. The token does not say whether a value is absent or
+ * too long for its room, and asking costs a call.
  */
 const NEEDED: ReadonlyMap<number, readonly number[]> = new Map([
   [CKK.AES, [CKA.LABEL, CKA.ID, CKA.CHECK_VALUE]],

@@ -7,7 +7,7 @@ import type { PlacedObject } from '../provider/native-cloner.ts';
 import type { BatchOutcome, Refusal } from '../provider/restorer.ts';
 import { differs, openBlob } from './object-blob.ts';
 import { GENERATION_BYTES } from './object-file.ts';
-import { PREFIX } from './object-store.ts';
+import { type ObjectStore, PREFIX } from './object-store.ts';
 import type { OpenStore } from './softhsm-cloner.ts';
 import { assign, type ObjectFile } from './taking.ts';
 import { unusable } from './token-folder.ts';
@@ -18,7 +18,7 @@ type Failure = Refusal & { readonly index: number };
 const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 export async function placeObjects(open: OpenStore, items: readonly PlacedObject[]): Promise<BatchOutcome> {
-  const looked = look(open, items);
+  const looked = await look(open, items);
   if (looked.ready.length === 0) return outcome([], looked.failure);
   open.store.sweep();
   if (open.known.size === 0) remember(open, tokenObjects(open));
@@ -29,19 +29,20 @@ export async function placeObjects(open: OpenStore, items: readonly PlacedObject
   const handles = handlesOf(open, written.files);
   const lost = handles.indexOf(undefined);
   if (lost === -1) return outcome(handles as Handle[], written.failure ?? looked.failure);
-  // This call takes back its own files from there on.
+  // The token does not show what lies in its store. This call takes back its own files from there on.
   for (const { name, isNew } of written.files.slice(lost)) if (isNew) open.store.remove(name);
   await open.store.announce();
-  // An object that is not new was changed since. One that is new the token does not show.
-  const code = written.files[lost]!.isNew ? 'HSM_UNAVAILABLE' : 'ID_TAKEN';
-  return outcome(handles.slice(0, lost) as Handle[], { index: lost, code });
+  return outcome(handles.slice(0, lost) as Handle[], { index: lost, code: 'HSM_UNAVAILABLE' });
 }
 
 const outcome = (handles: readonly Handle[], failure: Failure | undefined): BatchOutcome =>
   failure === undefined ? { handles } : { handles, failure };
 
 /** Changes nothing. Those before the first that cannot be made, and why that one cannot. */
-function look({ key, store }: OpenStore, items: readonly PlacedObject[]): { ready: Written[]; failure?: Failure } {
+async function look(
+  { key, store }: OpenStore,
+  items: readonly PlacedObject[],
+): Promise<{ ready: Written[]; failure?: Failure }> {
   const ready: Written[] = [];
   const names = store.names().filter((name) => name.startsWith(PREFIX));
   const domain = key.domain();
@@ -50,10 +51,20 @@ function look({ key, store }: OpenStore, items: readonly PlacedObject[]): { read
     if ('failure' in opened) return { ready, failure: { index, code: opened.failure } };
     if (differs(item, opened.attributes)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
     const stem = stemOf(item);
-    const there = names.find((name) => name.startsWith(stem));
+    const there = await sameAs(
+      store,
+      opened.body,
+      names.filter((name) => name.startsWith(stem)),
+    );
     ready.push({ name: there ?? newName(stem), isNew: there === undefined, ...opened });
   }
   return { ready };
+}
+
+/** Of these files one that still has the bytes of the blob. Others were damaged or changed since they were made. */
+async function sameAs(store: ObjectStore, body: Buffer, names: readonly string[]): Promise<string | undefined> {
+  for (const name of names) if ((await store.read(name))?.subarray(GENERATION_BYTES).equals(body)) return name;
+  return undefined;
 }
 
 /** One for one blob of one entry: a repeat finds the file that an earlier call has made. */

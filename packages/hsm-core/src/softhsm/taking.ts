@@ -23,22 +23,26 @@ export interface ObjectFile {
 
 export async function takeObjects(store: OpenStore, handles: readonly Handle[]): Promise<TakenObject[]> {
   const taken = new Map<Handle, TakenObject>();
-  for (let look = 1; look <= LOOKS && taken.size < handles.length; look += 1)
-    await takeInto(
-      taken,
-      handles.filter((handle) => !taken.has(handle)),
-      store,
-    );
-  // Another process changes it just now.
-  return handles.map((handle) => taken.get(handle) ?? { handle, reason: 'settling' });
+  const gone = new Set<Handle>();
+  for (let look = 1; look <= LOOKS && taken.size < handles.length; look += 1) {
+    gone.clear();
+    const left = handles.filter((handle) => !taken.has(handle));
+    await takeInto({ taken, gone }, left, store);
+  }
+  // An object that is neither taken nor gone is changed by another process just now.
+  return handles.map((handle) => taken.get(handle) ?? { handle, reason: gone.has(handle) ? 'unreadable' : 'settling' });
 }
 
-async function takeInto(taken: Map<Handle, TakenObject>, handles: readonly Handle[], store: OpenStore): Promise<void> {
+async function takeInto(
+  { taken, gone }: { taken: Map<Handle, TakenObject>; gone: Set<Handle> },
+  handles: readonly Handle[],
+  store: OpenStore,
+): Promise<void> {
   const { match, key } = store;
   const wanted = new Map<string, Handle[]>();
   for (const handle of handles) {
     const print = match.printOf(handle);
-    if (print === undefined) taken.set(handle, { handle, reason: 'unreadable' });
+    if (print === undefined) gone.add(handle);
     else wanted.set(print, [...(wanted.get(print) ?? []), handle]);
   }
   const domain = key.domain();
