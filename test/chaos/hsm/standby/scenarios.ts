@@ -94,8 +94,10 @@ async function cutShort(
   from: Scenario,
   { to, half, made }: { to: Standing; half: string | undefined; made: string },
 ): Promise<void> {
+  const step = from.steps.indexOf(made);
+  if (step === -1) throw new Error(`no step of the apply is "${made}"`);
   lane.setBack(from.standing, from);
-  await lane.run(from.target, { at: 'step', step: from.steps.indexOf(made), victim: 'agent' });
+  await lane.run(from.target, { at: 'step', step, victim: 'agent' });
   if (half !== undefined) await lane.halve(half, from.standing);
   lane.save(to);
 }
