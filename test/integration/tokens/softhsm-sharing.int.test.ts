@@ -143,13 +143,14 @@ it('makes one cloning domain of both by the steps of two operators, and keeps wh
 const peerOf = ({ confirmed: { serial, identitySha256 } }: Site): string => `b=${serial}=${identitySha256}`;
 
 /** A site with an agent's folder, in which the identity is recorded. */
-function operatorAt({ token, identity }: Site): { config: AgentConfig; name: string } {
+function operatorAt({ token, identity }: Site) {
   const dataFolder = join(token.folder, 'agent');
   const journal = Journal.open(dataFolder, { site: token.label });
   journal.identities.announce(identity.serial, identity.ckaId);
   journal.identities.add('main', identity);
   journal.close();
-  const { module, tokenLabel, pinFile, environment } = token.config;
-  const settings = { name: 'main', module, tokenLabel, pinFile, environment, role: 'member' };
-  return { config: { site: token.label, dataFolder, partitions: [settings] } as unknown as AgentConfig, name: 'main' };
+  const { module, tokenLabel, pinFile } = token.config;
+  const { environment } = token;
+  const settings = { name: 'main', module, tokenLabel, pinFile, environment, role: 'member' as const };
+  return { config: { site: token.label, dataFolder, partitions: [settings] }, name: 'main' };
 }

@@ -30,7 +30,7 @@ export interface PartitionIdentity {
 }
 
 /** @throws NOT_FOUND */
-export function partitionSettings(config: AgentConfig, name: string): PartitionSettings {
+export function partitionSettings(config: Pick<AgentConfig, 'site' | 'partitions'>, name: string): PartitionSettings {
   const found = config.partitions.find((partition) => partition.name === name);
   if (found !== undefined) return found;
   const known = config.partitions.map((partition) => partition.name).join(', ');

@@ -21,7 +21,7 @@ import { Journal } from '../storage/journal/journal.ts';
 import { partitionSettings } from './administration.ts';
 
 interface Step {
-  readonly config: AgentConfig;
+  readonly config: Pick<AgentConfig, 'site' | 'dataFolder' | 'partitions'>;
   readonly name: string;
 }
 
