@@ -15,7 +15,7 @@ import {
 import { openTokenKey } from '@antipode/hsm-core/testing';
 import { hex, lockFolder, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
-import { type AgentConfig, acceptTokenKey, grantTokenKey, requestTokenKey } from '@antipode/site-agent';
+import { acceptTokenKey, grantTokenKey, requestTokenKey } from '@antipode/site-agent';
 import { Journal } from '@antipode/site-agent/testing';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { TestMember } from '../../support/members.ts';

@@ -6,7 +6,7 @@
  * The value distinguishes objects of equal prints: SoftHSM finds objects by it, even those that it shows to nobody. Two
  * objects of one value too are the same object twice, and either file stands for either handle.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { AttributeReader, CKA, CKK, CKO, type Cryptoki, ulong, type WantedAttribute } from '@antipode/cryptoki';
 import type { Handle } from '../model/object.ts';
 import type { StoredAttributes, StoredValue } from './object-file.ts';
@@ -208,13 +208,13 @@ function nativeBytes(stored: StoredValue): Buffer | undefined {
 const numberIn = (value: Buffer | undefined): number => (value?.length === 8 ? Number(value.readBigUInt64LE()) : -1);
 
 function printed(values: readonly (readonly [type: number, value: Buffer | undefined])[]): string {
-  const hash = createHash('sha256');
-  const head = Buffer.alloc(8);
+  const parts: Buffer[] = [];
   for (const [type, value] of values) {
     if (value === undefined) continue;
+    const head = Buffer.allocUnsafe(8);
     head.writeUInt32LE(type, 0);
     head.writeUInt32LE(value.length, 4);
-    hash.update(head).update(value);
+    parts.push(head, value);
   }
-  return hash.digest('hex');
+  return hash('sha256', Buffer.concat(parts), 'hex');
 }
