@@ -1,4 +1,5 @@
-import { availableParallelism } from 'node:os';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { ClosingLine } from './test/support/closing-line.ts';
@@ -6,6 +7,12 @@ import { LongestFirst } from './test/support/longest-first.ts';
 
 // The programs that tests start, some thousand, find the types of their files stripped: half of what a start costs.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules/.cache/antipode/compiled');
+
+// The first system that a test starts makes its database and the keys of its tokens, and all others begin with copies.
+const prepared = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-prepared-'));
+chmodSync(prepared, 0o711);
+process.env['ANTIPODE_PREPARED'] = prepared;
+process.once('exit', () => rmSync(prepared, { recursive: true, force: true }));
 
 /** Of each process of tests, before its first file. */
 const setupFiles = ['test/support/properties.ts'];

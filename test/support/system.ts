@@ -1,5 +1,6 @@
 /** A whole system for a test: a coordinator with its own PostgreSQL and Redis, three site agents, real tokens, real mTLS. */
 import { appendFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { follow, type Operator, type Round, replicateOnce } from '@antipode/cli/testing';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort, type PartitionPlan, Town, type TownNetwork, type TownProcess } from '@antipode/demo/town';
@@ -19,8 +20,10 @@ import {
 } from '@antipode/protocol';
 import { type Clock, closeAll, Log, parseAddress, systemClock, systemPrng } from '@antipode/runtime';
 import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
+import { Journal } from '@antipode/site-agent/testing';
 import type { DescService } from '@bufbuild/protobuf';
 import { patient } from './patient-operator.ts';
+import { PreparedPartition, prepareCluster } from './prepared.ts';
 import { openLink, type TestLink } from './proxy.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder, USER_PIN } from './tokens.ts';
 
@@ -87,6 +90,12 @@ export interface SharedServers {
 }
 
 export const COORDINATORS = ['main', 'south'] as const;
+
+/** What the token of a partition begins with. */
+interface Start {
+  readonly start: PreparedPartition;
+  readonly token: TestToken;
+}
 
 /** Lines of the log that a wait in vain ends with. */
 const TOLD_MAX = 40;
@@ -156,8 +165,10 @@ export class TestSystem {
     });
     try {
       await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens });
-      if (shared === undefined) await system.startCoordinator({ asProcess: processes.includes('coordinator') });
-      else for (const id of COORDINATORS) system.startSharing(id);
+      if (shared === undefined) {
+        await prepareCluster(loadCoordinatorConfig(system.#town.coordinatorFile).dataFolder);
+        await system.startCoordinator({ asProcess: processes.includes('coordinator') });
+      } else for (const id of COORDINATORS) system.startSharing(id);
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
       await system.until(
@@ -446,10 +457,22 @@ export class TestSystem {
       dial: (service, coordinator) => this.dialCoordinator(service, coordinator.id),
     });
     this.operator = patient(finder.client(OperatorService), { timeoutMs: this.#timeoutMs });
+    const prepared = new Map<string, ReadonlyMap<string, Start>>();
     for (const name of ['a', 'b', 'c', ...(distributor || spare ? ['d'] : [])]) {
       const { label, pin } = tokens(name);
-      const token = makeToken(label, { pin });
-      const scratch = name === 'c' || (spare && name === 'd') ? makeToken(`scratch-${name}`) : undefined;
+      const role = distributor && name === 'd' ? 'distributor' : 'member';
+      const main = new PreparedPartition(name, role, { label, pin, officerKeys });
+      const token = makeToken(label, { pin, fill: main.fill });
+      const other = new PreparedPartition(name, 'scratch', { officerKeys });
+      const scratch =
+        name === 'c' || (spare && name === 'd') ? makeToken(`scratch-${name}`, { fill: other.fill }) : undefined;
+      prepared.set(
+        name,
+        new Map([
+          ['main', { start: main, token }],
+          ...(scratch === undefined ? [] : [['scratch', { start: other, token: scratch }] as const]),
+        ]),
+      );
       const partition = (one: TestToken, partitionName: string, role: PartitionPlan['role']): PartitionPlan => ({
         name: partitionName,
         module: SOFTHSM_MODULE,
@@ -470,7 +493,7 @@ export class TestSystem {
         advertise: inbound?.address,
         coordinatorAddress: outbound?.address,
         partitions: [
-          partition(token, 'main', distributor && name === 'd' ? 'distributor' : 'member'),
+          partition(token, 'main', role),
           ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
         ],
       });
@@ -488,9 +511,23 @@ export class TestSystem {
         outbound,
       });
     }
-    for (const { site, role, serial } of await this.#town.introduce(GROUP)) {
+    const dataOf = (site: string): string => loadAgentConfig(this.site(site).configFile).dataFolder;
+    for (const [site, partitions] of prepared) {
+      const journal = Journal.open(dataOf(site), { site });
+      for (const [partition, { start }] of partitions)
+        if (start.identity !== undefined) journal.identities.add(partition, start.identity.record);
+      journal.close();
+    }
+    const known = (site: string, partition: string) => prepared.get(site)?.get(partition)?.start.identity?.known;
+    for (const { site, partition, role, serial, identitySha256, pin } of await this.#town.introduce(GROUP, known)) {
       if (role === 'scratch') this.site(site).scratchSerial = serial;
       else this.site(site).serial = serial;
+      const { start, token } = prepared.get(site)!.get(partition)!;
+      if (start.identity !== undefined) continue;
+      const journal = Journal.open(dataOf(site), { site });
+      const record = journal.identities.of(partition)!;
+      journal.close();
+      start.keep(join(token.folder, 'tokens'), { record, known: { serial, identitySha256, pin } });
     }
   }
 }

@@ -54,16 +54,23 @@ export interface TestToken extends AnyToken {
   makeAesAsync(id: string): Promise<void>;
 }
 
+/** @param options `fill` puts in a token that has been initialised under this label and PIN */
 export function makeToken(
   label: string,
-  { folder = temporaryFolder(label), pin = USER_PIN }: { folder?: string; pin?: string } = {},
+  {
+    folder = temporaryFolder(label),
+    pin = USER_PIN,
+    fill,
+  }: { folder?: string; pin?: string; fill?: ((tokens: string) => void) | undefined } = {},
 ): TestToken {
   const environment = softhsmFolder(folder);
   const env = { ...process.env, ...environment };
-  execFileSync('softhsm2-util', ['--init-token', '--free', '--label', label, '--pin', pin, '--so-pin', OFFICER_PIN], {
-    env,
-    stdio: 'pipe',
-  });
+  if (fill !== undefined) fill(join(folder, 'tokens'));
+  else
+    execFileSync('softhsm2-util', ['--init-token', '--free', '--label', label, '--pin', pin, '--so-pin', OFFICER_PIN], {
+      env,
+      stdio: 'pipe',
+    });
   const pinFile = join(folder, `${label}.pin`);
   writeFileSync(pinFile, `${pin}\n`, { mode: 0o600 });
   const args = (rest: string[]): string[] => [

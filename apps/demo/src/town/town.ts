@@ -13,7 +13,13 @@ import {
   makeSiteFolder,
   type PartitionDraft,
 } from '@antipode/setup';
-import { initialisePartition, loadAgentConfig, type Pin, pinPartitions } from '@antipode/site-agent';
+import {
+  initialisePartition,
+  loadAgentConfig,
+  type PartitionIdentity,
+  type Pin,
+  pinPartitions,
+} from '@antipode/site-agent';
 import { freePort, TownProcess, type TownProcessOptions } from './processes.ts';
 
 const COORDINATORS: readonly string[] = ['main'];
@@ -40,14 +46,15 @@ export interface TownSite {
   readonly configFile: string;
 }
 
+/** What others must know of a partition. */
+export type KnownIdentity = Pick<PartitionIdentity, 'serial' | 'identitySha256' | 'pin'>;
+
 /** A partition that has its identity. */
-export interface TownIdentity {
+export interface TownIdentity extends KnownIdentity {
   readonly site: string;
   /** Its name within the site. */
   readonly partition: string;
   readonly role: PartitionPlan['role'];
-  readonly serial: string;
-  readonly identitySha256: string;
 }
 
 /** Where the places of a town are on the network, and how their processes are started there. */
@@ -172,16 +179,24 @@ export class Town {
     return site;
   }
 
-  /** Gives every partition its identity, and pins them all at every site. No agent runs yet. */
-  async introduce(group: string): Promise<TownIdentity[]> {
+  /**
+   * Gives every partition its identity, and pins them all at every site. No agent runs yet.
+   * @param group whose members they are
+   * @param known what a partition is that has its identity, of which the journal of its site knows
+   */
+  async introduce(
+    group: string,
+    known: (site: string, partition: string) => KnownIdentity | undefined = () => undefined,
+  ): Promise<TownIdentity[]> {
     const pins: Pin[] = [];
     const identities: TownIdentity[] = [];
     for (const { name: site, configFile } of this.sites.values()) {
       const config = loadAgentConfig(configFile);
       for (const { name: partition, role } of config.partitions) {
-        const { serial, identitySha256, pin } = await initialisePartition({ config, name: partition, log: silentLog });
+        const { serial, identitySha256, pin } =
+          known(site, partition) ?? (await initialisePartition({ config, name: partition, log: silentLog }));
         pins.push(pin);
-        identities.push({ site, partition, role, serial, identitySha256 });
+        identities.push({ site, partition, role, serial, identitySha256, pin });
       }
     }
     for (const { configFile } of this.sites.values())
