@@ -4,7 +4,7 @@
  * longer, without holding up anything.
  */
 import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AntipodeError, type Clock, hasCode, makeFile, makeFolder } from '@antipode/runtime';
 
 /** Longer than any transaction of `partition init`, far shorter than a heartbeat's time limit. */
@@ -46,6 +46,24 @@ export function reaching<T>(path: string, work: () => T): T {
     return work();
   } catch (cause) {
     throw isSqliteFault(cause) ? sqliteFault(cause, path) : cause;
+  }
+}
+
+/** Statements of one database by their text, which is written in the program: each is compiled once. */
+export class PreparedStatements {
+  readonly #database: DatabaseSync;
+  readonly #byText = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  of(sql: string): StatementSync {
+    const known = this.#byText.get(sql);
+    if (known !== undefined) return known;
+    const prepared = this.#database.prepare(sql);
+    this.#byText.set(sql, prepared);
+    return prepared;
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { hex, type Prng } from '@antipode/runtime';
+import { PreparedStatements } from '../database.ts';
 
 export const JOURNAL_HISTORY = `
   CREATE TABLE journal (id TEXT PRIMARY KEY) STRICT;
@@ -40,6 +41,7 @@ export interface JournalMark {
 /** Every method is called inside a transaction of the journal. */
 export class JournalHistory {
   readonly #database: DatabaseSync;
+  readonly #prepared: PreparedStatements;
   readonly #prng: Prng;
   /** Of the lock that this process holds; empty for a process that holds none. */
   place = '';
@@ -47,19 +49,20 @@ export class JournalHistory {
 
   constructor({ database, prng }: { database: DatabaseSync; prng: Prng }) {
     this.#database = database;
+    this.#prepared = new PreparedStatements(database);
     this.#prng = prng;
   }
 
   /** Called once for each write; the first write of a process begins its run. */
   count(): void {
     if (this.#seq === undefined) this.#begin();
-    else this.#database.prepare('UPDATE run SET writes = writes + 1 WHERE seq = ?').run(this.#seq);
+    else this.#prepared.of('UPDATE run SET writes = writes + 1 WHERE seq = ?').run(this.#seq);
   }
 
   get account(): JournalAccount {
-    const id = this.#database.prepare('SELECT id FROM journal').get()?.['id'];
-    const runs = this.#database
-      .prepare(
+    const id = this.#prepared.of('SELECT id FROM journal').get()?.['id'];
+    const runs = this.#prepared
+      .of(
         'SELECT run.token, writes, place FROM run LEFT JOIN run_place ON run_place.token = run.token ORDER BY seq = ?, seq',
       )
       .all(this.#seq ?? 0)
@@ -73,9 +76,7 @@ export class JournalHistory {
 
   get mark(): JournalMark | undefined {
     if (this.#seq === undefined) return undefined;
-    const row = this.#database
-      .prepare('SELECT journal.id, token, writes FROM journal, run WHERE seq = ?')
-      .get(this.#seq);
+    const row = this.#prepared.of('SELECT journal.id, token, writes FROM journal, run WHERE seq = ?').get(this.#seq);
     return row && { id: String(row['id']), run: String(row['token']), writes: BigInt(row['writes'] as number) };
   }
 
