@@ -1,5 +1,5 @@
 /**
- * What every system begins with: a cluster of PostgreSQL, and tokens with their own keys in them. Making them takes two
+ * The start of every system: a cluster of PostgreSQL, and tokens with their own keys in them. Making them takes two
  * seconds of processor time for each system, and they may be the same for all. So the first system of a run of
  * `npm test` makes them, and all others begin with copies. Where nobody names a folder for them, each makes its own.
  */
@@ -76,7 +76,7 @@ export class PreparedPartition {
     return path === undefined ? undefined : (tokens) => copy(join(path, 'tokens'), tokens);
   }
 
-  /** The record for the journal of its site, and what others must know. */
+  /** The record for the journal of its site, and the part that other sites must know. */
   get identity(): PreparedIdentity | undefined {
     const path = this.#path;
     return path === undefined ? undefined : (deserialize(readFileSync(join(path, 'identity'))) as PreparedIdentity);

@@ -91,7 +91,7 @@ export interface SharedServers {
 
 export const COORDINATORS = ['main', 'south'] as const;
 
-/** What the token of a partition begins with. */
+/** The token of a partition, and its keys if they are prepared. */
 interface Start {
   readonly start: PreparedPartition;
   readonly token: TestToken;

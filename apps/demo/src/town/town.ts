@@ -46,7 +46,7 @@ export interface TownSite {
   readonly configFile: string;
 }
 
-/** What others must know of a partition. */
+/** The part of an identity that other sites must know. */
 export type KnownIdentity = Pick<PartitionIdentity, 'serial' | 'identitySha256' | 'pin'>;
 
 /** A partition that has its identity. */
