@@ -56,6 +56,14 @@ it('needs an approval that names the partition', async () => {
   expect(typed(site, 'partition archive restore')).toEqual([]);
 });
 
+it('is not begun where the preflight knows that it will fail', async () => {
+  const site = await siteWithBackup();
+  site.replace('532018', { policies: { 55: 1 } });
+  site.replace(SCRATCH, { firmware: '7.4.0' });
+  expect((await rejection(drill(site))).message).toContain('restricted restore');
+  expect(typed(site, 'partition archive restore')).toEqual([]);
+});
+
 it('takes no partition that has objects of anybody else', async () => {
   const site = await siteWithBackup();
   site.addKey('of somebody else', SCRATCH);

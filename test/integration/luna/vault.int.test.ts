@@ -187,6 +187,17 @@ describe('generations of backups', () => {
     expect(review).toMatchObject({ changed: [{ name: changed.name }], lost: [lost.name] });
   });
 
+  it('are not begun where the preflight knows that they will fail', async () => {
+    const site = lunaSite({ logins: 'ped' });
+    site.addKeys(1);
+    site.replace('154438865287', { policies: { 0: 0, 1: 1, 4: 1, 42: 0 } });
+    const error = await rejection(keep(site));
+    expect(error).toMatchObject({ code: 'LUNA_REFUSED', hint: expect.stringContaining('wrap') });
+    expect(error.message).toContain('private key cloning');
+    expect(typed(site, 'partition archive backup')).toEqual([]);
+    expect((await site.finish(site.driver.reviewVault(site.vault.address))).neverMade).toEqual([]);
+  });
+
   it('are made by one process at a time', async () => {
     const site = lunaSite({ logins: 'ped' });
     site.addKeys(2);

@@ -5,6 +5,7 @@
 import { SerialQueue } from '@antipode/runtime';
 import type { ApprovedOrder, PartitionAddress } from './approvals.ts';
 import { withDevice } from './device-lock.ts';
+import { type CompareOrder, compareEnds } from './jobs/comparing.ts';
 import { clear, type DestroyReport, deleteArchive } from './jobs/destroying.ts';
 import { type DrillOrder, type DrillReport, drillVault } from './jobs/drilling.ts';
 import type { JobPorts } from './jobs/job-ports.ts';
@@ -34,6 +35,7 @@ import type { Login } from './login.ts';
 import type { MoveReport } from './move-report.ts';
 import type { Vault } from './parse/archives.ts';
 import type { ListedObject } from './parse/contents.ts';
+import type { PreflightRow } from './preflight/facts.ts';
 import type { Shown } from './selection.ts';
 import type { VaultReview } from './vault-register.ts';
 
@@ -55,6 +57,11 @@ export class LunaDriver {
 
   contents(address: PartitionAddress, login: Login): Promise<PartitionContents> {
     return this.#queue.run(() => partitionObjects(address, login, this.#ports));
+  }
+
+  /** Every rule that a move has to fit, judged by both ends before anything is changed. */
+  compareEnds(order: CompareOrder): Promise<PreflightRow[]> {
+    return this.#queue.run(() => compareEnds(order, this.#ports));
   }
 
   vault(address: PartitionAddress): Promise<Vault> {

@@ -3,6 +3,7 @@ export { type ApprovedOrder, canonicalOrder, type PartitionAddress, requireAppro
 export { repliesIn } from './batch.ts';
 export { type Command, partitionClear, partitionContents, partitionShowInfo, recalledFormNames } from './commands.ts';
 export { LunaDriver } from './driver.ts';
+export type { CompareOrder } from './jobs/comparing.ts';
 export type { DestroyReport } from './jobs/destroying.ts';
 export type { DrillOrder, DrillReport } from './jobs/drilling.ts';
 export { DEFAULT_PROFILE, type DriverProfile, inRun, type JobPorts } from './jobs/job-ports.ts';

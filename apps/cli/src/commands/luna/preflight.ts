@@ -1,4 +1,4 @@
-import type { Examination, PreflightFacts, PreflightRow, Vault } from '@antipode/hsm-core/luna';
+import type { PreflightRow } from '@antipode/hsm-core/luna';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT } from '../../exit-codes.ts';
@@ -63,21 +63,15 @@ async function preflight(given: Given): Promise<PreflightRow[]> {
     throw new AntipodeError('USAGE', '--archive names the backup of a restore: give it with --vault and --target', {
       details: { field: 'archive' },
     });
-  const luna = await import('@antipode/hsm-core/luna');
+  const { LunaDriver } = await import('@antipode/hsm-core/luna');
   return withTool(given, async (ports) => {
-    const driver = new luna.LunaDriver(ports);
-    const { slots, version } = await driver.survey();
-    const addressOf = (serial: string) => ({ serial, label: slots.find((one) => one.serial === serial)?.label ?? '' });
-    const seen = (serial: string): Promise<Examination> =>
-      driver.examine(addressOf(serial), serial === vault ? 'device' : 'partition');
-    const from = await seen(source ?? vault!);
-    const to = await seen(source === undefined || vault === undefined ? target! : vault);
-    const list: Vault | undefined = vault === undefined ? undefined : await driver.vault(addressOf(vault));
-    const move: PreflightFacts['move'] = vault === undefined ? 'clone' : source === undefined ? 'restore' : 'backup';
-    return luna.preflightOf({
-      ...{ move, from, to, client: version, isHaOnly: ports.settings.isHaOnly },
-      attemptsFloor: ports.profile.attemptsFloor,
-      ...(list === undefined ? {} : { vault: list }),
+    const driver = new LunaDriver(ports);
+    const { slots } = await driver.survey();
+    const addressOf = (serial = '') => ({ serial, label: slots.find((one) => one.serial === serial)?.label ?? '' });
+    return driver.compareEnds({
+      move: vault === undefined ? 'clone' : source === undefined ? 'restore' : 'backup',
+      from: addressOf(source ?? vault),
+      to: addressOf(target ?? vault),
       ...(archive === undefined ? {} : { archive }),
     });
   });

@@ -8,6 +8,7 @@ import { withDevice } from '../device-lock.ts';
 import { DrillRegister } from '../drill-register.ts';
 import type { MoveReport } from '../move-report.ts';
 import type { ListedObject } from '../parse/contents.ts';
+import { requireFit } from './comparing.ts';
 import { clear, type DestroyReport } from './destroying.ts';
 import type { JobPorts } from './job-ports.ts';
 import { type PartitionAccess, restore } from './moving.ts';
@@ -57,6 +58,8 @@ async function drill(
   const list = async (): Promise<readonly ListedObject[]> =>
     (await partitionObjects(scratch.address, scratch.login, ports)).objects;
   const isOurs = (objects: readonly ListedObject[]): boolean => isWithin(objects, register.read());
+  const { vault, partition } = from;
+  await requireFit({ move: 'restore', from: vault, to: scratch.address, archive: partition }, ports);
   const expected = await archiveObjects(from, ports);
   const found = await list();
   if (found.length > 0) {

@@ -7,6 +7,7 @@ import { type ApprovedOrder, isApproved, type PartitionAddress } from '../approv
 import { withDevice } from '../device-lock.ts';
 import type { MoveReport } from '../move-report.ts';
 import { expiredIn, inTheWay, reviewOf, VaultRegister, type VaultReview } from '../vault-register.ts';
+import { requireFit } from './comparing.ts';
 import { deleteArchive } from './destroying.ts';
 import type { JobPorts } from './job-ports.ts';
 import { backUp, type PartitionAccess } from './moving.ts';
@@ -66,6 +67,7 @@ export function keepBackups(
     const before = await reviewVault(vault.address, ports);
     register.forget(before.neverMade);
     await expire(inTheWay(before));
+    await requireFit({ move: 'backup', from: source.address, to: vault.address }, ports);
     const name = register.begin();
     const backup = await backUp({ source, vault, partition: name, password }, ports);
     if (backup.verdict === 'complete') {
