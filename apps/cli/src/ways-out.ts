@@ -5,7 +5,7 @@ import type { ListedObject, ObjectState } from '@antipode/site-agent';
 /** docs/glossary.md has the same lines. */
 export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   unextractable:
-    'make a new key with CKA_EXTRACTABLE and let it take over, or import the original again with that flag. No token makes an existing key extractable',
+    'make a new key with CKA_EXTRACTABLE and let it take over, or import the original again with that flag. No token makes an existing key extractable. Where the devices clone, set `--movement native` for the group',
   'wrap-with-trusted':
     'have the security officer of each partition run `antipode partition trust-domain-key <partition>`. A partition without an officer key first needs a new identity with `officerKey: true`',
   'not-wrappable':

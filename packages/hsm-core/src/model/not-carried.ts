@@ -76,11 +76,20 @@ export interface Becomes {
 /**
  * Names as in the model. The values follow from what an apply does. An attribute that no template may have is carried.
  * A restored attribute is set, or narrowed if the source had another value. Uses that are not allowed are set too,
- * since a token has defaults of its own.
+ * since a token has defaults of its own. A clone is as its source is.
  */
-export function becomesOf({ objectClass, attributes }: { objectClass: ObjectClass; attributes: Attributes }): Becomes {
+export function becomesOf({
+  objectClass,
+  attributes,
+  cloningDomain,
+}: {
+  objectClass: ObjectClass;
+  attributes: Attributes;
+  cloningDomain?: string;
+}): Becomes {
   const restored = restoredAs(objectClass, attributes);
   const present = ATTRIBUTE_NAMES.filter((name) => attributes[name] !== undefined);
+  if (cloningDomain !== undefined) return { carried: [], set: present, narrowed: [] };
   const isNarrowed = (name: AttributeName): boolean =>
     !bytesEqual(encodeAttribute(name, restored[name]!), encodeAttribute(name, attributes[name]!));
   const isSet = (name: AttributeName): boolean => ATTRIBUTES[name].inTemplate;

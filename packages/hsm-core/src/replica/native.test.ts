@@ -8,6 +8,7 @@ import type { Entry, Generation, SealedGeneration } from '../model/generation.ts
 import { isNative } from '../model/generation.ts';
 import { encodeManifest } from '../model/manifest/manifest-writer.ts';
 import { sealedGeneration, signingInput } from '../model/manifest/signed-manifest.ts';
+import { becomesOf } from '../model/not-carried.ts';
 import { nativeAadOf } from '../objects/recognise.ts';
 import { NO_FILTER } from '../testing/member-group.ts';
 import { crashAt, MemoryJournal } from '../testing/memory-journal.ts';
@@ -264,6 +265,13 @@ describe('a standby', () => {
       if (isDone) break;
     }
   });
+});
+
+it('a native key is told as it is: every replica shows what the source shows', async () => {
+  const sealed = await captured();
+  const { carried, narrowed, set } = becomesOf(entryOf(sealed, 'secret'));
+  expect([carried, narrowed, set.includes('neverExtractable')]).toEqual([[], [], true]);
+  expect(becomesOf(entryOf(sealed, 'wrapped')).carried).toContain('local');
 });
 
 describe('a drill', () => {
