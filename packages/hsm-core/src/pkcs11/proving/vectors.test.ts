@@ -19,7 +19,7 @@ import { VectorMaker } from './vectors.ts';
 /** A token that answers every use with a digest, and tells what it was asked. */
 function token({ lacks = [] }: { lacks?: readonly number[] } = {}) {
   const used: { type: number; data: Uint8Array; parameter: Uint8Array | undefined }[] = [];
-  let held = new Uint8Array();
+  let held: Uint8Array = new Uint8Array();
   const answer = (how: Mechanism, data: Uint8Array): Buffer => {
     if (lacks.includes(how.type)) throw new CryptokiFailure('C_Sign', returnValueNumber('CKR_MECHANISM_INVALID'));
     used.push({ type: how.type, data, parameter: how.parameter });
