@@ -267,7 +267,7 @@ describe('a standby', () => {
   });
 });
 
-it('a native key is told as it is: every replica shows what the source shows', async () => {
+it('every replica of a native key shows what its source shows', async () => {
   const sealed = await captured();
   const { carried, narrowed, set } = becomesOf(entryOf(sealed, 'secret'));
   expect([carried, narrowed, set.includes('neverExtractable')]).toEqual([[], [], true]);

@@ -1,5 +1,5 @@
 /** The comparison behind a cloner, whatever that has let through. */
-import type { Cryptoki } from '@antipode/cryptoki';
+import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { expect, it } from 'vitest';
 import type { Attributes } from '../../model/attributes.ts';
 import type { Handle, ObservedObject } from '../../model/object.ts';
@@ -23,14 +23,14 @@ const AS_SAID: Omit<ObservedObject, 'handle' | 'readDigest'> = {
   attributes: ATTRIBUTES,
 };
 
-/** A device whose cloner makes whatever it is told, and a token that decrypts everything. */
+/** A device whose cloner makes anything, and a token that decrypts everything. */
 function sealer(made: readonly (Omit<ObservedObject, 'handle' | 'readDigest'> | undefined)[]) {
   const destroyed: Handle[] = [];
   const blobs: Uint8Array[] = [];
-  const cryptoki = {
-    decrypt: (_session: bigint, _how: unknown, _key: bigint, data: Uint8Array) => Buffer.from(data).fill(7),
-    destroy: (_session: bigint, handle: bigint) => void destroyed.push(handle),
-  };
+  const cryptoki = partialCryptoki({
+    decrypt: (_session, _how, _key, data) => Buffer.from(data).fill(7),
+    destroy: (_session, handle) => destroyed.push(handle) > 0,
+  });
   const cloner: NativeCloner = {
     shape: 'blobs',
     kind: 'lying',
@@ -45,7 +45,7 @@ function sealer(made: readonly (Omit<ObservedObject, 'handle' | 'readDigest'> | 
     const one = made[Number(handle)];
     return one && { ...one, handle, readDigest: '' };
   };
-  const native = new Pkcs11NativeSealer(soundSession(cryptoki as unknown as Cryptoki), { cloner, read });
+  const native = new Pkcs11NativeSealer(soundSession(cryptoki), { cloner, read });
   const put = () => native.putNative({ dataKey: 9n, items: made.map(() => ITEM) });
   return { put, destroyed, blobs };
 }
