@@ -331,7 +331,7 @@ describe('of an application', () => {
       tls: { caFile: files('ca.crt'), certificateFile: files('tls.crt'), keyFile: files('tls.key') },
       log: silentLog,
     });
-    agent.add(ResolverService, { lastKnown: () => answers() });
+    agent.add(ResolverService, { lastKnown: () => answers(), ownAccount: () => answers() });
     address = `localhost:${await agent.listen('localhost:0')}`;
   });
   afterAll(() => agent.close(0));

@@ -2,10 +2,13 @@
  * Two coordinators as processes, on a PostgreSQL and a Redis, with three sites. The leader is paused and killed. In
  * `runbooks.int.test.ts` the primary of their database is killed under them.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { PROFILES } from '@antipode/coordinator/testing';
 import { CoordinatorService, createClient, OperatorService, SiteAgentService } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { antipode, operatorConfigOf } from '../../support/command.ts';
 import { DatabasePair } from '../../support/database-pair.ts';
 import { COORDINATORS, GROUP, TestSystem } from '../../support/system.ts';
 
@@ -209,6 +212,15 @@ describe('a Redis that is lost', () => {
   });
 });
 
+/** The operator's configuration, with the agent of site a in it. */
+function ownConfig(): string {
+  const { file } = operatorConfigOf(system.folder);
+  const copy = join(system.folder, 'operator', 'with-agent.yaml');
+  const agent = `agent: { site: a, address: "localhost:${system.agent('a').port}" }\n`;
+  writeFileSync(copy, `${readFileSync(file, 'utf8')}${agent}`);
+  return copy;
+}
+
 describe('both coordinators killed at once', () => {
   it('leave the active member its lease by the word of the others, until one of them does not give it', async () => {
     const { leader: one } = await leader();
@@ -229,6 +241,11 @@ describe('both coordinators killed at once', () => {
         'the lease of the coordinator has run out, and it holds one all the same',
         async () => own.sinceGrantMs(GROUP)! > PROFILES.fast.selfStopMs && leftMs() > 0,
       );
+      await system.until('status has the own word of every site', async () => {
+        const { code, stdout, stderr } = await antipode(['status', '--timeout', '5'], { configFile: ownConfig() });
+        const rows = ['a', 'b', 'c'].every((site) => new RegExp(`^payments +${site} +`, 'm').test(stdout));
+        return code === 7 && rows && /vouched for by b, c/.test(stdout) && stderr.includes('[');
+      });
       await system.stopAgent('c');
       await system.until('it has stopped, for want of one', async () => leftMs() === 0);
       expect((await asked.lastKnown({ group: GROUP })).notVouchedBy).toEqual(['c']);

@@ -140,10 +140,16 @@ export function initCommand(): Command {
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--name <name>', 'name of the operator')
       .requiredOption('--coordinator <id@host:port>', 'a coordinator; repeat the option to name all of them', collect)
+      .option('--agent <site@host:port>', 'an agent, which says what it knows while no coordinator answers')
       .option(...JSON_OPTION)
-      .action(async ({ coordinator, ...rest }) =>
-        wrote(await makeOperatorFolder({ ...rest, coordinators: coordinators(coordinator) }), rest.json),
-      ),
+      .action(async ({ coordinator, agent, json, ...rest }) => {
+        const files = await makeOperatorFolder({
+          ...rest,
+          coordinators: coordinators(coordinator),
+          agent: agent === undefined ? undefined : parseAgent(agent),
+        });
+        wrote(files, json);
+      }),
   );
   init.addCommand(
     command('application', 'make the folder of an application, which may only ask where its groups are served', [

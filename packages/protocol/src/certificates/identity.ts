@@ -112,6 +112,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/ListApprovals': OPERATOR,
   'OperatorService/Resolve': APPLICATION,
   'ResolverService/LastKnown': APPLICATION,
+  'ResolverService/OwnAccount': OPERATOR,
 };
 
 /**

@@ -37,6 +37,11 @@ export class Mender {
     );
   }
 
+  /** The other members of a group, as the coordinator last reported them. */
+  peersOf(group: string): readonly PeerAddress[] {
+    return this.#peers.get(group) ?? [];
+  }
+
   /** Where a member of the group is, as the coordinator last reported it; empty where it did not. */
   addressOf(group: string, site: string): string {
     return this.#peers.get(group)?.find((peer) => peer.site === site)?.address ?? '';

@@ -1,5 +1,11 @@
 /** An agent answers applications while no coordinator does: with the place it heard last, and never with one that is over. */
-import { KnownPlaceSchema, LastKnownRequestSchema, MemberRole, ReleasedSeatSchema } from '@antipode/protocol';
+import {
+  KnownPlaceSchema,
+  LastKnownRequestSchema,
+  MemberRole,
+  OwnAccountRequestSchema,
+  ReleasedSeatSchema,
+} from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
@@ -171,5 +177,27 @@ describe('of a group that stops with its lease', () => {
     a.stop();
     await a.start();
     expect(await code()).toBe('NOT_SERVED true');
+  });
+});
+
+it('an operator can ask this site for its own seats and leases, and where the other members are', async () => {
+  const own = () => resolverHandlers(a.site).ownAccount(create(OwnAccountRequestSchema, {}), context);
+  expect(await own()).toMatchObject({ site: 'a', seats: [], peers: [] });
+  expect(await own()).not.toHaveProperty('coordinatorSilenceMs');
+  const fence = { group: GROUP, epoch: 4n, owner: 'a' };
+  a.site.fences.admit(fence);
+  a.site.journal.tenure.setSeat(GROUP, 'a-1', 'active');
+  const lease = { group: GROUP, epoch: 4n, leaseMs: 8_000n, selfStopMs: 6_000n, vouchers: [] };
+  const peers = [{ group: GROUP, sites: [{ site: 'b', address: 'b:1' }], witnesses: [] }];
+  const sentAtMs = network.clock.monotonicMs();
+  new HeartbeatAnswers(a.site).take({ leases: [lease], epochs: [], peers } as never, { sentAtMs });
+  await network.clock.advance(1_000);
+  expect(await own()).toMatchObject({
+    partitions: [{ name: expect.any(String), serial: 'a-1', errorCode: '' }, expect.anything()],
+    seats: [
+      { group: GROUP, serial: 'a-1', role: MemberRole.ACTIVE, epoch: 4n, epochOwner: 'a', leaseRemainingMs: 5_000n },
+    ],
+    peers: [{ site: 'b', address: 'b:1' }],
+    coordinatorSilenceMs: 1_000n,
   });
 });

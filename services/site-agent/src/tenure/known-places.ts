@@ -3,11 +3,10 @@
  * coordinator answers them. A place is not given out once this site's own journal has a higher epoch (ADR 0037).
  */
 import { type Handlers, type KnownPlace, KnownPlaceSchema, type ResolverService } from '@antipode/protocol';
-import { AntipodeError, type Clock, elapsedMs } from '@antipode/runtime';
+import { AntipodeError, elapsedMs } from '@antipode/runtime';
 import { create, equals } from '@bufbuild/protobuf';
 import type { Journal } from '../storage/journal/journal.ts';
-import type { LeaseKeeper } from './lease.ts';
-import type { VouchedLeases } from './vouched-leases.ts';
+import { type OwnAccountPorts, ownAccount } from './own-account.ts';
 
 /**
  * For a group that stops with its lease: a site that has heard of the active one within this time names it. It is the
@@ -72,24 +71,15 @@ export class KnownPlaces {
   }
 }
 
-export interface ResolverPorts {
-  readonly name: string;
-  readonly clock: Clock;
-  readonly journal: Pick<Journal, 'tenure'>;
+export interface ResolverPorts extends OwnAccountPorts {
   readonly places: Pick<KnownPlaces, 'of'>;
-  readonly leases: Pick<LeaseKeeper, 'remainingMs'>;
-  readonly vouched: Pick<VouchedLeases, 'of'>;
 }
 
-export function resolverHandlers({
-  name,
-  clock,
-  journal,
-  places,
-  leases,
-  vouched,
-}: ResolverPorts): Handlers<typeof ResolverService> {
+export function resolverHandlers(ports: ResolverPorts): Handlers<typeof ResolverService> {
+  const { name, clock, journal, places, leases, vouched } = ports;
   return {
+    ownAccount: async () => ownAccount(ports),
+
     lastKnown: async ({ group }) => {
       const known = places.of(group);
       if (known === undefined)

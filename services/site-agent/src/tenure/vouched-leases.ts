@@ -40,6 +40,8 @@ type Ports = Pick<Site, 'name' | 'clock' | 'journal' | 'leases' | 'places' | 'pe
 export class VouchedLeases {
   readonly #site: Ports;
   #rights = new Map<string, VouchRight>();
+  /** Elapsed time at which a coordinator answered last. */
+  #answeredMs: number | undefined;
   readonly #rounds = new Map<string, VouchRound>();
 
   constructor(site: Ports) {
@@ -48,6 +50,7 @@ export class VouchedLeases {
 
   /** A coordinator has answered: these leases, and no others. */
   granted(rights: readonly VouchRight[]): void {
+    this.#answeredMs = elapsedMs(this.#site.clock);
     for (const { group } of this.#rounds.values())
       this.#site.log.info('a coordinator answers again', { group, lease: rights.some((one) => one.group === group) });
     this.#rounds.clear();
@@ -58,6 +61,11 @@ export class VouchedLeases {
   refused(): void {
     this.#rights.clear();
     this.#rounds.clear();
+  }
+
+  /** Elapsed time at which a coordinator answered this process last; undefined where none has. */
+  get answeredMs(): number | undefined {
+    return this.#answeredMs;
   }
 
   /** Groups in which this process may ask others. */

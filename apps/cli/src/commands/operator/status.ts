@@ -1,19 +1,22 @@
 import {
   type GetStatusResponse,
   type GroupState,
+  isUnreachable,
   type Operation,
   type PartitionState,
   type SiteState,
   warningsOf,
 } from '@antipode/protocol';
-import { systemClock } from '@antipode/runtime';
+import { hasCode, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT } from '../../exit-codes.ts';
-import { withOperator } from '../../operator-connection.ts';
+import { loadOperatorConfig, openTls, operatorConfigFile, withOperator } from '../../operator-connection.ts';
 import { readCommand } from '../../options/options.ts';
-import { duration, output, table } from '../../output.ts';
+import { duration, type Output, output, table } from '../../output.ts';
+import { askOverTls, ownAccounts } from '../../place/own-accounts.ts';
 import { CHOSEN_FOR } from '../../views/failover.ts';
 import { groupTable, troublesOf, unprotectedKeys } from '../../views/group.ts';
+import { ownAccountsText } from '../../views/own-accounts.ts';
 import { divergentMembers } from './divergence.ts';
 import { failureText } from './operation.ts';
 
@@ -295,17 +298,38 @@ export function isDegraded({ isLeader, coordinators, groups, sites, planningTrou
   );
 }
 
+/** Where no coordinator answers, the agents tell what they know of themselves. The exit status stays that of the error. */
+async function tellOwnWords(
+  thrown: unknown,
+  configFile: string | undefined,
+  { out, timeoutMs }: { out: Output; timeoutMs: number },
+): Promise<void> {
+  if (!isUnreachable(thrown) && !hasCode(thrown, 'TIMED_OUT', 'NOT_LEADER')) return;
+  const config = loadOperatorConfig(operatorConfigFile(configFile));
+  const { agent } = config;
+  if (agent === undefined) return;
+  const sites = await ownAccounts(agent, askOverTls(openTls(config), Math.min(timeoutMs, AGENT_MS_MAX)));
+  out.data({ ownWord: true, sites }, () => ownAccountsText(sites));
+}
+
+/** As long as a link between sites takes, with its handshakes. */
+const AGENT_MS_MAX = 5_000;
+
 export function statusCommand(): Command {
   return readCommand('status', 'show sites, groups, and operations under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} if one of these is true:\n  - a group is not fully protected, or its last capture, replication or drill failed\n  - a site is not up, a second agent claims to be it, or a partition has an error\n  - a certificate ends within 30 days\n  - this coordinator does not lead, or cannot plan\n  - no site reaches another coordinator`,
+      `\nExits with ${EXIT.degraded} if one of these is true:\n  - a group is not fully protected, or its last capture, replication or drill failed\n  - a site is not up, a second agent claims to be it, or a partition has an error\n  - a certificate ends within 30 days\n  - this coordinator does not lead, or cannot plan\n  - no site reaches another coordinator\nIf no coordinator answers and operator.yaml names an agent, each site is asked for its own word.\nIt is shown as such, and the command ends with ${EXIT.unknown} all the same.`,
     )
     .action(async (options) => {
-      const status = await withOperator(options.config, (operator) => operator.getStatus({}), {
-        timeoutMs: options.timeout * 1_000,
-      });
       const out = output(options);
+      const timeoutMs = options.timeout * 1_000;
+      const status = await withOperator(options.config, (operator) => operator.getStatus({}), { timeoutMs }).catch(
+        async (thrown: unknown) => {
+          await tellOwnWords(thrown, options.config, { out, timeoutMs });
+          throw thrown;
+        },
+      );
       out.data(status, () => statusText(status));
       const warnings = certificateWarnings(status, systemClock.wallMs());
       for (const warning of warnings) out.note(`Warning: ${warning}.`);

@@ -2,17 +2,202 @@
 // @generated from file antipode/v1/resolver.proto (package antipode.v1, syntax proto3)
 /* eslint-disable */
 
-// Questions of applications to the agent of their own site, for the time when no coordinator answers.
+// Questions of applications and operators to agents, for the time when no coordinator answers.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { MemberRole, SiteAddress } from "./types_pb.ts";
+import { file_antipode_v1_types } from "./types_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file antipode/v1/resolver.proto.
  */
 export const file_antipode_v1_resolver: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9yZXNvbHZlci5wcm90bxILYW50aXBvZGUudjEiIQoQTGFzdEtub3duUmVxdWVzdBINCgVncm91cBgBIAEoCSK4AQoRTGFzdEtub3duUmVzcG9uc2USEwoLYW5zd2VyZWRfYnkYASABKAkSJgoFcGxhY2UYAiABKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEhMKBmFnZV9tcxgDIAEoBEgAiAEBEhIKCnZvdWNoZWRfYnkYHiADKAkSFgoObm90X3ZvdWNoZWRfYnkYHyADKAkSGgoSbGVhc2VfcmVtYWluaW5nX21zGCAgASgEQgkKB19hZ2VfbXMivQEKCktub3duUGxhY2USDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEwoLdG9rZW5fbGFiZWwYBCABKAkSDgoGc2VyaWFsGAUgASgJEg0KBWVwb2NoGAYgASgEEhIKCnNpdGVfc3RhdGUYByABKAkSHAoUc3RvcHNfb25fbGVhc2VfbGFwc2UYKCABKAgSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYCCABKAkyXQoPUmVzb2x2ZXJTZXJ2aWNlEkoKCUxhc3RLbm93bhIdLmFudGlwb2RlLnYxLkxhc3RLbm93blJlcXVlc3QaHi5hbnRpcG9kZS52MS5MYXN0S25vd25SZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChphbnRpcG9kZS92MS9yZXNvbHZlci5wcm90bxILYW50aXBvZGUudjEiEwoRT3duQWNjb3VudFJlcXVlc3Qi8AEKEk93bkFjY291bnRSZXNwb25zZRIMCgRzaXRlGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSLQoKcGFydGl0aW9ucxgDIAMoCzIZLmFudGlwb2RlLnYxLk93blBhcnRpdGlvbhIjCgVzZWF0cxgEIAMoCzIULmFudGlwb2RlLnYxLk93blNlYXQSJwoFcGVlcnMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIjChZjb29yZGluYXRvcl9zaWxlbmNlX21zGAYgASgESACIAQFCGQoXX2Nvb3JkaW5hdG9yX3NpbGVuY2VfbXMiQAoMT3duUGFydGl0aW9uEgwKBG5hbWUYASABKAkSDgoGc2VyaWFsGAIgASgJEhIKCmVycm9yX2NvZGUYAyABKAkizwEKB093blNlYXQSDQoFZ3JvdXAYASABKAkSDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgGIAEoBBISCgp2b3VjaGVkX2J5GAcgAygJEhYKDm5vdF92b3VjaGVkX2J5GAggAygJEhIKCnF1YXJhbnRpbmUYCSABKAkiIQoQTGFzdEtub3duUmVxdWVzdBINCgVncm91cBgBIAEoCSK4AQoRTGFzdEtub3duUmVzcG9uc2USEwoLYW5zd2VyZWRfYnkYASABKAkSJgoFcGxhY2UYAiABKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEhMKBmFnZV9tcxgDIAEoBEgAiAEBEhIKCnZvdWNoZWRfYnkYHiADKAkSFgoObm90X3ZvdWNoZWRfYnkYHyADKAkSGgoSbGVhc2VfcmVtYWluaW5nX21zGCAgASgEQgkKB19hZ2VfbXMivQEKCktub3duUGxhY2USDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEwoLdG9rZW5fbGFiZWwYBCABKAkSDgoGc2VyaWFsGAUgASgJEg0KBWVwb2NoGAYgASgEEhIKCnNpdGVfc3RhdGUYByABKAkSHAoUc3RvcHNfb25fbGVhc2VfbGFwc2UYKCABKAgSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYCCABKAkyrAEKD1Jlc29sdmVyU2VydmljZRJKCglMYXN0S25vd24SHS5hbnRpcG9kZS52MS5MYXN0S25vd25SZXF1ZXN0Gh4uYW50aXBvZGUudjEuTGFzdEtub3duUmVzcG9uc2USTQoKT3duQWNjb3VudBIeLmFudGlwb2RlLnYxLk93bkFjY291bnRSZXF1ZXN0Gh8uYW50aXBvZGUudjEuT3duQWNjb3VudFJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_types]);
+
+/**
+ * Nothing to ask for.
+ *
+ * @generated from message antipode.v1.OwnAccountRequest
+ */
+export type OwnAccountRequest = Message<"antipode.v1.OwnAccountRequest"> & {
+};
+
+/**
+ * Describes the message antipode.v1.OwnAccountRequest.
+ * Use `create(OwnAccountRequestSchema)` to create a new message.
+ */
+export const OwnAccountRequestSchema: GenMessage<OwnAccountRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_resolver, 0);
+
+/**
+ * A site by its own word. Nobody has compared it with that of others.
+ *
+ * @generated from message antipode.v1.OwnAccountResponse
+ */
+export type OwnAccountResponse = Message<"antipode.v1.OwnAccountResponse"> & {
+  /**
+   * Name of the site.
+   *
+   * @generated from field: string site = 1;
+   */
+  site: string;
+
+  /**
+   * Version of its agent.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Its partitions.
+   *
+   * @generated from field: repeated antipode.v1.OwnPartition partitions = 3;
+   */
+  partitions: OwnPartition[];
+
+  /**
+   * Its seats.
+   *
+   * @generated from field: repeated antipode.v1.OwnSeat seats = 4;
+   */
+  seats: OwnSeat[];
+
+  /**
+   * Other members of its groups, where it has last heard of them.
+   *
+   * @generated from field: repeated antipode.v1.SiteAddress peers = 5;
+   */
+  peers: SiteAddress[];
+
+  /**
+   * How long ago a coordinator answered it last, milliseconds; unset where none has since it started.
+   *
+   * @generated from field: optional uint64 coordinator_silence_ms = 6;
+   */
+  coordinatorSilenceMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.OwnAccountResponse.
+ * Use `create(OwnAccountResponseSchema)` to create a new message.
+ */
+export const OwnAccountResponseSchema: GenMessage<OwnAccountResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_resolver, 1);
+
+/**
+ * A partition by the word of its site.
+ *
+ * @generated from message antipode.v1.OwnPartition
+ */
+export type OwnPartition = Message<"antipode.v1.OwnPartition"> & {
+  /**
+   * Name in the agent's configuration.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Serial number of the token.
+   *
+   * @generated from field: string serial = 2;
+   */
+  serial: string;
+
+  /**
+   * Code of the error that keeps it from being used; empty when it is open.
+   *
+   * @generated from field: string error_code = 3;
+   */
+  errorCode: string;
+};
+
+/**
+ * Describes the message antipode.v1.OwnPartition.
+ * Use `create(OwnPartitionSchema)` to create a new message.
+ */
+export const OwnPartitionSchema: GenMessage<OwnPartition> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_resolver, 2);
+
+/**
+ * A seat by the word of its site.
+ *
+ * @generated from message antipode.v1.OwnSeat
+ */
+export type OwnSeat = Message<"antipode.v1.OwnSeat"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * Serial number of the partition.
+   *
+   * @generated from field: string serial = 2;
+   */
+  serial: string;
+
+  /**
+   * Role by the agent's journal.
+   *
+   * @generated from field: antipode.v1.MemberRole role = 3;
+   */
+  role: MemberRole;
+
+  /**
+   * Highest epoch persisted.
+   *
+   * @generated from field: uint64 epoch = 4;
+   */
+  epoch: bigint;
+
+  /**
+   * Owner of that epoch.
+   *
+   * @generated from field: string epoch_owner = 5;
+   */
+  epochOwner: string;
+
+  /**
+   * How long its lease still holds, milliseconds; 0 if it has none.
+   *
+   * @generated from field: uint64 lease_remaining_ms = 6;
+   */
+  leaseRemainingMs: bigint;
+
+  /**
+   * Sites that vouch for it while no coordinator answers.
+   *
+   * @generated from field: repeated string vouched_by = 7;
+   */
+  vouchedBy: string[];
+
+  /**
+   * Sites that were asked and do not vouch for it.
+   *
+   * @generated from field: repeated string not_vouched_by = 8;
+   */
+  notVouchedBy: string[];
+
+  /**
+   * Why it does nothing until it is seated again; empty for nothing.
+   *
+   * @generated from field: string quarantine = 9;
+   */
+  quarantine: string;
+};
+
+/**
+ * Describes the message antipode.v1.OwnSeat.
+ * Use `create(OwnSeatSchema)` to create a new message.
+ */
+export const OwnSeatSchema: GenMessage<OwnSeat> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_resolver, 3);
 
 /**
  * Asks for the place of a group.
@@ -33,7 +218,7 @@ export type LastKnownRequest = Message<"antipode.v1.LastKnownRequest"> & {
  * Use `create(LastKnownRequestSchema)` to create a new message.
  */
 export const LastKnownRequestSchema: GenMessage<LastKnownRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_resolver, 0);
+  messageDesc(file_antipode_v1_resolver, 4);
 
 /**
  * The place, as the coordinator last told this agent.
@@ -89,7 +274,7 @@ export type LastKnownResponse = Message<"antipode.v1.LastKnownResponse"> & {
  * Use `create(LastKnownResponseSchema)` to create a new message.
  */
 export const LastKnownResponseSchema: GenMessage<LastKnownResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_resolver, 1);
+  messageDesc(file_antipode_v1_resolver, 5);
 
 /**
  * Where clients of a group must go.
@@ -166,7 +351,7 @@ export type KnownPlace = Message<"antipode.v1.KnownPlace"> & {
  * Use `create(KnownPlaceSchema)` to create a new message.
  */
 export const KnownPlaceSchema: GenMessage<KnownPlace> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_resolver, 2);
+  messageDesc(file_antipode_v1_resolver, 6);
 
 /**
  * An agent, as the applications of its site see it.
@@ -183,6 +368,16 @@ export const ResolverService: GenService<{
     methodKind: "unary";
     input: typeof LastKnownRequestSchema;
     output: typeof LastKnownResponseSchema;
+  },
+  /**
+   * The account that this agent gives of itself. Reads only. Operators only.
+   *
+   * @generated from rpc antipode.v1.ResolverService.OwnAccount
+   */
+  ownAccount: {
+    methodKind: "unary";
+    input: typeof OwnAccountRequestSchema;
+    output: typeof OwnAccountResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_antipode_v1_resolver, 0);
