@@ -79,7 +79,9 @@ async function makeGroups(world: World, watch: Watch, people: People): Promise<v
   const made = create();
   made.catch(() => {});
   await world.until(made).catch((thrown: unknown) => {
-    if (!watch.isOver) throw thrown;
+    if (watch.isOver) return;
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    watch.violate('I10', 'liveness', `the group is not made, although nothing was done to it: ${why}`);
   });
   if (watch.isOver) return;
   for (let count = 0; count < FIRST_KEYS; count += 1) people.make(names[0]!, people.nextLabel(), 'secret');
@@ -87,11 +89,22 @@ async function makeGroups(world: World, watch: Watch, people: People): Promise<v
   if (hasBystanders) watch.facts.otherGroup.makeKey();
   const isReady = readiness(world, watch);
   for (let waitedMs = 0; !isReady(); waitedMs += LOOK_MS) {
-    if (waitedMs > PROTECTED_MS_MAX) throw new Error('the group is not protected, although nothing was done to it');
+    if (waitedMs > PROTECTED_MS_MAX) {
+      const text = `the group is not protected, although nothing was done to it: ${openIn(world)}`;
+      watch.violate('I10', 'liveness', text);
+      return;
+    }
     await world.run(LOOK_MS);
     if (watch.isOver) return;
   }
 }
+
+/** The operations that have not ended. */
+const openIn = ({ database }: World): string =>
+  database
+    .rows("SELECT kind, site, phase, status, error_code, attempts FROM intent WHERE status IN ('open', 'parked')")
+    .map((row) => Object.values(row).join(' '))
+    .join('; ');
 
 /** The next capture is as far away as it can be, whatever the moment at which everything was acknowledged. */
 function readiness({ database }: World, { facts }: Watch): () => boolean {

@@ -99,7 +99,8 @@ const outcomeOf = (
 async function serve(world: World, watch: Watch): Promise<void> {
   const isServed = (): boolean => watch.facts.members.some(({ leaseMs }) => leaseMs > 0);
   for (let waitedMs = 0; waitedMs <= BEGIN_MS || !isServed(); waitedMs += BEGIN_MS) {
-    if (waitedMs > BEGIN_MS_MAX) throw new Error('the group is not served, although nothing was done to it');
+    if (waitedMs > BEGIN_MS_MAX)
+      return watch.violate('I10', 'liveness', 'the group is not served, although nothing was done to it');
     await world.run(BEGIN_MS);
     if (watch.isOver) return;
   }

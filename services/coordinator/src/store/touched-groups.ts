@@ -8,7 +8,7 @@
  */
 import { isName } from '@antipode/protocol';
 import { type Clock, hasCode } from '@antipode/runtime';
-import { type KyselyPlugin, OperationNodeTransformer, type PrimitiveValueListNode, type ValueNode } from 'kysely';
+import type { KyselyPlugin, OperationNode, PrimitiveValueListNode, ValueNode } from 'kysely';
 import type { Store } from './store.ts';
 
 /** Nobody looks so many names up one by one: then everything is read. */
@@ -143,17 +143,15 @@ class Pending implements TouchReader {
 }
 
 /** Collects every value that can be the name of a group. */
-class Names extends OperationNodeTransformer {
+class Names {
   readonly found = new Set<string>();
 
-  protected override transformValue(node: ValueNode): ValueNode {
-    this.#note(node.value);
-    return node;
-  }
-
-  protected override transformPrimitiveValueList(node: PrimitiveValueListNode): PrimitiveValueListNode {
-    for (const value of node.values) this.#note(value);
-    return node;
+  /** Looks through a statement. It makes no copy of it, as a transformer of kysely does. */
+  lookAt(node: object): void {
+    const { kind } = node as OperationNode;
+    if (kind === 'ValueNode') this.#note((node as ValueNode).value);
+    else if (kind === 'PrimitiveValueListNode') this.#note((node as PrimitiveValueListNode).values);
+    else for (const part of Object.values(node)) if (typeof part === 'object' && part !== null) this.lookAt(part);
   }
 
   #note(value: unknown): void {
@@ -171,7 +169,7 @@ class NotingPlugin implements KyselyPlugin {
 
   transformQuery({ node }: Parameters<KyselyPlugin['transformQuery']>[0]): ReturnType<KyselyPlugin['transformQuery']> {
     // A question changes nothing, and most writes ask some.
-    if (node.kind !== 'SelectQueryNode') this.#names.transformNode(node);
+    if (node.kind !== 'SelectQueryNode') this.#names.lookAt(node);
     return node;
   }
 
