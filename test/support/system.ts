@@ -222,7 +222,7 @@ export class TestSystem {
   /** One of the coordinators that share servers, as a process. */
   startSharing(id: string): TownProcess {
     const { databaseUrl, redisUrl } = this.#shared!;
-    const environment = { DATABASE_URL: databaseUrl(id), REDIS_URL: redisUrl };
+    const environment = { ...this.#environment(id, this.folder), DATABASE_URL: databaseUrl(id), REDIS_URL: redisUrl };
     const started = this.#town.startCoordinator({ id, environment });
     this.coordinatorProcesses.set(id, started);
     return started;

@@ -155,6 +155,7 @@ export class CoordinatorGraph implements Closeable {
       cache,
       mayMove: (question) => askVetoes(ports.hooks?.veto ?? [], question, { log }),
       clock,
+      calendarMs: () => ports.clock.wallMs(),
       timings,
     });
     const changes = new Changes();

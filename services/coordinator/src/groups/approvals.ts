@@ -51,9 +51,12 @@ export function isGuarded(
   });
 }
 
-/** Approvals that an order may carry: those of the group that have not expired, newest first. */
-export const readUsable = (db: Read, group: string, nowMs: number): Promise<ApprovalRecord[]> =>
-  readApprovals(db, { group, endAfterMs: nowMs - APPROVAL_SKEW_MS, limit: APPROVALS_MAX });
+/**
+ * Approvals that an order may carry: those of the group that have not expired, newest first. People write their ends by
+ * the clock on the wall, and agents read them so.
+ */
+export const readUsable = (db: Read, group: string, calendarMs: number): Promise<ApprovalRecord[]> =>
+  readApprovals(db, { group, endAfterMs: calendarMs - APPROVAL_SKEW_MS, limit: APPROVALS_MAX });
 
 /** As an order carries them. Undefined for none. */
 export function orderApprovals(

@@ -39,6 +39,8 @@ export interface EffectsPorts {
   /** @throws FAILOVER_VETOED */
   readonly mayMove: (question: MoveQuestion) => Promise<void>;
   readonly clock: Clock;
+  /** The clock on the wall, where something from outside names a moment. Stamps and deadlines go by `clock`. */
+  readonly calendarMs: () => number;
   readonly timings: Timings;
 }
 
@@ -133,9 +135,9 @@ export class EffectContext {
    * guard the group it is the fence alone.
    */
   async guarded<Fence extends { readonly group: string }>(group: Group, intent: Pick<Intent, 'id'>, fence: Fence) {
-    const { store, detector, clock } = this.ports;
+    const { store, detector, calendarMs } = this.ports;
     if (!isGuarded(group, detector.snapshot())) return fence;
-    const records = await store.query((db) => readUsable(db, group.spec.name, clock.wallMs()));
+    const records = await store.query((db) => readUsable(db, group.spec.name, calendarMs()));
     const approvals = orderApprovals(records, intent.id);
     return approvals === undefined ? fence : { ...fence, approvals };
   }

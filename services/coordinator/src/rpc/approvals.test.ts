@@ -28,7 +28,8 @@ beforeEach(async () => {
   bench = new OperatorBench(database);
 });
 
-const request = (changes: Parameters<typeof someRequest>[0] = {}) => someRequest(changes, bench.clock.wallMs());
+const request = (changes: Parameters<typeof someRequest>[0] = {}) =>
+  someRequest(changes, bench.clock.wallMs() + bench.wallAheadMs);
 const submit = ({ request: bytes, signatures }: SignedApproval) =>
   operatorHandlers(bench.ports).submitApproval(
     create(SubmitApprovalRequestSchema, { approval: { request: bytes, signatures: [...signatures] } }),
@@ -80,6 +81,18 @@ describe('an approval', () => {
     expect(await list()).toEqual([]);
   });
 
+  it.each([
+    ['ahead of', -3 * 3_600_000],
+    ['behind', 3 * 3_600_000],
+  ])('ends by the clock on the wall, however far the time of the stamps is %s it', async (_where, wallAheadMs) => {
+    bench.wallAheadMs = wallAheadMs;
+    const nowMs = bench.clock.wallMs() + wallAheadMs;
+    await submit(operators.sign(request()));
+    expect((await list()).map(({ submittedMs }) => submittedMs)).toEqual([BigInt(nowMs)]);
+    const over = someRequest({ nonce: 'e'.repeat(32) }, nowMs - 2 * 3_600_000);
+    expect((await rejection(submit(operators.sign(over)))).code).toBe('APPROVAL_EXPIRED');
+  });
+
   it('is shown with the sites that have used it', async () => {
     const { approval } = (await submit(operators.sign(request()))) as { approval: { digest: string } };
     const use = {
@@ -111,7 +124,8 @@ describe('where a site guards its seat', () => {
       OPERATOR,
     );
 
-  it('a member is removed by an approval only', async () => {
+  it.each([0, -3 * 3_600_000])('a member is removed by an approval only (the wall is %d ms ahead)', async (aheadMs) => {
+    bench.wallAheadMs = aheadMs;
     for (const site of ['a', 'b', 'c']) hearGuarded(site);
     // The reconciler's own transaction, as in production.
     bench.ports.reconciler.intend = async (_planned, write) => {
@@ -146,7 +160,8 @@ describe('where a site guards its seat', () => {
     expect(await database.store.query(readFormerSeats)).toMatchObject([{ site: 'c' }]);
   });
 
-  it('a reseat begins only with an approval on record', async () => {
+  it.each([0, -3 * 3_600_000])('a reseat begins only with an approval on record (the wall is %d ms ahead)', async (aheadMs) => {
+    bench.wallAheadMs = aheadMs;
     for (const site of ['a', 'b', 'c']) hearGuarded(site);
     const reseat = () =>
       operatorHandlers(bench.ports).reseatGroup(create(ReseatGroupRequestSchema, { group: 'payments' }), OPERATOR);

@@ -23,7 +23,8 @@ type ApprovalHandlers = Pick<Handlers<typeof OperatorService>, 'submitApproval' 
 /** More than any list of operators has. */
 const SIGNATURES_MAX = 64;
 
-export function approvalHandlers({ store, election, cache, clock }: RpcPorts): ApprovalHandlers {
+export function approvalHandlers({ store, election, cache, clock, context, timeline }: RpcPorts): ApprovalHandlers {
+  const toWallMs = (atMs: number): number => timeline.toWallMs(atMs);
   return {
     submitApproval: async ({ approval }, { identity }) => {
       if (approval === undefined || approval.signatures.length > SIGNATURES_MAX)
@@ -37,8 +38,7 @@ export function approvalHandlers({ store, election, cache, clock }: RpcPorts): A
       const bytes = new Uint8Array(approval.request);
       const request = parseApprovalBytes(bytes);
       const expiresMs = Date.parse(request.expires);
-      const nowMs = clock.wallMs();
-      if (nowMs >= expiresMs + APPROVAL_SKEW_MS)
+      if (context.ports.calendarMs() >= expiresMs + APPROVAL_SKEW_MS)
         throw new AntipodeError('APPROVAL_EXPIRED', `the approval expired at ${request.expires}`, {
           details: { expires: request.expires },
         });
@@ -55,7 +55,7 @@ export function approvalHandlers({ store, election, cache, clock }: RpcPorts): A
             signature: new Uint8Array(signature),
           })),
           submittedBy: identity.name,
-          submittedMs: nowMs,
+          submittedMs: clock.wallMs(),
           expiresMs,
         });
         const signedBy = kept.signatures.map(({ operator }) => operator).join(' ');
@@ -66,7 +66,7 @@ export function approvalHandlers({ store, election, cache, clock }: RpcPorts): A
       });
       // Answers to heartbeats name the seats that are taken away, and read the cache.
       await cache.refresh();
-      return { approval: approvalMessage(recorded, []) };
+      return { approval: approvalMessage(recorded, { uses: [], toWallMs }) };
     },
 
     listApprovals: async ({ group }) => {
@@ -77,10 +77,7 @@ export function approvalHandlers({ store, election, cache, clock }: RpcPorts): A
       ]);
       return {
         approvals: approvals.map((one) =>
-          approvalMessage(
-            one,
-            uses.filter(({ digest }) => digest === one.digest),
-          ),
+          approvalMessage(one, { uses: uses.filter(({ digest }) => digest === one.digest), toWallMs }),
         ),
       };
     },
@@ -89,7 +86,7 @@ export function approvalHandlers({ store, election, cache, clock }: RpcPorts): A
 
 function approvalMessage(
   { digest, request, signatures, submittedBy, submittedMs }: ApprovalRecord,
-  uses: readonly ApprovalUseRecord[],
+  { uses, toWallMs }: { uses: readonly ApprovalUseRecord[]; toWallMs: (atMs: number) => number },
 ): MessageInitShape<typeof RecordedApprovalSchema> {
   return {
     approval: {
@@ -98,7 +95,7 @@ function approvalMessage(
     },
     digest,
     submittedBy,
-    submittedMs: BigInt(submittedMs),
+    submittedMs: BigInt(toWallMs(submittedMs)),
     uses: uses.map(useMessage),
   };
 }

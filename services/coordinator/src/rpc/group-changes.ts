@@ -96,7 +96,7 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
         // Repeated, or made by somebody else meanwhile: it is as it should be.
         if (planned.changes.length === 0) return false;
         if (planned.obstacle !== undefined) throw obstacleError(name, planned.obstacle);
-        await requireReleaseApproved(trx, { facts, change, nowMs: ports.clock.wallMs() });
+        await requireReleaseApproved(trx, { facts, change, calendarMs: ports.context.ports.calendarMs() });
         if (planned.revision !== revision) throw changedMeanwhile(name, { revision, found: planned.revision });
         made = await perform(trx, { facts, change, planned, nowMs: ports.clock.wallMs() });
         record({
@@ -139,7 +139,7 @@ async function pastOf(db: Read, group: string): Promise<PastOperations> {
  */
 async function requireReleaseApproved(
   trx: Write,
-  { facts: { group, detector }, change, nowMs }: { facts: ChangeFacts; change: GroupChange; nowMs: number },
+  { facts: { group, detector }, change, calendarMs }: { facts: ChangeFacts; change: GroupChange; calendarMs: number },
 ): Promise<void> {
   const { name } = group.spec;
   const leaving = [...group.members, ...group.joining].filter(
@@ -150,7 +150,7 @@ async function requireReleaseApproved(
     return rule === undefined ? [] : [{ ...seat, rule }];
   });
   if (guarding.length === 0) return;
-  const records = await readUsable(trx, name, nowMs);
+  const records = await readUsable(trx, name, calendarMs);
   const missing = guarding.find(
     ({ rule, ...seat }) =>
       !isCovered(requestsFor(records, rule), { action: 'release', seat, epoch: group.highestEpoch }),

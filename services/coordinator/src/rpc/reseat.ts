@@ -8,7 +8,7 @@ import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
 /** Each agent judges for itself. This only keeps a reseat from beginning that none of them would take. */
-async function requireReseatApproved({ store, detector, clock }: RpcPorts, group: Group): Promise<void> {
+async function requireReseatApproved({ store, detector, context }: RpcPorts, group: Group): Promise<void> {
   const { name } = group.spec;
   const guarding = group.members.flatMap((seat) => {
     const rule = ruleAt(detector.view(seat.site)?.state, name);
@@ -16,7 +16,7 @@ async function requireReseatApproved({ store, detector, clock }: RpcPorts, group
   });
   const [first] = guarding;
   if (first === undefined) return;
-  const records = await store.query((db) => readUsable(db, name, clock.wallMs()));
+  const records = await store.query((db) => readUsable(db, name, context.ports.calendarMs()));
   const isApproved = guarding.some(({ site, serial, rule }) =>
     requestsFor(records, rule).some(
       ({ action, partitions }) =>

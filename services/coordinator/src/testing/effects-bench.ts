@@ -65,6 +65,8 @@ function withoutTerm(order: Order): Order {
 
 export class EffectsBench {
   readonly clock = new FakeClock();
+  /** How far the clock on the wall is from the time of the stamps. */
+  wallAheadMs = 0;
   readonly orders: Order[] = [];
   /** By `method site`, or by method for every site. */
   readonly answers = new Map<string, Answer>();
@@ -121,6 +123,7 @@ export class EffectsBench {
       cache: { refresh: () => this.refresh() },
       mayMove: (question) => this.mayMove(question),
       clock: this.clock,
+      calendarMs: () => this.clock.wallMs() + this.wallAheadMs,
       timings: PROFILES.default,
     });
   }

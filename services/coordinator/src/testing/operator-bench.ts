@@ -4,6 +4,7 @@ import { silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { Changes } from '../operations/changes.ts';
+import { EffectContext } from '../operations/context.ts';
 import type { Planned } from '../operations/planner.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 import { CoordinatorBook } from '../sites/coordinator-book.ts';
@@ -24,6 +25,8 @@ export const OPERATOR: CallContext = {
 
 export class OperatorBench {
   readonly clock = new FakeClock();
+  /** How far the clock on the wall is from the time of the stamps. */
+  wallAheadMs = 0;
   readonly intended: Planned[] = [];
   readonly leadership = new FakeLeadership();
   readonly detector: Detector;
@@ -46,7 +49,7 @@ export class OperatorBench {
     this.ports = {
       id: 'main',
       clock,
-      timeline: { toWallMs: (atMs) => atMs, lastStep: undefined },
+      timeline: { toWallMs: (atMs) => atMs + this.wallAheadMs, lastStep: undefined },
       timings: TIMINGS,
       detector: this.detector,
       coordinators: this.coordinators,
@@ -56,7 +59,10 @@ export class OperatorBench {
       store: database.store,
       cache: { refresh: async () => {} },
       election: this.leadership,
-      context: new EffectsBench(database).context,
+      context: new EffectContext({
+        ...new EffectsBench(database).context.ports,
+        calendarMs: () => clock.wallMs() + this.wallAheadMs,
+      }),
       agents: { client: (site) => fakeAgent((order) => this.answer(order, site)) },
       runner: { isRunning: () => false },
       wakeUps: { isUp: () => true },

@@ -372,42 +372,46 @@ describe('waiting for the fence', () => {
 });
 
 describe('the promotion', () => {
-  it('carries the approvals on record to a target that guards the group, and only those of the group', async () => {
-    const operators = new SomeOperators();
-    const nowMs = bench.clock.wallMs();
-    const submit = (changes: Parameters<typeof someRequest>[0], fromMs = nowMs) => {
-      const request = someRequest(changes, fromMs);
-      const { request: bytes, signatures } = operators.sign(request);
-      const { group: name, action, expires } = request;
-      return database.rows.write((trx) =>
-        recordApproval(trx, {
-          digest: approvalDigest(bytes),
-          group: name,
-          action,
-          request: Buffer.from(bytes).toString(),
-          signatures,
-          submittedBy: 'alice',
-          submittedMs: fromMs,
-          expiresMs: Date.parse(expires),
-        }),
-      );
-    };
-    await submit({});
-    await submit({ group: 'other' });
-    await submit({ nonce: 'f'.repeat(32) }, nowMs - 86_400_000);
-    await perform(PROMOTE);
-    bench.guarded.add('b');
-    await perform(PROMOTE);
-    // A leader that has just taken over does not know yet who guards the group.
-    for (const site of ['a', 'b', 'c']) bench.unheard.add(site);
-    await perform(PROMOTE);
-    const fences = bench.orders.filter(({ method }) => method === 'promote').map(({ request }) => request['fence']);
-    const { signatures } = operators.sign(someRequest({}, nowMs));
-    expect(fences[0]).not.toHaveProperty('approvals');
-    expect(fences[1]).toMatchObject({ approvals: { operationId: 'i', approvals: [{ signatures }] } });
-    expect((fences[1] as { approvals: { approvals: unknown[] } }).approvals.approvals).toHaveLength(1);
-    expect(fences[2]).toEqual(fences[1]);
-  });
+  it.each([0, -3 * 3_600_000])(
+    'carries the approvals on record to a target that guards the group, and only those of the group (the wall is %d ms ahead)',
+    async (wallAheadMs) => {
+      bench.wallAheadMs = wallAheadMs;
+      const operators = new SomeOperators();
+      const nowMs = bench.clock.wallMs() + wallAheadMs;
+      const submit = (changes: Parameters<typeof someRequest>[0], fromMs = nowMs) => {
+        const request = someRequest(changes, fromMs);
+        const { request: bytes, signatures } = operators.sign(request);
+        const { group: name, action, expires } = request;
+        return database.rows.write((trx) =>
+          recordApproval(trx, {
+            digest: approvalDigest(bytes),
+            group: name,
+            action,
+            request: Buffer.from(bytes).toString(),
+            signatures,
+            submittedBy: 'alice',
+            submittedMs: fromMs,
+            expiresMs: Date.parse(expires),
+          }),
+        );
+      };
+      await submit({});
+      await submit({ group: 'other' });
+      await submit({ nonce: 'f'.repeat(32) }, nowMs - 86_400_000);
+      await perform(PROMOTE);
+      bench.guarded.add('b');
+      await perform(PROMOTE);
+      // A leader that has just taken over does not know yet who guards the group.
+      for (const site of ['a', 'b', 'c']) bench.unheard.add(site);
+      await perform(PROMOTE);
+      const fences = bench.orders.filter(({ method }) => method === 'promote').map(({ request }) => request['fence']);
+      const { signatures } = operators.sign(someRequest({}, nowMs));
+      expect(fences[0]).not.toHaveProperty('approvals');
+      expect(fences[1]).toMatchObject({ approvals: { operationId: 'i', approvals: [{ signatures }] } });
+      expect((fences[1] as { approvals: { approvals: unknown[] } }).approvals.approvals).toHaveLength(1);
+      expect(fences[2]).toEqual(fences[1]);
+    },
+  );
 
   it('is ordered under the new epoch', async () => {
     expect(await perform(PROMOTE)).toEqual({ type: 'promoted', proved: 7 });

@@ -114,14 +114,14 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
 
 /** The facts that the agents of a guarded group will look at before a promotion. */
 async function withApprovals(
-  { store, clock }: EffectContext['ports'],
+  { store, calendarMs }: EffectContext['ports'],
   group: Group,
   { reachable, rules }: { reachable: readonly Candidate[]; rules: ReadonlyMap<string, ApprovalRule | undefined> },
 ): Promise<Pick<Survey, 'reachable' | 'members'>> {
   const { name } = group.spec;
   const [owners, records] = await store.query(async (db) => [
     await readEpochOwners(db, name),
-    await readUsable(db, name, clock.wallMs()),
+    await readUsable(db, name, calendarMs()),
   ]);
   return {
     reachable: reachable.map((one) => {
