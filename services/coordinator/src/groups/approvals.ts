@@ -51,12 +51,27 @@ export function isGuarded(
   });
 }
 
+/** What agents guard, as one order asks for it. */
+export type GuardedAct = Exclude<GuardedAction, 'break-glass'>;
+
+/** The actions of approvals that may cover an act. */
+export const coveringActions = (act: GuardedAct): readonly GuardedAction[] => [act, 'break-glass'];
+
 /**
- * Approvals that an order may carry: those of the group that have not expired, newest first. People write their ends by
- * the clock on the wall, and agents read them so.
+ * Approvals that an order of one kind may carry: those of the group that cover it and have not expired, newest first.
+ * People write their ends by the clock on the wall, and agents read them so. An order has room for few, and those of
+ * other acts must not take it: the approval for the night was submitted long before.
  */
-export const readUsable = (db: Read, group: string, calendarMs: number): Promise<ApprovalRecord[]> =>
-  readApprovals(db, { group, endAfterMs: calendarMs - APPROVAL_SKEW_MS, limit: APPROVALS_MAX });
+export const readUsable = (
+  db: Read,
+  { group, act, calendarMs }: { group: string; act: GuardedAct; calendarMs: number },
+): Promise<ApprovalRecord[]> =>
+  readApprovals(db, {
+    group,
+    actions: coveringActions(act),
+    endAfterMs: calendarMs - APPROVAL_SKEW_MS,
+    limit: APPROVALS_MAX,
+  });
 
 /** As an order carries them. Undefined for none. */
 export function orderApprovals(
@@ -92,11 +107,11 @@ export function requestsFor(
 /** Whether one of them is for this action at this partition. The limits of a failover are looked at elsewhere. */
 export function isCovered(
   requests: readonly ApprovalRequest[],
-  { action, seat, epoch }: { action: GuardedAction; seat: Seat; epoch: bigint },
+  { action, seat, epoch }: { action: GuardedAct; seat: Seat; epoch: bigint },
 ): boolean {
   return requests.some(
     (request) =>
-      [action, 'break-glass'].includes(request.action) &&
+      coveringActions(action).includes(request.action) &&
       request.partitions.some(({ site, serial }) => site === seat.site && serial === seat.serial) &&
       epoch >= BigInt(request.epochs.from) &&
       epoch <= BigInt(request.epochs.to),

@@ -2,6 +2,7 @@ import { AntipodeError } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Look } from '../store/store.ts';
+import { recordApproval } from '../store/tables/approvals.ts';
 import { insertEpoch, insertGroup, readGroup, setRole } from '../store/tables/groups.ts';
 import { deleteGroup } from '../store/tables/membership.ts';
 import { TouchedGroups } from '../store/touched-groups.ts';
@@ -45,6 +46,27 @@ it('holds nothing before it has read, and then the groups of one moment', async 
   bench.answers[0]!.give();
   await reading;
   expect(bench.epochs).toEqual([1n]);
+});
+
+it('keeps an approval to take a seat away, however many others were submitted since', async () => {
+  const submit = (action: string, at: number) =>
+    database.rows.write((trx) =>
+      recordApproval(trx, {
+        digest: `${action} ${at}`,
+        group: 'payments',
+        action,
+        request: '',
+        signatures: [],
+        submittedBy: 'alice',
+        submittedMs: at,
+        expiresMs: 1_000,
+      }),
+    );
+  await submit('release', 0);
+  for (let at = 1; at <= 200; at += 1) await submit('enrol', at);
+  const cache = new GroupCache({ store: database.store });
+  await cache.refresh();
+  expect(cache.releases.map(({ action }) => action)).toEqual(['release']);
 });
 
 it('reads one after another, so that no slow reading takes the place of a later one', async () => {

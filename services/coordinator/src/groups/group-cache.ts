@@ -8,6 +8,7 @@ import type { Acknowledged } from '../store/tables/generations.ts';
 import { readGroups } from '../store/tables/groups.ts';
 import { type FormerSeat, readDeletedGroups, readFormerSeats } from '../store/tables/membership.ts';
 import type { Touched, TouchReader } from '../store/touched-groups.ts';
+import { coveringActions } from './approvals.ts';
 
 export interface CacheNews {
   readonly touched: TouchReader;
@@ -116,14 +117,14 @@ export class GroupCache {
       groups: await readGroups(db, (group) => unreadable.push(group), names && [...names]),
       former: await readFormerSeats(db),
       deleted: await readDeletedGroups(db),
-      approvals: await readApprovals(db, {}),
+      releases: await readApprovals(db, { actions: coveringActions('release') }),
     }));
     this.#groups = merged(this.#groups, read.groups, names ?? new Set(this.#groups.map(({ spec }) => spec.name)));
     this.#unreadable =
       names === undefined ? unreadable : [...this.#unreadable.filter((name) => !names.has(name)), ...unreadable];
     this.#former = read.former;
     this.#deleted = read.deleted;
-    this.#releases = read.approvals.filter(({ action }) => action === 'release' || action === 'break-glass');
+    this.#releases = read.releases;
     if (names === undefined) this.#allReadMs = startMs;
   }
 }

@@ -3,7 +3,7 @@
 import { factsRef, type GenerationRef, generationFacts, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
 import { inEpoch, type Leadership } from '../election.ts';
-import { isGuarded, orderApprovals, readUsable } from '../groups/approvals.ts';
+import { type GuardedAct, isGuarded, orderApprovals, readUsable } from '../groups/approvals.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { MoveQuestion } from '../hooks/hook.ts';
 import { activeOf, type Generation, type Group, isSettled, type Member } from '../model.ts';
@@ -131,13 +131,20 @@ export class EffectContext {
   }
 
   /**
-   * The fence of an order that an agent may guard, with the approvals on record for its group. Without a site that may
+   * The fence of an order that an agent may guard, with the approvals on record for that act in its group. Without a site that may
    * guard the group it is the fence alone.
    */
-  async guarded<Fence extends { readonly group: string }>(group: Group, intent: Pick<Intent, 'id'>, fence: Fence) {
+  async guarded<Fence extends { readonly group: string }>(
+    group: Group,
+    intent: Pick<Intent, 'id'>,
+    fence: Fence,
+    act: GuardedAct,
+  ) {
     const { store, detector, calendarMs } = this.ports;
     if (!isGuarded(group, detector.snapshot())) return fence;
-    const records = await store.query((db) => readUsable(db, group.spec.name, calendarMs()));
+    const records = await store.query((db) =>
+      readUsable(db, { group: group.spec.name, act, calendarMs: calendarMs() }),
+    );
     const approvals = orderApprovals(records, intent.id);
     return approvals === undefined ? fence : { ...fence, approvals };
   }

@@ -150,7 +150,7 @@ async function requireReleaseApproved(
     return rule === undefined ? [] : [{ ...seat, rule }];
   });
   if (guarding.length === 0) return;
-  const records = await readUsable(trx, name, calendarMs);
+  const records = await readUsable(trx, { group: name, act: 'release', calendarMs });
   const missing = guarding.find(
     ({ rule, ...seat }) =>
       !isCovered(requestsFor(records, rule), { action: 'release', seat, epoch: group.highestEpoch }),

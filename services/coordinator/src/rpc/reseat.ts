@@ -16,12 +16,11 @@ async function requireReseatApproved({ store, detector, context }: RpcPorts, gro
   });
   const [first] = guarding;
   if (first === undefined) return;
-  const records = await store.query((db) => readUsable(db, name, context.ports.calendarMs()));
+  const calendarMs = context.ports.calendarMs();
+  const records = await store.query((db) => readUsable(db, { group: name, act: 'reseat', calendarMs }));
   const isApproved = guarding.some(({ site, serial, rule }) =>
-    requestsFor(records, rule).some(
-      ({ action, partitions }) =>
-        ['reseat', 'break-glass'].includes(action) &&
-        partitions.some((one) => one.site === site && one.serial === serial),
+    requestsFor(records, rule).some(({ partitions }) =>
+      partitions.some((one) => one.site === site && one.serial === serial),
     ),
   );
   if (!isApproved) throw approvalMissing(name, first, 'reseat');

@@ -36,7 +36,7 @@ export async function divergence(
       const active = requireActive(group);
       const { objects } = await context.agent(active.site).mergeDivergence(
         {
-          fence: await context.guarded(group, intent, fenceOf(group, intent)),
+          fence: await context.guarded(group, intent, fenceOf(group, intent), 'restore'),
           source: context.ports.agents.address(site),
           manifestDigests: effect.digests.map(fromHex),
           objectIds: [...effect.objectIds],

@@ -26,7 +26,7 @@ export async function domainKey(
       const toSeat = group.members.filter(
         ({ role, site }) => !(role === 'active' && group.epoch > group.firstEpoch) && isWanted(context, group, site),
       );
-      const fence = await context.guarded(group, intent, fenceOf(group, intent));
+      const fence = await context.guarded(group, intent, fenceOf(group, intent), 'enrol');
       await Promise.all(
         toSeat.map(({ site, serial, role }) =>
           context.agent(site).setRole(
@@ -60,7 +60,7 @@ export async function domainKey(
       }
       const { failures } = await context.agent(bringer.site).distributeDomainKey(
         {
-          fence: await context.guarded(group, intent, fenceOf(group, intent)),
+          fence: await context.guarded(group, intent, fenceOf(group, intent), 'enrol'),
           version: effect.version,
           distributorSerial: bringer.distributorSerial,
           members: members.map(({ site, serial }) => ({ site: context.ports.agents.address(site), serial })),

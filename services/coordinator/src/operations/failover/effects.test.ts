@@ -378,7 +378,10 @@ describe('the promotion', () => {
       bench.wallAheadMs = wallAheadMs;
       const operators = new SomeOperators();
       const nowMs = bench.clock.wallMs() + wallAheadMs;
-      const submit = (changes: Parameters<typeof someRequest>[0], fromMs = nowMs) => {
+      const submit = (
+        changes: Parameters<typeof someRequest>[0],
+        { fromMs = nowMs, submittedMs = fromMs }: { fromMs?: number; submittedMs?: number } = {},
+      ) => {
         const request = someRequest(changes, fromMs);
         const { request: bytes, signatures } = operators.sign(request);
         const { group: name, action, expires } = request;
@@ -390,14 +393,17 @@ describe('the promotion', () => {
             request: Buffer.from(bytes).toString(),
             signatures,
             submittedBy: 'alice',
-            submittedMs: fromMs,
+            submittedMs,
             expiresMs: Date.parse(expires),
           }),
         );
       };
       await submit({});
       await submit({ group: 'other' });
-      await submit({ nonce: 'f'.repeat(32) }, nowMs - 86_400_000);
+      // As many as an order has room for, of another act and submitted later.
+      for (let at = 0; at < 16; at += 1)
+        await submit({ action: 'enrol', nonce: at.toString(16).padStart(32, '0') }, { submittedMs: nowMs + 1 + at });
+      await submit({ nonce: 'f'.repeat(32) }, { fromMs: nowMs - 86_400_000 });
       await perform(PROMOTE);
       bench.guarded.add('b');
       await perform(PROMOTE);

@@ -121,7 +121,7 @@ async function withApprovals(
   const { name } = group.spec;
   const [owners, records] = await store.query(async (db) => [
     await readEpochOwners(db, name),
-    await readUsable(db, name, calendarMs()),
+    await readUsable(db, { group: name, act: 'failover', calendarMs: calendarMs() }),
   ]);
   return {
     reachable: reachable.map((one) => {
@@ -151,12 +151,17 @@ async function promote(
   group: Group,
   { epoch, to, generation, excluded }: Effect<'promote'>,
 ): Promise<FailoverEvent> {
-  const fence = await context.guarded(group, intent, {
-    group: group.spec.name,
-    epoch,
-    owner: to,
-    requestId: intent.requestId,
-  });
+  const fence = await context.guarded(
+    group,
+    intent,
+    {
+      group: group.spec.name,
+      epoch,
+      owner: to,
+      requestId: intent.requestId,
+    },
+    'failover',
+  );
   const ref = generation && nameRef(generation);
   try {
     const order = { fence, ...(ref === undefined ? {} : { generation: ref }) };

@@ -34,7 +34,7 @@ export async function memberJoin(context: EffectContext, intent: Intent): Promis
   if (standsBy(group, seat, detector.view(seat.site)) === false)
     await context.agent(seat.site).setRole(
       {
-        fence: await context.guarded(group, intent, fenceOf(group, intent)),
+        fence: await context.guarded(group, intent, fenceOf(group, intent), 'enrol'),
         serial: seat.serial,
         role: MemberRole.STANDBY,
       },

@@ -398,12 +398,17 @@ async function order(
   const kept = new Set(
     [...acknowledged, ...accounts.flatMap(({ newest }) => newest ?? [])].map(({ manifestDigest }) => manifestDigest),
   );
-  const fence = await context.guarded(group, intent, {
-    group: group.spec.name,
-    epoch: plan.epoch,
-    owner: plan.owner,
-    requestId: intent.requestId,
-  });
+  const fence = await context.guarded(
+    group,
+    intent,
+    {
+      group: group.spec.name,
+      epoch: plan.epoch,
+      owner: plan.owner,
+      requestId: intent.requestId,
+    },
+    'reseat',
+  );
   const seated: Seated[] = [];
   const leftAside: { site: string; error: AntipodeError }[] = [];
   /**

@@ -69,13 +69,15 @@ export async function readApprovals(
   {
     group,
     digest,
+    actions,
     endAfterMs,
     limit = LIST_MAX,
-  }: { group?: string; digest?: string; endAfterMs?: number; limit?: number },
+  }: { group?: string; digest?: string; actions?: readonly string[]; endAfterMs?: number; limit?: number },
 ): Promise<ApprovalRecord[]> {
   let query = db.selectFrom('approval').selectAll().orderBy('submitted_ms', 'desc').orderBy('digest').limit(limit);
   if (group !== undefined) query = query.where('grp', '=', group);
   if (digest !== undefined) query = query.where('digest', '=', digest);
+  if (actions !== undefined) query = query.where('action', 'in', [...actions]);
   if (endAfterMs !== undefined) query = query.where('expires_ms', '>', BigInt(Math.round(endAfterMs)));
   return (await query.execute()).map((row) => ({
     digest: row.digest,
