@@ -9,6 +9,7 @@ import { expect, it } from 'vitest';
 import {
   acceptedLosses,
   consequences,
+  leftBehind,
   meaningOfAcceptance,
   otherSite,
   refuseObstacle,
@@ -43,6 +44,17 @@ it('a plan names the objects that the target would bring into the group', () => 
   });
   expect(takesAlong(state, 'a').join()).toMatch(/Site a has 4 objects beside the line/);
   expect(takesAlong(state, 'b')).toEqual([]);
+});
+
+it('a plan says what the target does not get while the capture of the active member is held', () => {
+  const state = create(GroupStateSchema, { members: [{ site: 'a', heldObjects: 3 }, { site: 'b' }] });
+  const plan = { fromSite: 'a', toSite: 'b', catchesUp: true };
+  expect(leftBehind(state, plan, { planned: false }).join()).toMatch(
+    /capture of a is held: 3 objects .* stay behind\./,
+  );
+  expect(leftBehind(state, plan, { planned: true }).join()).toMatch(/nothing is changed\.$/);
+  expect(leftBehind(state, { ...plan, catchesUp: false }, { planned: false })).toEqual([]);
+  expect(leftBehind(state, { ...plan, fromSite: 'b' }, { planned: false })).toEqual([]);
 });
 
 it('a move that ends at another site than the one shown says so, and why', () => {

@@ -106,6 +106,22 @@ export function takesAlong({ members }: Pick<GroupState, 'members'>, toSite: str
   ];
 }
 
+/** Says that the capture of the active member is held: the target does not get its newest keys. */
+export function leftBehind(
+  { members }: Pick<GroupState, 'members'>,
+  { fromSite, toSite, catchesUp }: Pick<PlanFailoverResponse, 'fromSite' | 'toSite' | 'catchesUp'>,
+  { planned }: { planned: boolean },
+): string[] {
+  const { heldObjects = 0 } = members.find(({ site }) => site === fromSite) ?? {};
+  if (heldObjects === 0 || !catchesUp) return [];
+  const what = `The capture of ${fromSite} is held: ${heldObjects} objects of the group are not in its token as they were (\`antipode deleted list\` there).`;
+  return [
+    planned
+      ? `${what} If it is still held, nothing is changed.`
+      : `${what} If it is still held, ${toSite} gets the newest generation. Keys made at ${fromSite} since then are in none, and stay behind.`,
+  ];
+}
+
 /** Tells that another site serves than the person was shown; undefined where it is that one. */
 export function otherSite(shown: string, { to, excluded }: Pick<FailedOver, 'to' | 'excluded'>): string | undefined {
   if (to === shown) return undefined;

@@ -51,7 +51,7 @@ export function isGuarded(
   });
 }
 
-/** What agents guard, as one order asks for it. */
+/** An act that agents guard. */
 export type GuardedAct = Exclude<GuardedAction, 'break-glass'>;
 
 /** The actions of approvals that may cover an act. */

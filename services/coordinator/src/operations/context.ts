@@ -131,8 +131,8 @@ export class EffectContext {
   }
 
   /**
-   * The fence of an order that an agent may guard, with the approvals on record for that act in its group. Without a site that may
-   * guard the group it is the fence alone.
+   * The fence of an order that an agent may guard, with the approvals on record for that act in its group. Without a
+   * site that may guard the group it is the fence alone.
    */
   async guarded<Fence extends { readonly group: string }>(
     group: Group,

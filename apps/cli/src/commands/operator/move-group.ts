@@ -9,6 +9,7 @@ import { duration, output } from '../../output.ts';
 import {
   acceptedLosses,
   consequences,
+  leftBehind,
   meaningOfAcceptance,
   otherSite,
   refuseObstacle,
@@ -41,7 +42,8 @@ export async function moveGroup(group: string, options: MoveOptions): Promise<vo
     const plan = await operator.planFailover({ group, toSite: options.to, planned });
     refuseObstacle(group, plan);
     const { group: state } = await operator.getGroup({ group });
-    const along = state === undefined ? [] : takesAlong(state, plan.toSite);
+    const along =
+      state === undefined ? [] : [...leftBehind(state, plan, { planned }), ...takesAlong(state, plan.toSite)];
     for (const line of [...consequences(group, plan), ...along]) out.note(line);
     if (plan.needsAcceptLoss) out.note(`This needs --accept-loss. ${meaningOfAcceptance(plan)}`);
     if (options.dryRun) {

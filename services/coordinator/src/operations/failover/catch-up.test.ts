@@ -67,6 +67,23 @@ describe('a target that catches up', () => {
     expect((await failover(bench.context, intentOf(''), shown)).type).toBe('caught-up');
   });
 
+  it('has the newest generation where the capture is held, but not in a planned move: what came since is in none', async () => {
+    const { contentDigest } = generation();
+    bench.answers
+      .set('capture', 'CAPTURE_HELD')
+      .set('verify', { contentDigest: fromHex(contentDigest), proof: { proved: 1, failed: 0 } });
+    expect(await catchUp()).toMatchObject({ type: 'caught-up', generation: { number: 4n } });
+    expect(bench.ordered).toEqual(['capture a', 'apply b', 'verify b']);
+    bench.orders.length = 0;
+    const refused = await rejection(
+      failover(bench.context, intentOf(''), { ...EFFECT, planned: true } as FailoverEffect),
+    );
+    expect([refused.code, refused.disposition]).toEqual(['FAILOVER_REFUSED', 'operator']);
+    expect(refused.message).toMatch(/the last capture of site a is held: .*; nothing was changed$/);
+    expect(refused.hint).toContain('`antipode failover payments --to b`');
+    expect([bench.ordered, await acknowledged()]).toEqual([['capture a'], ['b 4']]);
+  });
+
   it('is given up at the deadline of a switchover, and nothing was acknowledged', async () => {
     const effect = { ...EFFECT, deadlineMs: 1_000 } as FailoverEffect;
     bench.answers.set('apply', () => new Promise(() => {}));

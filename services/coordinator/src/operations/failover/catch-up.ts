@@ -1,7 +1,7 @@
 /** Brings to the target of a failover what it lacks: before the epoch is issued, while service goes on; or right after. */
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import { agoMs } from '../../calendar/timeline.ts';
-import type { Generation, Group, Proof } from '../../model.ts';
+import { activeOf, type Generation, type Group, type Proof } from '../../model.ts';
 import { isSilent } from '../../sites/expected.ts';
 import { readGeneration, readNewest } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
@@ -33,7 +33,7 @@ export async function catchUp(
   };
   requireInTime(context, intent, deadlineMs);
   const bringing = async (signal: AbortSignal) => {
-    const captured = await captureUnlessHeld(context, now, group, signal);
+    const captured = await captureUnlessHeld(context, now, group, { to, planned, signal });
     const target = { site: to, generation: captured.generation, signal };
     const { refusedObjects } = await applyAt(context, now, group, { ...target, retryRefused: true });
     if (!mayLeave({ accepted, ...(acceptedRefused === undefined ? {} : { acceptedRefused }) }, refusedObjects))
@@ -73,24 +73,41 @@ function refusedThere(
 }
 
 /**
- * A capture that is held says that the active token has lost what the newest generation has. A person who moves then wants
- * that generation, and it is whole.
+ * A capture that is held says that the active token has lost what the newest generation has. A person who orders a
+ * failover then wants that generation, and it is whole. A planned move loses nothing, and what was made at the active site
+ * since would stay behind: in the token there, and in no generation.
  */
 async function captureUnlessHeld(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  signal: AbortSignal,
+  { to, planned = false, signal }: { to: string; planned?: boolean | undefined; signal: AbortSignal },
 ): Promise<{ generation: Generation }> {
   try {
     return await captureActive(context, intent, group, signal);
   } catch (thrown) {
+    if (planned && hasCode(thrown, 'CAPTURE_HELD')) throw heldThere(group, to, thrown);
     const newest = hasCode(thrown, 'CAPTURE_HELD')
       ? await context.ports.store.query((db) => readNewest(db, group.spec.name))
       : undefined;
     if (newest === undefined) throw thrown;
     return { generation: newest };
   }
+}
+
+function heldThere(group: Group, to: string, cause: AntipodeError): AntipodeError {
+  const { name } = group.spec;
+  const site = activeOf(group)?.site ?? '';
+  const what = cause.message.replace(`[${cause.code}] `, '');
+  return new AntipodeError(
+    'FAILOVER_REFUSED',
+    `the last capture of site ${site} is held: ${what}; nothing was changed`,
+    {
+      details: { ...cause.details, group: name, site },
+      cause,
+      hint: `Run \`antipode deleted list ${name}\` at site ${site}, and accept or restore the objects there. Then repeat the switchover. \`antipode failover ${name} --to ${to}\` moves to the newest generation at once. Keys made at site ${site} since then are in none, and stay behind.`,
+    },
+  );
 }
 
 /**
