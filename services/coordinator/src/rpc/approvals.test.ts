@@ -160,20 +160,23 @@ describe('where a site guards its seat', () => {
     expect(await database.store.query(readFormerSeats)).toMatchObject([{ site: 'c' }]);
   });
 
-  it.each([0, -3 * 3_600_000])('a reseat begins only with an approval on record (the wall is %d ms ahead)', async (aheadMs) => {
-    bench.wallAheadMs = aheadMs;
-    for (const site of ['a', 'b', 'c']) hearGuarded(site);
-    const reseat = () =>
-      operatorHandlers(bench.ports).reseatGroup(create(ReseatGroupRequestSchema, { group: 'payments' }), OPERATOR);
-    expect((await rejection(reseat())).code).toBe('APPROVAL_REQUIRED');
-    expect(bench.intended).toEqual([]);
-    const wanted = request({ action: 'reseat', partitions: partitionsOf('a'), limits: NO_LIMITS });
-    await submit(operators.sign(wanted, ['alice', 'bob']));
-    expect((await rejection(reseat())).code).toBe('APPROVAL_REQUIRED');
-    await submit(operators.sign(wanted, ['carol']));
-    await reseat();
-    expect(bench.intended).toMatchObject([{ kind: 'reseat' }]);
-  });
+  it.each([0, -3 * 3_600_000])(
+    'a reseat begins only with an approval on record (the wall is %d ms ahead)',
+    async (aheadMs) => {
+      bench.wallAheadMs = aheadMs;
+      for (const site of ['a', 'b', 'c']) hearGuarded(site);
+      const reseat = () =>
+        operatorHandlers(bench.ports).reseatGroup(create(ReseatGroupRequestSchema, { group: 'payments' }), OPERATOR);
+      expect((await rejection(reseat())).code).toBe('APPROVAL_REQUIRED');
+      expect(bench.intended).toEqual([]);
+      const wanted = request({ action: 'reseat', partitions: partitionsOf('a'), limits: NO_LIMITS });
+      await submit(operators.sign(wanted, ['alice', 'bob']));
+      expect((await rejection(reseat())).code).toBe('APPROVAL_REQUIRED');
+      await submit(operators.sign(wanted, ['carol']));
+      await reseat();
+      expect(bench.intended).toMatchObject([{ kind: 'reseat' }]);
+    },
+  );
 
   it('the plan of a failover says which approval it needs', async () => {
     const plan = () =>

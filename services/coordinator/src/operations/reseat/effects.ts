@@ -364,12 +364,12 @@ async function newTenure(
  * @throws APPROVAL_REQUIRED
  */
 async function requireApproved(
-  { ports: { store, detector, clock } }: EffectContext,
+  { ports: { store, detector, calendarMs } }: EffectContext,
   group: Group,
   { plan, epoch }: { plan: Planned['plan']; epoch: bigint },
 ): Promise<void> {
   const { name } = group.spec;
-  const records = await store.query((db) => readUsable(db, name, clock.wallMs()));
+  const records = await store.query((db) => readUsable(db, { group: name, act: 'reseat', calendarMs: calendarMs() }));
   const uncovered = plan.seats.filter((seat) => {
     const rule = ruleAt(detector.view(seat.site)?.state, name);
     return rule !== undefined && !isCovered(requestsFor(records, rule), { action: 'reseat', seat, epoch });
