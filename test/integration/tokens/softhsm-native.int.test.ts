@@ -1,11 +1,12 @@
 /** Keys that no token wraps, from one SoftHSM token into another: judged by pkcs11-tool and OpenSSL at the standby. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { chownSync, cpSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CKA, CKM, CKO, type Cryptoki, mechanism, type Template } from '@antipode/cryptoki';
 import type { Handle, PlacedObject, TakenObject } from '@antipode/hsm-core';
-import { findTokenFolder, openTokenKey } from '@antipode/hsm-core/testing';
+import { findTokenFolder, ObjectStore, openTokenKey } from '@antipode/hsm-core/testing';
 import { systemClock } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -47,6 +48,15 @@ const ulongOf = (cryptoki: Cryptoki, session: bigint, handle: Handle, type: numb
 
 /** Only root can mount a small disk. */
 const isRoot = process.geteuid?.() === 0;
+
+/** Holds the record locks of these files until its input ends. */
+const HOLDER = `
+  import { openSync } from 'node:fs';
+  import { tryLockFile } from '@antipode/cryptoki';
+  const held = process.argv.slice(1).map((path) => tryLockFile(openSync(path, 'r+'), 'exclusive'));
+  console.log(held.every(Boolean));
+  process.stdin.on('end', () => process.exit(0)).resume();
+`;
 
 /** By another process, while this one takes the object that it changes. */
 const CHANGES = 300;
@@ -279,6 +289,34 @@ describe('the cloner of SoftHSM', () => {
     } finally {
       await application.close();
     }
+  });
+
+  it('waits for the lock of a file that another process has, and for that object alone', async () => {
+    await pair.open(async ({ cryptoki, source }) => {
+      const wanted = cryptoki.find(source.session, [[CKA.ID, Buffer.of(2)]]);
+      const [before] = await source.cloner.take(wanted);
+      const files = readdirSync(source.path).filter((name) => name.endsWith('.object') && name !== 'token.object');
+      const held = files.map((name) => join(source.path, name));
+      const holder = spawn(process.execPath, ['--input-type=module', '--eval', HOLDER, ...held], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      await once(holder.stdout, 'data');
+      const ended = once(holder, 'exit');
+      try {
+        // SoftHSM itself would wait for the lock for ever, so that only files are looked at here.
+        const { path, fileMode, uid, gid } = findTokenFolder({
+          serial: source.serial,
+          environment: source.token.environment,
+        });
+        const clock = { ...systemClock, sleep: async () => {} };
+        const store = new ObjectStore({ folder: { path, fileMode, uid, gid }, clock });
+        for (const name of store.names()) expect(await store.read(name)).toBeUndefined();
+      } finally {
+        holder.stdin.end();
+        await ended;
+      }
+      expect(await source.cloner.take(wanted)).toEqual([before]);
+    });
   });
 
   it('takes away what a killed call has left, and nothing else', async () => {

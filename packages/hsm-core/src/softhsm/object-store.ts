@@ -51,13 +51,15 @@ export class ObjectStore {
       .map((name) => name.slice(0, -OBJECT_SUFFIX.length));
   }
 
-  /** The file of an object, as it is between two writes. Undefined where there is none. @throws HSM_UNAVAILABLE */
+  /**
+   * The file of an object, as it is between two writes. Undefined where there is none, or where another process does not
+   * give up its lock: it holds up nothing but its own object (I15).
+   */
   async read(name: string): Promise<Buffer | undefined> {
     const file = openIfThere(this.#path(name, OBJECT_SUFFIX), constants.O_RDONLY);
     if (file === undefined) return undefined;
     try {
-      await this.#lock(file, 'shared');
-      return readAll(file);
+      return (await this.#tryLock(file, 'shared')) ? readAll(file) : undefined;
     } finally {
       closeSync(file);
     }
@@ -121,7 +123,12 @@ export class ObjectStore {
     if (after !== undefined) this.#write(path, Buffer.alloc(0));
     const file = attempt(`cannot open ${path}`, () => openSync(path, constants.O_RDWR));
     try {
-      await this.#lock(file, 'exclusive');
+      if (!(await this.#tryLock(file, 'exclusive')))
+        throw new AntipodeError(
+          'HSM_UNAVAILABLE',
+          `another process has held the lock of ${path} for ${LOCK_LOOKS * LOCK_PAUSE_MS} ms`,
+          { details: { path } },
+        );
       const bytes = readAll(file);
       const next = Buffer.alloc(GENERATION_BYTES);
       const counted = BigInt.asUintN(
@@ -145,15 +152,12 @@ export class ObjectStore {
     return attempt(`cannot list ${path}`, () => readdirSync(path));
   }
 
-  async #lock(file: number, kind: 'shared' | 'exclusive'): Promise<void> {
-    for (let look = 1; !tryLockFile(file, kind); look += 1) {
-      if (look === LOCK_LOOKS)
-        throw new AntipodeError(
-          'HSM_UNAVAILABLE',
-          `another process has held the lock of a file of the token for ${LOCK_LOOKS * LOCK_PAUSE_MS} ms`,
-        );
+  async #tryLock(file: number, kind: 'shared' | 'exclusive'): Promise<boolean> {
+    for (let look = 1; look <= LOCK_LOOKS; look += 1) {
+      if (tryLockFile(file, kind)) return true;
       await this.#clock.sleep(LOCK_PAUSE_MS);
     }
+    return false;
   }
 
   /** With the owner and mode that the token's other files have. */

@@ -95,8 +95,10 @@ async function readObjects(store: ObjectStore): Promise<Map<string, Buffer>> {
   const objects = new Map<string, Buffer>();
   for (const name of store.names()) {
     const file = await store.read(name);
+    if (file === undefined)
+      throw new AntipodeError('HSM_UNAVAILABLE', `another process has an object of the token under its lock: ${name}`);
     // SoftHSM lists no object without a byte: a kill has left it.
-    if (file !== undefined && file.length > 0) objects.set(name, file);
+    if (file.length > 0) objects.set(name, file);
   }
   return objects;
 }

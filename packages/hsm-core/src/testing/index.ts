@@ -16,6 +16,7 @@ export { proofItem } from '../replica/read-back.ts';
 export { recogniseReplica } from '../replica/recognition.ts';
 export { intentOf } from '../replica/replica.ts';
 export { parseObjectFile, serialiseObject } from '../softhsm/object-file.ts';
+export { ObjectStore } from '../softhsm/object-store.ts';
 export { rekeyToken } from '../softhsm/rekey.ts';
 export { openSoftHsmCloner, openTokenKey } from '../softhsm/softhsm-cloner.ts';
 export { findTokenFolder } from '../softhsm/token-folder.ts';
