@@ -148,7 +148,7 @@ type Brought =
   | { readonly type: 'target-lost'; readonly code: string };
 
 /** Applied at the target, read back and acknowledged, under a given tenure. */
-async function bring(
+export async function bring(
   context: EffectContext,
   intent: Intent,
   group: Group,

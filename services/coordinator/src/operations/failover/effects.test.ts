@@ -1,7 +1,7 @@
 /** The steps of a failover at the members: what they are asked, what is written down, and when a target is given up. */
 import { approvalDigest, MemberRole } from '@antipode/protocol';
 import { SomeOperators, someRequest } from '@antipode/protocol/testing';
-import { type ErrorCode, fromHex } from '@antipode/runtime';
+import { AntipodeError, type ErrorCode, fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
@@ -442,6 +442,62 @@ describe('the promotion', () => {
     expect(await database.rows.acknowledgements()).toEqual(['c 4']);
     fault('b', 'EPOCH_STALE');
     expect((await rejection(perform(PROMOTE))).code).toBe('EPOCH_STALE');
+  });
+
+  it('restores at the last target what its token has lost, and is then ordered again', async () => {
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
+    const held = { epoch: 1n, number: 4n, manifestDigest: digest(4n) };
+    const { contentDigest } = generation(held);
+    await database.rows.captured([generation(held)]);
+    await database.rows.acknowledged('b', held);
+    const effect = { ...PROMOTE, generation: held };
+    const orders = () => bench.ordered.filter((one) => !one.startsWith('describe'));
+    let applies = 0;
+    bench.answers
+      .set('promote b', async () => {
+        if (applies > 1) return { proof: { proved: 7, failed: 0 } };
+        throw new AntipodeError('OBJECT_UNPROVEN', 'a key is not there');
+      })
+      .set('apply b', async () => {
+        applies += 1;
+        return { appliedObjects: 1, pulledBlobs: 0, divergentObjects: 0, unaccountedObjects: 0, refusedObjects: 0 };
+      })
+      // The first look finds what is missing, and has the next apply make it again.
+      .set('verify b', async () => ({
+        contentDigest: fromHex(contentDigest),
+        proof: { proved: 1, failed: applies > 1 ? 0 : 1 },
+      }));
+    const applied = { epoch: 1n, generation: 4n, manifestDigest: fromHex(digest(4n)) };
+    const standby = { group: 'payments', role: MemberRole.STANDBY, epoch: 2n, domainKeyVersion: 1, applied };
+    describes('c', { members: [standby] });
+    // Another standby may be sound, and serves at once.
+    expect(await perform(effect)).toEqual({ type: 'target-lost', code: 'OBJECT_UNPROVEN' });
+    expect([orders(), await database.rows.acknowledgements()]).toEqual([['promote b'], []]);
+    describes('c', { members: [standby], errorCode: 'HSM_UNAVAILABLE' });
+    bench.orders.length = 0;
+    expect(await perform(effect)).toEqual({ type: 'promoted', proved: 7 });
+    expect(orders()).toEqual(['promote b', 'apply b', 'verify b', 'apply b', 'verify b', 'promote b']);
+    const fences = bench.orders.flatMap(
+      ({ request }) => (request['fence'] as { epoch: bigint; requestId: string }) ?? [],
+    );
+    expect(new Set(fences.map(({ epoch }) => epoch))).toEqual(new Set([2n]));
+    expect(new Set(fences.map(({ requestId }) => requestId)).size).toBe(4);
+    expect(await database.rows.acknowledgements()).toEqual(['b 4']);
+  });
+
+  it('is given up where the last target does not prove what it has restored', async () => {
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
+    const held = { epoch: 1n, number: 4n, manifestDigest: digest(4n) };
+    await database.rows.captured([generation(held)]);
+    bench.statuses.set('c', 'down');
+    fault('b', 'OBJECT_UNPROVEN');
+    bench.answers
+      .set('apply b', { appliedObjects: 0, pulledBlobs: 0, divergentObjects: 0, unaccountedObjects: 0 })
+      .set('verify b', { contentDigest: fromHex('00'), proof: { proved: 1, failed: 1 } });
+    expect(await perform({ ...PROMOTE, generation: held })).toEqual({ type: 'target-lost', code: 'OBJECT_UNPROVEN' });
+    expect(bench.ordered.filter((one) => one.endsWith(' b'))).toEqual([
+      ...['promote b', 'describe b', 'apply b', 'verify b', 'apply b', 'verify b'],
+    ]);
   });
 
   it('is published with the time since the outage began', async () => {

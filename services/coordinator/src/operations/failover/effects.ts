@@ -10,10 +10,10 @@ import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
 import { isHung, unlessHung } from '../hung-hsm.ts';
 import { withdraw } from '../replication/effects.ts';
-import { catchUp, fetchFirst, handOver } from './catch-up.ts';
+import { bring, catchUp, fetchFirst, handOver } from './catch-up.ts';
 import { endsTheAttempt, heldBy, issueEpoch, targetLost } from './issue-epoch.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
-import type { Candidate, ReachableWitness, Survey } from './plan.ts';
+import { type Candidate, type Held, planFailover, type ReachableWitness, type Survey } from './plan.ts';
 
 type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
 
@@ -149,8 +149,10 @@ async function promote(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { epoch, to, generation, excluded }: Effect<'promote'>,
+  effect: Effect<'promote'>,
+  mended = false,
 ): Promise<FailoverEvent> {
+  const { epoch, to, generation, excluded } = effect;
   const fence = await context.guarded(
     group,
     intent,
@@ -158,7 +160,8 @@ async function promote(
       group: group.spec.name,
       epoch,
       owner: to,
-      requestId: intent.requestId,
+      // A repeated order would get the outcome of the first one.
+      requestId: mended ? `${intent.requestId}.mended` : intent.requestId,
     },
     'failover',
   );
@@ -176,10 +179,43 @@ async function promote(
     if ('hangMs' in error.details) return { type: 'target-lost', code: error.code };
     // The outcome may be unknown. This is harmless: a promoted member has no lease yet, and a later epoch overrules it.
     if (error.disposition === 'retry') return targetLost(context, intent, { to, code: error.code, error });
-    if (error.code === 'OBJECT_UNPROVEN' && generation !== undefined)
+    if (error.code === 'OBJECT_UNPROVEN' && generation !== undefined) {
       await withdraw(context, group, { site: to, generation, code: error.code });
+      const isLast = !mended && !(await hasAnother(context, group, effect));
+      if (isLast && (await isMended(context, intent, group, { ...effect, generation })))
+        return promote(context, intent, group, effect, true);
+    }
     return { type: 'target-lost', code: error.code };
   }
+}
+
+/** Whether another member could serve without being mended. */
+async function hasAnother(context: EffectContext, group: Group, effect: Effect<'promote'>): Promise<boolean> {
+  const excluded = [...effect.excluded, { site: effect.to, code: 'OBJECT_UNPROVEN' }];
+  return planFailover({ ...effect, wanted: '', excluded }, await survey(context, group)).obstacle === undefined;
+}
+
+/** The first order finds what is missing, and the second one makes it again. */
+const MENDING_ORDERS = 2;
+
+/**
+ * Has the last target restore what its token has lost. It holds the generation sealed in its store, and nobody else is
+ * left to serve.
+ */
+async function isMended(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { epoch, to, generation, excluded }: Effect<'promote'> & { readonly generation: Held },
+): Promise<boolean> {
+  const target = { epoch, owner: to, to, excluded, newest: generation, holders: [] };
+  for (let count = 1; count <= MENDING_ORDERS; count += 1) {
+    // A repeated order would get the outcome of the one before.
+    const own = { ...intent, requestId: `${intent.requestId}.mend.${count}` };
+    const { type } = await bring(context, own, group, target);
+    if (type !== 'not-brought') return type === 'brought';
+  }
+  return false;
 }
 
 async function publish(
