@@ -21,7 +21,8 @@ function leaseTable(): Kysely<Schema> {
       database: {
         close: () => memory.close(),
         prepare: (text) => {
-          const statement = memory.prepare(text);
+          // A statement that is compiled once is compiled for PostgreSQL. Its parameters are in order, each of them once.
+          const statement = memory.prepare(text.replaceAll(/\$\d+/g, '?'));
           statement.setReadBigInts(true);
           const bound = (given: readonly unknown[]) => given as (string | bigint)[];
           return {
