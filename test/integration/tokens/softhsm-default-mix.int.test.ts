@@ -230,7 +230,8 @@ function bySofthsmUtil(): void {
       stdio: 'pipe',
     });
   }
-  writeFileSync(join(folder, 'aes.bin'), randomBytes(32));
+  // softhsm2-util cuts the key at a zero byte.
+  writeFileSync(join(folder, 'aes.bin'), hex(randomBytes(16)));
   execFileSync(
     'softhsm2-util',
     ['--import', join(folder, 'aes.bin'), '--aes', '--label', 'aes.bin', '--id', 'c9', ...where],
