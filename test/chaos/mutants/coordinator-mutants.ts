@@ -7,6 +7,11 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     file: 'services/coordinator/src/sites/leases.ts',
     from: 'this.#vouchedMs.set(group, this.#clock.monotonicMs() + Math.max(0, leftMs));',
     to: 'this.#vouchedMs.set(group, (this.#grantedMs.get(group) ?? this.#startedMs) + Math.max(0, leftMs));',
+    besides: {
+      file: 'services/site-agent/src/orders/promote.ts',
+      from: 'await site.vouches.untilOver(group, signal);',
+      to: '',
+    },
     stories: ['goes-on-by-the-word-of-others/0'],
   },
   {

@@ -9,22 +9,33 @@ import { MUTANTS } from './table.ts';
 
 export const ROOT = new URL('../../../', import.meta.url);
 
-/** @throws if there is no such mutant, or its text is not in its file exactly once */
-export function mutatedSource(name: string): { readonly url: string; readonly source: string } {
+/**
+ * The changed sources, by the addresses of their files.
+ * @throws if there is no such mutant, or a text is not in its file exactly once
+ */
+export function mutatedSources(name: string): ReadonlyMap<string, string> {
   const mutant = MUTANTS.find((one) => one.name === name);
   if (mutant === undefined) throw new Error(`no mutant is named ${name}`);
-  const { file, from, to } = mutant;
-  const url = new URL(file, ROOT);
-  const source = readFileSync(fileURLToPath(url), 'utf8');
-  const found = source.split(from).length - 1;
-  if (found !== 1) throw new Error(`mutant ${name}: its text is ${found} times in ${file}, expected once`);
-  return { url: url.href, source: source.replace(from, () => to) };
+  const parts = mutant.besides === undefined ? [mutant] : [mutant, mutant.besides];
+  return new Map(
+    parts.map(({ file, from, to }) => {
+      const url = new URL(file, ROOT);
+      const source = readFileSync(fileURLToPath(url), 'utf8');
+      const found = source.split(from).length - 1;
+      if (found !== 1) throw new Error(`mutant ${name}: its text is ${found} times in ${file}, expected once`);
+      return [url.href, source.replace(from, () => to)];
+    }),
+  );
 }
 
 export function makeMutant(name: string): void {
-  const { url, source } = mutatedSource(name);
+  const sources = mutatedSources(name);
   registerHooks({
-    load: (asked, context, nextLoad) =>
-      asked === url ? { format: 'module-typescript', source, shortCircuit: true } : nextLoad(asked, context),
+    load: (asked, context, nextLoad) => {
+      const source = sources.get(asked);
+      return source === undefined
+        ? nextLoad(asked, context)
+        : { format: 'module-typescript', source, shortCircuit: true };
+    },
   });
 }

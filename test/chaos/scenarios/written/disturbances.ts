@@ -117,7 +117,7 @@ export const DISTURBANCES: WrittenStories = {
   },
   'a-token-lies': {
     acts: [
-      [1.5, 'hsm-lies', 'b', { for: 12 }],
+      [1.5, 'hsm-lies', 'b', { for: 16 }],
       [2, 'make-pair'],
       [3, 'make-key'],
       [9, 'lose-site', 'a', { for: 14 }],
