@@ -236,7 +236,11 @@ function isAcceptedBySchema(bytes: Uint8Array): boolean {
   const numbers = [
     captureStartedMs,
     ...[...dataKeys, ...entries, ...tombstones.map(({ entry }) => entry)].map(({ blobSize }) => blobSize),
-    ...tombstones.map(({ deletedMs }) => deletedMs),
+    ...tombstones.flatMap(({ deletedMs, retentionMs = 0, dataKey }) => [
+      deletedMs,
+      retentionMs,
+      dataKey?.blobSize ?? 0,
+    ]),
   ];
   return numbers.every(Number.isSafeInteger);
 }
