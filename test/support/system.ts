@@ -378,12 +378,20 @@ export class TestSystem {
         trouble = thrown;
       });
       if (answer) return answer;
+      const failure = this.#processes().find((one) => one.failure !== undefined)?.failure;
+      if (failure !== undefined) throw failure;
       await systemClock.sleep(50);
     }
     const told = this.logLines.filter((line) => !line.includes('"level":"debug"')).slice(-TOLD_MAX);
     throw new Error(
       `waited ${this.#timeoutMs} ms until ${what}; last trouble: ${String(trouble ?? 'none')}; last told:\n${told.join('')}`,
     );
+  }
+
+  /** One of them that ended though nobody told it to has a reason, and nothing that needs it will come. */
+  #processes(): TownProcess[] {
+    const all = [this.coordinatorProcess, ...this.coordinatorProcesses.values()];
+    return [...all, ...[...this.sites.values()].map(({ process }) => process)].filter((one) => one !== undefined);
   }
 
   /** Repeats an order that a busy machine had refused, and that is safe to repeat. @returns its result */
