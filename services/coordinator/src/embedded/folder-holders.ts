@@ -4,6 +4,7 @@
  * refuses to start beside it. Redis would start, and lose its socket when the old server finally ends.
  */
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { AntipodeError, type Clock } from '@antipode/runtime';
 
 export interface FolderHolder {
@@ -28,20 +29,42 @@ export function holdersOf(folder: string): FolderHolder[] {
   const found = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap((name) => holderFrom(name, real));
+  const locking = lockingFrom(real);
+  if (locking !== undefined && !found.some(({ pid }) => pid === locking.pid)) found.push(locking);
   const pids = new Set(found.map(({ pid }) => pid));
   return found.sort(
     (one, other) => Number(pids.has(one.parent)) - Number(pids.has(other.parent)) || one.pid - other.pid,
   );
 }
 
+/**
+ * The PostgreSQL server that the lock file of the folder names, while its process number is taken. One that has ended,
+ * and that nobody has waited for, has no working folder any more; PostgreSQL still takes it for alive, and refuses.
+ */
+function lockingFrom(folder: string): FolderHolder | undefined {
+  try {
+    const [pid = ''] = readFileSync(join(folder, 'postmaster.pid'), 'utf8').split('\n', 1);
+    if (!/^[1-9]\d*$/.test(pid)) return undefined;
+    const { name, ...holder } = statOf(pid);
+    return name === 'postgres' ? holder : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function statOf(pid: string): FolderHolder & { readonly name: string } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // Name in brackets, which may hold anything; then state and parent.
+  const [, name = '', rest = ''] = /\((.*)\) (.*)$/s.exec(stat) ?? [];
+  const [state = '?', parent = '0'] = rest.split(' ');
+  return { name, pid: Number(pid), parent: Number(parent), state };
+}
+
 function holderFrom(name: string, folder: string): FolderHolder[] {
   try {
     if (readlinkSync(`/proc/${name}/cwd`) !== folder) return [];
-    // Name in brackets, which may hold anything; then state and parent.
-    const [state = '?', parent = '0'] = readFileSync(`/proc/${name}/stat`, 'utf8')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    return state === 'Z' ? [] : [{ pid: Number(name), parent: Number(parent), state }];
+    const { state, pid, parent } = statOf(name);
+    return state === 'Z' ? [] : [{ pid, parent, state }];
   } catch {
     // It has ended meanwhile, or belongs to another user and is none of ours.
     return [];
