@@ -73,12 +73,15 @@ const CAPTURE_SHARE = 0.5;
 const STAND_DOWN_GAP_MS = 1_000;
 /** For a member that could not be looked at: no damage, but not looked at either. */
 const SCRUB_RETRY_MS = 3_600_000;
-/** The partition was not there. A worker that is lost is another matter: an object may end it at each look. */
+/** The partition could not be reached. A worker that is lost is another matter: an object may end it at each look. */
 const AWAY_CODES: ReadonlySet<string> = new Set([
   'PARTITION_NOT_FOUND',
   'HSM_UNAVAILABLE',
   'MODULE_UNAVAILABLE',
   'SITE_QUARANTINED',
+  // Of the connection, and the site is heard again by now.
+  'CERTIFICATE_INVALID',
+  'PEER_REFUSED',
 ]);
 
 export function plan(situation: Situation): Plan {
