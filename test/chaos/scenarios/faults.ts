@@ -48,6 +48,7 @@ export class Faults {
       site.resume();
       site.disk.crash = undefined;
       site.crashInSteps = undefined;
+      site.member.hsm.faults.busyCalls = 0;
       site.start();
     }
     for (const coordinator of world.coordinators.values()) {

@@ -137,12 +137,17 @@ export class ExchangeResponder {
     }
   }
 
+  /** Ends an exchange that nobody will complete. Idempotent. */
+  async abandon(exchangeId: string): Promise<void> {
+    const open = this.#open.get(exchangeId);
+    if (open === undefined) return;
+    this.#open.delete(exchangeId);
+    await this.#options.provider.forget([open.ephemeral]);
+  }
+
   async #forgetOld(): Promise<void> {
     const nowMs = this.#options.clock.monotonicMs();
-    for (const [exchangeId, { ephemeral, sinceMs }] of this.#open) {
-      if (nowMs - sinceMs <= EXCHANGE_MS_MAX) continue;
-      this.#open.delete(exchangeId);
-      await this.#options.provider.forget([ephemeral]);
-    }
+    for (const [exchangeId, { sinceMs }] of this.#open)
+      if (nowMs - sinceMs > EXCHANGE_MS_MAX) await this.abandon(exchangeId);
   }
 }

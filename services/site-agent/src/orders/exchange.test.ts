@@ -233,11 +233,19 @@ describe('an exchange', () => {
       site = by.owner,
       from = a.member,
       serial = from.serial,
-    }: { exchangeId?: string; group?: string; site?: string; from?: SimulatedSite['member']; serial?: string } = {},
+      version = 2,
+    }: {
+      exchangeId?: string;
+      group?: string;
+      site?: string;
+      from?: SimulatedSite['member'];
+      serial?: string;
+      version?: number;
+    } = {},
   ) => {
     const offer = { serial, identity: from.keyring.identity.publicHalf, nonce: new Uint8Array(32) };
     const point = publicHalfOf(ecKey(seededPrng('point'))).slice(-65);
-    const ids = { exchangeId, group, version: 2, responderSerial: 'b-1' };
+    const ids = { exchangeId, group, version, responderSerial: 'b-1' };
     return b.call('beginExchange', { ...ids, fence: by, offer: { ...offer, point } }, { site });
   };
   const complete = (by = fence(), { exchangeId = 'x', site = by.owner }: { exchangeId?: string; site?: string } = {}) =>
@@ -337,6 +345,16 @@ describe('an exchange', () => {
     const fromC = (exchangeId: string) => begin(fence(2n, 'c'), { exchangeId, from: c.member });
     expect((await fromC('5')).offer?.serial).toBe('b-1');
     expect((await rejection(fromC('1'))).code).toBe('EXCHANGE_REFUSED');
+  });
+
+  it('of a later version takes the places of those for earlier ones, which cannot be completed any more', async () => {
+    for (let version = 2; version < 9; version += 1) await begin(fence(), { exchangeId: `v${version}`, version });
+    expect(await rejection(complete(fence(), { exchangeId: 'v7' }))).toMatchObject({ details: { exchangeId: 'v7' } });
+    const c = await sites.network.add('c');
+    b.pin(GROUP, c);
+    await begin(fence(2n, 'c'), { exchangeId: 'of c', from: c.member, version: 99 });
+    // An exchange of another site stays open.
+    expect((await rejection(complete(fence(), { exchangeId: 'v8' }))).message).toContain('not signed by its identity');
   });
 
   it('is forgotten after a minute on both halves, which frees its place', async () => {

@@ -26,6 +26,7 @@ const OPEN_PER_SITE_MAX = 4;
 
 interface OpenExchange {
   readonly group: string;
+  readonly version: number;
   /** The site that began it; nobody else completes it. */
   readonly caller: string;
   readonly partition: Partition;
@@ -60,6 +61,7 @@ export class Exchanges {
       this.#checkInitiator(fence, { group, caller: identity });
       this.#checkPin(offer, { group, caller: identity });
       this.#forgetOver(partition, open.provider);
+      await this.#supersede(partition, { group, version, caller: identity.name });
       const ofCaller = [...this.#open.values()].filter(
         (one) => one.caller === identity.name && one.partition === partition,
       );
@@ -75,7 +77,7 @@ export class Exchanges {
       const sinceMs = this.#site.clock.monotonicMs();
       const answer = await responder.begin({ exchangeId, group, version, offer: copyOffer(offer) });
       const { provider } = open;
-      this.#open.set(exchangeId, { group, caller: identity.name, partition, provider, responder, sinceMs });
+      this.#open.set(exchangeId, { group, version, caller: identity.name, partition, provider, responder, sinceMs });
       return answer;
     }, signal);
   }
@@ -153,6 +155,22 @@ export class Exchanges {
 
   #isOver({ sinceMs }: OpenExchange): boolean {
     return this.#site.clock.monotonicMs() - sinceMs > OPEN_MS_MAX;
+  }
+
+  /**
+   * Ends what the same site has begun here for earlier versions. A distribution that one member has failed completes
+   * nothing, and the next version takes its place. Its open halves must not take the places of that one.
+   */
+  async #supersede(
+    partition: Partition,
+    { group, version, caller }: Pick<OpenExchange, 'group' | 'version' | 'caller'>,
+  ): Promise<void> {
+    for (const [exchangeId, one] of this.#open) {
+      if (one.partition !== partition || one.caller !== caller || one.group !== group || one.version >= version)
+        continue;
+      this.#open.delete(exchangeId);
+      await one.responder.abandon(exchangeId);
+    }
   }
 
   /** Forgets exchanges that nobody completed in time, and those whose session has ended. */
