@@ -48,9 +48,9 @@ export class Faults {
       site.resume();
       site.disk.crash = undefined;
       site.crashInSteps = undefined;
-      site.member.hsm.faults.busyCalls = 0;
       site.start();
     }
+    for (const { member } of world.members) member.hsm.faults.busyCalls = 0;
     for (const coordinator of world.coordinators.values()) {
       coordinator.resume();
       void coordinator.start();
