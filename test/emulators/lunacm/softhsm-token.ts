@@ -1,7 +1,7 @@
 /**
  * The files of a SoftHSM token, as far as an emulated device needs them. A twin of a token has its token key, under a
- * serial number, a label and a PIN of its own. Tokens with one token key can
- * use each other's object files, as partitions of one cloning domain can use each other's objects.
+ * serial number, a label and a PIN of its own. Tokens with one token key can use each other's object files, as partitions
+ * of one cloning domain can use each other's objects.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes, randomUUID } from 'node:crypto';
 import {

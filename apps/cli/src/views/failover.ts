@@ -44,7 +44,7 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
         ]),
     ...(refusedObjects > 0
       ? [
-          `The token of ${toSite} has refused ${refusedObjects} ${refusedObjects === 1 ? 'object' : 'objects'} of the group (\`antipode group show ${group}\`). They are tried again first. Objects that it still refuses are not served there${catchesUp ? ', and without --accept-loss nothing is changed then' : ''}.`,
+          `The token of ${toSite} has refused ${refusedObjects} ${refusedObjects === 1 ? 'object' : 'objects'} of the group (\`antipode group show ${group}\`). They are tried again first. Objects that it still refuses are not served there${catchesUp ? `, and nothing is changed then without \`antipode failover ${group} --accept-loss\`` : ''}.`,
         ]
       : []),
     ...(namesakeObjects > 0

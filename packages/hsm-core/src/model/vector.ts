@@ -2,9 +2,9 @@
  * A vector shows the value of a secret key that nobody may wrap (ADR 0057). It says what one use of the key makes of a
  * labelled nonce. Every member can repeat it in its own token.
  *
- * The manifest does not have what the key made, but its keyed tag under the domain key. So a vector tells nothing to
- * whoever reads a manifest, not even a pair of a message and its MAC, and nobody tests a guess of a weak secret without
- * the domain key.
+ * The manifest has a keyed tag of the result under the domain key, and not the result itself. So a reader of the
+ * manifest learns nothing, not even a pair of a message and its MAC. Without the domain key nobody can test a guess of
+ * a weak secret.
  */
 import { bytesEqual, hex } from '@antipode/runtime';
 

@@ -13,8 +13,8 @@ import type { StoredAttributes, StoredValue } from './object-file.ts';
 import { isEncrypted, type TokenKey } from './token-key.ts';
 
 /**
- * What SoftHSM shows of objects. Dates are left out: it fails to show those of private objects. So are templates, which
- * it shows in another form.
+ * The attributes that SoftHSM shows of objects. Dates are left out, since it fails to show those of private objects.
+ * Templates are left out too, since it shows them in another form.
  */
 const SHOWN: readonly WantedAttribute[] = [
   ...[

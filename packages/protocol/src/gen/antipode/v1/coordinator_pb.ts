@@ -220,7 +220,8 @@ export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*
   messageDesc(file_antipode_v1_coordinator, 3);
 
 /**
- * What has changed since an earlier heartbeat of the same process, which the same coordinator answered in the same term.
+ * The changes since an earlier heartbeat of the same process. The same coordinator has answered that one, in the same
+ * term.
  *
  * @generated from message antipode.v1.HeartbeatChanges
  */
@@ -612,7 +613,7 @@ export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE_
   messageDesc(file_antipode_v1_coordinator, 11);
 
 /**
- * What an answer takes over from an earlier one.
+ * The parts of an earlier answer that still hold.
  *
  * @generated from message antipode.v1.AnswerChanges
  */
@@ -625,8 +626,8 @@ export type AnswerChanges = Message<"antipode.v1.AnswerChanges"> & {
   since: string;
 
   /**
-   * What was said of a group in `needed`, `places` or `acknowledged` counts as a part of every later answer, until
-   * something else is said of that group.
+   * A statement about a group in `needed`, `places` or `acknowledged` counts as a part of every later answer. It ends
+   * with the next statement about that group.
    *
    * @generated from field: repeated antipode.v1.ListChange lists = 2;
    */

@@ -164,7 +164,7 @@ export type OwnSeat = Message<"antipode.v1.OwnSeat"> & {
   epochOwner: string;
 
   /**
-   * How long its lease still holds, milliseconds; 0 if it has none.
+   * The rest of its lease, milliseconds; 0 if it has none.
    *
    * @generated from field: uint64 lease_remaining_ms = 6;
    */

@@ -256,7 +256,8 @@ export type Entry = Message<"antipode.seal.v1.Entry"> & {
   cloningDomain: Uint8Array;
 
   /**
-   * What shows the value of a secret key that moves natively; sorted by use, then by mechanism. From format 4 on.
+   * Vectors of a secret key that moves natively. They show its value. Sorted by use, then by mechanism. From format 4
+   * on.
    *
    * @generated from field: repeated antipode.seal.v1.Vector vectors = 12;
    */
@@ -271,7 +272,7 @@ export const EntrySchema: GenMessage<Entry> = /*@__PURE__*/
   messageDesc(file_antipode_seal_v1_manifest, 2);
 
 /**
- * What one use of a secret key makes of a labelled nonce.
+ * The result of one use of a secret key on a labelled nonce.
  *
  * @generated from message antipode.seal.v1.Vector
  */
