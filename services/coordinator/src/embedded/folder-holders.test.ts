@@ -20,13 +20,21 @@ afterEach(() => {
 
 /** A program of this name that has ended, and whose parent has not waited for it. */
 async function ended(name: string): Promise<number> {
-  copyFileSync('/bin/true', join(folder, name));
-  // The shell becomes a program that waits for nobody.
-  parent = spawn('/bin/sh', ['-c', `cd / && '${join(folder, name)}' & echo $!; exec sleep 60`]);
+  copyFileSync('/bin/sleep', join(folder, name));
+  parent = spawn('/bin/sh', ['-c', `'${join(folder, name)}' 60 & echo $!; exec sleep 60`], { cwd: '/' });
   const [text] = (await once(parent.stdout!, 'data')) as [Buffer];
   const pid = Number(text.toString());
-  while (!readFileSync(`/proc/${pid}/stat`, 'utf8').includes(`(${name}) Z `)) await new Promise(setImmediate);
+  // It ends once both have become what they are to be: a shell would wait for it and free its number.
+  await until(() => stat(parent.pid!).includes('(sleep) ') && stat(pid).includes(`(${name}) `));
+  process.kill(pid, 'SIGKILL');
+  await until(() => stat(pid).includes(`(${name}) Z `));
   return pid;
+}
+
+const stat = (pid: number): string => readFileSync(`/proc/${pid}/stat`, 'utf8');
+
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await new Promise(setImmediate);
 }
 
 const lock = (pid: number): void => writeFileSync(join(folder, 'postmaster.pid'), `${pid}\n${folder}\n`);
@@ -44,7 +52,7 @@ it('a server of PostgreSQL that has ended is waited for until its process number
   expect(isFree).toBe(false);
   parent.kill('SIGKILL');
   await once(parent, 'exit');
-  while (holdersOf(folder).length > 0) await new Promise(setImmediate);
+  await until(() => holdersOf(folder).length === 0);
   await clock.advance(1_000);
   await free;
 });
