@@ -83,6 +83,7 @@ export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from
 export { type ScrubReport, scrub } from './replica/scrub.ts';
 export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './replica/set-aside.ts';
 export { sealUnexplained, type UnexplainedObject } from './replica/unexplained.ts';
+export { type CopyReport, proveWholeCopy } from './replica/whole-copy.ts';
 export {
   type ConfirmedPartition,
   grantFrom,

@@ -9,7 +9,7 @@ import { type CompareOrder, compareEnds } from './jobs/comparing.ts';
 import { clear, type DestroyReport, deleteArchive } from './jobs/destroying.ts';
 import { type DrillOrder, type DrillReport, drillVault } from './jobs/drilling.ts';
 import type { JobPorts } from './jobs/job-ports.ts';
-import { type KeepOrder, type KeepReport, keepBackups, reviewVault } from './jobs/keeping.ts';
+import { dropBackup, type KeepOrder, type KeepReport, keepBackups, ownBackups, reviewVault } from './jobs/keeping.ts';
 import {
   type BackupOrder,
   backUp,
@@ -37,7 +37,7 @@ import type { Vault } from './parse/archives.ts';
 import type { ListedObject } from './parse/contents.ts';
 import type { PreflightRow } from './preflight/facts.ts';
 import type { Shown } from './selection.ts';
-import type { VaultReview } from './vault-register.ts';
+import type { OwnBackup, VaultReview } from './vault-register.ts';
 
 export class LunaDriver {
   readonly #ports: JobPorts;
@@ -97,6 +97,18 @@ export class LunaDriver {
 
   keepBackups(order: KeepOrder, approvals: readonly ApprovedOrder[]): Promise<KeepReport> {
     return this.#queue.run(() => keepBackups(order, approvals, this.#ports));
+  }
+
+  /** The register of own backups in a vault. Read at once, whatever the queue does. */
+  ownBackups(address: PartitionAddress): OwnBackup[] {
+    return ownBackups(address, this.#ports);
+  }
+
+  dropBackup(
+    order: { vault: PartitionAccess; name: string },
+    approvals: readonly ApprovedOrder[],
+  ): Promise<DestroyReport> {
+    return this.#queue.run(() => dropBackup(order, approvals, this.#ports));
   }
 
   drillVault(order: DrillOrder, approvals: readonly ApprovedOrder[]): Promise<DrillReport> {

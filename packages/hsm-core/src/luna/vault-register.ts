@@ -14,6 +14,8 @@ export interface OwnBackup {
   readonly state: 'begun' | 'complete';
   /** As many as a complete one had when it was made. */
   readonly objects?: number;
+  /** A note of its maker, written down before it was begun. */
+  readonly about?: string;
 }
 
 export class VaultRegister {
@@ -38,11 +40,11 @@ export class VaultRegister {
   }
 
   /** A name that nothing else has, durable before it is returned. @throws FILE_UNWRITABLE */
-  begin(): string {
+  begin(about?: string): string {
     const atMs = this.#clock.wallMs();
     const at = new Date(atMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 13);
     const name = `antipode-${at}-${Buffer.from(this.#prng.bytes(4)).toString('hex')}`;
-    this.#write([...this.read(), { name, atMs, state: 'begun' }]);
+    this.#write([...this.read(), { name, atMs, state: 'begun', ...(about === undefined ? {} : { about }) }]);
     return name;
   }
 
