@@ -4,6 +4,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Files in test/ that take more than ten seconds on an idle machine, the longest first. */
 export const LONGEST: readonly string[] = [
   'integration/system/group-change-faults.int.test.ts',
+  'integration/system/archive.int.test.ts',
   'integration/system/runbooks.int.test.ts',
   'integration/system/cli.int.test.ts',
   'integration/bench/bench.int.test.ts',

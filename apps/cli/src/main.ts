@@ -7,6 +7,7 @@ import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
 import { lunaCommand } from './commands/luna/luna.ts';
+import { archiveCommand } from './commands/operator/archive.ts';
 import { divergenceCommand } from './commands/operator/divergence.ts';
 import { drillCommand } from './commands/operator/drill.ts';
 import { failoverCommand } from './commands/operator/failover.ts';
@@ -57,6 +58,7 @@ export function program(): Command {
     statusCommand(),
     replicateCommand(),
     drillCommand(),
+    archiveCommand(),
     scrubCommand(),
     deletedCommand(),
     storeCommand(),

@@ -50,6 +50,7 @@ export {
 export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './certificates/identity.ts';
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
+export { ARCHIVE_WORKS, type ArchiveWorkName, archiveWorkName, archiveWorkNumber } from './convert/archive-work.ts';
 export { CLOCK_RATE_TOLERANCE, type ClockRateBounds, isFastClock, isSlowClock } from './convert/clock-rate.ts';
 export { fenceOf } from './convert/fences.ts';
 export {

@@ -190,6 +190,17 @@ export const CATALOGUE = {
     hint: 'Look up the code from the details in the vendor manual. The usual reason is a policy, a role or a version.',
   },
 
+  ARCHIVE_INCOMPLETE: {
+    disposition: 'operator',
+    summary: 'Work with a vault ended, and not every object arrived or went.',
+    hint: 'Look at `antipode archive list` for what is in the vault, and at the transcripts in the data folder of the site for the reason. The next backup removes what an own run left unfinished.',
+  },
+  ARCHIVE_KEPT: {
+    disposition: 'operator',
+    summary: 'The backup is one of those that must stay in the vault.',
+    hint: 'Make another backup first (`antipode archive backup`), or lower `keep` of the vault in agent.yaml and --archive-keep of the group.',
+  },
+
   // Sealing
   IDENTITY_MISSING: {
     disposition: 'operator',

@@ -24,7 +24,7 @@ import { RoleChanges } from './hooks/role-changes.ts';
 import { askVetoes } from './hooks/vetoes.ts';
 import { Changes } from './operations/changes.ts';
 import { EffectContext } from './operations/context.ts';
-import { startDrill } from './operations/drill/start.ts';
+import { startDrills } from './operations/drill/calendar.ts';
 import { Reconciler } from './operations/reconciler.ts';
 import { Runner } from './operations/runner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
@@ -178,9 +178,9 @@ export class CoordinatorGraph implements Closeable {
       clock: ports.clock,
       log,
       drill: (group, isWanted) =>
-        startDrill(
+        startDrills(
           { store, detector, reconciler, untilHeard: (sites) => context.untilHeard(sites) },
-          { group, site: '', isWanted },
+          { group, isWanted },
         ),
     });
     this.#retention = new Retention({ store, election, cache, clock, log });

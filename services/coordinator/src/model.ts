@@ -13,6 +13,10 @@ export interface Seat {
 /** A weekly look costs a partition of 10,000 keys some minutes. */
 export const SCRUB_MS_DEFAULT = 7 * 86_400_000;
 
+/** A vault is fetched, attached and backed up by people with other work to do. */
+export const ARCHIVE_MS_DEFAULT = 7 * 86_400_000;
+export const ARCHIVE_KEEP_DEFAULT = 3;
+
 /** A group as its operators declared it. */
 export interface GroupSpec {
   readonly name: string;
@@ -40,6 +44,12 @@ export interface GroupSpec {
   readonly failoverPolicy: FailoverPolicy;
   /** Keys that no token wraps move by the cloning of their device; absent where they are reported. */
   readonly movement?: 'native';
+  /** Vaults by their serial numbers; absent for none. */
+  readonly archives?: readonly Seat[];
+  /** How often each is backed up at least; absent for the default. */
+  readonly archiveMs?: number;
+  /** Complete backups that stay in each; absent for the default. */
+  readonly archiveKeep?: number;
   /** Programs stop where their site's lease has lapsed; absent where they go on. */
   readonly onLeaseLapse?: 'stop-serving';
   /**
@@ -137,6 +147,11 @@ export interface Failure {
 export interface Resume {
   readonly type: 'resume';
 }
+
+export const archivePolicyOf = ({ archiveMs, archiveKeep }: Pick<GroupSpec, 'archiveMs' | 'archiveKeep'>) => ({
+  everyMs: archiveMs ?? ARCHIVE_MS_DEFAULT,
+  keep: archiveKeep ?? ARCHIVE_KEEP_DEFAULT,
+});
 
 export const activeOf = (group: Group): Member | undefined => group.members.find(({ role }) => role === 'active');
 

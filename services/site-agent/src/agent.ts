@@ -29,6 +29,7 @@ import { GenerationStore } from './storage/generation-store.ts';
 import { Journal } from './storage/journal/journal.ts';
 import { Heartbeat } from './tenure/heartbeat.ts';
 import { resolverHandlers } from './tenure/known-places.ts';
+import { openVaults } from './vaults/vault.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -83,6 +84,7 @@ export class SiteAgent implements Closeable {
         clock,
         log,
       }),
+      vaults: openVaults({ config, clock, prng, log }),
       peers: new TlsPeers({ tls, link }),
       pins: new Pins(config.pinsFile),
       approvalRules: new ApprovalRules(config.approvals),

@@ -154,3 +154,42 @@ it('gives no partition a role that it was not given: scratch is declared, or it 
 it('has the classes of objects that the rules of a group have', () => {
   expect(OBJECT_CLASSES).toEqual(FILTER_CLASSES);
 });
+
+const VAULT = `vaults:
+  - name: vault
+    lunacm: /opt/lunacm
+    serial: '532018'
+    label: vault
+    officerPasswordFile: vault.pin
+    backupPasswordFile: backup.pin
+    partition: { name: main, serial: '154438865287', label: par0 }
+    scratch: { serial: '154438865301', label: vault-scratch, pinFile: vault-scratch.pin }
+`;
+
+it('takes a vault with the partition that it is for, and keeps three backups by default', () => {
+  expect(load(GOOD + VAULT).vaults).toMatchObject([
+    {
+      ...{ lunacm: '/opt/lunacm', clientConfig: '/etc', keep: 3, buffering: 'line' },
+      ...{ officerPasswordFile: join(folder, 'vault.pin'), backupPasswordFile: join(folder, 'backup.pin') },
+      scratch: { pinFile: join(folder, 'vault-scratch.pin') },
+    },
+  ]);
+  expect(load(GOOD).vaults).toEqual([]);
+});
+
+it.each([
+  ['name: main, serial', 'name: other, serial', 'vaults.0.partition.name', 'expected one of the member partitions'],
+  ['name: main, serial', 'name: scratch, serial', 'vaults.0.partition.name', 'expected one of the member partitions'],
+  ["serial: '532018'", "serial: '154438865287'", 'vaults.0.serial', 'found that of the partition'],
+  ["serial: '154438865301'", "serial: '154438865287'", 'vaults.0.scratch.serial', 'a drill clears all of it'],
+  // Its own keys would be cleared with the rest.
+  ['label: vault-scratch', 'label: scratch', 'vaults.0.scratch.label', 'a drill clears all of it'],
+  ["serial: '532018'", "serial: '53 2018'", 'vaults.0.serial', 'slot list'],
+  ['    label: vault\n', '    label: "va?ult"\n', 'vaults.0.label', 'slot list'],
+  ['    lunacm: /opt/lunacm\n', '', 'vaults.0.lunacm', 'string'],
+])('refuses a vault with %s replaced by %s, and names the place', (from, to, place, expected) => {
+  const error = thrown(() => load(GOOD + VAULT.replace(from, to)));
+  expect(error.code).toBe('CONFIG_INVALID');
+  expect(error.message).toContain(place);
+  expect(error.message).toContain(expected);
+});

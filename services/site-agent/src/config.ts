@@ -35,7 +35,7 @@ const identityPartition = z.strictObject({
   environment: z.record(z.string(), z.string()).optional(),
 });
 
-const partition = z.strictObject({
+const partitionSchema = z.strictObject({
   /** Name within this site. */
   name,
   module: path,
@@ -82,6 +82,52 @@ const partition = z.strictObject({
 
 const coordinator = z.strictObject({ id: name, address });
 
+/** A serial number and a label, as `lunacm` lists them. */
+const slotOf = {
+  serial: z.string().regex(/^[A-Za-z0-9]{1,32}$/, 'expected the serial number that `slot list` of lunacm shows'),
+  label: z.string().regex(/^[^"?\p{C}]{1,32}$/u, 'expected the label that `slot list` of lunacm shows'),
+};
+
+/** A Luna Backup HSM that keeps backups of one partition (ADR 0059). */
+const vault = z.strictObject({
+  /** Name within this site. */
+  name,
+  /** The vendor's program. */
+  lunacm: path,
+  /** The folder of `Chrystoki.conf`. */
+  clientConfig: path.default('/etc'),
+  /** For that program only. Never a password. */
+  environment: z.record(z.string(), z.string()).default({}),
+  /** `block`: the program writes nothing until it ends, unless a terminal reads it. */
+  buffering: z.enum(['line', 'block']).default('line'),
+  /** `prompt`: passwords are typed into a terminal, and are on no command line of the program. */
+  passwords: z.enum(['option', 'prompt']).default('option'),
+  ...slotOf,
+  /** The password of the security officer of the vault. */
+  officerPasswordFile: path,
+  /** The password that each backup gets. */
+  backupPasswordFile: path,
+  /** The partition that it is for: its name above, and how `lunacm` lists it. Its PIN is that of the crypto officer. */
+  partition: z.strictObject({ name, ...slotOf }),
+  /** An empty partition for drills. A drill clears all of it, so it must not be one of `partitions`. */
+  scratch: z
+    .strictObject({
+      ...slotOf,
+      pinFile: path,
+      /** If omitted, that of the partition. */
+      module: path.optional(),
+      /** For the HSM worker only; that of the partition if omitted. */
+      environment: z.record(z.string(), z.string()).optional(),
+    })
+    .optional(),
+  /** Complete backups that stay at least, whatever a group's policy says. */
+  keep: z.number().int().min(1).max(99).default(3),
+  /** Records of login attempts and of own backups. Agents that reach one device must share it. */
+  stateFolder: path.optional(),
+  /** Locks of devices, on a file system that has locks. Agents that reach one device must share it. */
+  lockFolder: path.optional(),
+});
+
 const agentFields = z.strictObject({
   site: name,
   /** Where coordinator and other agents connect. */
@@ -106,14 +152,20 @@ const agentFields = z.strictObject({
   /** The operators who must agree to guarded actions (docs/howto/approvals.md); absent where one certificate is enough. */
   approvals: approvalsSchema.optional(),
   partitions: z
-    .array(partition)
+    .array(partitionSchema)
     .default([])
     .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, 'expected names that do not repeat'),
+  /** Backup HSMs of this site. */
+  vaults: z
+    .array(vault)
+    .default([])
+    .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, 'expected names that do not repeat')
+    .refine((list) => new Set(list.map(({ serial }) => serial)).size === list.length, 'expected each vault once'),
 });
 
 /** Partitions that were forgotten must not make a witness of a site. */
 export const agentConfigSchema = agentFields
-  .superRefine(({ witness, partitions }, context) => {
+  .superRefine(({ witness, partitions, vaults }, context) => {
     const message =
       witness && partitions.length > 0
         ? 'expected no partitions at a witness: every site votes in the groups that name it as a witness'
@@ -121,6 +173,9 @@ export const agentConfigSchema = agentFields
           ? 'expected at least one partition, or `witness: true` for a site without an HSM'
           : undefined;
     if (message !== undefined) context.addIssue({ code: 'custom', path: ['partitions'], message });
+    for (const [at, one] of vaults.entries())
+      for (const fault of vaultFaults(one, partitions))
+        context.addIssue({ code: 'custom', path: ['vaults', at, ...fault.path], message: fault.message });
   })
   .transform(({ coordinator, coordinators, ...rest }, context) => {
     const found = coordinatorsFrom({ coordinator, coordinators });
@@ -129,8 +184,46 @@ export const agentConfigSchema = agentFields
     return z.NEVER;
   });
 
+/** A vault next to the partitions of its site. */
+function vaultFaults(
+  { serial, partition, scratch }: z.output<typeof vault>,
+  partitions: readonly z.output<typeof partitionSchema>[],
+): { path: string[]; message: string }[] {
+  const source = partitions.find((one) => one.name === partition.name);
+  const members = partitions.filter(({ role }) => role === 'member').map((one) => one.name);
+  const faults: { path: string[]; message: string }[] = [];
+  if (source?.role !== 'member')
+    faults.push({
+      path: ['partition', 'name'],
+      message: `expected one of the member partitions of this site: ${members.join(', ') || 'none'}`,
+    });
+  if (serial === partition.serial)
+    faults.push({ path: ['serial'], message: 'expected the serial number of the vault, found that of the partition' });
+  if (scratch === undefined) return faults;
+  if (scratch.serial === partition.serial || scratch.serial === serial)
+    faults.push({ path: ['scratch', 'serial'], message: 'expected a partition of its own: a drill clears all of it' });
+  const [taken] = partitions.filter(
+    (one) => one.tokenLabel === scratch.label && (one.serial === undefined || isSameSerial(one.serial, scratch.serial)),
+  );
+  if (taken !== undefined)
+    faults.push({
+      path: ['scratch', 'label'],
+      message: `expected a partition that is not one of \`partitions\`, found ${taken.name}: a drill clears all of it`,
+    });
+  return faults;
+}
+
+/** Tokens fill their serial number with zeros or blanks, and `lunacm` does not. */
+export const isSameSerial = (one: string, other: string): boolean => bare(one) === bare(other);
+const bare = (serial: string): string =>
+  serial
+    .trim()
+    .replace(/^0+(?=.)/, '')
+    .toLowerCase();
+
 export type AgentConfig = z.output<typeof agentConfigSchema>;
 export type PartitionSettings = AgentConfig['partitions'][number];
+export type VaultSettings = AgentConfig['vaults'][number];
 
 /** How the HSM worker finds a partition and gets in. `serial` is what the journal knows, where it knows one. */
 export function partitionConfig(
@@ -196,6 +289,16 @@ export function loadAgentConfig(file: string): AgentConfig {
       module: resolve(dirname(file), one.module),
       pinFile: from(one.pinFile),
       ...(one.identityPartition === undefined ? {} : { identityPartition: placed(one.identityPartition, from) }),
+    })),
+    vaults: config.vaults.map((one) => ({
+      ...one,
+      lunacm: from(one.lunacm),
+      clientConfig: from(one.clientConfig),
+      officerPasswordFile: from(one.officerPasswordFile),
+      backupPasswordFile: from(one.backupPasswordFile),
+      ...(one.scratch === undefined ? {} : { scratch: placed(one.scratch, from) }),
+      ...(one.stateFolder === undefined ? {} : { stateFolder: from(one.stateFolder) }),
+      ...(one.lockFolder === undefined ? {} : { lockFolder: from(one.lockFolder) }),
     })),
   };
 }

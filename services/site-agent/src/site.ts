@@ -32,6 +32,7 @@ import { LeaseKeeper } from './tenure/lease.ts';
 import { TermKeeper } from './tenure/terms.ts';
 import { VouchBook } from './tenure/vouch-book.ts';
 import { VouchedLeases } from './tenure/vouched-leases.ts';
+import type { Vault } from './vaults/vault.ts';
 
 /** Where a site meets the world. Open already: whoever has opened one closes it, after the last order has ended. */
 export interface SitePorts {
@@ -47,6 +48,8 @@ export interface SitePorts {
   readonly journal: Journal;
   readonly store: GenerationStore;
   readonly partitions: Partitions;
+  /** Backup HSMs; none if absent. */
+  readonly vaults?: readonly Vault[];
   readonly peers: Peers;
   /** Partitions elsewhere that this site trusts, by its own configuration. Read at each use. */
   readonly pins: TrustPorts['pins'];
@@ -62,6 +65,7 @@ export interface SitePorts {
 }
 
 export interface Site extends SitePorts {
+  readonly vaults: readonly Vault[];
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
   /** The word of this site for others, and the word of others for this site, while no coordinator answers. */
@@ -102,6 +106,7 @@ export function buildSite(ports: SitePorts): Site {
   const retention = new Retention({ journal, store, log, clock });
   return {
     ...ports,
+    vaults: ports.vaults ?? [],
     fences,
     leases,
     clockRates: new ClockRates(),

@@ -277,6 +277,7 @@ describe('a group of three sites', () => {
       scrub: unused,
       retireDomainKeys: unused,
       drill: unused,
+      archive: unused,
       offerDivergence: unused,
       mergeDivergence: unused,
       matchFilter: unused,

@@ -87,6 +87,9 @@ export function readCommand(name: string, description: string, examples: readonl
   );
 }
 
+/** For the vaults of a group. */
+export const ARCHIVE_HELP = 'a vault that keeps backups, with the serial number of the device; repeatable';
+
 export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }

@@ -60,6 +60,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   const scrubMs = message.scrubSeconds === 0 ? SCRUB_MS_DEFAULT : message.scrubSeconds * 1_000;
   if (scrubMs < SCRUB_MS_MIN) invalid('scrub_seconds', `must be ${SCRUB_MS_MIN / 1_000} or more`);
   checkCron(message.drillCron);
+  const archives = archivesFrom(message, invalid);
   const { movement = Movement.SEALED } = message;
   if (movement !== Movement.SEALED && movement !== Movement.NATIVE) invalid('movement', 'must be sealed or native');
   const filter = filterRules(message.filter);
@@ -79,7 +80,29 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     failoverPolicy,
     ...(message.onLeaseLapse === LeaseLapse.STOP_SERVING ? { onLeaseLapse: 'stop-serving' } : {}),
     ...(message.movement === Movement.NATIVE ? { movement: 'native' } : {}),
+    ...archives,
     ...deletionsFrom(message, invalid),
+  };
+}
+
+/** More often, a Backup HSM would be attached for nothing else. */
+const ARCHIVE_MS_MIN = 60_000;
+const ARCHIVE_KEEP_MAX = 99;
+
+function archivesFrom(
+  { archives, archiveSeconds, archiveKeep }: GroupSpecMessage,
+  invalid: (field: string, why: string) => never,
+): Pick<GroupSpec, 'archives' | 'archiveMs' | 'archiveKeep'> {
+  const places = archives.map(({ site, serial }) => `${site}=${serial}`);
+  if (new Set(places).size !== places.length || archives.some(({ site, serial }) => site === '' || serial === ''))
+    invalid('archives', 'must have sites and serial numbers of vaults, each once');
+  if (archiveSeconds !== 0 && archiveSeconds * 1_000 < ARCHIVE_MS_MIN)
+    invalid('archive_seconds', `must be ${ARCHIVE_MS_MIN / 1_000} or more`);
+  if (archiveKeep > ARCHIVE_KEEP_MAX) invalid('archive_keep', `must be ${ARCHIVE_KEEP_MAX} or less`);
+  return {
+    ...(archives.length === 0 ? {} : { archives: archives.map(({ site, serial }) => ({ site, serial })) }),
+    ...(archiveSeconds === 0 ? {} : { archiveMs: archiveSeconds * 1_000 }),
+    ...(archiveKeep === 0 ? {} : { archiveKeep }),
   };
 }
 
@@ -114,8 +137,44 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
     ...(spec.onLeaseLapse === undefined ? {} : { onLeaseLapse: LeaseLapse.STOP_SERVING }),
     ...(spec.movement === undefined ? {} : { movement: Movement.NATIVE }),
+    ...(spec.archives === undefined ? {} : { archives: spec.archives.map(({ site, serial }) => ({ site, serial })) }),
+    ...(spec.archiveMs === undefined ? {} : { archiveSeconds: Math.round(spec.archiveMs / 1_000) }),
+    ...(spec.archiveKeep === undefined ? {} : { archiveKeep: spec.archiveKeep }),
     ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
   };
+}
+
+/** A vault is for one partition, which must be one of the group's. @throws NOT_FOUND, REQUEST_INVALID */
+export function checkArchives(
+  archives: readonly Seat[],
+  members: readonly Seat[],
+  detector: Pick<Detector, 'view'>,
+): void {
+  for (const { site, serial } of archives) {
+    const state = detector.view(site)?.state;
+    const vaults = state?.vaults ?? [];
+    const vault = vaults.find((one) => one.serial === serial);
+    if (vault === undefined)
+      throw new AntipodeError(
+        'NOT_FOUND',
+        state === undefined
+          ? `site ${site} has not been heard`
+          : `site ${site} has no vault with serial number ${serial}; it has ${vaults.map((one) => `${one.name}=${one.serial}`).join(', ') || 'none'}`,
+        {
+          details: { site, serial },
+          hint: 'Add the vault to `vaults` in agent.yaml of its site and restart the agent there, or correct the serial number.',
+        },
+      );
+    if (members.some((seat) => seat.site === site && seat.serial === vault.partitionSerial)) continue;
+    throw new AntipodeError(
+      'REQUEST_INVALID',
+      `vault ${serial} of site ${site} is for partition ${vault.partitionSerial || '(not initialised)'}, which is not a member of the group`,
+      {
+        details: { field: 'archives', site, serial },
+        hint: 'Name a vault that is for the partition of a member of the group.',
+      },
+    );
+  }
 }
 
 /** A witness with a typing error in its name would be counted as a vote that never comes. @throws NOT_FOUND */

@@ -2,6 +2,9 @@
  * All kinds of operations. A new kind is added here: its machine, its effects, the number of attempts, and the meaning of
  * each phase. docs/howto/operation.md shows the way.
  */
+import { archive } from './archive/effects.ts';
+import { type ArchiveEffect, type ArchiveEvent, type ArchiveState, decideArchive } from './archive/machine.ts';
+import { archiveOutcome } from './archive/outcome.ts';
 import { capture } from './capture/effects.ts';
 import { type CaptureEffect, type CaptureEvent, type CaptureState, decideCapture } from './capture/machine.ts';
 import { captureOutcome } from './capture/outcome.ts';
@@ -113,6 +116,14 @@ export const KINDS = {
     attemptsMax: 6,
     patienceMs: RESTART_MS,
   } satisfies Kind<DrillState, DrillEvent, DrillEffect>,
+
+  archive: {
+    decide: decideArchive,
+    perform: archive,
+    outcome: archiveOutcome,
+    phases: { due: 'open', working: 'open', recording: 'open', finished: 'done', away: 'done', failed: 'failed' },
+    attemptsMax: 6,
+  } satisfies Kind<ArchiveState, ArchiveEvent, ArchiveEffect>,
 
   scrub: {
     decide: decideScrub,

@@ -9,6 +9,7 @@ import { agoMs } from '../calendar/timeline.ts';
 import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
 import {
   activeOf,
+  archivePolicyOf,
   type Generation,
   type Group,
   type IntentKind,
@@ -20,10 +21,12 @@ import {
 } from '../model.ts';
 import { partitionIn, seatIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
+import type { ArchiveStanding } from '../store/tables/archives.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { Timings } from '../timings.ts';
+import type { ArchiveTarget } from './archive/machine.ts';
 import { type AwaitedGenerations, awaitedGenerationsOf } from './failover/awaited-generations.ts';
 import { type Handover, isSame } from './failover/plan.ts';
 import { olderKeysNeededFor, seatsWithOlderKeys } from './key-retirement/older-keys.ts';
@@ -50,6 +53,8 @@ export interface Situation {
   readonly open: readonly Intent[];
   /** The last of each member that had one. */
   readonly scrubs: readonly ScrubRecord[];
+  /** The record of each vault. */
+  readonly archives: readonly ArchiveStanding[];
   /**
    * How database and agents contradict each other. While they do, nothing is due until an operator reseats the group.
    */
@@ -129,6 +134,7 @@ const dueBesides = (situation: Situation): Draft[] => [
   ...dueReplications(situation),
   ...dueRejoins(situation),
   ...dueJoins(situation),
+  ...dueArchives(situation),
   // A pause stops what can wait. It does not stop what protects keys.
   ...(situation.group.pause === undefined ? [...dueScrubs(situation), ...dueKeyRetirements(situation)] : []),
 ];
@@ -308,6 +314,32 @@ function dueScrubs({ group, newest, scrubs, open, view, nowMs, timings }: Situat
     .filter(({ overdueMs }) => overdueMs >= 0)
     .sort((a, b) => b.overdueMs - a.overdueMs);
   return first === undefined ? [] : [{ kind: 'scrub', site: first.site, state: { phase: 'due' }, trace: {} }];
+}
+
+/** A vault that is not there is asked for again after so many pauses: each look starts the vendor's program. */
+const ARCHIVE_RETRY_PAUSES = 10;
+
+/** A backup to each vault in its time, one at a time at a site. */
+function dueArchives({ group, newest, archives, view, nowMs, timings }: Situation): Draft[] {
+  if (newest === undefined || !isSettled(group)) return [];
+  const { everyMs } = archivePolicyOf(group.spec);
+  const due = archives
+    .filter(({ site }) => view(site)?.status === 'up')
+    .map(({ site, serial, complete, attempt }) => {
+      const stampMs = complete?.startedMs ?? group.createdMs;
+      const overdueMs = complete === undefined ? 0 : agoMs({ nowMs, stampMs }) - everyMs;
+      const hasJustTried =
+        attempt !== undefined &&
+        attempt.id !== complete?.id &&
+        agoMs({ nowMs, stampMs: attempt.startedMs }) < timings.parkedRetryMs * ARCHIVE_RETRY_PAUSES;
+      return { site, serial, overdueMs, hasJustTried };
+    })
+    .filter(({ overdueMs, hasJustTried }) => overdueMs >= 0 && !hasJustTried);
+  const bySite = new Map(due.reverse().map((one) => [one.site, one]));
+  return [...bySite.values()].map(({ site, serial }) => {
+    const target: ArchiveTarget = { work: 'backup', serial, backup: '', isScheduled: true };
+    return { kind: 'archive', site, state: { phase: 'due', target } as { phase: string }, trace: {} };
+  });
 }
 
 /** Where every member is past the older versions of the domain key, and a site says that nothing there needs one of them. */

@@ -31,6 +31,7 @@ export function drillHandlers(ports: RpcPorts): DrillHandlers {
           evidence: drill.evidence,
           signature: drill.signature,
           signer: drill.signer,
+          vault: drill.vault ?? '',
         })),
       };
     },

@@ -5,6 +5,7 @@
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { approvalMissing, isCovered, readUsable, requestsFor, ruleAt } from '../groups/approvals.ts';
+import { planArchives } from '../groups/changes/archives.ts';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
 import { cloningBy } from '../groups/changes/cloning.ts';
 import { planDeletion } from '../groups/changes/deletion.ts';
@@ -178,7 +179,12 @@ const siteOf = (change: GroupChange): string =>
   'seat' in change ? change.seat.site : 'site' in change ? change.site : '';
 
 /** Changes that leave the partitions of the group as they are: the domain key goes where it went before. */
-const KEEPS_PARTITIONS: ReadonlySet<GroupChange['kind']> = new Set(['settings', 'add-witness', 'remove-witness']);
+const KEEPS_PARTITIONS: ReadonlySet<GroupChange['kind']> = new Set([
+  'settings',
+  'add-witness',
+  'remove-witness',
+  'archives',
+]);
 
 /** Pure, but for the errors of an invalid request. */
 function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffect): ChangePlan {
@@ -195,6 +201,8 @@ function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffe
       return planWitnessRemoval(facts, change.site);
     case 'scratch':
       return planScratch(facts, change.seats);
+    case 'archives':
+      return planArchives(facts, change.vaults);
     case 'delete':
       return planDeletion(facts);
   }

@@ -5,6 +5,7 @@ import { type Contradiction, contradictionOf, refuseContradicted } from '../grou
 import type { Group } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import { readApprovalUses } from '../store/tables/approvals.ts';
+import { readArchiveStandings } from '../store/tables/archives.ts';
 import { readDrills, readLastPassed } from '../store/tables/drills.ts';
 import { readAcknowledged, readAcknowledgedByJoining, readNewest } from '../store/tables/generations.ts';
 import { readGroup, readGroups } from '../store/tables/groups.ts';
@@ -15,12 +16,16 @@ import { type Place, readFailing } from '../store/tables/streaks.ts';
 import type { RpcPorts } from './ports.ts';
 import { groupState, pausedUntilMs, unreadableGroup } from './views/group.ts';
 
+/** Those of vaults are among them, and are shown with their vaults. */
+const DRILLS_READ = 20;
+
 /** `approve list` has all of them. */
 const APPROVAL_USES_SHOWN = 10;
 
 /** The kinds and sites that must have ended well the last time. */
-const placesOf = ({ members }: Group): Place[] => [
+const placesOf = ({ spec, members }: Group): Place[] => [
   { kind: 'domain-key', site: '' },
+  ...(spec.archives ?? []).map(({ site }): Place => ({ kind: 'archive', site })),
   ...members.map(
     ({ site, role }): Place => ({
       kind: role === 'active' ? 'capture' : role === 'standby' ? 'replication' : 'rejoin',
@@ -77,8 +82,11 @@ export class GroupReader {
       joiningAcknowledged: await readAcknowledgedByJoining(db, name),
       lastPassedMs: await readLastPassed(db, name, { sinceMs: group.createdMs }),
       scrubs: await readScrubs(db, name),
+      archives: await readArchiveStandings(db, name, { vaults: group.spec.archives ?? [], sinceMs: group.createdMs }),
       open: await readOpenIntents(db, { group: name }),
-      drill: (await readDrills(db, { group: name, limit: 1 })).find(({ startedMs }) => startedMs >= group.createdMs),
+      drill: (await readDrills(db, { group: name, limit: DRILLS_READ })).find(
+        ({ startedMs, vault }) => startedMs >= group.createdMs && vault === undefined,
+      ),
       failing: await readFailing(db, name, { places: placesOf(group), noFailure: NO_FAILURE }),
       refused: await readRefused(db, name),
       approvalUses: await readApprovalUses(db, { group: name, limit: APPROVAL_USES_SHOWN }),

@@ -2,6 +2,7 @@
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import {
+  checkArchives,
   checkDistributor,
   checkReleased,
   checkSeats,
@@ -42,7 +43,7 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
           `group ${spec.name} already exists with another declaration: ${different.join('; ')}`,
           {
             details: { group: spec.name },
-            hint: `Change the group with \`antipode group update\`, \`add-member\`, \`remove-member\` or \`set-scratch\`. Or choose another name.`,
+            hint: `Change the group with \`antipode group update\`, \`add-member\`, \`remove-member\`, \`set-scratch\` or \`set-archive\`. Or choose another name.`,
           },
         );
       }
@@ -51,6 +52,7 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
         return { group: await groups.state(existing), operationId: '' };
       checkSites(spec, detector);
       checkWitnesses(spec, detector);
+      checkArchives(spec.archives ?? [], spec.members, detector);
       if (existing === undefined) {
         const formerEpoch = await store.query((db) => readFormerEpoch(db, spec.name));
         if (formerEpoch !== undefined) checkReleased(spec, detector);

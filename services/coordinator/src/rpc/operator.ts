@@ -1,6 +1,7 @@
 /** The service for operators, by subject. Their orders become intents. Only the leader answers. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { approvalHandlers } from './approvals.ts';
+import { archiveHandlers } from './archives.ts';
 import { automationHandlers } from './automation.ts';
 import { divergenceHandlers } from './divergence.ts';
 import { drillHandlers } from './drills.ts';
@@ -22,6 +23,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...statusHandlers(ports),
     ...generationHandlers(ports),
     ...drillHandlers(ports),
+    ...archiveHandlers(ports),
     ...scrubHandlers(ports),
     ...divergenceHandlers(ports),
     ...failoverHandlers(ports),

@@ -92,6 +92,26 @@ export interface Schema {
     evidence: string;
     signature: Buffer;
     signer: Buffer;
+    /** Serial number of the vault; empty for a drill of a sealed generation. */
+    vault: Generated<string>;
+  };
+  archive_run: {
+    id: string;
+    grp: string;
+    site: string;
+    serial: string;
+    work: string;
+    backup: string;
+    epoch: bigint;
+    number: bigint;
+    verdict: string;
+    error_code: string;
+    objects: number;
+    started_ms: bigint;
+    proof: Json;
+    evidence: string;
+    signature: Buffer;
+    signer: Buffer;
   };
   scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
   member_refused: { grp: string; site: string; refused: Json; objects: number; at_ms: bigint };
@@ -285,5 +305,13 @@ export const MIGRATIONS: readonly string[] = [
   // The sites that may keep the lease of an epoch alive while no coordinator does.
   `
   ALTER TABLE epoch ADD COLUMN vouchers text;
+  `,
+  // Work with vaults that ended. A vault may be offline for weeks, so this is what is known of it.
+  `
+  CREATE TABLE archive_run (id text PRIMARY KEY, grp text NOT NULL, site text NOT NULL, serial text NOT NULL, work text NOT NULL, backup text NOT NULL, epoch int8 NOT NULL, number int8 NOT NULL,
+    verdict text NOT NULL, error_code text NOT NULL, objects int NOT NULL, started_ms int8 NOT NULL, proof text NOT NULL, evidence text NOT NULL, signature bytea NOT NULL, signer bytea NOT NULL);
+  CREATE INDEX archive_run_by_place ON archive_run (grp, site, serial, work, started_ms);
+  CREATE INDEX archive_run_by_group ON archive_run (grp, started_ms);
+  ALTER TABLE drill ADD COLUMN vault text NOT NULL DEFAULT '';
   `,
 ];

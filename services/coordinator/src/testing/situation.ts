@@ -150,6 +150,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
     recent: [],
     failed: [],
     open: [],
+    archives: [],
     scrubs: [],
     contradiction: undefined,
     view: (site) => view(site, statuses[site] ?? 'up', said[site], one.versions?.[site] ?? 9, one.said?.[site]),

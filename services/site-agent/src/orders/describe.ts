@@ -10,6 +10,7 @@ import { weightiestFirst } from '../partition/not-carried.ts';
 import type { Partition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
 import type { Seat } from '../storage/journal/tenure.ts';
+import { toldVaults } from '../vaults/orders/told.ts';
 import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';
 import { briefRefOf } from './generation-ref.ts';
 
@@ -47,6 +48,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
     members: seats.map((seat) => memberState(site, seat)),
     witnessed: site.journal.tenure.witnessed(),
+    vaults: toldVaults(site),
     journal: {
       ...site.journal.account,
       runs: [...site.journal.account.runs],

@@ -11,9 +11,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { PartitionSettings } from '../config.ts';
 import type { OpenPartition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
-
-/** So that the signature can stand for nothing else. */
-const EVIDENCE_PREFIX = Buffer.from('antipode evidence v1\0');
+import { EVIDENCE_PREFIX } from './evidence.ts';
 
 /** Objects that are named with the uses that nothing could try; the count beside them is whole. */
 const NOT_EXERCISED_MAX = 1_000;

@@ -7,6 +7,7 @@ import { offerDivergence } from '../divergence/offer.ts';
 import { matchFilter } from '../partition/object-filter.ts';
 import { type Site, seatOf } from '../site.ts';
 import { apply, Touched } from './apply.ts';
+import { archive } from './archive.ts';
 import { capture } from './capture.ts';
 import { describe, memberState, openHeads } from './describe.ts';
 import { distribute } from './distribution.ts';
@@ -31,7 +32,8 @@ type StartedOrder =
   | 'offerDivergence'
   | 'mergeDivergence'
   | 'retireDomainKeys'
-  | 'drill';
+  | 'drill'
+  | 'archive';
 
 export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService> {
   const { orders, idle, loopDelay } = site;
@@ -205,6 +207,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
     retireDomainKeys: (request, call) =>
       ordered('retireDomainKeys', request, call, (signal) => retireDomainKeys(site, request, signal)),
     drill: (request, call) => ordered('drill', request, call, (signal) => drill(site, request, signal)),
+    archive: (request, call) => ordered('archive', request, call, () => archive(site, request)),
 
     matchFilter: (request, { signal }) => matchFilter(site, request, signal),
 

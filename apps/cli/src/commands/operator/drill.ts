@@ -10,7 +10,7 @@ function drillTable(drills: readonly DrillRecord[]): string {
     drills.map((drill) => [
       new Date(Number(drill.startedMs)).toISOString(),
       drill.group,
-      drill.site,
+      drill.vault === '' ? drill.site : `${drill.site} (vault ${drill.vault})`,
       String(drill.generation),
       drill.passed ? 'passed' : drill.errorCode,
       String(drill.proof?.proved ?? 0),

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { APPROVAL_OPTION } from '../../approvals/approval-file.ts';
 import { type Change, changeGroup } from '../../group-change.ts';
 import { withOperator } from '../../operator-connection.ts';
-import { collect, operatorCommand, seatFrom, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
+import { ARCHIVE_HELP, collect, operatorCommand, seatFrom, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { output } from '../../output.ts';
 import { memberTable } from '../../views/group.ts';
 
@@ -106,6 +106,27 @@ export function setScratchCommand(): Command {
       if (options.scratch.length > 0 === (options.none === true))
         throw new AntipodeError('USAGE', 'expected either --scratch or --none', { details: { field: 'scratch' } });
       return run(group, { case: 'scratch', value: { partitions: options.scratch.map(seatFrom) } }, options);
+    });
+}
+
+export function setArchiveCommand(): Command {
+  return withChangeOptions(
+    operatorCommand('set-archive', 'name the vaults that keep backups of a group, all of them', [
+      'group set-archive payments --archive a=532018',
+      'group set-archive payments --none --yes',
+    ]),
+  )
+    .argument('<group>', 'name')
+    .option('--archive <site=serial>', ARCHIVE_HELP, collect, [])
+    .option('--none', 'the group has no archive any more; backups stay in their vaults')
+    .addHelpText(
+      'after',
+      '\nDeclare the vault in `vaults` of agent.yaml at its site first. It must be for the partition of a member of the group.',
+    )
+    .action((group, options) => {
+      if (options.archive.length > 0 === (options.none === true))
+        throw new AntipodeError('USAGE', 'expected either --archive or --none', { details: { field: 'archive' } });
+      return run(group, { case: 'archives', value: { vaults: options.archive.map(seatFrom) } }, options);
     });
 }
 

@@ -31,13 +31,15 @@ export interface UpdateOptions extends RuleOptions, DeletionOptions {
   readonly failover?: string;
   readonly onLeaseLapse?: string;
   readonly movement?: string;
+  readonly archiveInterval?: number;
+  readonly archiveKeep?: number;
   /** False with `--no-prefer`. */
   readonly prefer?: readonly string[] | false;
 }
 
 /** The settings that the options name, by what is in force. @throws USAGE */
 export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOptions): Change {
-  const { rpo, drill, scrub, failover, onLeaseLapse, movement, prefer } = options;
+  const { rpo, drill, scrub, failover, onLeaseLapse, movement, prefer, archiveInterval, archiveKeep } = options;
   const value = {
     ...filterAfter(spec?.filter, options),
     ...(rpo === undefined ? {} : { rpoSeconds: rpo }),
@@ -49,6 +51,8 @@ export function settingsOf({ spec }: Pick<GroupState, 'spec'>, options: UpdateOp
     ...(prefer === undefined ? {} : { prefer: { sites: prefer === false ? [] : [...prefer] } }),
     ...(onLeaseLapse === undefined ? {} : { onLeaseLapse: leaseLapseOf(onLeaseLapse) }),
     ...(movement === undefined ? {} : { movement: movementOf(movement) }),
+    ...(archiveInterval === undefined ? {} : { archiveSeconds: archiveInterval }),
+    ...(archiveKeep === undefined ? {} : { archiveKeep }),
     ...deletionsOf(options, spec?.deletions),
   };
   if (Object.keys(value).length === 0)
@@ -115,6 +119,12 @@ export function updateCommand(): Command {
     )
     .addOption(new Option('--on-lease-lapse <reaction>', LEASE_LAPSE_HELP).choices(['keep-serving', 'stop-serving']))
     .addOption(new Option('--movement <way>', MOVEMENT_HELP).choices(MOVEMENTS))
+    .option(
+      '--archive-interval <seconds>',
+      'back each vault up at least this often; 0 for the default',
+      wholeSecondsOrZero,
+    )
+    .option('--archive-keep <count>', 'complete backups that stay in each vault', count)
     .addOption(
       new Option(
         '--prefer <site>',

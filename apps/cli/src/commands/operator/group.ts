@@ -8,6 +8,7 @@ import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../option
 import { LEASE_LAPSE_HELP, leaseLapseOf } from '../../options/lease-lapse.ts';
 import { MOVEMENT_HELP, MOVEMENTS, movementOf } from '../../options/movement.ts';
 import {
+  ARCHIVE_HELP,
   collect,
   command,
   count,
@@ -21,6 +22,7 @@ import {
   wholeSeconds,
 } from '../../options/options.ts';
 import { output } from '../../output.ts';
+import { archiveTable } from '../../views/archive.ts';
 import {
   approvalUseTable,
   disagreements,
@@ -38,6 +40,7 @@ import {
   deleteCommand,
   removeMemberCommand,
   removeWitnessCommand,
+  setArchiveCommand,
   setScratchCommand,
 } from './group-members.ts';
 import { updateCommand } from './group-update.ts';
@@ -86,6 +89,9 @@ export function groupCommand(): Command {
       .option(...APPROVAL_OPTION)
       .requiredOption('--member <site=serial>', 'a partition that holds the keys; the first is active', collect)
       .option('--scratch <site=serial>', 'a partition for drills', collect, [])
+      .option('--archive <site=serial>', ARCHIVE_HELP, collect, [])
+      .option('--archive-interval <seconds>', 'back each vault up at least this often; by default weekly', wholeSeconds)
+      .option('--archive-keep <count>', 'complete backups that stay in each vault; by default 3', count)
       .option(
         '--distributor <site=serial>',
         'a partition that brings domain keys and is not a member; every site must trust it first',
@@ -147,6 +153,9 @@ export function groupCommand(): Command {
             name,
             members,
             scratch,
+            archives: options.archive.map(seatFrom),
+            archiveSeconds: options.archiveInterval ?? 0,
+            archiveKeep: options.archiveKeep ?? 0,
             ...(options.distributor === undefined ? {} : { distributor: seatFrom(options.distributor) }),
             witnessSites: options.witness,
             prefer: options.prefer,
@@ -205,7 +214,7 @@ export function groupCommand(): Command {
               rules.errorCode === ''
                 ? ''
                 : `\n\nThe active site did not report what the rules match (${rules.errorCode}).`;
-            return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}${approvalUseTable(state!)}`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${state!.archives.length === 0 ? '' : `\n\n${archiveTable(state!.archives)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}${approvalUseTable(state!)}`;
           });
         };
         await withOperator(options.config, show, { timeoutMs });
@@ -262,6 +271,7 @@ export function groupCommand(): Command {
   group.addCommand(pauseCommand());
   group.addCommand(resumeCommand());
   group.addCommand(setScratchCommand());
+  group.addCommand(setArchiveCommand());
   group.addCommand(deleteCommand());
   group.addCommand(reseatCommand());
   return group;

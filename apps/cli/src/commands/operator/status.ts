@@ -14,6 +14,7 @@ import { loadOperatorConfig, openTls, operatorConfigFile, withOperator } from '.
 import { readCommand } from '../../options/options.ts';
 import { duration, type Output, output, table } from '../../output.ts';
 import { askOverTls, ownAccounts } from '../../place/own-accounts.ts';
+import { archiveLines } from '../../views/archive.ts';
 import { CHOSEN_FOR } from '../../views/failover.ts';
 import { groupTable, troublesOf, unprotectedKeys } from '../../views/group.ts';
 import { ownAccountsText } from '../../views/own-accounts.ts';
@@ -106,6 +107,7 @@ export function statusText(status: GetStatusResponse): string {
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
     ...status.groups.flatMap(notCaptured),
+    ...archiveLines(status.groups),
     ...besideTheLine(status.groups),
     ...awaitedOfficers(status.sites),
     ...automaticMoves(status),

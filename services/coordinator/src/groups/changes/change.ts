@@ -33,6 +33,11 @@ export interface WitnessRemoval {
   readonly site: string;
 }
 
+export interface ArchiveChange {
+  readonly kind: 'archives';
+  readonly vaults: readonly Seat[];
+}
+
 export interface Deletion {
   readonly kind: 'delete';
 }
@@ -44,6 +49,7 @@ export type GroupChange =
   | WitnessAddition
   | WitnessRemoval
   | ScratchChange
+  | ArchiveChange
   | Deletion;
 
 export interface ChangePlan {
@@ -75,6 +81,7 @@ export function changeFrom(message: GroupChangeMessage | undefined): GroupChange
   if (kind?.case === 'addWitness') return { kind: 'add-witness', site: kind.value.site };
   if (kind?.case === 'removeWitness') return { kind: 'remove-witness', site: kind.value.site };
   if (kind?.case === 'scratch') return { kind: 'scratch', seats: kind.value.partitions.map(seatOf) };
+  if (kind?.case === 'archives') return { kind: 'archives', vaults: kind.value.vaults.map(seatOf) };
   if (kind?.case === 'delete') return { kind: 'delete' };
   throw new AntipodeError('REQUEST_INVALID', 'change is missing, or unknown to this version of the coordinator', {
     details: { field: 'change' },

@@ -33,6 +33,7 @@ export function durationsOf(change: GroupChange, facts: DurationFacts): Expected
     case 'settings':
     case 'add-witness':
     case 'remove-witness':
+    case 'archives':
       return [atOnce('the declaration is in force', 'written by this order')];
     case 'delete':
       return [

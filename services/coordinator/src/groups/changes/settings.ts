@@ -13,7 +13,7 @@ import {
   type MatchedObjects,
 } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
-import { activeOf, type Group, type GroupSpec } from '../../model.ts';
+import { activeOf, archivePolicyOf, type Group, type GroupSpec } from '../../model.ts';
 import { specFrom, specMessage } from '../group-spec.ts';
 import type { ChangePlan } from './change.ts';
 import { type CloningOf, cloningWarnings } from './cloning.ts';
@@ -72,6 +72,16 @@ export function planSettings(
       warnings.push(
         'Keys that have moved natively stay in the generations as they are, and are reported. A change of such a key reaches no standby any more.',
       );
+  if (isOther('archiveMs')) {
+    const { everyMs } = archivePolicyOf(spec);
+    const text = `Each vault is backed up at least every ${everyMs / 1_000} s. A vault that is not, is late.`;
+    (everyMs > archivePolicyOf(before).everyMs ? warnings : consequences).push(text);
+  }
+  if (isOther('archiveKeep')) {
+    const { keep } = archivePolicyOf(spec);
+    const text = `The newest ${keep} complete backups stay in each vault, or more if the configuration of its site says so. Older ones of this product are deleted with the next backup.`;
+    (keep < archivePolicyOf(before).keep ? warnings : consequences).push(text);
+  }
   if (isOther('deletions')) warnings.push(...deletionConsequences(before, spec));
   return {
     revision: group.revision,
@@ -86,6 +96,7 @@ export function planSettings(
 function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec {
   const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, onLeaseLapse, movement, deletions, prefer } =
     settings;
+  const { archiveSeconds, archiveKeep } = settings;
   const declared = create(GroupSpecSchema, specMessage(before));
   if (filter !== undefined) declared.filter = filter;
   if (rpoSeconds !== undefined) declared.rpoSeconds = rpoSeconds;
@@ -95,6 +106,8 @@ function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec 
   if (onLeaseLapse !== undefined) declared.onLeaseLapse = onLeaseLapse;
   if (movement !== undefined) declared.movement = movement;
   if (deletions !== undefined) declared.deletions = deletions;
+  if (archiveSeconds !== undefined) declared.archiveSeconds = archiveSeconds;
+  if (archiveKeep !== undefined) declared.archiveKeep = archiveKeep;
   if (prefer !== undefined) declared.prefer = prefer.sites;
   return specFrom(declared);
 }
@@ -120,6 +133,8 @@ function changesBetween(before: GroupSpec, after: GroupSpec): string[] {
     on_lease_lapse: spec.onLeaseLapse ?? 'keep-serving',
     movement: spec.movement ?? 'sealed',
     deletions: deletionsText(spec),
+    archive_seconds: String(archivePolicyOf(spec).everyMs / 1_000),
+    archive_keep: String(archivePolicyOf(spec).keep),
     prefer: spec.prefer?.join(', ') ?? 'none',
   });
   const [was, is] = [shown(before), shown(after)];

@@ -20,12 +20,14 @@ import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
 import { partitionIn, seatIn } from '../../sites/accounts.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import type { ApprovalUseRecord } from '../../store/tables/approvals.ts';
+import type { ArchiveStanding } from '../../store/tables/archives.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import type { RefusedRecord, RefusedThere } from '../../store/tables/refused.ts';
 import type { ScrubRecord } from '../../store/tables/scrubs.ts';
 import type { Timings } from '../../timings.ts';
 import { useMessage } from '../approvals.ts';
+import { archiveMessage } from './archive.ts';
 import { catalogueHint, type ToWall } from './operation.ts';
 
 export interface GroupFacts {
@@ -36,6 +38,8 @@ export interface GroupFacts {
   readonly joiningAcknowledged?: readonly Acknowledged[];
   readonly lastPassedMs: number | undefined;
   readonly scrubs: readonly ScrubRecord[];
+  /** The record of each vault. */
+  readonly archives?: readonly ArchiveStanding[];
   readonly leaseRemainingMs: number;
   /** No automatic failover before this, since there was one lately. */
   readonly pausedUntilMs?: number | undefined;
@@ -121,6 +125,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       ...reportAge(facts, site),
       quarantine: quarantineOf(group, view(site)) ?? '',
     })),
+    archives: (facts.archives ?? []).map((standing) => archiveMessage(facts, standing)),
     votingSites: votersOf(group),
     ...(group.pause === undefined
       ? {}

@@ -15,6 +15,8 @@ export interface DrillRecord {
   readonly evidence: string;
   readonly signature: Uint8Array;
   readonly signer: Uint8Array;
+  /** Serial number of the vault that it restored from; absent for a drill of a sealed generation. */
+  readonly vault?: string;
 }
 
 const LIST_MAX = 500;
@@ -35,6 +37,7 @@ export async function recordDrill(trx: Write, drill: DrillRecord): Promise<void>
       evidence: drill.evidence,
       signature: Buffer.from(drill.signature),
       signer: Buffer.from(drill.signer),
+      vault: drill.vault ?? '',
     })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
@@ -60,10 +63,11 @@ export async function readDrills(
     evidence: row.evidence,
     signature: row.signature,
     signer: row.signer,
+    ...(row.vault === '' ? {} : { vault: row.vault }),
   }));
 }
 
-/** Since the group was declared: another one may have had its name. */
+/** Of drills of sealed generations, since the group was declared: another one may have had its name. */
 export async function readLastPassed(
   db: Read,
   group: string,
@@ -74,6 +78,7 @@ export async function readLastPassed(
     .select('started_ms')
     .where('grp', '=', group)
     .where('passed', '=', true)
+    .where('vault', '=', '')
     .where('started_ms', '>=', BigInt(Math.round(sinceMs)))
     .orderBy('started_ms', 'desc')
     .limit(1)

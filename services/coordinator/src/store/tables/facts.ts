@@ -4,6 +4,7 @@
  */
 import type { Generation, Group } from '../../model.ts';
 import type { Read } from '../store.ts';
+import { type ArchiveStanding, readArchiveStandings } from './archives.ts';
 import { type Acknowledged, readAcknowledged, readAcknowledgedByJoining, readNewest } from './generations.ts';
 import { readGroup } from './groups.ts';
 import { type Intent, readDone, readFailed, readOpenIntents } from './intents.ts';
@@ -18,6 +19,7 @@ export interface GroupFacts {
   /** Failovers and domain key operations that ended well since `sinceMs`. */
   readonly recent: readonly Intent[];
   readonly scrubs: readonly ScrubRecord[];
+  readonly archives: readonly ArchiveStanding[];
   readonly failed: readonly Intent[];
   readonly open: readonly Intent[];
 }
@@ -32,6 +34,7 @@ export async function readFacts(db: Read, group: string, { sinceMs }: { sinceMs:
     joiningAcknowledged: read.joining.length === 0 ? [] : await readAcknowledgedByJoining(db, group),
     recent: await readDone(db, { group, kinds: ['failover', 'domain-key'], sinceMs }),
     scrubs: await readScrubs(db, group),
+    archives: await readArchiveStandings(db, group, { vaults: read.spec.archives ?? [], sinceMs: read.createdMs }),
     failed: await readFailed(db, group),
     open: await readOpenIntents(db, { group }),
   };
