@@ -1,6 +1,7 @@
+import { fstatSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { AntipodeError } from './errors.ts';
-import { Log, type LogOptions } from './log.ts';
+import { isJournal, Log, type LogOptions } from './log.ts';
 import { Secret } from './secret.ts';
 import { FakeClock } from './testing/index.ts';
 
@@ -68,4 +69,26 @@ it('writes a Buffer as the bytes it holds', () => {
   const { log, lines } = logTo();
   log.info('captured', { digest: Buffer.from([0xab, 1]), nested: { digest: Buffer.from([2]) } });
   expect(JSON.parse(lines[0]!)).toMatchObject({ digest: 'ab01', nested: { digest: '02' } });
+});
+
+it('leaves time and level to the journal, and keeps an entry on one line', () => {
+  const { log, lines } = logTo({ format: 'journal', level: 'debug', fields: { site: 'a' } });
+  log.debug('looked');
+  log.info('captured', { epoch: 3n });
+  log.warn('slow', { why: 'x' });
+  log.error('failed', { error: new Error('two\n  lines') });
+  expect(lines).toEqual([
+    '<7>looked site=a',
+    '<6>captured site=a epoch=3',
+    '<4>slow site=a why=x',
+    '<3>failed site=a error=two | lines',
+  ]);
+});
+
+it('knows the journal by the device and inode that systemd names', () => {
+  const { dev, ino } = fstatSync(2);
+  expect(isJournal(2, `${dev}:${ino}`)).toBe(true);
+  expect(isJournal(2, `${dev}:${ino + 1}`)).toBe(false);
+  expect(isJournal(2, undefined)).toBe(false);
+  expect(isJournal(-1, `${dev}:${ino}`)).toBe(false);
 });

@@ -1,8 +1,9 @@
 /**
- * Structured logs: one JSON object a line for programs, one readable line for a terminal. Field values are ids, digests
- * and numbers; errors are written with code, message, details and the chain of causes.
+ * Structured logs: one JSON object a line for programs, one readable line for a terminal or a journal. Field values are
+ * ids, digests and numbers; errors are written with code, message, details and the chain of causes.
  */
 
+import { fstatSync } from 'node:fs';
 import { AntipodeError } from './errors.ts';
 import type { Clock } from './time/clock.ts';
 import { systemClock } from './time/clock.ts';
@@ -11,6 +12,9 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFields = Readonly<Record<string, unknown>>;
 
 const SEVERITY: Record<LogLevel, number> = { debug: 10, info: 20, warn: 30, error: 40 };
+/** Priorities of sd-daemon(3), by which `journalctl -p` selects. */
+const PRIORITY: Record<LogLevel, number> = { debug: 7, info: 6, warn: 4, error: 3 };
+const FORMATS = ['json', 'text', 'journal'] as const;
 
 export class Log {
   readonly #write: (line: string) => void;
@@ -47,31 +51,49 @@ export class Log {
     const clock = this.#options.clock ?? systemClock;
     const time = new Date(clock.wallMs()).toISOString();
     const all = { ...this.#options.fields, ...fields };
-    this.#write(
-      this.#options.format === 'json'
-        ? JSON.stringify({ time, level, message, ...all }, serialise)
-        : `${time.slice(11, 23)} ${level.padEnd(5)} ${message}${pretty(all)}`,
-    );
+    const lines = {
+      json: () => JSON.stringify({ time, level, message, ...all }, serialise),
+      text: () => `${time.slice(11, 23)} ${level.padEnd(5)} ${message}${pretty(all)}`,
+      // The journal keeps time and level by itself. Each further line would be an entry of its own.
+      journal: () => `<${PRIORITY[level]}>${`${message}${pretty(all)}`.replace(/\s*\n\s*/g, ' | ')}`,
+    };
+    this.#write(lines[this.#options.format]());
   }
 }
 
 export interface LogOptions {
   readonly level: LogLevel;
-  readonly format: 'json' | 'text';
+  readonly format: (typeof FORMATS)[number];
   readonly fields?: LogFields;
   readonly clock?: Clock;
   readonly write?: (line: string) => void;
 }
 
-/** A log for standard error: JSON unless it is a terminal; `ANTIPODE_LOG_LEVEL` and `ANTIPODE_LOG_FORMAT` override. */
+/**
+ * A log for standard error: JSON unless it is a terminal or the journal. `ANTIPODE_LOG_LEVEL` and `ANTIPODE_LOG_FORMAT`
+ * override.
+ */
 export function processLog(fields: LogFields = {}): Log {
   const level = process.env['ANTIPODE_LOG_LEVEL'] ?? 'info';
-  const format = process.env['ANTIPODE_LOG_FORMAT'] ?? (process.stderr.isTTY ? 'text' : 'json');
+  const asked = process.env['ANTIPODE_LOG_FORMAT'];
+  const format =
+    FORMATS.find((one) => one === asked) ?? (process.stderr.isTTY ? 'text' : isJournal(2) ? 'journal' : 'json');
   return new Log({
     level: Object.hasOwn(SEVERITY, level) ? (level as LogLevel) : 'info',
-    format: format === 'text' ? 'text' : 'json',
+    format,
     fields,
   });
+}
+
+/** Whether a descriptor leads to the journal: systemd names the device and inode of the stream that it has made. */
+export function isJournal(descriptor: number, stream = process.env['JOURNAL_STREAM']): boolean {
+  if (stream === undefined) return false;
+  try {
+    const { dev, ino } = fstatSync(descriptor);
+    return stream === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
 }
 
 /** A log that says nothing: for tests, which are silent when green. */
