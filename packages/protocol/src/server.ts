@@ -145,7 +145,7 @@ export class RpcServer {
 
   /**
    * Listens on `host:port` and returns the port (port 0: any free one) when it serves there.
-   * @throws CONFIG_INVALID where the address cannot be had
+   * @throws ADDRESS_UNAVAILABLE where the address cannot be had
    */
   async listen(address: string): Promise<number> {
     const port = await this.#bind(address);
@@ -163,7 +163,7 @@ export class RpcServer {
         if (error === null) resolve(port);
         else
           reject(
-            new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${error.message}`, {
+            new AntipodeError('ADDRESS_UNAVAILABLE', `cannot listen on ${address}: ${error.message}`, {
               details: { address },
               cause: error,
             }),

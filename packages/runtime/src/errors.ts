@@ -28,6 +28,11 @@ export const CATALOGUE = {
     summary: 'A configuration file or value is not valid.',
     hint: 'Correct the place named in the message (file:line:column) and start again. Nothing was changed.',
   },
+  ADDRESS_UNAVAILABLE: {
+    disposition: 'operator',
+    summary: 'A process cannot listen on its address: another program has it, or this machine does not have it yet.',
+    hint: 'Find the program that uses it with `ss -ltnp`, wait until the network is up, or set another address in the configuration.',
+  },
   USAGE: {
     disposition: 'operator',
     summary: 'The command line is not valid.',

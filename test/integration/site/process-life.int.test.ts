@@ -192,7 +192,7 @@ describe('a coordinator', () => {
     servers.push(server);
     await new Promise<void>((resolve) => server.listen(port, 'localhost', resolve));
     const process = run(['coordinator', 'run', '--config', config]);
-    expect(await process.ended).toBe(2);
+    expect(await process.ended).toBe(1);
     expect(process.output()).toContain(`cannot listen on localhost:${port}`);
   });
 
@@ -200,7 +200,7 @@ describe('a coordinator', () => {
     const address = await occupied();
     const { config } = await coordinatorFolder(`http: ${address}`);
     const process = run(['coordinator', 'run', '--config', config]);
-    expect(await process.ended).toBe(2);
+    expect(await process.ended).toBe(1);
     expect(process.output()).toContain(`cannot listen on ${address}`);
   });
 
@@ -400,7 +400,7 @@ describe('an agent', () => {
     servers.push(server);
     await new Promise<void>((resolve) => server.listen(port, 'localhost', resolve));
     const agent = run(['agent', 'run', '--config', config]);
-    expect(await agent.ended).toBe(2);
+    expect(await agent.ended).toBe(1);
     expect(agent.output()).toContain(`cannot listen on localhost:${port}`);
   });
 
@@ -409,7 +409,7 @@ describe('an agent', () => {
     const address = await occupied();
     appendFileSync(config, `http: ${address}\n`);
     const agent = run(['agent', 'run', '--config', config]);
-    expect(await agent.ended).toBe(2);
+    expect(await agent.ended).toBe(1);
     expect(agent.output()).toContain(`cannot listen on ${address}`);
   });
 });

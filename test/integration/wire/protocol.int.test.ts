@@ -323,7 +323,7 @@ describe('errors', () => {
   it('names the address it cannot listen on', async () => {
     const { port } = await serve({});
     expect((await rejection(new RpcServer({ tls: siteFiles, log: silentLog }).listen(`localhost:${port}`))).code).toBe(
-      'CONFIG_INVALID',
+      'ADDRESS_UNAVAILABLE',
     );
   });
 });

@@ -172,7 +172,7 @@ function checkAddress(
         resolve(`${address}, held by the running ${program}`);
       else
         reject(
-          new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${cause.message}`, {
+          new AntipodeError('ADDRESS_UNAVAILABLE', `cannot listen on ${address}: ${cause.message}`, {
             details: { address },
             cause,
             hint: 'Find the process that uses it with `ss -ltnp`, or set another address in the configuration.',

@@ -42,7 +42,10 @@ it('names an address that it cannot listen on', async () => {
   const [first, second] = [new HealthServer(probes), new HealthServer(probes)];
   try {
     const address = `127.0.0.1:${await first.listen('127.0.0.1:0')}`;
-    expect(await rejection(second.listen(address))).toMatchObject({ code: 'CONFIG_INVALID', details: { address } });
+    expect(await rejection(second.listen(address))).toMatchObject({
+      code: 'ADDRESS_UNAVAILABLE',
+      details: { address },
+    });
   } finally {
     await Promise.all([first.close(), second.close()]);
   }

@@ -34,7 +34,7 @@ export class HealthServer implements Closeable {
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) =>
         reject(
-          new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${cause.message}`, {
+          new AntipodeError('ADDRESS_UNAVAILABLE', `cannot listen on ${address}: ${cause.message}`, {
             details: { address },
             cause,
           }),
