@@ -82,7 +82,7 @@ describe('completion in bash', () => {
   });
 
   it('offers the shells, and no command, where the name of a shell is expected', () => {
-    expect(offer('completion', '')).toEqual(['bash', 'zsh']);
+    expect(offer('completion', '')).toEqual(['bash', 'zsh', 'fish']);
   });
 
   it.each([
@@ -107,13 +107,40 @@ describe('completion in bash', () => {
   });
 });
 
-it('completion in zsh is that of bash, made to work there', async () => {
-  const [first, ...rest] = (await print('zsh')).split('\n');
-  expect(first).toContain('bashcompinit');
-  expect(rest.join('\n')).toBe(script);
-});
-
 it('there is none for other shells', async () => {
   vi.spyOn(process.stderr, 'write').mockReturnValue(true);
-  await expect(print('fish')).rejects.toMatchObject({ code: 'USAGE' });
+  await expect(print('powershell')).rejects.toMatchObject({ code: 'USAGE' });
+});
+
+describe('completion in fish', () => {
+  it.skipIf(spawnSync('fish', ['--version']).status !== 0)('offers what bash offers', async () => {
+    const fish = await print('fish');
+    const offered = (line: string): string[] =>
+      spawnSync('fish', ['--no-config', '-c', `${fish}\ncomplete -C '${line}'`], { encoding: 'utf8' })
+        .stdout.split('\n')
+        .map((one) => one.split('\t')[0] ?? '')
+        .filter((one) => one !== '');
+    expect(offered('antipode re')).toEqual(['replicate', 'resolve']);
+    expect(offered('antipode scrub r')).toEqual(['run']);
+    expect(offered('antipode completion ')).toEqual(expect.arrayContaining(['bash', 'zsh', 'fish']));
+    expect(offered('antipode group create payments --failover ').sort()).toEqual(
+      offer('group', 'create', 'p', '--failover', '').sort(),
+    );
+  });
+});
+
+describe('completion in zsh', () => {
+  it('is that of bash, made to work there', async () => {
+    const printed = await print('zsh');
+    expect(printed).toMatch(/^#compdef antipode\n.*bashcompinit/);
+    expect(printed).toContain(script);
+  });
+
+  const zsh = (commands: string) => spawnSync('zsh', ['-f', '-c', commands], { encoding: 'utf8', timeout: 10_000 });
+
+  it.skipIf(zsh('true').status !== 0)('is registered by the script, read or loaded', async () => {
+    const registered = zsh(`autoload -U compinit && compinit -D\n${await print('zsh')}\necho $_comps[antipode]`);
+    expect(registered.stderr).toBe('');
+    expect(registered.stdout).toContain('_bash_complete');
+  });
 });

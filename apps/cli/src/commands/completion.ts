@@ -65,15 +65,66 @@ complete -o default -F _antipode antipode
 `;
 }
 
+/** The bash completion inside zsh. Read from `~/.zshrc`, or put into a folder of `$fpath` as `_antipode`. */
+function zsh(root: Command): string {
+  return `#compdef antipode
+autoload -U +X bashcompinit && bashcompinit
+${bash(root)}# Loaded by the first use: zsh waits for the words of that use too.
+if [ "\${funcstack[1]-}" = _antipode ]; then _bash_complete -o default -F _antipode; fi
+`;
+}
+
+/** Passes over unknown words as bash does. Where nothing is offered, fish completes file names. */
+function fish(root: Command): string {
+  const words = (list: readonly string[]): string =>
+    list.length === 0 ? 'return' : `printf '%s\\n' ${list.join(' ')}; return`;
+  const cases = [...tree(root)].flatMap(([path, { words: all, values }]) => [
+    ...[...values].map(([flag, choices]) => `      case '${path}:${flag}'\n        ${words(choices)}`),
+    `      case '${path}:*'\n        ${words(all)}`,
+  ]);
+  return [
+    'function __antipode_words',
+    '  set -l words (commandline -opc)',
+    '  set -e words[1]',
+    "  set -l path ''",
+    "  set -l last ''",
+    '  for word in $words',
+    '    set last $word',
+    '    string match -q -- \'-*\' $word; or set path (string trim "$path $word")',
+    '  end',
+    "  string match -q -- '-*' $last; or set last ''",
+    '  while true',
+    '    switch "$path:$last"',
+    ...cases,
+    '    end',
+    "    if string match -q -- '* *' $path",
+    "      set path (string replace -r ' [^ ]*$' '' -- $path)",
+    '    else',
+    "      set path ''",
+    '    end',
+    '  end',
+    'end',
+    "complete -c antipode -n 'count (__antipode_words) > /dev/null' -f",
+    "complete -c antipode -a '(__antipode_words)'",
+    '',
+  ].join('\n');
+}
+
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+
+/** Also in the Debian package, which puts each where its shell looks. */
+export function completionScript(shell: (typeof SHELLS)[number], root: Command): string {
+  return { bash, zsh, fish }[shell](root);
+}
+
 export function completionCommand(root: () => Command): Command {
   return command('completion', 'print a completion script', [
     'completion bash > /etc/bash_completion.d/antipode',
     'completion zsh >> ~/.zshrc',
+    'completion fish > ~/.config/fish/completions/antipode.fish',
   ])
-    .addArgument(new Argument('<shell>', 'bash or zsh').choices(['bash', 'zsh']))
+    .addArgument(new Argument('<shell>', 'bash, zsh or fish').choices([...SHELLS]))
     .action((shell) => {
-      process.stdout.write(
-        shell === 'zsh' ? `autoload -U +X bashcompinit && bashcompinit\n${bash(root())}` : bash(root()),
-      );
+      process.stdout.write(completionScript(shell, root()));
     });
 }
