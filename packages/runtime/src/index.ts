@@ -32,12 +32,14 @@ export {
   stopSignal,
 } from './process/lifecycle.ts';
 export { requireProgram } from './process/programs.ts';
+export { type Send, Supervisor } from './process/supervisor.ts';
 export { readPinFile, Secret } from './secret.ts';
 export { SerialQueue } from './serial-queue.ts';
 export { continuedTrace, currentTrace, inSpan, inTrace, startTelemetry, type Telemetry } from './telemetry.ts';
 export { type Clock, elapsedMs, systemClock } from './time/clock.ts';
 export { every, type LoopOptions } from './time/loop.ts';
 export { type LoopDelay, measureLoopDelay } from './time/loop-delay.ts';
+export { LoopWatch } from './time/loop-watch.ts';
 export { type Backoff, backoffMs } from './time/retry.ts';
 export { Pace, runInSlices, runToEnd } from './time/slices.ts';
 export { within } from './time/timeout.ts';

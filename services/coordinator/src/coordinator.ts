@@ -8,6 +8,7 @@ import {
   closeInTime,
   HealthServer,
   type Log,
+  type LoopWatch,
   lockFolder,
   measureLoopDelay,
   type Prng,
@@ -30,6 +31,8 @@ import { readLeaderLease } from './store/tables/leader-lease.ts';
 export class Coordinator implements Closeable {
   readonly #config: CoordinatorConfig;
   readonly #ports: { clock: Clock; prng: Prng; log: Log };
+  readonly #watch: LoopWatch | undefined;
+  #leads: () => boolean = () => false;
   readonly #tls: Tls;
   readonly #stop = new AbortController();
   readonly #started: Closeable[] = [];
@@ -47,8 +50,10 @@ export class Coordinator implements Closeable {
     log,
     clock = systemClock,
     prng = systemPrng,
-  }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng }) {
+    watch,
+  }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng; watch?: LoopWatch }) {
     this.#config = config;
+    this.#watch = watch;
     this.#ports = { clock, prng, log };
     this.#tls = new Tls(
       { caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key },
@@ -77,7 +82,10 @@ export class Coordinator implements Closeable {
     return this.#embedded;
   }
 
-  /** @throws FILE_EXISTS, PROGRAM_MISSING, CONFIG_INVALID, DATABASE_UNAVAILABLE; what was started before is closed again */
+  /**
+   * All of it, or nothing of it runs.
+   * @throws FILE_EXISTS, PROGRAM_MISSING, CONFIG_INVALID, ADDRESS_UNAVAILABLE, DATABASE_UNAVAILABLE
+   */
   async start(): Promise<void> {
     try {
       await this.#start();
@@ -85,6 +93,10 @@ export class Coordinator implements Closeable {
       await closeInTime(this, this.#ports);
       throw thrown;
     }
+  }
+
+  status(): string {
+    return this.#leads() ? 'leads' : 'stands by';
   }
 
   close(): Promise<void> {
@@ -138,6 +150,7 @@ export class Coordinator implements Closeable {
         loopDelayMs: () => loopDelay.maxMs(),
         certificate: () => this.#tls.state,
         hooks,
+        watch: this.#watch,
       }),
     );
     await queue.start();
@@ -149,6 +162,7 @@ export class Coordinator implements Closeable {
     graph.start();
     this.#own({ close: () => graph.stopLooking() });
     const leads = (): boolean => graph.leadership.epoch !== undefined;
+    this.#leads = leads;
     if (this.#config.http !== undefined) {
       const health = this.#own(
         new HealthServer({

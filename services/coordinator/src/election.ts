@@ -3,7 +3,16 @@
  * compare-and-set after the row stood still for TTL x 1.1 on its own monotonic clock. No wall clock is compared, and every
  * write checks the epoch again (store.ts), so a paused leader does no harm.
  */
-import { AntipodeError, type Clock, type Closeable, elapsedMs, every, type Log, type Prng } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Clock,
+  type Closeable,
+  elapsedMs,
+  every,
+  type Log,
+  type LoopWatch,
+  type Prng,
+} from '@antipode/runtime';
 import type { Store } from './store/store.ts';
 import {
   outrunLeaderLease,
@@ -74,6 +83,7 @@ export interface ElectionOptions {
   readonly addressOf?: (coordinator: string) => string | undefined;
   /** Told when it leads no longer, or has to begin another epoch. */
   readonly lost?: () => void;
+  readonly watch?: LoopWatch | undefined;
 }
 
 export class Election implements Terms, Closeable {
@@ -132,7 +142,7 @@ export class Election implements Terms, Closeable {
   }
 
   start(): void {
-    const { clock, prng, log, ttlMs } = this.#options;
+    const { clock, prng, log, ttlMs, watch } = this.#options;
     // A challenger that looks seldom sees late that the row stands still, and takes over later by as much.
     const intervalMs = ttlMs / LOOKS_PER_TTL;
     this.#running = every({
@@ -143,6 +153,7 @@ export class Election implements Terms, Closeable {
       intervalMs,
       backoffIntervalsMax: 1,
       signal: this.#stop.signal,
+      watch,
       work: () => this.pass(),
     });
   }

@@ -12,6 +12,7 @@ import {
   every,
   hex,
   type Log,
+  type LoopWatch,
   type Prng,
 } from '@antipode/runtime';
 import { RETENTION_INTERVAL_MS, Retention } from './calendar/retention.ts';
@@ -61,6 +62,8 @@ export interface CoordinatorPorts {
   /** How late this process is. */
   readonly loopDelayMs: () => number;
   readonly certificate?: () => CertificateState;
+  /** Told of the passes without which a coordinator is of no use. */
+  readonly watch?: LoopWatch | undefined;
   /** Absent for none. */
   readonly hooks?: { readonly roleChange: readonly Hook[]; readonly veto: readonly Veto[] };
 }
@@ -71,6 +74,9 @@ const CACHE_AGAIN_MS = 5_000;
 const PLAN_AGAIN_MS = 15_000;
 /** While the database is away: the newest ones count. */
 const TRANSITIONS_KEPT_MAX = 200;
+
+/** The loop here without which a coordinator is of no use. Passes of the others can wait for hooks and long statements. */
+const WATCHED = 'detector';
 
 /** More often than a firewall between two sites forgets an idle connection. */
 const KEEP_WARM_MS = 10_000;
@@ -100,7 +106,7 @@ export class CoordinatorGraph implements Closeable {
 
   constructor(ports: CoordinatorPorts) {
     this.#ports = ports;
-    const { id, renewals, prng, log, timings, dial, loopDelayMs, wakeUps, timeline: clock } = ports;
+    const { id, renewals, prng, log, timings, dial, loopDelayMs, wakeUps, timeline: clock, watch } = ports;
     const touched = new TouchedGroups({ clock });
     const store = touched.noting(ports.store);
     const cache = new GroupCache({
@@ -125,6 +131,7 @@ export class CoordinatorGraph implements Closeable {
       lead: (epoch) => this.#lead(epoch),
       addressOf: (coordinator) => coordinators.addressOf(coordinator),
       lost: () => wakeUps.standDown(),
+      watch,
     });
     const agents = new Agents({
       dial,
@@ -160,7 +167,7 @@ export class CoordinatorGraph implements Closeable {
     });
     const changes = new Changes();
     const runner = new Runner({ store, election, context, changes, clock, prng, log });
-    const deciding = { store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings };
+    const deciding = { store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings, watch };
     const reconciler = new Reconciler({ ...deciding, touched: touched.reader({ againMs: PLAN_AGAIN_MS }) });
     this.#store = store;
     this.#touched = touched;
@@ -230,7 +237,7 @@ export class CoordinatorGraph implements Closeable {
     const { timings } = this.#ports;
     const store = this.#store;
     this.#reconciler.start();
-    this.#loop('detector', timings.heartbeatMs, async () => {
+    this.#loop(WATCHED, timings.heartbeatMs, async () => {
       const { epoch } = this.#election;
       if (epoch === undefined) return;
       await this.#detector.pass();
@@ -317,6 +324,7 @@ export class CoordinatorGraph implements Closeable {
       intervalMs,
       backoffIntervalsMax: 4,
       signal: stop.signal,
+      watch: name === WATCHED ? this.#ports.watch : undefined,
       work,
     });
     this.#loops.push({

@@ -4,8 +4,11 @@ import {
   closeInTime,
   crashOnDefect,
   DelayedService,
+  LoopWatch,
   processLog,
   runUntilStopped,
+  type Send,
+  Supervisor,
   startTelemetry,
   systemClock,
 } from '@antipode/runtime';
@@ -15,21 +18,37 @@ import { Coordinator } from './coordinator.ts';
 /** The last traces may leave; nobody waits for a collector that is away. */
 const TELEMETRY_MS_MAX = 500;
 
-/** Runs until SIGINT or SIGTERM. */
-export async function runCoordinator(configFile: string): Promise<void> {
+/** Passes of the watched loops are statements and calls with time limits of seconds, also in a fleet of a thousand groups. */
+const PASS_MS_MAX = 120_000;
+
+/** Runs until SIGINT or SIGTERM. `send` is for the service manager, where one has started this process. */
+export async function runCoordinator(configFile: string, { send }: { send?: Send | undefined } = {}): Promise<void> {
   const config = loadCoordinatorConfig(configFile);
   const log = processLog({ coordinator: config.id });
   crashOnDefect(log);
+  const watch = new LoopWatch({ clock: systemClock, passMsMax: PASS_MS_MAX });
+  const supervisor = Supervisor.take(process.env, { send, clock: systemClock, log, watch });
   const telemetry = await startTelemetry({ serviceName: 'antipode-coordinator' });
   try {
     const { ca: caFile, certificate: certificateFile, key: keyFile } = config.tls;
     const service = new DelayedService({
       ready: (signal, onWaiting) =>
-        untilCertificateBegins({ caFile, certificateFile, keyFile }, { clock: systemClock, log, signal, onWaiting }),
-      make: () => new Coordinator({ config, log }),
+        untilCertificateBegins(
+          { caFile, certificateFile, keyFile },
+          {
+            clock: systemClock,
+            log,
+            signal,
+            onWaiting: (why) => {
+              onWaiting(why);
+              supervisor?.waiting(why);
+            },
+          },
+        ),
+      make: () => new Coordinator({ config, log, watch }),
       http: config.http,
     });
-    await runUntilStopped(service, { log });
+    await runUntilStopped(service, { log, supervisor });
   } finally {
     await closeInTime(telemetry, { log, timeoutMs: TELEMETRY_MS_MAX });
   }

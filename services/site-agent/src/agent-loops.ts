@@ -1,5 +1,5 @@
 /** The loops of an agent beside its heartbeats. They look after partitions, journal, peers and store. */
-import { type Closeable, every } from '@antipode/runtime';
+import { type Closeable, every, type LoopWatch } from '@antipode/runtime';
 import type { Site } from './site.ts';
 
 /** Some captures come in between, each with a manifest. */
@@ -24,22 +24,35 @@ const JOURNAL_PAUSE_MS = 300;
 
 export class AgentLoops implements Closeable {
   readonly #site: Site;
+  readonly #watch: LoopWatch | undefined;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
+  /** Resolves when each partition has been tried once. Of use after `start`. */
+  tried: Promise<void> = Promise.resolve();
 
-  constructor({ site }: { site: Site }) {
+  constructor({ site, watch }: { site: Site; watch?: LoopWatch | undefined }) {
     this.#site = site;
+    this.#watch = watch;
   }
 
   start(): void {
     const { clock, prng, log, partitions, peers, mender, retention, collector, observations } = this.#site;
-    const loop = (name: string, intervalMs: number, work: (signal: AbortSignal) => Promise<void>): Promise<void> =>
-      every({ name, clock, prng, log, intervalMs, backoffIntervalsMax: 1, signal: this.#stop.signal, work });
+    const loop = (
+      name: string,
+      intervalMs: number,
+      work: (signal: AbortSignal) => Promise<void>,
+      watch?: LoopWatch,
+    ): Promise<void> =>
+      every({ name, clock, prng, log, intervalMs, backoffIntervalsMax: 1, signal: this.#stop.signal, watch, work });
+    const tried = partitions.all.map(() => Promise.withResolvers<void>());
+    this.tried = Promise.all(tried.map(({ promise }) => promise)).then(() => {});
     this.#loops = Promise.all([
-      ...partitions.all.map((partition) =>
-        loop(`open ${partition.settings.name}`, REOPEN_INTERVAL_MS, () => partition.warmUp()),
+      ...partitions.all.map((partition, at) =>
+        loop(`open ${partition.settings.name}`, REOPEN_INTERVAL_MS, () =>
+          partition.warmUp().finally(() => tried[at]?.resolve()),
+        ),
       ),
-      loop('write journal', JOURNAL_INTERVAL_MS, (signal) => this.#watchJournal(signal)),
+      loop('write journal', JOURNAL_INTERVAL_MS, (signal) => this.#watchJournal(signal), this.#watch),
       loop('keep peers connected', KEEP_WARM_MS, (signal) =>
         peers.keepWarm(signal, (site, reached) => {
           if (!signal.aborted) observations.note(site, reached);

@@ -10,6 +10,7 @@ import {
   closeInTime,
   HealthServer,
   type Log,
+  type LoopWatch,
   lockFolder,
   measureLoopDelay,
   type Prng,
@@ -42,6 +43,8 @@ export interface AgentOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly prng: Prng;
+  /** Told of the passes without which an agent is of no use. */
+  readonly watch?: LoopWatch | undefined;
 }
 
 interface Opened {
@@ -63,7 +66,7 @@ export class SiteAgent implements Closeable {
   #port = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor({ config, log, clock, prng }: AgentOptions, { tls, lock, journal, store }: Opened) {
+  private constructor({ config, log, clock, prng, watch }: AgentOptions, { tls, lock, journal, store }: Opened) {
     this.#config = config;
     this.#lock = lock;
     const link = new Link();
@@ -96,7 +99,7 @@ export class SiteAgent implements Closeable {
     this.#server = new RpcServer({ tls, log });
     this.#server.add(SiteAgentService, siteAgentHandlers(this.#site));
     this.#server.add(ResolverService, resolverHandlers(this.#site));
-    this.#loops = new AgentLoops({ site: this.#site });
+    this.#loops = new AgentLoops({ site: this.#site, watch });
     this.#heartbeat = new Heartbeat({
       site: this.#site,
       coordinators: new LeaderFinder({
@@ -112,6 +115,7 @@ export class SiteAgent implements Closeable {
       }),
       advertise: () => config.advertise ?? config.listen.replace(/:0$/, `:${this.#port}`),
       link,
+      watch,
     });
     this.#health = new HealthServer({
       live: () => ({ ok: true, checks: { site: config.site } }),
@@ -166,7 +170,7 @@ export class SiteAgent implements Closeable {
     return this.#port;
   }
 
-  /** All of it, or nothing of it runs and the folder is free again. @throws CONFIG_INVALID where an address cannot be had */
+  /** All of it, or nothing of it runs and the folder is free again. @throws ADDRESS_UNAVAILABLE, CONFIG_INVALID */
   async start(): Promise<void> {
     try {
       await this.#start();
@@ -185,6 +189,20 @@ export class SiteAgent implements Closeable {
     const warning = swapWarning(swapState());
     if (warning !== '') log.warn(warning);
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
+  }
+
+  /** Resolves when each partition has been opened, or has said why not. */
+  settled(): Promise<void> {
+    return this.#loops.tried;
+  }
+
+  status(): string {
+    const { checks } = this.#readiness();
+    const { coordinator, ...others } = checks;
+    return [
+      coordinator === true ? 'a coordinator has answered' : 'no coordinator has answered yet',
+      ...Object.entries(others).map(([name, state]) => `${name}: ${state}`),
+    ].join('; ');
   }
 
   close(): Promise<void> {

@@ -5,8 +5,11 @@ import {
   closeInTime,
   crashOnDefect,
   DelayedService,
+  LoopWatch,
   processLog,
   runUntilStopped,
+  type Send,
+  Supervisor,
   startTelemetry,
   systemClock,
   systemPrng,
@@ -17,22 +20,38 @@ import { loadAgentConfig } from './config.ts';
 /** The last traces may leave; nobody waits for a collector that is away. */
 const TELEMETRY_MS_MAX = 500;
 
-/** Runs until SIGINT or SIGTERM. */
-export async function runAgent(configFile: string): Promise<void> {
+/** Passes of the watched loops are calls with time limits of seconds. Longer than this, none of them ends by itself. */
+const PASS_MS_MAX = 120_000;
+
+/** Runs until SIGINT or SIGTERM. `send` is for the service manager, where one has started this process. */
+export async function runAgent(configFile: string, { send }: { send?: Send | undefined } = {}): Promise<void> {
   const config = loadAgentConfig(configFile);
   const log = processLog({ site: config.site });
   crashOnDefect(log);
+  const watch = new LoopWatch({ clock: systemClock, passMsMax: PASS_MS_MAX });
+  const supervisor = Supervisor.take(process.env, { send, clock: systemClock, log, watch });
   const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent' });
   try {
     const { ca: caFile, certificate: certificateFile, key: keyFile } = config.tls;
     const service = new DelayedService({
       ready: (signal, onWaiting) =>
-        untilCertificateBegins({ caFile, certificateFile, keyFile }, { clock: systemClock, log, signal, onWaiting }),
-      make: () => SiteAgent.open({ config, log, clock: systemClock, prng: systemPrng }),
+        untilCertificateBegins(
+          { caFile, certificateFile, keyFile },
+          {
+            clock: systemClock,
+            log,
+            signal,
+            onWaiting: (why) => {
+              onWaiting(why);
+              supervisor?.waiting(why);
+            },
+          },
+        ),
+      make: () => SiteAgent.open({ config, log, clock: systemClock, prng: systemPrng, watch }),
       http: config.http,
     });
     // For the next start, however this one ends: bin/antipode names a folder for it.
-    await runUntilStopped(service, { log, onStarted: () => flushCompileCache() });
+    await runUntilStopped(service, { log, supervisor, onStarted: () => flushCompileCache() });
   } finally {
     await closeInTime(telemetry, { log, timeoutMs: TELEMETRY_MS_MAX });
   }

@@ -1,9 +1,15 @@
 /** The long-running processes. Each is loaded only when it runs: short commands need neither. */
 
-import { systemClock } from '@antipode/runtime';
+import { type Send, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { command, JSON_OPTION } from '../options/options.ts';
 import { output, table } from '../output.ts';
+
+/** The way to the service manager, if one has started this process. Short commands do not load the library for it. */
+async function sendToManager(): Promise<{ send?: Send }> {
+  if (process.env['NOTIFY_SOCKET'] === undefined) return {};
+  return { send: (await import('@antipode/cryptoki/datagram')).sendDatagram };
+}
 
 export function coordinatorCommand(): Command {
   return command('coordinator', 'the coordinator, which decides for all sites').addCommand(
@@ -11,7 +17,9 @@ export function coordinatorCommand(): Command {
       'coordinator run --config coordinator/coordinator.yaml',
     ])
       .option('-c, --config <file>', 'configuration file', 'coordinator.yaml')
-      .action(async ({ config }) => (await import('@antipode/coordinator')).runCoordinator(config)),
+      .action(async ({ config }) =>
+        (await import('@antipode/coordinator')).runCoordinator(config, await sendToManager()),
+      ),
   );
 }
 
@@ -20,7 +28,7 @@ export function agentCommand(): Command {
     .addCommand(
       command('run', 'run the site agent until SIGINT or SIGTERM', ['agent run --config site-a/agent.yaml'])
         .option('-c, --config <file>', 'configuration file', 'agent.yaml')
-        .action(async ({ config }) => (await import('@antipode/site-agent')).runAgent(config)),
+        .action(async ({ config }) => (await import('@antipode/site-agent')).runAgent(config, await sendToManager())),
     )
     .addCommand(
       command('backup', 'copy journal, store, pins and configuration of the agent, while it runs', [

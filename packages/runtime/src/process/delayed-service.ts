@@ -26,6 +26,14 @@ export class DelayedService implements Service {
     return this.#starting;
   }
 
+  async settled(): Promise<void> {
+    await this.#service?.settled?.();
+  }
+
+  status(): string {
+    return this.#service?.status?.() ?? '';
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     if (this.#service !== undefined) return this.#service.close();

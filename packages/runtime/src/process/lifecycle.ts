@@ -3,6 +3,7 @@
 import { AntipodeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Clock, systemClock } from '../time/clock.ts';
+import type { Supervisor } from './supervisor.ts';
 
 export interface Closeable {
   /** Idempotent; resolves when nothing of it runs any more. */
@@ -32,6 +33,10 @@ export function stopSignal(): Promise<NodeJS.Signals> {
 export interface Service extends Closeable {
   /** Resolves when it serves. Before it throws, it closes everything again. */
   start(): Promise<void>;
+  /** After the start: resolves when all that it serves has been tried once, whether it was found or not. */
+  settled?(): Promise<void>;
+  /** The state of the service, for people, in one line. */
+  status?(): string;
 }
 
 /** Supervisors wait 10 s or more before they kill. */
@@ -48,17 +53,24 @@ export async function runUntilStopped(
     log,
     clock = systemClock,
     onStarted = () => {},
+    supervisor,
   }: {
     log: Log;
     clock?: Clock;
     onStarted?: () => void;
+    /** Told when it is ready, that it lives, and when it stops. */
+    supervisor?: Supervisor | undefined;
   },
 ): Promise<void> {
   const stopped = stopSignal();
   const started = service.start();
   const first = await Promise.race([started.then(() => 'started' as const), stopped]);
-  if (first === 'started') onStarted();
+  if (first === 'started') {
+    onStarted();
+    supervisor?.serving(service);
+  }
   const signal = await stopped;
+  supervisor?.stopping();
   log.info('stopping', { signal, ...(first === 'started' ? {} : { during: 'start' }) });
   started.catch((error: unknown) => log.debug('the start was cut short', { error }));
   await closeInTime(service, { log, clock });

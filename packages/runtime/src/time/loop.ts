@@ -7,6 +7,7 @@ import { AntipodeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Prng } from '../prng.ts';
 import type { Clock } from './clock.ts';
+import type { LoopWatch } from './loop-watch.ts';
 import { backoffMs } from './retry.ts';
 
 export interface LoopOptions {
@@ -19,6 +20,8 @@ export interface LoopOptions {
   /** The longest pause between attempts while the work fails, in intervals. Default 30. */
   readonly backoffIntervalsMax?: number;
   readonly signal: AbortSignal;
+  /** Only for a loop whose passes are short, and without which the process is of no use. */
+  readonly watch?: LoopWatch | undefined;
   /** One pass. An error makes it a failed pass; a defect ends the loop. */
   readonly work: (signal: AbortSignal) => Promise<void>;
 }
@@ -28,9 +31,18 @@ export interface LoopOptions {
  * streak at `warn` and then at `debug`; a defect ends the loop and rejects.
  */
 export async function every(options: LoopOptions): Promise<void> {
-  const { name, clock, prng, log, intervalMs, backoffIntervalsMax = 30, signal, work } = options;
+  try {
+    await turn(options);
+  } finally {
+    options.watch?.left(options.name);
+  }
+}
+
+async function turn(options: LoopOptions): Promise<void> {
+  const { name, clock, prng, log, intervalMs, backoffIntervalsMax = 30, signal, watch, work } = options;
   let failures = 0;
   while (!signal.aborted) {
+    watch?.began(name);
     try {
       await work(signal);
       if (failures > 0) log.info('loop recovered', { loop: name, failuresBefore: failures });
@@ -44,6 +56,8 @@ export async function every(options: LoopOptions): Promise<void> {
     }
     const baseMs = typeof intervalMs === 'function' ? intervalMs() : intervalMs;
     const backoff = { baseMs, capMs: baseMs * backoffIntervalsMax };
-    await clock.sleep(failures === 0 ? baseMs : backoffMs(failures, backoff, prng), signal);
+    const pauseMs = failures === 0 ? baseMs : backoffMs(failures, backoff, prng);
+    watch?.ended(name, pauseMs);
+    await clock.sleep(pauseMs, signal);
   }
 }

@@ -10,6 +10,7 @@ import {
   every,
   inSpan,
   type Log,
+  type LoopWatch,
   Pace,
   type Prng,
   SerialQueue,
@@ -51,6 +52,7 @@ export interface ReconcilerPorts {
   readonly timings: Timings;
   /** Which groups may have changed between two passes; absent for all. */
   readonly touched?: TouchReader;
+  readonly watch?: LoopWatch | undefined;
 }
 
 /** Runs beside Redis while it is away; more would only wait for the same HSMs. Failovers never wait for any of them. */
@@ -133,6 +135,7 @@ export class Reconciler implements Closeable {
       intervalMs: timings.planMs,
       backoffIntervalsMax: 4,
       signal: this.#stop.signal,
+      watch: this.#ports.watch,
       work: () => this.pass(),
     });
   }

@@ -12,7 +12,7 @@ import {
   type LeaderFinder,
   SentHeartbeats,
 } from '@antipode/protocol';
-import { type Closeable, elapsedMs, every, hasCode } from '@antipode/runtime';
+import { type Closeable, elapsedMs, every, hasCode, type LoopWatch } from '@antipode/runtime';
 import { create } from '@bufbuild/protobuf';
 import { describe } from '../orders/describe.ts';
 import type { Link } from '../peers/link.ts';
@@ -32,6 +32,7 @@ export class Heartbeat implements Closeable {
   readonly #leader: Client<typeof CoordinatorService>;
   readonly #advertise: () => string;
   readonly #link: Link;
+  readonly #watch: LoopWatch | undefined;
   readonly #stop = new AbortController();
   readonly #sent = new SentHeartbeats();
   #intervalMs = FIRST_INTERVAL_MS;
@@ -44,7 +45,9 @@ export class Heartbeat implements Closeable {
     coordinators: Coordinators;
     advertise: () => string;
     link: Link;
+    watch?: LoopWatch | undefined;
   }) {
+    this.#watch = options.watch;
     this.#link = options.link;
     this.#site = options.site;
     this.#answers = new HeartbeatAnswers(options.site);
@@ -57,7 +60,17 @@ export class Heartbeat implements Closeable {
     const { clock, prng, log } = this.#site;
     const { signal } = this.#stop;
     const loop = (name: string, work: () => Promise<void>): Promise<void> =>
-      every({ name, clock, prng, log, intervalMs: () => this.#intervalMs, backoffIntervalsMax: 2, signal, work });
+      every({
+        name,
+        clock,
+        prng,
+        log,
+        intervalMs: () => this.#intervalMs,
+        backoffIntervalsMax: 2,
+        signal,
+        watch: this.#watch,
+        work,
+      });
     this.#running = Promise.all([
       loop('heartbeat', () => this.#beat()),
       loop('leader', () => this.#coordinators.look({ timeoutMs: this.#link.limits.answerMs, signal })),
