@@ -58,6 +58,14 @@ export {
 export { fingerprint } from './model/public-half.ts';
 export { classNameOf, keyTypeNameOf, kindNameOf } from './model/type-name.ts';
 export { entryRecognitionKey as recognitionOf } from './objects/recognise.ts';
+export {
+  countSharedNames,
+  findingSharedNames,
+  SHARED_NAMES,
+  type SharedName,
+  type SharedNameCounts,
+  type SharedNames,
+} from './objects/shared-names.ts';
 export { POINT_ENCODINGS } from './pkcs11/agreement.ts';
 export { type OperatorToken, type OperatorTokenKey, useOperatorToken } from './pkcs11/operator-token.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';

@@ -332,6 +332,12 @@ export const CATALOGUE = {
       'The clocks of a site and of the coordinator run at speeds that differ more than leases allow for. The site gets no lease, so nothing is captured while it is active.',
     hint: 'Find out which machine is wrong: compare the seconds of `date +%s.%N` on both machines over a minute. If several sites are named at once, it is the coordinator. Mend its time source, or move the process to another machine.',
   },
+  NAMES_SHARED: {
+    disposition: 'operator',
+    summary:
+      'Several objects of one class have one CKA_ID or one label, and different values. No token says which one a search finds first, so a program can find another one at another site or after a move.',
+    hint: 'Run `antipode partition objects <partition> --shared-names` at the site: it lists them with labels and CKA_IDs. Give each its own CKA_ID and label at the active site, or destroy the one that nobody needs. Then the next capture brings the change to every site. Destroy an object that only a standby has at that site. Programs that search by CKA_ID and label together are not concerned where no two objects share both.',
+  },
   ROLE_REFUSED: {
     disposition: 'stand-down',
     summary: 'The order does not fit the present role of this member.',

@@ -27,6 +27,7 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
     catchesUp,
     refusedObjects,
     namesakeObjects,
+    sharedNameObjects,
   } = plan;
   const why = CHOSEN_FOR[plan.chosenFor];
   return [
@@ -49,7 +50,12 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
       : []),
     ...(namesakeObjects > 0
       ? [
-          `The token of ${toSite} holds ${namesakeObjects} other objects with the label or CKA_ID of a key of the group. A program can find those instead of the keys. Look for them there, for example with \`pkcs11-tool --list-objects\`.`,
+          `The token of ${toSite} holds ${namesakeObjects} other objects with the label or CKA_ID of a key of the group. A program can find those instead of the keys. The next capture after the move takes them into the group, under the same names. Run \`antipode partition objects <partition> --shared-names\` there: it lists them.`,
+        ]
+      : []),
+    ...(sharedNameObjects > 0
+      ? [
+          `${sharedNameObjects} objects of the group share a label or CKA_ID with another one of their class. A program that takes the first one can find another one at ${toSite}${fromSite === '' ? '' : ` than at ${fromSite}`}. Run \`antipode partition objects <partition> --shared-names\` at a site: it lists them.`,
         ]
       : []),
     ...(leaseWaitMs > 0n

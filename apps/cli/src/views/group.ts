@@ -148,6 +148,7 @@ const CONCERNS: Record<string, string> = {
   drill: 'the last drill failed',
   scrub: 'the last scrub failed',
   planning: 'the coordinator cannot plan for it',
+  names: 'names do not tell objects apart',
 };
 
 /** One doubt about a state whose numbers are good. */

@@ -1,4 +1,6 @@
 /** Objects of a partition as tables for the people of its site, with their names. */
+import type { SharedName } from '@antipode/hsm-core';
+import { CATALOGUE } from '@antipode/runtime';
 import {
   type CheckedObject,
   type ListedObject,
@@ -47,6 +49,7 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
     const count = objects.filter((one) => one.state === state).length;
     return count === 0 ? [] : [`${count} ${state}`];
   });
+  const hasSharedNames = objects.some(({ sharedNames }) => sharedNames !== undefined);
   const hasUniqueIds = objects.some(({ uniqueId }) => uniqueId !== undefined);
   const rows = objects
     .slice(0, limit)
@@ -56,6 +59,7 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
       reasonText(one),
       ...(list.replicas === undefined ? [] : [one.acknowledgedBy?.join(', ') || '-']),
       ...nameCells(one),
+      ...(hasSharedNames ? [one.sharedNames?.join(', ') ?? '-'] : []),
       ...(hasUniqueIds ? [shortened(one.uniqueId ?? '')] : []),
     ]);
   const ways = new Map(
@@ -70,6 +74,7 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
         ...['OBJECT', 'STATE', 'REASON'],
         ...(list.replicas === undefined ? [] : ['AT']),
         ...NAME_COLUMNS,
+        ...(hasSharedNames ? ['SHARES'] : []),
         ...(hasUniqueIds ? ['UNIQUE_ID'] : []),
       ],
       rows,
@@ -77,8 +82,27 @@ export function objectsText(list: PartitionObjects, limit = ROWS_DEFAULT): strin
     ...cutText(objects.length, limit),
     `\n${countText(objects.length)} of ${where}: ${counts.join(', ')}.`,
     ...(generation === undefined ? [] : replicaLines({ ...list, generation })),
+    ...sharedNameLines(objects),
     ...(ways.size === 0 ? [] : ['', ...[...ways].map(([what, way]) => `${what}: ${way}.`)]),
   ].join('\n');
+}
+
+const SHARES: Readonly<Record<SharedName, string>> = {
+  id: 'another object of its class has the same CKA_ID',
+  label: 'another object of its class has the same label',
+  pair: 'a private key has the same CKA_ID, and this public key or certificate belongs to another one',
+};
+
+/** The meaning of a shared name, and what to do. */
+function sharedNameLines(objects: readonly ListedObject[]): string[] {
+  const names = new Set(objects.flatMap(({ sharedNames = [] }) => sharedNames));
+  if (names.size === 0) return [];
+  const meanings = Object.entries(SHARES).filter(([name]) => names.has(name as SharedName));
+  return [
+    '',
+    ...meanings.map(([name, meaning]) => `SHARES ${name}: ${meaning}.`),
+    `[NAMES_SHARED] ${CATALOGUE.NAMES_SHARED.hint}`,
+  ];
 }
 
 /** The meaning of the states at the active member, and how old the word on the other members is. */

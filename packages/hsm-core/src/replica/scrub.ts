@@ -13,6 +13,7 @@ import type { Handle, ObjectId } from '../model/object.ts';
 import { entryBytes, inBatches } from '../objects/batches.ts';
 import { EntriesByValue, type Examined, examine, observedDigest, pairing, typesByBlob } from '../objects/recognise.ts';
 import type { HsmProvider, ProofOutcome } from '../provider/provider.ts';
+import { namesOf } from './apart.ts';
 import { type ProofSummary, proofItem, summarise } from './read-back.ts';
 import { domainKeyOf } from './replica.ts';
 
@@ -37,6 +38,8 @@ export interface ScrubReport {
   readonly missing: readonly ObjectId[];
   /** Objects that work and have other attributes than in the generation. */
   readonly altered: readonly ObjectId[];
+  /** How many objects outside the generation have the label or CKA_ID of an object of their class in it. */
+  readonly namesakes: number;
 }
 
 /** @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST */
@@ -84,7 +87,18 @@ export async function scrub({
     proof: summarise(judged),
     missing: [...lost.keys()],
     altered: [...matched.values()].map(({ objectId }) => objectId),
+    namesakes: countNamesakes(unmatched, { found: new Set(found.map(([, handle]) => handle)), entries }),
   };
+}
+
+function countNamesakes(
+  unmatched: readonly Examined[],
+  { found, entries }: { found: ReadonlySet<Handle>; entries: readonly Entry[] },
+): number {
+  const others = unmatched.filter(({ object }) => !found.has(object.handle));
+  if (others.length === 0) return 0;
+  const taken = new Set(entries.flatMap(namesOf));
+  return others.filter(({ object }) => namesOf(object).some((name) => taken.has(name))).length;
 }
 
 /** Pairs objects that equal their entry in everything. Further copies of the same value may be beside them. */

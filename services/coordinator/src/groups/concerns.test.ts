@@ -1,3 +1,4 @@
+import type { MemberState } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
 import type { IntentKind } from '../model.ts';
@@ -164,6 +165,24 @@ describe('what speaks against a group that is protected by its numbers', () => {
             }),
           ],
     );
+  });
+
+  it('is a name that two objects have, by the active member, and by the token of a standby', () => {
+    const telling = (name: string, rest: Partial<MemberState>) =>
+      of({}, {}, (site) => {
+        const seen = allUp(site)!;
+        const members = seen.state!.members.map((one) => (site === name ? { ...one, ...rest } : one));
+        return { ...seen, state: { ...seen.state!, members } };
+      });
+    const counts = { sharedIdObjects: 2, sharedLabelObjects: 3, strayHalfObjects: 1 };
+    const [concern, ...others] = telling('a', { ...counts, namesakeObjects: 5 });
+    expect(concern).toMatchObject({ kind: 'names', site: '', errorCode: 'NAMES_SHARED' });
+    for (const told of ['2 share a CKA_ID', '3 share a label', '1 are public keys'])
+      expect(concern!.message).toContain(told);
+    expect(others).toEqual([]);
+    // Every member has the same objects, and the active member says so.
+    expect(words(telling('b', counts))).toEqual([]);
+    expect(words(telling('b', { namesakeObjects: 1 }))).toEqual(['names b NAMES_SHARED']);
   });
 
   it('is a planner that cannot look at this group, or at any', () => {

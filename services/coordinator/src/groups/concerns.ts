@@ -17,6 +17,7 @@ import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { FailingIntent } from '../store/tables/streaks.ts';
+import { namesConcerns } from './names-concern.ts';
 
 export interface Concern {
   readonly kind:
@@ -31,7 +32,8 @@ export interface Concern {
     | 'planning'
     | 'hook'
     | 'clock'
-    | 'leader';
+    | 'leader'
+    | 'names';
   /** Empty if the concern is not about one site. */
   readonly site: string;
   /** Empty where nothing failed. */
@@ -165,6 +167,7 @@ export function concernsOf({
     const silentMs = heard?.lastMs === undefined ? 0 : own.monotonicMs - heard.lastMs;
     found.push({ kind: 'site', site, errorCode: '', message, ageMs: Math.max(0, silentMs) });
   }
+  found.push(...namesConcerns({ group, view }));
   for (const { group: name, error, sinceMs } of own.troubles)
     if (name === '' || name === group.spec.name)
       found.push({

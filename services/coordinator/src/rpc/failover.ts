@@ -2,6 +2,7 @@
 import { generationName, type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Contradiction } from '../groups/contradiction.ts';
+import { sharedNamesIn } from '../groups/names-concern.ts';
 import { activeOf, type Group } from '../model.ts';
 import { ORDER_TIMEOUT_MS } from '../operations/context.ts';
 import { survey } from '../operations/failover/effects.ts';
@@ -83,6 +84,7 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
         needsAcceptLoss: obstacle === undefined && isRefused,
         refusedObjects: target?.site === from ? 0 : (target?.refused ?? 0),
         namesakeObjects: namesakesAt({ group, view: (site) => detector.view(site) }, choice?.to ?? ''),
+        sharedNameObjects: sharedNamesIn({ group, view: (site) => detector.view(site) }),
         leaseWaitMs: BigInt(Math.round(leaseWaitMs)),
         chosenFor: choice?.chosenFor ?? '',
         ...(expected === undefined

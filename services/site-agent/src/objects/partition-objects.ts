@@ -5,6 +5,7 @@
 import {
   type CapturePreview,
   type Entry,
+  findingSharedNames,
   type HsmProvider,
   type Keyring,
   matchesByRule,
@@ -13,8 +14,10 @@ import {
   previewCapture,
   recogniseObjects,
   type SealedGeneration,
+  SHARED_NAMES,
+  type SharedName,
 } from '@antipode/hsm-core';
-import { AntipodeError, type Clock, systemPrng } from '@antipode/runtime';
+import { AntipodeError, type Clock, runInSlices, systemPrng } from '@antipode/runtime';
 import type { PartitionSettings } from '../config.ts';
 import { withRulesOfSite } from '../partition/object-filter.ts';
 import { hasRestored } from '../storage/deletions.ts';
@@ -58,6 +61,8 @@ export interface ListedObject extends SiteObject {
   readonly reason?: string;
   /** The rules of a filter that keep it at its site. */
   readonly rules?: readonly string[];
+  /** How its names do not tell it from another object here. */
+  readonly sharedNames?: readonly SharedName[];
   /** At the active member: the members that have acknowledged it, as far as this site has heard. */
   readonly acknowledgedBy?: readonly string[];
 }
@@ -123,6 +128,7 @@ export async function objectsOf(listed: ListedPartition): Promise<PartitionObjec
       const object = { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), sizeBits, label, ckaId };
       return { ...object, uses, state: 'deleted', reason: state };
     });
+  const named = await withSharedNames(inToken, { newest, clock: listed.clock });
   const order = (state: ObjectState): number => OBJECT_STATES.indexOf(state);
   return {
     partition: settings.name,
@@ -130,9 +136,43 @@ export async function objectsOf(listed: ListedPartition): Promise<PartitionObjec
     role: seat.role,
     ...(newest === undefined ? {} : { generation: newest.generation.number }),
     ...(replicas === undefined ? {} : { replicas: replicas.members }),
-    objects: [...inToken, ...deleted].sort((a, b) => order(a.state) - order(b.state)),
+    objects: [...named, ...deleted].sort((a, b) => order(a.state) - order(b.state)),
   };
 }
+
+/**
+ * An object outside the generation shares a name if another object in the token has it. Its value is not compared: it may
+ * be unknown.
+ */
+async function withSharedNames(
+  objects: readonly ListedObject[],
+  { newest, clock }: { newest: SealedGeneration | undefined; clock: Clock },
+): Promise<ListedObject[]> {
+  const entries = newest?.generation.entries ?? [];
+  const shared = await runInSlices(findingSharedNames(entries), clock);
+  const inLine = new Set(entries.map(({ objectId }) => objectId));
+  const isForeign = ({ objectId }: ListedObject): boolean => objectId === undefined || !inLine.has(objectId);
+  const live = objects.filter(({ state, reason }) => !ABSENT.has(state) && (state !== 'deleted' || reason === 'kept'));
+  const sharing = (nameOf: (one: ListedObject) => string): Set<ListedObject> => {
+    const groups = Map.groupBy(
+      live.filter((one) => nameOf(one) !== ''),
+      (one) => `${one.objectClass} ${nameOf(one)}`,
+    );
+    return new Set([...groups.values()].filter((alike) => alike.length > 1 && alike.some(isForeign)).flat());
+  };
+  const [byId, byLabel] = [sharing(({ ckaId }) => ckaId), sharing(({ label }) => label)];
+  return objects.map((one) => {
+    const names = new Set<SharedName>([
+      ...((one.objectId === undefined ? undefined : shared.get(one.objectId)) ?? []),
+      ...(byId.has(one) ? (['id'] as const) : []),
+      ...(byLabel.has(one) ? (['label'] as const) : []),
+    ]);
+    return names.size === 0 ? one : { ...one, sharedNames: SHARED_NAMES.filter((name) => names.has(name)) };
+  });
+}
+
+/** Listed, and not in the token. */
+const ABSENT: ReadonlySet<ObjectState> = new Set(['refused', 'missing']);
 
 /** Rules that keep nothing. */
 export const NO_FILTER: ObjectFilter = { excludeIds: [], excludeLabels: [], excludeClasses: [] };

@@ -133,10 +133,23 @@ export function memberState(site: Site, seat: Seat) {
     setAsideObjects: site.setAside.of(seat.group).waiting,
     keptAsideObjects: site.setAside.of(seat.group).kept,
     namesakeObjects: seat.role === 'standby' ? journal.findings.namesakes(seat) : 0,
+    ...sharedNames(site, seat),
     heldObjects: seat.role === 'active' ? journal.decisions.held(seat).length : 0,
     ...refusedObjects(site, seat),
     ...(seat.role === 'active' ? notCarriedObjects(site, seat) : {}),
   };
+}
+
+/** In the newest generation here: every member that has it reports the same. */
+function sharedNames({ journal, store }: Site, seat: Seat) {
+  const [newest] = HEADS.flatMap((kind) => {
+    const digest = journal.heads.of(seat, kind);
+    const known = digest === undefined ? undefined : store.knownSummary(digest);
+    return known === undefined || known instanceof AntipodeError ? [] : [known];
+  }).sort((a, b) => Number(b.epoch - a.epoch) || Number(b.number - a.number));
+  if (newest === undefined) return {};
+  const { id, label, pair } = newest.sharedNames;
+  return { sharedIdObjects: id, sharedLabelObjects: label, strayHalfObjects: pair };
 }
 
 function notCarriedObjects({ journal }: Site, seat: Seat) {

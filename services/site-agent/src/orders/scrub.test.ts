@@ -68,6 +68,23 @@ it('finds a sound member sound, at either side, and changes nothing', async () =
   expect(b.site.journal.heads.of({ group: GROUP, serial: 'b-1' }, 'applied')).toBe(digest);
 });
 
+it('counts what an application has made at a standby under a name of the group, until it is gone', async () => {
+  const namesakes = () => b.site.journal.findings.namesakes({ group: GROUP, serial: 'b-1' });
+  await scrub(b);
+  expect(namesakes()).toBe(0);
+  const other = b.member.hsm.addSecret('secret');
+  b.member.hsm.addSecret('other');
+  await scrub(b);
+  expect(namesakes()).toBe(1);
+  b.member.hsm.remove(other);
+  await scrub(b);
+  expect(namesakes()).toBe(0);
+  // The active member captures it.
+  a.member.hsm.addSecret('secret');
+  await scrub(a);
+  expect(a.site.journal.findings.namesakes({ group: GROUP, serial: 'a-1' })).toBe(0);
+});
+
 describe('a standby', () => {
   it.each<[string, (site: SimulatedSite) => void, object]>([
     ['a value has rotted', rot, { proof: { failed: 1 } }],

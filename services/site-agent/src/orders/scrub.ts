@@ -12,7 +12,7 @@ import type { OpenPartition } from '../partition/partition.ts';
 import { headOf, newestHere, refusedAt, type Site, seatOf } from '../site.ts';
 import type { Role } from '../storage/journal/tenure.ts';
 import { refOf } from './generation-ref.ts';
-import { noteUntried } from './verify.ts';
+import { noteUntried, recordNamesakes } from './verify.ts';
 
 export async function scrub(
   site: Site,
@@ -45,7 +45,7 @@ export async function scrub(
         const role = mayAct();
         const target = await store.open(await described(role));
         const known = role === 'active' ? (open.captures.of(target.digest)?.objectIds ?? new Map()) : restoredAs(open);
-        const { proof, missing, altered } = await scrubPartition({
+        const { proof, missing, altered, namesakes } = await scrubPartition({
           ...open,
           clock: site.clock,
           target,
@@ -61,6 +61,8 @@ export async function scrub(
           open.replica.forget();
           journal.heads.drop(seat, 'applied');
         }
+        // An application may have made it since the last apply.
+        if (isReplica) recordNamesakes(site, seat, { generation: target.generation, objects: namesakes });
         site.log.at(isDamaged ? 'error' : 'info', isDamaged ? 'the partition is damaged' : 'partition scrubbed', {
           group,
           epoch,

@@ -2,6 +2,7 @@
 import {
   bury,
   findNamesakes,
+  type Generation,
   lookForNamesakes,
   type ProofSummary,
   type Replica,
@@ -140,7 +141,8 @@ async function clearNames(
       objects: destroyed,
     });
   await settleTaken(site, seat, replica.target.generation);
-  await recordNamesakes(site, seat, replica);
+  const { length: left } = await findNamesakes(replica);
+  recordNamesakes(site, seat, { generation: replica.target.generation, objects: left });
   if (objects.length === 0) return {};
   // The apply has counted them as in the token.
   const unexplained = await UnexplainedObjects.before(site, open, seat);
@@ -149,9 +151,12 @@ async function clearNames(
   return { divergentObjects: divergent, unaccountedObjects: unaccounted };
 }
 
-async function recordNamesakes({ journal, log }: Site, seat: PartitionOf, replica: Replica): Promise<void> {
-  const { group, epoch, number: generation } = replica.target.generation;
-  const { length: objects } = await findNamesakes(replica);
+/** Objects of others that have names of the group in the token of a standby. */
+export function recordNamesakes(
+  { journal, log }: Site,
+  seat: PartitionOf,
+  { generation: { group, epoch, number: generation }, objects }: { generation: Generation; objects: number },
+): void {
   if (objects > 0 && objects !== journal.findings.namesakes(seat))
     log.warn('other objects have names of the group here', { group, epoch, generation, objects });
   journal.findings.setNamesakes(seat, objects);

@@ -7,10 +7,13 @@ import { join } from 'node:path';
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import {
   blobsNamed,
+  countSharedNames,
+  findingSharedNames,
   type Generation,
   hasUnknownVersions,
   openingSigned,
   type SealedGeneration,
+  type SharedNameCounts,
   versionsNeeded,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Clock, fromHex, hasCode, hex, runInSlices, sha256Hex } from '@antipode/runtime';
@@ -31,7 +34,13 @@ const LISTED_A_SLICE = 2_000;
 const KEY_CLASSES: ReadonlySet<string> = new Set(['private-key', 'secret-key']);
 
 /** A generation by its names and counts, which are small however many objects it has. */
-export type GenerationSummary = Pick<SealedGeneration, 'digest' | 'contentDigest'> &
+export type GenerationSummary = BriefSummary & {
+  /** Objects whose names do not tell them apart. */
+  readonly sharedNames: SharedNameCounts;
+};
+
+/** The part of it that costs next to nothing to find out. */
+export type BriefSummary = Pick<SealedGeneration, 'digest' | 'contentDigest'> &
   Pick<Generation, 'epoch' | 'number' | 'captureStartedMs' | 'domainKeyVersion'> & {
     readonly objectCount: number;
     /** Private and secret keys among them. */
@@ -40,7 +49,7 @@ export type GenerationSummary = Pick<SealedGeneration, 'digest' | 'contentDigest
     readonly versions: ReadonlySet<number> | undefined;
   };
 
-export function summaryOf({ generation, digest, contentDigest }: SealedGeneration): GenerationSummary {
+export function summaryOf({ generation, digest, contentDigest }: SealedGeneration): BriefSummary {
   const { epoch, number, captureStartedMs, domainKeyVersion, entries } = generation;
   const keyCount = entries.filter(({ objectClass }) => KEY_CLASSES.has(objectClass)).length;
   const names = { digest, contentDigest, epoch, number, captureStartedMs, domainKeyVersion };
@@ -187,7 +196,7 @@ export class GenerationStore {
       }),
     );
     this.#opened.keep(sealed);
-    this.#summarise(sealed);
+    await this.#summarise(sealed);
   }
 
   /** Takes a manifest away. Its sealed objects stay. */
@@ -312,7 +321,7 @@ export class GenerationStore {
           expectedDigest: digest,
         }),
       );
-      this.#summarise(sealed);
+      await this.#summarise(sealed);
       return sealed;
     });
     if (group === undefined || sealed.generation.group === group) return sealed;
@@ -417,15 +426,20 @@ export class GenerationStore {
     }
   }
 
-  #summarise(sealed: SealedGeneration): GenerationSummary {
-    const summary = summaryOf(sealed);
+  async #summarise(sealed: SealedGeneration): Promise<GenerationSummary> {
+    const known = this.#summaries.get(sealed.digest);
+    const sharedNames =
+      known === undefined || known instanceof AntipodeError
+        ? countSharedNames(await this.#inSlices(findingSharedNames(sealed.generation.entries)))
+        : known.sharedNames;
+    const summary = { ...summaryOf(sealed), sharedNames };
     this.#keep(sealed.digest, summary);
     return summary;
   }
 
   async #firstSummary(digest: string): Promise<GenerationSummary | AntipodeError> {
     try {
-      return this.#summarise(await this.open(digest));
+      return await this.#summarise(await this.open(digest));
     } catch (thrown) {
       if (!hasCode(thrown, 'MANIFEST_INVALID', 'GENERATION_UNKNOWN')) throw thrown;
       this.#keep(digest, thrown);

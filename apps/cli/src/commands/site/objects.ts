@@ -61,13 +61,16 @@ interface ListOptions {
   readonly json?: boolean;
   readonly group?: string;
   readonly state?: ObjectState;
+  readonly sharedNames?: boolean;
   readonly limit?: number;
 }
 
 async function list(name: string, words: readonly string[], options: ListOptions): Promise<void> {
-  const { config: file, json, group, state, limit } = options;
+  const { config: file, json, group, state, sharedNames, limit } = options;
   const listed = await listObjects({ config: loadAgentConfig(file), name, log: processLog() }, { group, words });
-  const objects = state === undefined ? listed.objects : listed.objects.filter((one) => one.state === state);
+  const objects = listed.objects.filter(
+    (one) => (state === undefined || one.state === state) && (sharedNames !== true || one.sharedNames !== undefined),
+  );
   const withWays = objects.slice(0, limit).map((one) => {
     const wayOut = wayOutOf(one);
     return wayOut === undefined ? one : { ...one, wayOut };
@@ -85,6 +88,7 @@ function listCommand(): Command {
     .argument(...OBJECTS_ARGUMENT)
     .option('--group <group>', 'fail unless the partition is in this group')
     .addOption(new Option('--state <state>', 'only objects in this state').choices(OBJECT_STATES))
+    .option('--shared-names', 'only objects that share a CKA_ID or label with another object')
     .option(...LIMIT_OPTION)
     .option(...AGENT_CONFIG_OPTION)
     .option(...JSON_OPTION)

@@ -160,6 +160,21 @@ describe('the state of a group', () => {
     expect(heldAt('b')).toEqual(['protected', [0, 6, 0]]);
   });
 
+  it.each([
+    ['partially-protected', { sharedIdObjects: 2 }],
+    ['partially-protected', { sharedLabelObjects: 2 }],
+    // A search finds the same at every site.
+    ['protected', { strayHalfObjects: 1 }],
+  ])('is %s where names are shared: %o', (word, counts) => {
+    const members = [{ group: 'payments', ...counts }];
+    const view = (site: string): SiteView => serving(site, site === 'a' ? { members } : {});
+    const concern = { ...CONCERN, kind: 'names' as const };
+    const state = groupState(facts({ view, concerns: [concern] }));
+    expect(state.protection).toBe(word);
+    expect(state.members?.find(({ site }) => site === 'a')).toMatchObject(counts);
+    expect(state.concerns).toHaveLength(1);
+  });
+
   it('is partially protected where a member could not restore an object, which is named with its reason', () => {
     const refused = [{ objectId: 'a1', kind: 'private-key/ec', code: 'HSM_REFUSED', returnValue: 'CKR_CURVE' }];
     const without = [{ group: 'payments', refused, refusedObjects: 1 }];

@@ -114,6 +114,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         quarantine: quarantineOf(group, view(site)) ?? '',
         heldObjects: heldAt(facts, site),
         namesakeObjects: namesakesAt(facts, site),
+        ...sharedNamesAt(facts, site),
         ...refusedBy(facts, site),
         ...(role === 'active' ? notCarriedAt(facts, site) : {}),
       };
@@ -257,6 +258,12 @@ function sealedThereOnly(seen: Seen, site: string) {
 /** Under names of the group, and none of its objects: what a program would find at this member. */
 export const namesakesAt = (seen: Seen, site: string): number => memberAt(seen, site)?.namesakeObjects ?? 0;
 
+/** Objects of its newest generation that their names do not tell apart. */
+function sharedNamesAt(seen: Seen, site: string) {
+  const { sharedIdObjects = 0, sharedLabelObjects = 0, strayHalfObjects = 0 } = memberAt(seen, site) ?? {};
+  return { sharedIdObjects, sharedLabelObjects, strayHalfObjects };
+}
+
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
   { group, newest, acknowledged, scrubs, contradiction, concerns = [], view, refused, nowMs }: GroupFacts,
@@ -278,9 +285,12 @@ function protectionOf(
   if (DAMAGE_CODES.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
   // All of that is true now, but need not be true of the next key.
-  if (concerns.length > 0) return 'failing';
+  if (concerns.some(({ kind }) => kind !== 'names')) return 'failing';
   // By a name that another object bears too, a program would find that one now and then.
-  const hasNamesakes = group.members.some(({ site }) => namesakesAt({ group, view }, site) > 0);
+  const hasNamesakes = group.members.some(({ site }) => {
+    const { sharedIdObjects, sharedLabelObjects } = sharedNamesAt({ group, view }, site);
+    return namesakesAt({ group, view }, site) + sharedIdObjects + sharedLabelObjects > 0;
+  });
   const isWithout = group.members.some(
     ({ site }) => refusedBy({ group, view, refused, nowMs }, site).refusedObjects > 0,
   );
