@@ -36,6 +36,7 @@ export {
   entryDigest,
   type Generation,
   hasUnknownVersions,
+  isByDevice,
   type SealedGeneration,
   type Tombstone,
   type Uncaptured,

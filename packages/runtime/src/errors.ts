@@ -239,8 +239,21 @@ export const CATALOGUE = {
   },
   NATIVE_MISMATCH: {
     disposition: 'operator',
-    summary: 'A native blob made another object than the signed manifest says. The object was destroyed at once.',
-    hint: 'Find out which site captured the generation, and who could change its agent: a sound one sends no such blob. Run a drill at another site to see whether it restores there.',
+    summary:
+      'A native blob, or the device of another member, made another object than the signed manifest says. It does not count as restored.',
+    hint: 'If the key was changed at its source since the last capture, wait for the next one. Otherwise find out who could change that site: a sound one sends no such object. Run a drill at another site to see whether it restores there.',
+  },
+  NATIVE_SOURCE_UNREACHED: {
+    disposition: 'retry',
+    summary:
+      'A key that only devices move is not restored, because this client reaches no partition that it could come from.',
+    hint: 'Look at the links of this client with `slot list` of lunacm, and name the partition of the active member in `sources` of the partition in agent.yaml, with its PIN file (docs/howto/native.md). The agent tries again by itself. Everything else was restored.',
+  },
+  NATIVE_NOT_CLONED: {
+    disposition: 'operator',
+    summary:
+      'A key that only devices move is not restored, because its source did not give it, or this partition did not take it.',
+    hint: 'Read the newest transcript in `luna/transcripts` of the data folder, and compare the policies of both partitions with `antipode doctor`. The agent tries again ever more seldom.',
   },
   DOMAIN_KEY_UNTRUSTED: {
     disposition: 'operator',

@@ -29,6 +29,9 @@ partitions:
     role: scratch
 `;
 
+const LUNA =
+  "    native: { kind: luna, domain: payments, sources: [{ serial: '154438865287', label: par0, pinFile: par0.pin }] }";
+
 let folder: string;
 let file: string;
 
@@ -92,6 +95,28 @@ it('tells the worker which cloner the partition has, and not that of the identit
   expect(scratch!.identity).not.toHaveProperty('native');
 });
 
+it('tells the worker which client and which partitions it clones by', () => {
+  const luna = 'luna: { lunacm: bin/lunacm, configuration: luna, records: /shared/records, passwords: prompt }';
+  const config = load(`${GOOD.replace('    role: scratch', `${LUNA}\n    role: scratch`)}${luna}\n`);
+  const [main, scratch] = config.partitions.map((one) => partitionConfig(one, config));
+  expect(main).not.toHaveProperty('native');
+  expect(scratch).toMatchObject({
+    stateFolder: '/shared/records',
+    native: {
+      ...{ kind: 'luna', domain: 'payments' },
+      sources: [{ serial: '154438865287', label: 'par0', pinFile: join(folder, 'par0.pin') }],
+      client: {
+        lunacm: join(folder, 'bin/lunacm'),
+        configuration: join(folder, 'luna'),
+        records: '/shared/records',
+        locks: join(folder, 'data/luna/locks'),
+        folder: join(folder, 'data/luna'),
+        ...{ buffering: 'line', passwords: 'prompt', attemptsFloor: 3, environment: {} },
+      },
+    },
+  });
+});
+
 it('gives the identity key a token of its own, with what the partition says and it does not', () => {
   const own = '    role: scratch\n    identityPartition:\n      tokenLabel: identities\n      pinFile: identities.pin';
   const config = load(GOOD.replace('    role: scratch', own));
@@ -109,7 +134,13 @@ it('gives the identity key a token of its own, with what the partition says and 
 });
 
 it.each<[string, [string, string], string]>([
-  ['a cloner that nobody knows', ['    role: scratch', '    native: { kind: luna }\n    role: scratch'], '20:21'],
+  ['a cloner that nobody knows', ['    role: scratch', '    native: { kind: nshield }\n    role: scratch'], '20:21'],
+  ['a Luna partition without a client', ['    role: scratch', `${LUNA}\n    role: scratch`], '20:21'],
+  [
+    'a serial number without quotes',
+    ['    role: scratch', `${LUNA.replace("'154438865287'", '154438865287')}\n    role: scratch`],
+    '20:65',
+  ],
   ['a protection that is none', ['    role: scratch', '    acceptUnenforced: [all]\n    role: scratch'], '20:24'],
   ['an unknown key', ['dataFolder: data', 'dataFolder: data\npin: "1234"'], '11:1'],
   ['an unknown key of a partition', ['    role: scratch', '    pin: "1234"\n    role: scratch'], '20:5'],

@@ -12,6 +12,7 @@ import { coordinatorsFrom, isCkaId, isLabelPattern, isName, NAME_EXPECTED } from
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 import { approvalsSchema } from './approvals/approval-rules.ts';
+import { cloningOf, lunaSchema, nativeSchema, type PartitionNative, placedLuna, placedNative } from './luna-config.ts';
 
 const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
 const name = z.string().refine(isName, NAME_EXPECTED);
@@ -66,7 +67,7 @@ const partitionSchema = z.strictObject({
    */
   vendorAttributes: z.array(z.number().int().min(VENDOR_DEFINED).max(0xffff_ffff)).max(64).optional(),
   /** The cloner of its device, for groups whose keys move natively (docs/howto/native.md). */
-  native: z.strictObject({ kind: z.enum(['softhsm']) }).optional(),
+  native: nativeSchema.optional(),
   /** A distributor brings domain keys to groups, and is a member of none (ADR 0025). */
   role: z.enum(['member', 'scratch', 'distributor']).default('member'),
   /** Objects that never leave this site, whatever a group's own filter says. */
@@ -151,6 +152,8 @@ const agentFields = z.strictObject({
   witness: z.boolean().default(false),
   /** The operators who must agree to guarded actions (docs/howto/approvals.md); absent where one certificate is enough. */
   approvals: approvalsSchema.optional(),
+  /** The Luna client of this machine, where a partition clones by it. */
+  luna: lunaSchema.optional(),
   partitions: z
     .array(partitionSchema)
     .default([])
@@ -162,6 +165,9 @@ const agentFields = z.strictObject({
     .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, 'expected names that do not repeat')
     .refine((list) => new Set(list.map(({ serial }) => serial)).size === list.length, 'expected each vault once'),
 });
+
+/** The cloner of a partition has the client of the machine in it. */
+type WithClient<One extends { native?: unknown }> = Omit<One, 'native'> & { readonly native?: PartitionNative };
 
 /** Partitions that were forgotten must not make a witness of a site. */
 export const agentConfigSchema = agentFields
@@ -177,9 +183,23 @@ export const agentConfigSchema = agentFields
       for (const fault of vaultFaults(one, partitions))
         context.addIssue({ code: 'custom', path: ['vaults', at, ...fault.path], message: fault.message });
   })
-  .transform(({ coordinator, coordinators, ...rest }, context) => {
+  .superRefine(({ luna, partitions }, context) => {
+    if (luna !== undefined) return;
+    for (const [index, { native }] of partitions.entries())
+      if (native?.kind === 'luna')
+        context.addIssue({
+          code: 'custom',
+          path: ['partitions', index, 'native', 'kind'],
+          message: 'expected a `luna` section that names the client of this machine (docs/howto/native.md)',
+        });
+  })
+  .transform(({ coordinator, coordinators, partitions: listed, ...rest }, context) => {
     const found = coordinatorsFrom({ coordinator, coordinators });
-    if ('list' in found) return { ...rest, coordinators: found.list };
+    const partitions = listed.map(({ native, ...one }): WithClient<(typeof listed)[number]> => {
+      if (native === undefined) return one;
+      return { ...one, native: native.kind === 'luna' ? { ...native, client: rest.luna! } : native };
+    });
+    if ('list' in found) return { ...rest, partitions, coordinators: found.list };
     context.addIssue({ code: 'custom', path: ['coordinators'], message: found.fault });
     return z.NEVER;
   });
@@ -245,7 +265,9 @@ export function partitionConfig(
     keyWrapMechanism,
     native,
   } = settings;
-  const stateFolder = join(dataFolder, 'login');
+  // One record for a device, whatever logs in: the PKCS#11 module or lunacm.
+  const records = native?.kind === 'luna' ? native.client.records : undefined;
+  const stateFolder = records ?? join(dataFolder, 'login');
   const own = {
     module,
     ...(moduleParameters === undefined ? {} : { moduleParameters }),
@@ -261,7 +283,7 @@ export function partitionConfig(
     ...(pointEncoding === undefined ? {} : { pointEncoding }),
     ...(keyWrapMechanism === undefined ? {} : { keyWrapMechanism }),
   };
-  const cloning = native === undefined ? {} : { native };
+  const cloning = native === undefined ? {} : { native: cloningOf(native, { dataFolder }) };
   if (identityPartition === undefined) return { ...own, ...cloning };
   const { serial: _ofPartition, ...shared } = own;
   const given = Object.entries(identityPartition).filter(([, value]) => value !== undefined);
@@ -284,8 +306,10 @@ export function loadAgentConfig(file: string): AgentConfig {
     tls: { ca: from(config.tls.ca), certificate: from(config.tls.certificate), key: from(config.tls.key) },
     dataFolder: from(config.dataFolder),
     pinsFile: from(config.pinsFile),
-    partitions: config.partitions.map((one) => ({
+    ...(config.luna === undefined ? {} : { luna: placedLuna(config.luna, from) }),
+    partitions: config.partitions.map(({ native, ...one }) => ({
       ...one,
+      ...(native === undefined ? {} : { native: placedNative(native, from) }),
       module: resolve(dirname(file), one.module),
       pinFile: from(one.pinFile),
       ...(one.identityPartition === undefined ? {} : { identityPartition: placed(one.identityPartition, from) }),

@@ -2,7 +2,7 @@
  * The order for a capture, and what is known before it looks at the partition. Every step reads it, and none changes
  * it.
  */
-import { type Clock, hex, type Prng } from '@antipode/runtime';
+import type { Clock, Prng } from '@antipode/runtime';
 import type { DomainKey, Keyring } from '../domain-key/keyring.ts';
 import type { Entry, Generation, SealedGeneration, Tombstone } from '../model/generation.ts';
 import type { Handle, ObjectId } from '../model/object.ts';
@@ -10,6 +10,7 @@ import type { HsmProvider, PartitionDescription } from '../provider/provider.ts'
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import type { ObjectFilter } from './filter.ts';
 import type { LossLimit } from './losses.ts';
+import { type CloningDomain, cloningDomainOf } from './native-sealing.ts';
 
 /**
  * How the keys of a group move. `sealed`: wrapped or encrypted under the domain key, on any device. `native`: the same,
@@ -72,7 +73,7 @@ export interface CaptureContext {
   /** Whether that version has a key that may wrap what only a trusted key may wrap. */
   readonly hasTrusted: boolean;
   /** The cloning domain, where this capture may move objects natively. */
-  readonly cloning: string | undefined;
+  readonly cloning: CloningDomain | undefined;
   readonly previous: Generation | undefined;
   readonly remembered: Remembered | undefined;
   /** Objects that the token failed to give at former captures, and that this one asks for again. */
@@ -96,7 +97,7 @@ export function contextOf(options: LookingOptions, description: PartitionDescrip
   const hasTrusted = keyring
     .domainKeys(group)
     .some(({ version, trusted }) => version === domainKeyVersion && trusted !== undefined);
-  const cloning = movement === 'native' && description.cloning ? hex(description.cloning.domain) : undefined;
+  const cloning = movement === 'native' && description.cloning ? cloningDomainOf(description.cloning) : undefined;
   return {
     options,
     description,
@@ -106,7 +107,7 @@ export function contextOf(options: LookingOptions, description: PartitionDescrip
     previous,
     remembered,
     askedAgain: memory.asksAgain() ? (remembered?.mayPass ?? new Set()) : new Set(),
-    filterKey: JSON.stringify([filter, hasTrusted, cloning]),
+    filterKey: JSON.stringify([filter, hasTrusted, cloning?.domain, ...(cloning?.isByDevice ? ['by device'] : [])]),
     live: new Map(previous?.entries.map((entry) => [entry.objectId, entry])),
     buried: new Map(previous?.tombstones.map((tombstone) => [tombstone.entry, tombstone])),
     isReseal: previous !== undefined && previous.domainKeyVersion !== domainKeyVersion,

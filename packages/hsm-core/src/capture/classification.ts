@@ -3,13 +3,14 @@
  * be sealed, or why it stays uncaptured.
  */
 import { bytesEqual, Pace, sha256Hex } from '@antipode/runtime';
-import { type Entry, isExact, isNative } from '../model/generation.ts';
+import { type Entry, isByDevice, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObservedObject, type UncapturedReason } from '../model/object.ts';
 import type { Examined } from '../objects/recognise.ts';
 import { type CaptureContext, isBroughtBack, isLive } from './capture-context.ts';
 import { differs, entryOf, newEntryOf, type Sealed } from './entry.ts';
 import { isExcluded } from './filter.ts';
 import type { Candidate } from './match.ts';
+import type { CloningDomain } from './native-sealing.ts';
 import { lengthReasonOf, reasonOf, SHOWN_BYTES_MAX, shownBytes, type UncapturedObject } from './uncaptured.ts';
 
 /** An object of the partition, with the entry that the new generation has for it. */
@@ -80,7 +81,7 @@ export const mayClone = ({ cloning }: CaptureContext, { examined }: Candidate, r
 /** Whether a key that is not wrapped for this reason moves natively. It must show its value, or nobody could prove it. */
 export function movesNatively(
   { object, vectors }: Examined,
-  { cloning, reason }: { cloning: string | undefined; reason: UncapturedReason },
+  { cloning, reason }: { cloning: CloningDomain | undefined; reason: UncapturedReason },
 ): boolean {
   if (cloning === undefined || !isNativeReason(reason)) return false;
   if (object.keyType === 'unsupported' || !isWrapped(object.objectClass)) return false;
@@ -187,7 +188,11 @@ function mustSeal(
 
 /** A native blob has the attributes in it, and opens in its own cloning domain. */
 const mustCloneAgain = ({ cloning }: CaptureContext, { examined, readTwice }: Candidate, before: Entry): boolean =>
-  cloning !== undefined && readTwice && (before.cloningDomain !== cloning || differs(examined.object, before));
+  cloning !== undefined &&
+  readTwice &&
+  (before.cloningDomain !== cloning.domain ||
+    isByDevice(before) !== cloning.isByDevice ||
+    differs(examined.object, before));
 
 /** Whether a blob that a restore needs is lost: the object's own, or that of its data key. */
 export function isLost({ options: { lost }, previous }: CaptureContext, { blobSha256, dataKeyId }: Entry): boolean {

@@ -11,7 +11,7 @@ import type { Candidate } from './match.ts';
 
 /** Where the value of an object is sealed. Empty if the value is in the manifest itself. */
 export type Sealed = Partial<
-  Pick<Entry, 'blobSha256' | 'blobSize' | 'dataKeyId' | 'valueTag' | 'cloningDomain' | 'vectors'>
+  Pick<Entry, 'blobSha256' | 'blobSize' | 'dataKeyId' | 'valueTag' | 'cloningDomain' | 'vectors' | 'byDevice'>
 >;
 
 export function entryOf(options: {
@@ -97,6 +97,7 @@ function unsealed(entry: Entry): Entry {
     valueTag: _tag,
     cloningDomain: _domain,
     vectors: _shown,
+    byDevice: _how,
     ...rest
   } = entry;
   return rest;

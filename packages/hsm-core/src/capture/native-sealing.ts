@@ -4,9 +4,22 @@ import { type Handle, OBJECT_ID_BYTES, type ObjectId, type UncapturedReason } fr
 import type { Vector } from '../model/vector.ts';
 import { inBatches } from '../objects/batches.ts';
 import { nativeAadOf } from '../objects/recognise.ts';
-import type { HsmProvider } from '../provider/provider.ts';
+import type { CloningInUse, HsmProvider } from '../provider/provider.ts';
 import type { Sealed } from './entry.ts';
 import type { SealedValues } from './exact-sealing.ts';
+
+/** The cloning domain of a partition. */
+export interface CloningDomain {
+  /** Hexadecimal. */
+  readonly domain: string;
+  /** The devices move keys among themselves, so that no blob exists. */
+  readonly isByDevice: boolean;
+}
+
+export const cloningDomainOf = ({ domain, shape }: CloningInUse): CloningDomain => ({
+  domain: hex(domain),
+  isByDevice: shape === 'device',
+});
 
 export interface ClonableKey {
   readonly handle: Handle;
@@ -21,10 +34,12 @@ export async function sealNatively(
     prng,
     group,
     domainKey,
-    cloningDomain,
-  }: { provider: HsmProvider; prng: Prng; group: string; domainKey: Handle; cloningDomain: string },
+    cloning,
+  }: { provider: HsmProvider; prng: Prng; group: string; domainKey: Handle; cloning: CloningDomain },
   keys: readonly ClonableKey[],
 ): Promise<SealedValues> {
+  const { domain: cloningDomain } = cloning;
+  if (cloning.isByDevice) return namedForDevice(keys, cloningDomain);
   const sealed = new Map<Handle, Sealed>();
   const refused = new Map<Handle, UncapturedReason>();
   const blobs = new Map<string, Uint8Array>();
@@ -60,4 +75,15 @@ export async function sealNatively(
   }
   const dataKeys = sealed.size === 0 ? [] : [{ id: dataKeyId, ...keep(dataKey.blob) }];
   return { sealed, refused, dataKeys, blobs };
+}
+
+/** The device keeps the value. An entry says by what it is known there. */
+function namedForDevice(keys: readonly ClonableKey[], cloningDomain: string): SealedValues {
+  const sealed = new Map<Handle, Sealed>();
+  const refused = new Map<Handle, UncapturedReason>();
+  for (const { handle, vectors } of keys) {
+    if (vectors?.length === 0) refused.set(handle, 'unreadable');
+    else sealed.set(handle, { blobSize: 0, cloningDomain, byDevice: true, ...(vectors && { vectors }) });
+  }
+  return { sealed, refused, dataKeys: [], blobs: new Map() };
 }

@@ -158,7 +158,7 @@ async function cloneAll(context: CaptureContext, candidates: readonly Candidate[
   const vectors = await vectorsOf(context, candidates);
   return sealUnderDataKeys(context, cloning === undefined ? [] : candidates, (ports, named) =>
     sealNatively(
-      { ...ports, cloningDomain: cloning! },
+      { ...ports, cloning: cloning! },
       named.map(({ handle, objectId }) => ({ handle, objectId, vectors: vectors.get(handle) })),
     ),
   );

@@ -168,8 +168,21 @@ export const archiveContents = (address: ArchiveAddress): Command => reads('arch
 export const archiveBackup = (address: ArchiveAddress): Command => moves('archiveBackup', valuesOf(address));
 export const archiveRestore = (address: ArchiveAddress): Command => moves('archiveRestore', valuesOf(address));
 
-export const partitionClone = ({ slot, password }: { slot: number; password: Secret }): Command =>
-  moves('partitionClone', { slot: `${slot}`, password });
+/** Of all objects, or of those with these handles at the source. */
+export function partitionClone({
+  slot,
+  password,
+  handles,
+}: {
+  slot: number;
+  password: Secret;
+  handles?: readonly string[];
+}): Command {
+  const values = { slot: `${slot}`, password };
+  return handles === undefined
+    ? moves('partitionClone', values)
+    : moves('partitionCloneObjects', { ...values, handles: handles.join(',') });
+}
 
 /** Destroys every object of the partition in the current slot. Without an approval, the tool asks first. */
 export const partitionClear = (isApproved: boolean): Command =>

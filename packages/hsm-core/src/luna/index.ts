@@ -1,6 +1,7 @@
 /** The driver of `lunacm`, and what its callers and tests name of it. */
 export { type ApprovedOrder, canonicalOrder, type PartitionAddress, requireApproval } from './approvals.ts';
 export { repliesIn } from './batch.ts';
+export type { LunaCloning, SeenPartition } from './cloner/luna-cloner.ts';
 export { type Command, partitionClear, partitionContents, partitionShowInfo, recalledFormNames } from './commands.ts';
 export { LunaDriver } from './driver.ts';
 export type { CompareOrder } from './jobs/comparing.ts';
@@ -12,6 +13,7 @@ export type { BackupOrder, CloneOrder, PartitionAccess, RestoreOrder } from './j
 export type { PrepareOrder, PrepareReport, PrepareStep } from './jobs/preparing.ts';
 export type { ArchiveSource, Examination } from './jobs/reading.ts';
 export type { Login } from './login.ts';
+export { type ClientOptions, jobPortsOf, type LunaClient } from './luna-client.ts';
 export type { Reply } from './lunacm-session.ts';
 export type { MoveReport, Verdict } from './move-report.ts';
 export type { Vault } from './parse/archives.ts';

@@ -43,6 +43,11 @@ export interface MoveReport {
   readonly objects: readonly MovedObject[];
   /** How many objects arrived that an application made while the move ran. */
   readonly added?: number;
+  /**
+   * Objects at the destination that are surely copies of this run: with the UID of one that was to move, or named by the
+   * tool in one line with it. Undefined if nobody could list them.
+   */
+  readonly brought?: readonly ListedObject[];
   /** A backup without objects that this run left behind. Nothing deletes it without an approval. */
   readonly orphan?: string;
   /** The backup that holds the space which this one needs. */
@@ -65,10 +70,21 @@ export interface MoveFacts {
   readonly maskingKeys: 'agree' | 'differ' | 'not known';
 }
 
-export function reportOf(
-  { expected, arrived, gained, reply, isSound, maskingKeys }: MoveFacts,
-  phrases: Phrases,
-): MoveReport {
+export function reportOf(facts: MoveFacts, phrases: Phrases): MoveReport {
+  const report = judged(facts, phrases);
+  return facts.arrived === undefined ? report : { ...report, brought: broughtBy(facts, facts.arrived) };
+}
+
+function broughtBy({ expected, reply }: MoveFacts, arrived: readonly ListedObject[]): ListedObject[] {
+  const uids = new Set(expected.map(({ uid }) => uid));
+  const handles = new Set(expected.map(({ handle }) => handle));
+  // A line with more numbers than these two has a name in it that looks like a handle.
+  const numbers = reply.lines.map((line) => line.match(/\b\d+\b/g) ?? []);
+  const named = new Set(numbers.flatMap(([from = '', to = '', more]) => (more || !handles.has(from) ? [] : to)));
+  return arrived.filter(({ uid, handle }) => uids.has(uid) || named.has(handle));
+}
+
+function judged({ expected, arrived, gained, reply, isSound, maskingKeys }: MoveFacts, phrases: Phrases): MoveReport {
   const code = reply.outcome === 'failed' ? reply.failure.code : '';
   const said: Why | undefined = reply.outcome === 'done' ? undefined : whyOf(reply);
   if (arrived === undefined) {
@@ -91,8 +107,8 @@ export function reportOf(
   if (doubt !== undefined) return report('unknown', doubt);
   if (said !== undefined) return report('unknown', said);
   if (!isSound) return report('unknown', 'several trailers');
-  const judged = maskingKeys === 'differ' ? report('partial', 'maskingKey') : report('complete', undefined);
-  return surplus.length === 0 ? judged : { ...judged, added: surplus.length };
+  const whole = maskingKeys === 'differ' ? report('partial', 'maskingKey') : report('complete', undefined);
+  return surplus.length === 0 ? whole : { ...whole, added: surplus.length };
 }
 
 function whyOf(reply: Exclude<Reply, { outcome: 'done' }>): Why {

@@ -43,6 +43,8 @@ const NAMES = [
   'fipsOn',
   'objectList',
   'objectCount',
+  'privateKeyType',
+  'secretKeyType',
   'partitionCount',
   'archiveName',
   'archiveTotal',

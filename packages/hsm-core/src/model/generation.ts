@@ -38,8 +38,10 @@ export interface Entry {
   readonly dataKeyId?: string;
   /** Keyed tag of the value. A secret key has one if it is sealed exactly. */
   readonly valueTag?: Uint8Array;
-  /** Of a key that moves natively (ADR 0055). Its blob opens only in a device of this cloning domain. */
+  /** Of a key that moves natively (ADR 0055). Only a device of this cloning domain takes it. */
   readonly cloningDomain?: string;
+  /** The devices move the key among themselves (ADR 0058): it has neither a blob nor a data key. */
+  readonly byDevice?: true;
   /** Of a secret key that moves natively (ADR 0057), in the order of use and mechanism. */
   readonly vectors?: readonly Vector[];
 }
@@ -55,6 +57,9 @@ export const isExact = (entry: Pick<Entry, 'objectClass' | 'valueTag'>): boolean
 
 /** Whether a key moves by the cloning of its device. Asks without decoding. */
 export const isNative = (entry: Pick<Entry, 'cloningDomain'>): boolean => 'cloningDomain' in entry;
+
+/** Whether nothing but another device has the key: no blob of it exists (ADR 0058). */
+export const isByDevice = ({ byDevice }: Pick<Entry, 'byDevice'>): boolean => byDevice === true;
 
 export interface DataKey {
   readonly id: string;

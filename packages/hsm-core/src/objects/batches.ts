@@ -10,12 +10,16 @@ export const BATCH = 256;
 /** Bytes of the items in one message: a few objects of the largest size. More would be gigabytes in one piece. */
 export const BATCH_BYTES = 16 * 1024 * 1024;
 
-export function* inBatches<T>(items: readonly T[], bytesOf: (item: T) => number = () => 0): Generator<readonly T[]> {
+export function* inBatches<T>(
+  items: readonly T[],
+  bytesOf: (item: T) => number = () => 0,
+  countMax = BATCH,
+): Generator<readonly T[]> {
   let batch: T[] = [];
   let bytes = 0;
   for (const item of items) {
     const more = bytesOf(item);
-    if (batch.length === BATCH || (batch.length > 0 && bytes + more > BATCH_BYTES)) {
+    if (batch.length === countMax || (batch.length > 0 && bytes + more > BATCH_BYTES)) {
       yield batch;
       [batch, bytes] = [[], 0];
     }

@@ -5,7 +5,14 @@
 import { randomBytes } from 'node:crypto';
 import { type Cryptoki, type TokenInfo, translate } from '@antipode/cryptoki';
 import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
-import type { HsmProvider, NativeCloner, PartitionDescription, Protection } from '../provider/provider.ts';
+import { openLunaCloner } from '../luna/cloner/luna-cloner.ts';
+import type {
+  DeviceCloner,
+  HsmProvider,
+  NativeCloner,
+  PartitionDescription,
+  Protection,
+} from '../provider/provider.ts';
 import { PROTECTIONS } from '../provider/provider.ts';
 import { openSoftHsmCloner } from '../softhsm/softhsm-cloner.ts';
 import { Pkcs11ExactSealer } from './exact/exact-sealer.ts';
@@ -38,7 +45,7 @@ export async function openProvider(config: PartitionConfig, search?: SlotSearch)
     const { vendorAttributes = [] } = config;
     const objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32), vendorAttributes });
     const quirks = await findQuirks(opened, { objects, accepted: config.acceptUnenforced ?? [], settings: config });
-    const cloner = clonerOf(opened, config);
+    const cloner = clonerOf(opened, config, search);
     return composed(opened, { config, probe, objects, quirks, ...(cloner === undefined ? {} : { cloner }) });
   } catch (thrown) {
     const error = translate(thrown);
@@ -104,13 +111,20 @@ function checkProtections(
   );
 }
 
-/** @throws TOKEN_STORE_UNUSABLE */
+/** @throws TOKEN_STORE_UNUSABLE, CONFIG_INVALID */
 function clonerOf(
   { cryptoki, session, token }: OpenSession,
   { native, pinFile, stateFolder }: PartitionConfig,
-): NativeCloner | undefined {
+  search: SlotSearch | undefined,
+): NativeCloner | DeviceCloner | undefined {
   if (native === undefined) return undefined;
-  const readPin = () => readPinFile(pinFile, { owners: ownersOf(stateFolder) });
+  const owners = ownersOf(stateFolder);
+  if (native.kind === 'luna') {
+    const readFile = (file: string) => readPinFile(file, { owners });
+    const onOutput = () => search?.answered?.();
+    return openLunaCloner({ native, token, pinFile, readPin: readFile, clock: systemClock, onOutput });
+  }
+  const readPin = () => readPinFile(pinFile, { owners });
   return openSoftHsmCloner({ cryptoki, session, serial: token.serial, clock: systemClock, readPin });
 }
 
@@ -120,7 +134,7 @@ interface Parts {
   readonly objects: ObjectReader;
   readonly quirks: Quirks;
   /** Of this kind of device, where the configuration names one. */
-  readonly cloner?: NativeCloner;
+  readonly cloner?: NativeCloner | DeviceCloner;
 }
 
 function composed(opened: OpenSession, { config, probe, objects, quirks, cloner }: Parts): HsmProvider {
@@ -141,18 +155,20 @@ function composed(opened: OpenSession, { config, probe, objects, quirks, cloner 
   const maker = new Maker({ ...context, objects, quirks });
   const digests = new ValueDigests(context);
   const exactSealer = new Pkcs11ExactSealer(context, { quirks, digests, maker });
+  const restorer = new Pkcs11Restorer(context, { maker, wrappingKeys });
+  const prover = new Pkcs11Prover(context, { objects, publicHalves, wrappingKeys, digests, loginForUse });
   const nativeSealer = new Pkcs11NativeSealer(context, {
     cloner,
     read: (handle, publicHalf) => publicHalves.complete([objects.read(handle)], [publicHalf])[0],
+    shows: async (domainKey, item, handle) =>
+      (await prover.prove(domainKey, [{ ...item, handle, isClone: true }]))[0]?.proved === true,
   });
-  const restorer = new Pkcs11Restorer(context, { maker, wrappingKeys });
-  const prover = new Pkcs11Prover(context, { objects, publicHalves, wrappingKeys, digests, loginForUse });
 
   const describe = async (): Promise<PartitionDescription> => {
     const { serial, label, manufacturer, model, firmware } = token;
     const said = { serial, label, manufacturer, model, firmware, unenforced: ownKeys.unenforced };
     const { kdfs, pointEncoding } = quirks.agreement;
-    const cloning = cloner && { kind: cloner.kind, domain: await cloner.domain() };
+    const cloning = cloner && { kind: cloner.kind, shape: cloner.shape, domain: await cloner.domain() };
     const mechanisms = { keyWrap: quirks.keyWrap.type, kdfs, pointEncoding, takesSecrets: quirks.crossing.creates };
     return {
       ...said,
@@ -201,6 +217,7 @@ function composed(opened: OpenSession, { config, probe, objects, quirks, cloner 
     unwrapSecrets: (options) => exactSealer.unwrapSecrets(options),
     takeNative: (options) => nativeSealer.takeNative(options),
     putNative: (options) => nativeSealer.putNative(options),
+    cloneNative: (options) => nativeSealer.cloneNative(options),
     unwrap: (domainKey, items) => restorer.unwrap(domainKey, items),
     create: (items) => restorer.create(items),
     unwrapDataKey: (domainKey, blob) => restorer.unwrapDataKey(domainKey, blob),

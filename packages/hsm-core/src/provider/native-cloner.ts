@@ -8,7 +8,8 @@
  */
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, KeyType, ObjectClass, UncapturedReason } from '../model/object.ts';
-import type { BatchOutcome } from './restorer.ts';
+import type { Vector } from '../model/vector.ts';
+import type { BatchOutcome, Refusal } from './restorer.ts';
 
 export const CLONING_DOMAIN_BYTES = 32;
 
@@ -16,9 +17,12 @@ export const CLONING_DOMAIN_BYTES = 32;
 export interface CloningInUse {
   /** The kind of cloner, for people: `softhsm`. */
   readonly kind: string;
+  /** `device`: no blob leaves it. Devices copy objects among themselves (device-cloner.ts). */
+  readonly shape: 'blobs' | 'device';
   /**
-   * Names the cloning domain. Two partitions have the same name exactly if each opens the blobs of the other. It is not
-   * a secret, and tells nothing of one.
+   * Names the cloning domain. Two partitions with the same name take objects of each other. It is not a secret, and tells
+   * nothing of one. Where no device shows an identifier of a domain, people name it, and the devices refuse what does not
+   * fit.
    */
   readonly domain: Uint8Array;
 }
@@ -52,8 +56,8 @@ export interface PlacedObject extends NativeObject {
  */
 export interface NativeCloner {
   /**
-   * The device gives out blobs, and takes them in. The other shape, where the destination sees both devices, has a port
-   * of its own.
+   * The device gives out blobs, and takes them in. The other shape, where the destination sees both devices, is in
+   * device-cloner.ts.
    */
   readonly shape: 'blobs';
   readonly kind: string;
@@ -89,6 +93,15 @@ export interface NativeItem extends NativeObject {
   readonly aad: Uint8Array;
 }
 
+/** An object that a device is to copy. */
+export interface DeviceItem extends NativeObject {
+  /** Of a secret key. They tell apart objects that are alike in everything else. */
+  readonly vectors?: readonly Vector[];
+}
+
+/** An object that was copied, compared and not used yet, or why there is none. */
+export type DeviceOutcome = { readonly handle: Handle } | Refusal;
+
 /** {@link PartitionDescription.cloning} says whether a provider can do any of it. */
 export interface NativeSealer {
   /**
@@ -107,4 +120,18 @@ export interface NativeSealer {
    * destroyed at once (NATIVE_MISMATCH). Without a cloner the first item fails (NATIVE_UNAVAILABLE).
    */
   putNative(options: { dataKey: Handle; items: readonly NativeItem[] }): Promise<BatchOutcome>;
+  /**
+   * Has the devices copy objects of another partition: of the one with this serial number, else of the others that this
+   * client sees. Answers in the order of the items.
+   *
+   * Whatever has arrived is compared with the items in every attribute, as {@link putNative} does. An object that fits none
+   * is destroyed where this call has surely brought it, and stays where anybody else may have made it. Its item is
+   * NATIVE_MISMATCH. Other codes: NATIVE_UNAVAILABLE, NATIVE_SOURCE_UNREACHED, NATIVE_NOT_CLONED, CLONING_DOMAIN_OTHER,
+   * HSM_FULL.
+   */
+  cloneNative(options: {
+    domainKey: Handle;
+    source: string;
+    items: readonly DeviceItem[];
+  }): Promise<readonly DeviceOutcome[]>;
 }

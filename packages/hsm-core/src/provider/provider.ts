@@ -22,10 +22,13 @@ import type { PartitionReader } from './reader.ts';
 import type { Restorer } from './restorer.ts';
 import type { Sealer } from './sealer.ts';
 
+export type { DeviceCloner, DeviceMove, ListedName } from './device-cloner.ts';
 export type { ExactItem, ExactKey, ExactOpening, ExactOutcome, ExactSealer, OpenedKey } from './exact-sealer.ts';
 export type { KeyExchange } from './key-exchange.ts';
 export type {
   CloningInUse,
+  DeviceItem,
+  DeviceOutcome,
   NativeCloner,
   NativeItem,
   NativeObject,

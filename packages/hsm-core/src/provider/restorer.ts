@@ -34,7 +34,9 @@ export interface Refusal {
     | 'SECRET_INEXACT'
     | 'NATIVE_UNAVAILABLE'
     | 'CLONING_DOMAIN_OTHER'
-    | 'NATIVE_MISMATCH';
+    | 'NATIVE_MISMATCH'
+    | 'NATIVE_SOURCE_UNREACHED'
+    | 'NATIVE_NOT_CLONED';
   /** Absent where it was not the token that refused. */
   readonly returnValue?: string;
 }

@@ -8,7 +8,7 @@ import { isSealed, movesNatively } from '../capture/classification.ts';
 import { sealData } from '../capture/data-sealing.ts';
 import { entryOf, type Sealed } from '../capture/entry.ts';
 import { sealExactly } from '../capture/exact-sealing.ts';
-import { sealNatively } from '../capture/native-sealing.ts';
+import { type CloningDomain, cloningDomainOf, sealNatively } from '../capture/native-sealing.ts';
 import { lengthReasonOf, reasonOf } from '../capture/uncaptured.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
@@ -64,17 +64,20 @@ export async function sealApart(
   return { generation: await signed(options, { entries, dataKeys }), blobs, sealed };
 }
 
-/** The cloning domain, where objects may be sealed natively. */
+/**
+ * The cloning domain, where objects may be sealed natively. A key that devices move among themselves is sealed nowhere,
+ * so it cannot be set aside.
+ */
 export async function cloningOf({
   provider,
   movement,
-}: Pick<ApartOptions, 'provider' | 'movement'>): Promise<string | undefined> {
+}: Pick<ApartOptions, 'provider' | 'movement'>): Promise<CloningDomain | undefined> {
   const { cloning } = movement === 'native' ? await provider.describe() : {};
-  return cloning && hex(cloning.domain);
+  return cloning?.shape === 'blobs' ? cloningDomainOf(cloning) : undefined;
 }
 
 /** Why the object cannot be sealed; undefined if it can be. */
-export function unsealableReason(one: Examined, cloning?: string): UncapturedReason | undefined {
+export function unsealableReason(one: Examined, cloning?: CloningDomain): UncapturedReason | undefined {
   const reason = unwrappableReason(one);
   return reason !== undefined && movesNatively(one, { cloning, reason }) ? undefined : reason;
 }
@@ -89,7 +92,8 @@ function unwrappableReason(one: Examined): UncapturedReason | undefined {
   return object.objectClass === 'secret-key' && blob === undefined ? 'unreadable' : undefined;
 }
 
-export const isSealable = (one: Examined, cloning?: string): boolean => unsealableReason(one, cloning) === undefined;
+export const isSealable = (one: Examined, cloning?: CloningDomain): boolean =>
+  unsealableReason(one, cloning) === undefined;
 
 /** Whether wrapping would change the secret, and the token tags it. */
 const isExactly = ({ object, valueTag }: Examined): boolean =>
@@ -106,7 +110,7 @@ async function sealAll(
     cloning,
   }: {
     examined: readonly Examined[];
-    cloning: string | undefined;
+    cloning: CloningDomain | undefined;
     blobs: Map<string, Uint8Array>;
     idOf: (one: Examined) => ObjectId | undefined;
   },
@@ -144,7 +148,7 @@ async function sealAll(
     cloning === undefined || clones.length === 0
       ? undefined
       : await sealNatively(
-          { ...ports, cloningDomain: cloning },
+          { ...ports, cloning },
           clones.map(({ one: { object, vectors }, handle, objectId }) => ({
             handle,
             objectId,

@@ -205,6 +205,8 @@ const LACKS: ReadonlySet<ErrorCode> = new Set([
   'DOMAIN_KEY_UNTRUSTED',
   'NATIVE_UNAVAILABLE',
   'CLONING_DOMAIN_OTHER',
+  'NATIVE_SOURCE_UNREACHED',
+  'NATIVE_NOT_CLONED',
 ]);
 
 /** If the token takes no key of the generation at all, the fault is the token's. The apply then fails as a whole. */

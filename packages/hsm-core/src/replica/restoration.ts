@@ -2,15 +2,16 @@
  * Makes objects of a generation in the partition, batch by batch, and proves each of them. An object that this token
  * does not take is that object's trouble only (I15).
  */
-import { AntipodeError, type ErrorCode, hex, invariant } from '@antipode/runtime';
-import { type Entry, entryDigest, isExact, isNative } from '../model/generation.ts';
+import { AntipodeError, hex, invariant } from '@antipode/runtime';
+import { type Entry, entryDigest, isByDevice, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
 import { destroyAll, entryBytes, inBatches } from '../objects/batches.ts';
 import { aadOf, exactAadOf, nativeAadOf } from '../objects/recognise.ts';
-import type { BatchOutcome, CreateItem, OpenedKey, Refusal, UnwrapItem } from '../provider/provider.ts';
+import type { BatchOutcome, CreateItem, OpenedKey, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
 import { ExactKeys } from './exact-keys.ts';
 import { proofItem } from './read-back.ts';
+import { OWN_FAULTS, refusalOf, unprovenError } from './refusals.ts';
 import { intentOf, type Proof } from './replica.ts';
 
 export interface RestoredObject {
@@ -37,7 +38,9 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
   const exactKeys = new ExactKeys(restoration);
   let proving = Promise.resolve();
   try {
-    for (const batch of inBatches(entries, entryBytes)) {
+    const [byDevice, others] = [entries.filter(isByDevice), entries.filter((entry) => !isByDevice(entry))];
+    // A device is asked once for all that it is to copy, and last: whatever comes of that, all others are here.
+    for (const batch of [...inBatches(others, entryBytes), ...inBatches(byDevice, () => 0, DEVICE_BATCH)]) {
       options.checkFence();
       options.journal.begin(batch.map(intentOf));
       await makeBatch(restoration, { batch, unproven, exactKeys });
@@ -59,10 +62,14 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
   }
 }
 
+/** Each call starts the tool of a vendor several times, and one message holds this many. */
+const DEVICE_BATCH = 1_024;
+
 async function makeBatch(
   restoration: Restoration,
   { batch, unproven, exactKeys }: { batch: readonly Entry[]; unproven: Unproven; exactKeys: ExactKeys },
 ): Promise<void> {
+  if (batch.some(isByDevice)) return cloneBatch(restoration, { batch, unproven });
   const { refused, options } = restoration;
   const { provider, target, blobOf } = options;
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
@@ -111,6 +118,41 @@ async function makeBatch(
   }
 }
 
+/** Has the devices copy keys among themselves. Each has an outcome of its own. */
+async function cloneBatch(
+  restoration: Restoration,
+  { batch, unproven }: { batch: readonly Entry[]; unproven: Unproven },
+): Promise<void> {
+  const { options, domainKey, refused } = restoration;
+  const entries = await clonable(restoration, batch);
+  if (entries.length === 0) return;
+  const outcomes = await options.provider.cloneNative({
+    domainKey,
+    source: options.target.generation.source.serial,
+    items: entries.map(({ objectClass, keyType, sizeBits, attributes, publicHalf, vectors }) => ({
+      objectClass,
+      ...(keyType === undefined ? {} : { keyType }),
+      sizeBits,
+      attributes,
+      ...(publicHalf === undefined ? {} : { publicHalf }),
+      ...(vectors === undefined ? {} : { vectors }),
+    })),
+  });
+  const faults: AntipodeError[] = [];
+  for (const [index, { objectId }] of entries.entries()) {
+    const outcome = outcomes[index] ?? { code: 'NATIVE_NOT_CLONED' };
+    if ('handle' in outcome) {
+      unproven.set(objectId, outcome.handle);
+      continue;
+    }
+    const error = refusalOf(objectId, outcome);
+    if (OWN_FAULTS.has(error.code)) refused.set(objectId, error);
+    else faults.push(error);
+  }
+  // All copies are recorded by then.
+  for (const fault of faults) throw fault;
+}
+
 /** Keys that this partition can clone. The others are refused before anything is changed. */
 async function clonable(
   { options: { provider }, refused }: Restoration,
@@ -119,9 +161,11 @@ async function clonable(
   if (entries.length === 0) return entries;
   const { cloning } = await provider.describe();
   const domain = cloning && hex(cloning.domain);
-  return entries.filter(({ objectId, cloningDomain }) => {
-    if (domain === cloningDomain) return true;
-    const code = domain === undefined ? 'NATIVE_UNAVAILABLE' : 'CLONING_DOMAIN_OTHER';
+  return entries.filter((entry) => {
+    const { objectId, cloningDomain } = entry;
+    const hasWay = cloning !== undefined && isByDevice(entry) === (cloning.shape === 'device');
+    if (hasWay && domain === cloningDomain) return true;
+    const code = hasWay ? 'CLONING_DOMAIN_OTHER' : 'NATIVE_UNAVAILABLE';
     refused.set(objectId, refusalOf(objectId, { code }));
     return false;
   });
@@ -232,36 +276,6 @@ function replacing({ memory }: ApplyOptions, { objectId }: Entry): { replaces?: 
   return replaces === undefined ? {} : { replaces };
 }
 
-/** Errors that concern the one object that the token has answered them for. */
-const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set([
-  'HSM_REFUSED',
-  'BLOB_INVALID',
-  'ID_TAKEN',
-  'DOMAIN_KEY_UNTRUSTED',
-  'SECRET_INEXACT',
-  'NATIVE_UNAVAILABLE',
-  'CLONING_DOMAIN_OTHER',
-  'NATIVE_MISMATCH',
-]);
-
-const WHY: Partial<Record<ErrorCode, string>> = {
-  ID_TAKEN: 'another key has its CKA_ID',
-  NATIVE_UNAVAILABLE: 'this partition has no cloner',
-  CLONING_DOMAIN_OTHER: 'it comes from another cloning domain',
-  NATIVE_MISMATCH: 'its blob makes another object than the manifest says',
-  SECRET_INEXACT: 'this token does not carry secrets byte for byte',
-  DOMAIN_KEY_UNTRUSTED: 'the security officer of this partition has not trusted the domain key',
-};
-
-function refusalOf(objectId: ObjectId, { code, returnValue }: Refusal): AntipodeError {
-  const answer =
-    returnValue === undefined ? 'the token grants more than the manifest allows' : `the HSM answered ${returnValue}`;
-  const why = WHY[code] ?? answer;
-  return new AntipodeError(code, `object ${objectId} could not be restored: ${why}`, {
-    details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
-  });
-}
-
 /** Records the objects that work as restored, and destroys the others. */
 async function proveBatch(
   { options, domainKey, restored, refused }: Restoration,
@@ -294,8 +308,3 @@ async function proveBatch(
   }
   await destroyAll(provider, futile, options);
 }
-
-const unprovenError = (objectId: ObjectId): AntipodeError =>
-  new AntipodeError('OBJECT_UNPROVEN', `object ${objectId} does not work after its restore`, {
-    details: { objectId },
-  });

@@ -65,6 +65,7 @@ const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((obj
       valueTag: someBytes,
       isExact: fc.boolean(),
       isNative: fc.boolean(),
+      isMovedByDevice: fc.boolean(),
       cloningDomain: hexadecimal(32),
       vectors,
     })
@@ -78,21 +79,25 @@ const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((obj
         valueTag,
         isExact,
         isNative,
+        isMovedByDevice,
         cloningDomain,
         ...more
       }) => {
         const { vectors: shown, ...rest } = more;
         const isCloned = isNative && isWrapped(objectClass);
+        const byDevice = isCloned && isMovedByDevice;
         return {
           ...rest,
           objectClass,
           ...(hasKeyType(objectClass) ? { keyType } : {}),
           ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
-          ...(isInManifest(objectClass) ? { blobSize: 0 } : { blobSha256, blobSize }),
+          ...(isInManifest(objectClass) || byDevice ? { blobSize: 0 } : { blobSha256, blobSize }),
           ...(objectClass === 'data' || (objectClass === 'secret-key' && isExact && !isCloned)
             ? { dataKeyId, valueTag }
             : {}),
-          ...(isCloned ? { dataKeyId, cloningDomain } : {}),
+          ...(isCloned && !byDevice ? { dataKeyId } : {}),
+          ...(isCloned ? { cloningDomain } : {}),
+          ...(byDevice ? { byDevice: true as const } : {}),
           ...(isCloned && objectClass === 'secret-key' ? { vectors: shown } : {}),
         };
       },

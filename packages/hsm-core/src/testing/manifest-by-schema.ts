@@ -20,6 +20,7 @@ import type { Vector, VectorUse } from '../model/vector.ts';
 /** By what is in it: a secret key with a data key makes the difference. */
 const formatOf = ({ entries, tombstones }: Pick<Generation, 'entries' | 'tombstones'>): number => {
   const all = [...entries, ...tombstones.map(({ entry }) => entry)];
+  if (all.some(({ byDevice }) => byDevice)) return 5;
   if (all.some(({ cloningDomain }) => cloningDomain !== undefined)) return 4;
   const hasExact = all.some(({ objectClass, dataKeyId }) => objectClass === 'secret-key' && dataKeyId !== undefined);
   return hasExact ? 3 : 2;
@@ -117,11 +118,12 @@ function entryMessage(entry: Entry): seal.Entry {
     valueTag: entry.valueTag ?? new Uint8Array(),
     cloningDomain: fromHex(entry.cloningDomain ?? ''),
     vectors: (entry.vectors ?? []).map(({ use, ...rest }) => ({ use: USE_NUMBERS[use], ...rest })),
+    byDevice: entry.byDevice === true,
   });
 }
 
 function fromMessage(message: seal.Manifest): Generation {
-  if (![2, 3, 4].includes(message.format)) invalid(`its format is ${message.format}, expected 2 to 4`);
+  if (![2, 3, 4, 5].includes(message.format)) invalid(`its format is ${message.format}, expected 2 to 5`);
   if (message.source === undefined) invalid('it has no source');
   const entries = message.entries.map((entry) => entryFrom(entry));
   if (new Set(entries.map(({ objectId }) => objectId)).size !== entries.length) invalid('an object id repeats');
@@ -182,7 +184,9 @@ function entryFrom(message: seal.Entry): Entry {
     invalid(`object ${objectId} has no fitting key type`);
   const hasBlob = message.blobSha256.length > 0;
   if (hasBlob && message.blobSha256.length !== 32) invalid(`object ${objectId} has an invalid digest`);
-  if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data'))
+  const { byDevice } = message;
+  if (byDevice && (message.cloningDomain.length === 0 || message.blobSize > 0n)) invalid('no device moves it');
+  if (hasBlob !== ((isWrapped(objectClass) || objectClass === 'data') && !byDevice))
     invalid(`object ${objectId} must ${hasBlob ? 'not ' : ''}have a blob`);
   const isNative = message.cloningDomain.length > 0;
   if (isNative && (message.cloningDomain.length !== 32 || !isWrapped(objectClass) || message.valueTag.length > 0))
@@ -197,7 +201,7 @@ function entryFrom(message: seal.Entry): Entry {
   if (vectors.length > 0 !== (isNative && objectClass === 'secret-key')) invalid('vectors do not fit');
   if (isNative && objectClass === 'private-key' && message.publicHalf.length === 0) invalid('it shows nothing');
   const mayHaveDataKey =
-    isNative || objectClass === 'data' || (objectClass === 'secret-key' && message.valueTag.length > 0);
+    (isNative && !byDevice) || objectClass === 'data' || (objectClass === 'secret-key' && message.valueTag.length > 0);
   if (mayHaveDataKey !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`);
   const attributes: Attributes = {};
   for (const { type, value } of message.attributes) {
@@ -220,6 +224,7 @@ function entryFrom(message: seal.Entry): Entry {
     ...(message.valueTag.length === 0 ? {} : { valueTag: new Uint8Array(message.valueTag) }),
     ...(isNative ? { cloningDomain: hex(message.cloningDomain) } : {}),
     ...(vectors.length === 0 ? {} : { vectors }),
+    ...(byDevice ? { byDevice: true as const } : {}),
   };
 }
 

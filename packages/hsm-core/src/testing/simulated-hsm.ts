@@ -57,6 +57,10 @@ export class SimulatedHsm {
   kdfs: readonly Kdf[] = KDFS;
   /** Tokens with the same one are one cloning domain. Absent where the token clones nothing. */
   cloningKey: Uint8Array | undefined;
+  /** Partitions that its client sees as sources, where devices copy keys among themselves. Absent where blobs move. */
+  sees: SimulatedHsm[] | undefined;
+  /** Whether clients of other partitions reach it. */
+  isReached = true;
   readonly faults: SimulatedFaults = soundToken();
   /** How many sessions it has opened. */
   sessionCount = 0;

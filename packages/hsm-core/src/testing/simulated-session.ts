@@ -15,6 +15,8 @@ import type {
   Challenge,
   CreateItem,
   DataOutcome,
+  DeviceItem,
+  DeviceOutcome,
   DomainKeyEnd,
   ExactKey,
   ExactOpening,
@@ -93,7 +95,15 @@ export class SimulatedSession implements HsmProvider {
       unenforced: [],
       freeSlots: 0,
       silentSlots: [],
-      ...(cloner === undefined ? {} : { cloning: { kind: cloner.kind, domain: await cloner.domain() } }),
+      ...(cloner === undefined
+        ? {}
+        : {
+            cloning: {
+              kind: cloner.kind,
+              shape: this.#token.sees === undefined ? 'blobs' : 'device',
+              domain: await cloner.domain(),
+            },
+          }),
     };
   }
 
@@ -470,6 +480,40 @@ export class SimulatedSession implements HsmProvider {
     return { code: 'NATIVE_MISMATCH' };
   }
 
+  async cloneNative({ source, items }: Parameters<HsmProvider['cloneNative']>[0]): Promise<DeviceOutcome[]> {
+    this.#alive();
+    const { sees, cloningKey } = this.#token;
+    if (sees === undefined || cloningKey === undefined) return items.map(() => ({ code: 'NATIVE_UNAVAILABLE' }));
+    const reached = sees.filter(({ isReached }) => isReached);
+    const from = [...reached.filter(({ serial }) => serial === source), ...reached];
+    return items.map((item): DeviceOutcome => {
+      let refusal: Refusal = { code: 'NATIVE_SOURCE_UNREACHED' };
+      for (const device of from) {
+        const outcome = this.#copy(item, device, cloningKey);
+        if (typeof outcome === 'bigint') return { handle: outcome };
+        refusal = outcome;
+      }
+      return refusal;
+    });
+  }
+
+  #copy(item: DeviceItem, device: SimulatedHsm, cloningKey: Uint8Array): Handle | Refusal {
+    if (device.cloningKey === undefined || !bytesEqual(device.cloningKey, cloningKey))
+      return { code: 'CLONING_DOMAIN_OTHER' };
+    const label = Buffer.from(item.attributes.label ?? []).toString();
+    const found = device.labelled(label).filter(({ objectClass }) => objectClass === item.objectClass);
+    if (found.length === 0) return { code: 'NATIVE_NOT_CLONED', returnValue: 'absent' };
+    if (this.#token.objects.length >= this.#token.objectsMax)
+      return { code: 'HSM_FULL', returnValue: 'CKR_DEVICE_MEMORY' };
+    for (const object of found) {
+      const handle = this.#placed({ ...object, attributes: { ...object.attributes } });
+      const made = this.#get(handle);
+      if (differencesOf(item, this.#observe(made)).length === 0) return handle;
+      this.#token.remove(made);
+    }
+    return { code: 'NATIVE_MISMATCH' };
+  }
+
   #cloner(): SimulatedCloner | undefined {
     const { cloningKey } = this.#token;
     if (cloningKey === undefined) return undefined;
@@ -480,14 +524,17 @@ export class SimulatedSession implements HsmProvider {
         const placed = this.#token.objects.find(({ placedAs }) => placedAs === name);
         return placed && this.#handleOf(placed);
       },
-      store: (object) => {
-        this.#step('place');
-        const { value } = object;
-        const stored = this.#store(value === undefined ? object : { ...object, value: this.#token.distort(value) });
-        this.#step('placed');
-        return this.#handleOf(stored);
-      },
+      store: (object) => this.#placed(object),
     });
+  }
+
+  /** Puts an object in whole, as a device does. */
+  #placed(object: StoredObject): Handle {
+    this.#step('place');
+    const { value } = object;
+    const stored = this.#store(value === undefined ? object : { ...object, value: this.#token.distort(value) });
+    this.#step('placed');
+    return this.#handleOf(stored);
   }
 
   /** As somebody would who has the data key. */

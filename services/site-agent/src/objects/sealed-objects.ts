@@ -2,7 +2,7 @@
  * The objects of one group that are sealed at this site and not as they should be in its token: deleted, damaged,
  * replaced, or set aside. Read from journal and store; no HSM is asked.
  */
-import type { Entry, Generation, SealedGeneration } from '@antipode/hsm-core';
+import { type Entry, type Generation, isByDevice, type SealedGeneration } from '@antipode/hsm-core';
 import { isNewer } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { openSiteMemory, type SiteMemory } from '../commands/beside-agent.ts';
@@ -116,7 +116,8 @@ export function deletedIn(
         ...(retentionMs === undefined ? {} : { retentionMs }),
         keptMs: Math.max(0, runningMs - since),
         isAccepted: true,
-        isRestorable: domainKeyVersion !== undefined && blobs.every((blob) => store.hasSoundBlob(blob)),
+        isRestorable:
+          domainKeyVersion !== undefined && !isByDevice(entry) && blobs.every((blob) => store.hasSoundBlob(blob)),
       };
     },
   );
@@ -137,7 +138,10 @@ export function deletedIn(
 export const changedOf = ({ uncaptured }: Generation): ReadonlySet<string> =>
   new Set(uncaptured.filter(({ reason }) => reason === 'value-changed').map(({ objectId }) => objectId));
 
-function isHere(store: GenerationStore, { dataKeys }: Generation, { blobSha256, dataKeyId }: Entry): boolean {
+function isHere(store: GenerationStore, { dataKeys }: Generation, entry: Entry): boolean {
+  const { blobSha256, dataKeyId } = entry;
+  // Only a device has it.
+  if (isByDevice(entry)) return false;
   const dataKey = dataKeys.find(({ id }) => id === dataKeyId);
   return [blobSha256, dataKey?.blobSha256].every((blob) => blob === undefined || store.hasSoundBlob(blob));
 }

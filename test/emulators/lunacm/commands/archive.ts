@@ -140,7 +140,9 @@ export async function clone(run: Run, options: Options): Promise<void> {
   const source = run.current();
   run.requireLogin(source, 'co');
   const { slot, partition: target } = slotOption(run, options);
-  if (target.kind !== 'application' || options.get('objects') !== 'all') throw new Refused('badArguments');
+  const listed = run.objects.list(source.serial);
+  const objects = chosen(listed, options.get('objects') ?? '');
+  if (target.kind !== 'application' || objects === undefined) throw new Refused('badArguments');
   if (hashOf(options.get('password') ?? '') !== target.roles.co.hash) {
     run.change(target.serial, ({ roles }) => {
       roles.co.failures += 1;
@@ -148,11 +150,17 @@ export async function clone(run: Run, options: Options): Promise<void> {
     throw new Refused('wrongPassword');
   }
   if (!options.has('force') && !(await run.confirm('adds objects to the partition'))) return run.say('aborted');
-  const objects = run.objects.list(source.serial);
   run.say('willClone', { count: objects.length });
   const to = { container: target.serial, partition: target };
   const moved = await moveAll(run, objects, { from: source, to, name: target.label, text: 'clonedTo' });
   run.say('cloneSummary', { count: moved, slot });
+}
+
+/** `all`, or handles with commas between them. Undefined if the source has no object of one of these handles. */
+function chosen(objects: readonly StoredObject[], words: string): readonly StoredObject[] | undefined {
+  if (words === 'all') return objects;
+  const found = words.split(',').map((word) => objects.find(({ handle }) => String(handle) === word));
+  return found.every((object) => object !== undefined) ? found : undefined;
 }
 
 interface Way {

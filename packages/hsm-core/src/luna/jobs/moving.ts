@@ -10,7 +10,14 @@ import type { ListedObject } from '../parse/contents.ts';
 import { type PartitionInfo, primaryMaskingKey } from '../parse/partition-info.ts';
 import { read, verify } from '../selection.ts';
 import { inRun, type JobPorts } from './job-ports.ts';
-import { type ArchiveSource, archiveObjects, orUnlisted, partitionObjects, vaultState } from './reading.ts';
+import {
+  type ArchiveSource,
+  archiveObjects,
+  orUnlisted,
+  type PartitionContents,
+  partitionObjects,
+  vaultState,
+} from './reading.ts';
 
 export interface PartitionAccess {
   readonly address: PartitionAddress;
@@ -101,6 +108,7 @@ export async function restore({ from, target, maskingKey }: RestoreOrder, ports:
   const { phrases } = ports;
   const { vault, partition, password } = from;
   const expected = await archiveObjects(from, ports);
+  const before = await partitionObjects(target.address, target.login, ports);
   const act = async (): Promise<{ result: Reply; isSound: boolean }> =>
     inRun('restore', ports, async (run) => {
       const { slot } = await run.select(vault, 'device');
@@ -109,7 +117,7 @@ export async function restore({ from, target, maskingKey }: RestoreOrder, ports:
       await verify(run.session, target.address, { phrases, shown: 'partition' });
       return run.session.run(archiveRestore({ slot: slot.number, partition, password }));
     });
-  return arrive({ expected, target, act, maskingKey }, ports);
+  return arrive({ expected, target, before, act, maskingKey }, ports);
 }
 
 /** The objects that a source has only since it was listed before a move; none where nothing asks for them. */
@@ -130,35 +138,47 @@ async function gainedBy(
 export interface CloneOrder {
   readonly source: PartitionAccess;
   readonly target: PartitionAccess & { readonly password: Secret };
+  /** The objects of the source to clone, by what both sides list. All of them where it is absent. */
+  readonly choose?: (source: readonly ListedObject[], target: readonly ListedObject[]) => readonly ListedObject[];
 }
 
 /** @throws what stops it before anything is changed */
-export async function clonePartition({ source, target }: CloneOrder, ports: JobPorts): Promise<MoveReport> {
+export async function clonePartition({ source, target, choose }: CloneOrder, ports: JobPorts): Promise<MoveReport> {
   const { phrases } = ports;
-  const { objects: expected, info } = await partitionObjects(source.address, source.login, ports);
+  const { objects, info } = await partitionObjects(source.address, source.login, ports);
+  const before = await partitionObjects(target.address, target.login, ports);
+  const expected = choose === undefined ? objects : choose(objects, before.objects);
+  if (choose !== undefined && expected.length === 0)
+    return { verdict: 'complete', why: undefined, code: '', objects: [], brought: [] };
+  const handles = choose === undefined ? {} : { handles: expected.map(({ handle }) => handle) };
   const act = async (): Promise<{ result: Reply; isSound: boolean }> =>
     inRun('clone', ports, async (run) => {
       const { slot } = await run.select(target.address, 'partition');
       await run.select(source.address, 'partition');
       await run.logIn(source.login, source.address);
       await verify(run.session, source.address, { phrases, shown: 'partition' });
-      return run.session.run(partitionClone({ slot: slot.number, password: target.password }));
+      return run.session.run(partitionClone({ slot: slot.number, password: target.password, ...handles }));
     });
-  return arrive({ expected, target, act, source, maskingKey: primaryMaskingKey(info) }, ports);
+  return arrive(
+    { expected, target, before, act, source: { ...source, objects }, maskingKey: primaryMaskingKey(info) },
+    ports,
+  );
 }
 
 interface Arrival {
   readonly expected: readonly ListedObject[];
   readonly target: PartitionAccess;
+  /** Its objects before the move. */
+  readonly before: PartitionContents;
   readonly act: () => Promise<{ result: Reply; isSound: boolean }>;
-  /** Absent for a backup, which nobody adds to. */
-  readonly source?: PartitionAccess;
+  /** With its objects before the move. Absent for a backup, which nobody adds to. */
+  readonly source?: PartitionAccess & { readonly objects: readonly ListedObject[] };
   readonly maskingKey: string | undefined;
 }
 
 /** Lists the target before and after. Only what is new there can have been moved: labels are not unique. */
-async function arrive({ expected, target, act, source, maskingKey }: Arrival, ports: JobPorts): Promise<MoveReport> {
-  const before = await partitionObjects(target.address, target.login, ports);
+async function arrive(arrival: Arrival, ports: JobPorts): Promise<MoveReport> {
+  const { expected, target, before, act, source, maskingKey } = arrival;
   const { result: reply, isSound } = await act();
   const after = await orUnlisted(partitionObjects(target.address, target.login, ports));
   const known = new Set(before.objects.map(({ handle }) => handle));
@@ -166,6 +186,6 @@ async function arrive({ expected, target, act, source, maskingKey }: Arrival, po
   const found = after === undefined ? undefined : primaryMaskingKey(after.info);
   const maskingKeys =
     maskingKey === undefined || found === undefined ? 'not known' : maskingKey === found ? 'agree' : 'differ';
-  const gained = source === undefined ? [] : await gainedBy({ source, before: expected, arrived }, ports);
+  const gained = source === undefined ? [] : await gainedBy({ source, before: source.objects, arrived }, ports);
   return reportOf({ expected, arrived, gained, reply, isSound, maskingKeys }, ports.phrases);
 }

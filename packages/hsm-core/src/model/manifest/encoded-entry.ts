@@ -25,6 +25,7 @@ export const ENTRY = {
   valueTag: 10,
   cloningDomain: 11,
   vectors: 12,
+  byDevice: 13,
 } as const;
 export const ATTRIBUTE = { type: 1, value: 2 } as const;
 export const VECTOR = { use: 1, mechanism: 2, nonce: 3, result: 4 } as const;
@@ -52,6 +53,7 @@ export class EncodedEntry implements Entry {
   declare readonly valueTag?: Uint8Array;
   declare readonly cloningDomain?: string;
   declare readonly vectors?: readonly Vector[];
+  declare readonly byDevice?: true;
   readonly #of: EntryBytes;
   readonly #start: number;
   readonly #end: number;
@@ -61,7 +63,7 @@ export class EncodedEntry implements Entry {
     of: EntryBytes,
     place: Range & { index: number },
     head: Pick<Entry, 'objectId' | 'objectClass' | 'sizeBits' | 'blobSize'> & { keyType: KeyType | undefined },
-    has: Record<Exclude<Decoded, 'attributes'>, boolean>,
+    has: Record<Exclude<Decoded, 'attributes'> | 'byDevice', boolean>,
   ) {
     this.#of = of;
     this.#start = place.start;
@@ -72,6 +74,7 @@ export class EncodedEntry implements Entry {
     if (head.keyType !== undefined) this.keyType = head.keyType;
     this.sizeBits = head.sizeBits;
     this.blobSize = head.blobSize;
+    if (has.byDevice) this.byDevice = true;
     // The accessors are the same each time and in the same order, so that all entries of a kind share one hidden class.
     Object.defineProperty(this, 'attributes', EncodedEntry.#ACCESSORS.attributes);
     if (has.publicHalf) Object.defineProperty(this, 'publicHalf', EncodedEntry.#ACCESSORS.publicHalf);

@@ -5,13 +5,15 @@ import type { VectorUse } from '../vector.ts';
 
 /**
  * The formats, all of which can be read for ever. Tombstones of format 1 do not say which key opens their sealed objects.
- * In format 3 some secret key is sealed exactly (ADR 0034). In format 4 some key moves natively (ADR 0055). A generation
- * without either is written in format 2, which older members read.
+ * In format 3 some secret key is sealed exactly (ADR 0034). In format 4 some key moves natively (ADR 0055), and
+ * in format 5 some key by its device alone (ADR 0058). A generation without any of these is written in format 2, which
+ * older members read.
  */
 export const FORMAT_1 = 1;
 export const FORMAT_2 = 2;
 export const FORMAT_3 = 3;
 export const FORMAT_4 = 4;
+export const FORMAT_5 = 5;
 export const OBJECT_ID_BYTES = 16;
 export const SHA256_BYTES = 32;
 

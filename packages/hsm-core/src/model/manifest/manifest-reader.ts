@@ -26,7 +26,7 @@ import {
   DATA_KEY,
   FORMAT_1,
   FORMAT_2,
-  FORMAT_4,
+  FORMAT_5,
   KEY_TYPES,
   MANIFEST,
   OBJECT_ID_BYTES,
@@ -52,8 +52,8 @@ export interface ReadManifest {
 export function* readingManifest(manifest: Uint8Array): Generator<void, ReadManifest> {
   const reader = new CanonicalReader(manifest);
   const format = reader.uint32(MANIFEST.format);
-  if (format < FORMAT_1 || format > FORMAT_4)
-    throw new NotCanonical(`its format is ${format}, expected ${FORMAT_1} to ${FORMAT_4}`);
+  if (format < FORMAT_1 || format > FORMAT_5)
+    throw new NotCanonical(`its format is ${format}, expected ${FORMAT_1} to ${FORMAT_5}`);
   const header = {
     group: reader.text(MANIFEST.group),
     domainKeyVersion: reader.uint32(MANIFEST.domainKeyVersion),
@@ -250,6 +250,7 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
     valueTag: false,
     cloningDomain: false,
     vectors: false,
+    byDevice: false,
   };
   const blobSize = reader.number(ENTRY.blobSize);
   has.dataKeyId = reader.range(ENTRY.dataKeyId, DATA_KEY_ID);
@@ -258,13 +259,16 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
   // Few entries have any.
   const vectors = reader.position === end ? [] : fittingVectors(reader, objectId);
   has.vectors = vectors.length > 0;
+  has.byDevice = reader.number(ENTRY.byDevice) === 1;
   if (has.blobSha256 && BLOB_SHA256.end - BLOB_SHA256.start !== SHA256_BYTES)
     throw new NotCanonical(`object ${objectId} has an invalid digest`);
-  if (has.blobSha256 !== (isWrapped(objectClass) || objectClass === 'data'))
+  if (has.byDevice && (!has.cloningDomain || blobSize !== 0))
+    throw new NotCanonical(`object ${objectId} cannot be moved by its device`);
+  if (has.blobSha256 !== (!has.byDevice && (isWrapped(objectClass) || objectClass === 'data')))
     throw new NotCanonical(`object ${objectId} must ${has.blobSha256 ? 'not ' : ''}have a blob`);
   const mayBeExact = objectClass === 'secret-key' && has.valueTag;
-  if ((objectClass === 'data' || mayBeExact || has.cloningDomain) !== has.dataKeyId)
-    throw new NotCanonical(`object ${objectId} has no fitting data key`);
+  const isInDataKey = objectClass === 'data' || mayBeExact || (has.cloningDomain && !has.byDevice);
+  if (isInDataKey !== has.dataKeyId) throw new NotCanonical(`object ${objectId} has no fitting data key`);
   const isLongEnough = CLONING_DOMAIN.end - CLONING_DOMAIN.start === SHA256_BYTES;
   if (has.cloningDomain && (!isLongEnough || !isWrapped(objectClass) || has.valueTag))
     throw new NotCanonical(`object ${objectId} has a cloning domain that does not fit`);

@@ -111,7 +111,7 @@ function encodedEntry(
   if (known !== undefined) return known;
   const { entry: writer, attribute } = scratch;
   const { objectId, objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, blobSize } = entry;
-  const { dataKeyId, valueTag, cloningDomain, vectors = [] } = entry;
+  const { dataKeyId, valueTag, cloningDomain, vectors = [], byDevice } = entry;
   writer.clear();
   writer.hex(ENTRY.objectId, objectId);
   writer.number(ENTRY.objectClass, CLASS_NUMBERS[objectClass]);
@@ -139,6 +139,7 @@ function encodedEntry(
     attribute.bytes(VECTOR.result, result);
     writer.message(ENTRY.vectors, attribute.written);
   }
+  if (byDevice === true) writer.number(ENTRY.byDevice, 1);
   return writer.written;
 }
 

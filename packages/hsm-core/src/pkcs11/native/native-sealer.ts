@@ -4,9 +4,11 @@
  * (I5), and an object that was made is compared with the manifest before anybody hears of it.
  */
 import { CryptokiFailure, returnValueOf } from '@antipode/cryptoki';
-import type { Handle, ObservedObject } from '../../model/object.ts';
+import type { Handle } from '../../model/object.ts';
 import { differencesOf } from '../../objects/clone-comparison.ts';
+import type { DeviceCloner } from '../../provider/device-cloner.ts';
 import type {
+  DeviceOutcome,
   NativeCloner,
   NativeItem,
   NativeOutcome,
@@ -17,12 +19,14 @@ import type { BatchOutcome, Refusal } from '../../provider/restorer.ts';
 import { decryptUnder, encryptUnder } from '../data-key.ts';
 import { ObjectRefused, openingBlob } from '../maker.ts';
 import type { WrappingSession } from '../token-session.ts';
+import { type DeviceCloneParts, DeviceClones } from './device-clones.ts';
 
 interface NativeParts {
   /** Absent where the partition does not clone. */
-  readonly cloner: NativeCloner | undefined;
+  readonly cloner: NativeCloner | DeviceCloner | undefined;
   /** Reads an object with its public half; undefined when it is gone. */
-  readonly read: (handle: Handle, publicHalf: Uint8Array | undefined) => ObservedObject | undefined;
+  readonly read: DeviceCloneParts['read'];
+  readonly shows: DeviceCloneParts['shows'];
 }
 
 export class Pkcs11NativeSealer implements NativeSealer {
@@ -36,7 +40,7 @@ export class Pkcs11NativeSealer implements NativeSealer {
 
   async takeNative({ dataKey, items }: Parameters<NativeSealer['takeNative']>[0]): Promise<NativeOutcome[]> {
     const { cloner } = this.#parts;
-    if (cloner === undefined) return items.map(({ handle }) => ({ handle, reason: 'not-wrappable' }));
+    if (cloner?.shape !== 'blobs') return items.map(({ handle }) => ({ handle, reason: 'not-wrappable' }));
     const taken = await cloner.take(items.map(({ handle }) => handle));
     const blobs = new Map(taken.map((one) => [one.handle, one]));
     return items.map(({ handle, aad }): NativeOutcome => {
@@ -55,7 +59,7 @@ export class Pkcs11NativeSealer implements NativeSealer {
 
   async putNative({ dataKey, items }: Parameters<NativeSealer['putNative']>[0]): Promise<BatchOutcome> {
     const { cloner } = this.#parts;
-    if (cloner === undefined) return { handles: [], failure: { index: 0, code: 'NATIVE_UNAVAILABLE' } };
+    if (cloner?.shape !== 'blobs') return { handles: [], failure: { index: 0, code: 'NATIVE_UNAVAILABLE' } };
     const opened: PlacedObject[] = [];
     let refused: BatchOutcome['failure'];
     for (const [index, { ciphertext, aad, ...object }] of items.entries()) {
@@ -75,6 +79,12 @@ export class Pkcs11NativeSealer implements NativeSealer {
     } finally {
       for (const { blob } of opened) blob.fill(0);
     }
+  }
+
+  async cloneNative(order: Parameters<NativeSealer['cloneNative']>[0]): Promise<DeviceOutcome[]> {
+    const { cloner, read, shows } = this.#parts;
+    if (cloner?.shape !== 'device') return order.items.map(() => ({ code: 'NATIVE_UNAVAILABLE' }));
+    return new DeviceClones(this.#context, { cloner, read, shows }).clone(order);
   }
 
   #open(sealed: { dataKey: Handle; ciphertext: Uint8Array; aad: Uint8Array }): Buffer | Refusal {

@@ -13,6 +13,7 @@ import {
   translate,
 } from '@antipode/cryptoki';
 import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
+import type { LunaCloning } from '../../luna/cloner/luna-cloner.ts';
 import type { Protection } from '../../provider/provider.ts';
 import { withLocked } from '../own-keys/swap.ts';
 import type { MechanismSettings } from '../self-test/mechanisms.ts';
@@ -40,8 +41,8 @@ export interface PartitionConfig extends MechanismSettings {
   readonly acceptUnenforced?: readonly Protection[];
   /** Numbers of attributes of the vendor's own that no replica gets. The partition reports which objects have them. */
   readonly vendorAttributes?: readonly number[];
-  /** How its keys are cloned, where they are: by the files of SoftHSM's token store. */
-  readonly native?: { readonly kind: 'softhsm' };
+  /** How its keys are cloned, where they are: by the files of SoftHSM's token store, or by a Luna device. */
+  readonly native?: { readonly kind: 'softhsm' } | LunaCloning;
   /** The token of the identity key, where that is another. */
   readonly identity?: Omit<PartitionConfig, 'identity'>;
 }

@@ -56,6 +56,7 @@ export const METHODS = {
   unwrapSecrets: 'long write',
   takeNative: 'long',
   putNative: 'long write',
+  cloneNative: 'long write',
   prove: 'long',
   makeVectors: 'long',
   challenge: 'long',

@@ -1,0 +1,156 @@
+/**
+ * Objects that devices copy among themselves (ADR 0058). A device is asked by names, which repeat, so everything that has
+ * arrived is compared with the manifest before anybody hears of it. Nothing is destroyed that this call has not surely
+ * brought: another program may make an object at the same time.
+ */
+import { CKA } from '@antipode/cryptoki';
+import type { Handle, ObservedObject } from '../../model/object.ts';
+import { differencesOf } from '../../objects/clone-comparison.ts';
+import { bareSerial, type DeviceCloner, type DeviceMove, nameKey, nameOf } from '../../provider/device-cloner.ts';
+import type { DeviceItem, DeviceOutcome, NativeObject } from '../../provider/native-cloner.ts';
+import type { Refusal } from '../../provider/restorer.ts';
+import type { TokenSession } from '../token-session.ts';
+
+export interface DeviceCloneParts {
+  readonly cloner: DeviceCloner;
+  /** Reads an object with its public half; undefined when it is gone. */
+  readonly read: (handle: Handle, publicHalf: Uint8Array | undefined) => ObservedObject | undefined;
+  /** Whether the object shows the value of the item. */
+  readonly shows: (domainKey: Handle, item: DeviceItem, handle: Handle) => Promise<boolean>;
+}
+
+interface Order {
+  readonly domainKey: Handle;
+  readonly source: string;
+  readonly items: readonly DeviceItem[];
+}
+
+/** An item that is not here yet. */
+interface Open {
+  readonly index: number;
+  readonly item: DeviceItem;
+}
+
+export class DeviceClones {
+  readonly #context: TokenSession;
+  readonly #parts: DeviceCloneParts;
+
+  constructor(context: TokenSession, parts: DeviceCloneParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  async clone({ domainKey, source, items }: Order): Promise<DeviceOutcome[]> {
+    const made = new Map<number, Handle>();
+    const refused = new Map<number, Refusal>();
+    for (const serial of this.#inOrder(source)) {
+      const open = items.flatMap((item, index): Open[] => (made.has(index) ? [] : [{ index, item }]));
+      if (open.length === 0) break;
+      const outcomes = await this.#from(serial, { domainKey, open });
+      for (const [at, { index }] of open.entries()) {
+        const outcome = outcomes[at]!;
+        if ('handle' in outcome) made.set(index, outcome.handle);
+        // The first source is the one that the manifest names. Its reason counts.
+        else if (!refused.has(index)) refused.set(index, outcome);
+      }
+    }
+    return items.map((_item, index): DeviceOutcome => {
+      const handle = made.get(index);
+      return handle === undefined ? (refused.get(index) ?? { code: 'NATIVE_SOURCE_UNREACHED' }) : { handle };
+    });
+  }
+
+  #inOrder(source: string): string[] {
+    const { sources } = this.#parts.cloner;
+    const first = sources.filter((one) => bareSerial(one) === bareSerial(source));
+    return [...first, ...sources.filter((one) => !first.includes(one))];
+  }
+
+  async #from(
+    serial: string,
+    { domainKey, open }: { domainKey: Handle; open: readonly Open[] },
+  ): Promise<DeviceOutcome[]> {
+    const before = new Set(this.#handles());
+    const move = await this.#parts.cloner.clone(
+      serial,
+      open.map(({ item }) => item),
+    );
+    const arrived = this.#handles().filter((handle) => !before.has(handle));
+    const fitting = await this.#fitting({ domainKey, open, arrived });
+    const wrong = this.#destroyStrays(
+      arrived.filter((handle) => ![...fitting.values()].includes(handle)),
+      { arrived, move },
+    );
+    return open.map(({ item }, at): DeviceOutcome => {
+      const handle = fitting.get(item);
+      if (handle !== undefined) return { handle };
+      if (wrong.has(nameKey(nameOf(item)))) return { code: 'NATIVE_MISMATCH' };
+      return move.refusals[at] ?? { code: 'NATIVE_NOT_CLONED' };
+    });
+  }
+
+  #handles(): Handle[] {
+    const { cryptoki, session } = this.#context;
+    return cryptoki.find(session, [[CKA.TOKEN, true]]);
+  }
+
+  /** The arrived object of each item. Of several that are alike, the one that shows its value. */
+  async #fitting({
+    domainKey,
+    open,
+    arrived,
+  }: {
+    domainKey: Handle;
+    open: readonly Open[];
+    arrived: readonly Handle[];
+  }): Promise<Map<DeviceItem, Handle>> {
+    const free = new Set(arrived);
+    const fitting = new Map<DeviceItem, Handle>();
+    const wanted = Map.groupBy(open, ({ item }) => nameKey(nameOf(item)));
+    const found = Map.groupBy(arrived, (handle) => this.#nameOf(handle));
+    for (const { item } of open) {
+      const key = nameKey(nameOf(item));
+      const candidates = (found.get(key) ?? []).filter((handle) => free.has(handle));
+      const isAlone = wanted.get(key)?.length === 1 && candidates.length === 1;
+      for (const handle of candidates) {
+        const seen = this.#parts.read(handle, item.publicHalf);
+        if (seen === undefined || differencesOf(item, seen).length > 0) continue;
+        if (!isAlone && !(await this.#parts.shows(domainKey, item, handle))) continue;
+        free.delete(handle);
+        fitting.set(item, handle);
+        break;
+      }
+    }
+    return fitting;
+  }
+
+  #nameOf(handle: Handle): string {
+    const seen = this.#parts.read(handle, undefined);
+    return seen === undefined ? '' : nameKey(nameOf(seen as Pick<NativeObject, 'objectClass' | 'attributes'>));
+  }
+
+  /**
+   * Destroys objects that fit nothing, and that this call has surely brought. As many of a name have to have arrived as the
+   * devices say that they brought: otherwise one of them is somebody's own. Returns the names of all that fit nothing.
+   */
+  #destroyStrays(
+    strays: readonly Handle[],
+    { arrived, move }: { arrived: readonly Handle[]; move: DeviceMove },
+  ): ReadonlySet<string> {
+    const { cryptoki, session } = this.#context;
+    const count = (names: readonly string[]): Map<string, number> => {
+      const counts = new Map<string, number>();
+      for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+      return counts;
+    };
+    const brought = count(move.brought.map(nameKey));
+    const here = count(arrived.map((handle) => this.#nameOf(handle)));
+    const names = new Set<string>();
+    for (const handle of strays) {
+      const name = this.#nameOf(handle);
+      names.add(name);
+      if (brought.get(name) === here.get(name)) cryptoki.destroy(session, handle);
+    }
+    return names;
+  }
+}
