@@ -6,7 +6,7 @@ import { z } from 'zod';
 const path = z.string().min(1, 'expected a path');
 
 /** As `slot list` of lunacm prints it: a text, since it is longer than a number can be in some readers of YAML. */
-const serial = z.string().regex(/^\d{6,16}$/, 'expected the digits of a serial number, as `slot list` of lunacm shows');
+const serial = z.string().regex(/^[0-9A-Za-z]{4,32}$/, 'expected a serial number, as `slot list` of lunacm shows');
 const label = z
   .string()
   .min(1)

@@ -75,9 +75,12 @@ const wrapped = (tokenKey: Buffer, pin: string): Buffer => {
   return Buffer.concat([salt, encrypted(Buffer.concat([MAGIC, tokenKey]), underPin(pin, salt))]);
 };
 
+/** SoftHSM calls an object by a UUID. */
+const UUID_LENGTH = 36;
+
 export interface TokenObject {
-  /** The name of its file without the ending: an object and its copies have the same one. */
-  readonly name: string;
+  /** The beginning of the name of its file: an object and its copies have the same one. */
+  readonly origin: string;
   readonly path: string;
   readonly objectClass: number;
   /** Empty where it is encrypted and nobody has logged in. */
@@ -113,7 +116,7 @@ export class SoftHsmToken {
         // A file that is being made has no attributes yet.
         if (label === undefined) return [];
         return {
-          ...{ path, name: name.slice(0, -'.object'.length), bytes: file.length },
+          ...{ path, origin: name.slice(0, UUID_LENGTH), bytes: file.length },
           objectClass: Number(values.get(CLASS)!.bytes.readBigUInt64BE()),
           label: this.#shown(label, values.get(PRIVATE)?.bytes[0] !== 0),
         };
@@ -126,15 +129,22 @@ export class SoftHsmToken {
   }
 
   /** Whole or not at all. Other programs that have the token open see it from their next search on. */
-  add(path: string, name: string): void {
+  add(path: string, origin: string): void {
+    // A process that has destroyed a file of this name takes a new one of that name for the old one.
+    const name = `${origin}-${randomBytes(4).toString('hex')}`;
     const target = join(this.#folder, `${name}.object`);
+    // SoftHSM destroys an object together with its lock, and fails without it.
+    writeFileSync(join(this.#folder, `${name}.lock`), '');
     copyFileSync(path, `${target}.new`);
     renameSync(`${target}.new`, target);
     this.#changed();
   }
 
   clear(): void {
-    for (const { path } of this.objects()) rmSync(path);
+    for (const { path } of this.objects()) {
+      rmSync(path);
+      rmSync(path.replace(/\.object$/, '.lock'), { force: true });
+    }
     this.#changed();
   }
 

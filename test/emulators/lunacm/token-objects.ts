@@ -51,9 +51,9 @@ export class TokenObjects implements ObjectStore {
     const found =
       token === undefined
         ? this.#archived(container)
-        : token.objects().map(({ name, path, objectClass, label, bytes }) => ({
+        : token.objects().map(({ origin, path, objectClass, label, bytes }) => ({
             path,
-            object: { label, type: TYPES[objectClass] ?? 'Unknown', bytes, uid: uidOf(name), origin: name },
+            object: { label, type: TYPES[objectClass] ?? 'Unknown', bytes, uid: uidOf(origin), origin },
           }));
     return found
       .map(({ path, object }) => {

@@ -97,6 +97,8 @@ export interface NativeItem extends NativeObject {
 export interface DeviceItem extends NativeObject {
   /** Of a secret key. They tell apart objects that are alike in everything else. */
   readonly vectors?: readonly Vector[];
+  /** The object that is here with the same value, and with other attributes. No device copies it a second time. */
+  readonly replaces?: Handle;
 }
 
 /** An object that was copied, compared and not used yet, or why there is none. */
@@ -126,8 +128,12 @@ export interface NativeSealer {
    *
    * Whatever has arrived is compared with the items in every attribute, as {@link putNative} does. An object that fits none
    * is destroyed where this call has surely brought it, and stays where anybody else may have made it. Its item is
-   * NATIVE_MISMATCH. Other codes: NATIVE_UNAVAILABLE, NATIVE_SOURCE_UNREACHED, NATIVE_NOT_CLONED, CLONING_DOMAIN_OTHER,
-   * HSM_FULL.
+   * NATIVE_MISMATCH.
+   *
+   * An object that an item replaces gets the attributes of the item, and keeps its handle. Where the token does not take
+   * them all, it stays as it is, and its item is NATIVE_MISMATCH.
+   *
+   * Other codes: NATIVE_UNAVAILABLE, NATIVE_SOURCE_UNREACHED, NATIVE_NOT_CLONED, CLONING_DOMAIN_OTHER, HSM_FULL.
    */
   cloneNative(options: {
     domainKey: Handle;

@@ -152,6 +152,24 @@ describe('a standby', () => {
     }
   });
 
+  it('gives its copy the attributes that its source has now, without a second copy', async () => {
+    const before = await captured();
+    await group.apply(b, before);
+    const label = Buffer.from('renamed');
+    Object.assign(a.hsm.labelled('secret')[0]!.attributes, { label, wrap: true });
+    const sealed = await captured(a, { previous: before });
+    a.hsm.isReached = false;
+    const { refused, applied } = await group.apply(b, sealed, { previous: [before] });
+    expect([refused, applied.length, b.hsm.contents()]).toEqual([[], 1, a.hsm.contents()]);
+  });
+
+  it('tells keys apart that are alike in everything but their values', async () => {
+    for (let count = 0; count < 3; count += 1) a.hsm.addSecret('alike', UNEXTRACTABLE);
+    const sealed = await captured();
+    const { refused } = await group.apply(b, sealed);
+    expect([refused, b.hsm.contents()]).toEqual([[], a.hsm.contents()]);
+  });
+
   it('goes on as the active member with the same entries', async () => {
     const before = await captured();
     await group.apply(b, before);

@@ -129,14 +129,18 @@ async function cloneBatch(
   const outcomes = await options.provider.cloneNative({
     domainKey,
     source: options.target.generation.source.serial,
-    items: entries.map(({ objectClass, keyType, sizeBits, attributes, publicHalf, vectors }) => ({
-      objectClass,
-      ...(keyType === undefined ? {} : { keyType }),
-      sizeBits,
-      attributes,
-      ...(publicHalf === undefined ? {} : { publicHalf }),
-      ...(vectors === undefined ? {} : { vectors }),
-    })),
+    items: entries.map((entry) => {
+      const { objectClass, keyType, sizeBits, attributes, publicHalf, vectors } = entry;
+      return {
+        objectClass,
+        ...(keyType === undefined ? {} : { keyType }),
+        sizeBits,
+        attributes,
+        ...(publicHalf === undefined ? {} : { publicHalf }),
+        ...(vectors === undefined ? {} : { vectors }),
+        ...replacing(options, entry),
+      };
+    }),
   });
   const faults: AntipodeError[] = [];
   for (const [index, { objectId }] of entries.entries()) {

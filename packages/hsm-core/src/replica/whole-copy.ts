@@ -67,7 +67,10 @@ export async function proveWholeCopy({
   // The restored keys are clones, whatever the configuration of this partition says: their vectors are repeated.
   const asClones: HsmProvider = {
     ...provider,
-    describe: async () => ({ cloning: { kind: 'whole copy', domain: NO_DOMAIN }, ...(await provider.describe()) }),
+    describe: async () => ({
+      cloning: { kind: 'whole copy', shape: 'blobs', domain: NO_DOMAIN },
+      ...(await provider.describe()),
+    }),
   };
   const report = await scrub({ provider: asClones, keyring, clock, target, known: new Map() });
   return own === undefined ? report : { ...report, sign: (message) => provider.signAsIdentity(own.handle, message) };

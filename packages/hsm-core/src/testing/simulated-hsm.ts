@@ -32,6 +32,8 @@ export interface StoredObject {
   hasTemplate?: true;
   /** Of an object that was placed natively: names its blob and entry. */
   readonly placedAs?: string;
+  /** The same for an object and all copies that devices have made of it. */
+  readonly origin?: StoredObject;
 }
 
 /** Called with a name before and after each change. It may throw, as a crash does. The session is lost then. */

@@ -6,7 +6,7 @@ import { CURVES } from '../model/curve.ts';
 import { derivedBy, type Kdf } from '../model/kdf.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
-import type { Vector } from '../model/vector.ts';
+import { agree, type Vector } from '../model/vector.ts';
 import { differencesOf } from '../objects/clone-comparison.ts';
 import { LookLog } from '../objects/look-log.ts';
 import { EXACT_PAIRS, type ExactModulusBits } from '../provider/exact-sealer.ts';
@@ -443,7 +443,7 @@ export class SimulatedSession implements HsmProvider {
 
   async takeNative({ dataKey, items }: Parameters<HsmProvider['takeNative']>[0]): Promise<NativeOutcome[]> {
     this.#alive();
-    const cloner = this.#cloner();
+    const cloner = this.#blobCloner();
     if (cloner === undefined) return items.map(({ handle }) => ({ handle, reason: 'not-wrappable' }));
     const taken = await cloner.take(items.map(({ handle }) => handle));
     return taken.map((one, index): NativeOutcome => {
@@ -464,7 +464,7 @@ export class SimulatedSession implements HsmProvider {
   }
 
   async #putNative(dataKey: Handle, item: NativeItem): Promise<Handle | Refusal> {
-    const cloner = this.#cloner();
+    const cloner = this.#blobCloner();
     if (cloner === undefined) return { code: 'NATIVE_UNAVAILABLE' };
     const { ciphertext, aad, ...object } = item;
     const blob = decrypt(this.#get(dataKey), { ciphertext, aad });
@@ -480,7 +480,7 @@ export class SimulatedSession implements HsmProvider {
     return { code: 'NATIVE_MISMATCH' };
   }
 
-  async cloneNative({ source, items }: Parameters<HsmProvider['cloneNative']>[0]): Promise<DeviceOutcome[]> {
+  async cloneNative({ domainKey, source, items }: Parameters<HsmProvider['cloneNative']>[0]): Promise<DeviceOutcome[]> {
     this.#alive();
     const { sees, cloningKey } = this.#token;
     if (sees === undefined || cloningKey === undefined) return items.map(() => ({ code: 'NATIVE_UNAVAILABLE' }));
@@ -488,8 +488,14 @@ export class SimulatedSession implements HsmProvider {
     const from = [...reached.filter(({ serial }) => serial === source), ...reached];
     return items.map((item): DeviceOutcome => {
       let refusal: Refusal = { code: 'NATIVE_SOURCE_UNREACHED' };
+      if (item.replaces !== undefined) {
+        const { attributes } = this.#get(item.replaces);
+        for (const name of Object.keys(attributes)) delete attributes[name as keyof Attributes];
+        Object.assign(attributes, item.attributes);
+        return { handle: item.replaces };
+      }
       for (const device of from) {
-        const outcome = this.#copy(item, device, cloningKey);
+        const outcome = this.#copy(item, { device, cloningKey, domainKey });
         if (typeof outcome === 'bigint') return { handle: outcome };
         refusal = outcome;
       }
@@ -497,7 +503,10 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
-  #copy(item: DeviceItem, device: SimulatedHsm, cloningKey: Uint8Array): Handle | Refusal {
+  #copy(
+    item: DeviceItem,
+    { device, cloningKey, domainKey }: { device: SimulatedHsm; cloningKey: Uint8Array; domainKey: Handle },
+  ): Handle | Refusal {
     if (device.cloningKey === undefined || !bytesEqual(device.cloningKey, cloningKey))
       return { code: 'CLONING_DOMAIN_OTHER' };
     const label = Buffer.from(item.attributes.label ?? []).toString();
@@ -505,13 +514,26 @@ export class SimulatedSession implements HsmProvider {
     if (found.length === 0) return { code: 'NATIVE_NOT_CLONED', returnValue: 'absent' };
     if (this.#token.objects.length >= this.#token.objectsMax)
       return { code: 'HSM_FULL', returnValue: 'CKR_DEVICE_MEMORY' };
+    let isCopied = false;
     for (const object of found) {
-      const handle = this.#placed({ ...object, attributes: { ...object.attributes } });
+      const origin = object.origin ?? object;
+      if (this.#token.objects.some((one) => (one.origin ?? one) === origin)) continue;
+      const handle = this.#placed({ ...object, attributes: { ...object.attributes }, origin });
       const made = this.#get(handle);
-      if (differencesOf(item, this.#observe(made)).length === 0) return handle;
+      const isValue = item.vectors === undefined || found.length === 1 || this.#hasVectors(domainKey, made, item);
+      if (isValue && differencesOf(item, this.#observe(made)).length === 0) return handle;
+      isCopied = true;
       this.#token.remove(made);
     }
-    return { code: 'NATIVE_MISMATCH' };
+    return { code: isCopied ? 'NATIVE_MISMATCH' : 'NATIVE_NOT_CLONED' };
+  }
+
+  #hasVectors(domainKey: Handle, object: StoredObject, { vectors = [] }: DeviceItem): boolean {
+    return agree(vectors, vectorsOf(this.#get(domainKey), object));
+  }
+
+  #blobCloner(): SimulatedCloner | undefined {
+    return this.#token.sees === undefined ? this.#cloner() : undefined;
   }
 
   #cloner(): SimulatedCloner | undefined {

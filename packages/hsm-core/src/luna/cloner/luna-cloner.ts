@@ -102,6 +102,20 @@ const NOT_REACHED = [
   'CONFIG_INVALID',
 ] as const;
 
+/** Standbys log in at one source at the same time, and only one of them can. The others wait this often, and no more. */
+const TURNS_MAX = 30;
+const TURN_MS = 1_000;
+
+async function whenFree<T>(clock: Clock, work: () => Promise<T>): Promise<T> {
+  for (let turn = 1; ; turn += 1)
+    try {
+      return await work();
+    } catch (thrown) {
+      if (!hasCode(thrown, 'LUNA_BUSY') || turn === TURNS_MAX) throw thrown;
+      await clock.sleep(TURN_MS);
+    }
+}
+
 const refusing = (objects: readonly NativeObject[], refusal: Refusal): DeviceMove => ({
   refusals: objects.map(() => refusal),
   brought: [],
@@ -132,23 +146,25 @@ async function cloneFrom(
   const present = new Set<string>();
   try {
     const password = secretOf(options.pinFile);
-    const report = await driver.clone({
-      source: {
-        address: { serial: source.serial, label: source.label },
-        login: { role: 'co', password: secretOf(source.pinFile) },
-      },
-      target: { address: own, login: { role: 'co', password }, password },
-      choose: (listed, here) => {
-        const uids = new Set(here.map(({ uid }) => uid));
-        return listed.filter((object) => {
-          const name = listedName(object);
-          if (name === undefined || !wanted.has(nameKey(name))) return false;
-          const isHere = uids.has(object.uid);
-          if (isHere) present.add(nameKey(name));
-          return !isHere;
-        });
-      },
-    });
+    const report = await whenFree(options.clock, () =>
+      driver.clone({
+        source: {
+          address: { serial: source.serial, label: source.label },
+          login: { role: 'co', password: secretOf(source.pinFile) },
+        },
+        target: { address: own, login: { role: 'co', password }, password },
+        choose: (listed, here) => {
+          const uids = new Set(here.map(({ uid }) => uid));
+          return listed.filter((object) => {
+            const name = listedName(object);
+            if (name === undefined || !wanted.has(nameKey(name))) return false;
+            const isHere = uids.has(object.uid);
+            if (isHere) present.add(nameKey(name));
+            return !isHere;
+          });
+        },
+      }),
+    );
     return moveOf(report, { objects, present });
   } catch (thrown) {
     if (!hasCode(thrown, ...NOT_REACHED)) throw thrown;

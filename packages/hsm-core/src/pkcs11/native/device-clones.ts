@@ -3,12 +3,14 @@
  * arrived is compared with the manifest before anybody hears of it. Nothing is destroyed that this call has not surely
  * brought: another program may make an object at the same time.
  */
-import { CKA } from '@antipode/cryptoki';
+import { CKA, CryptokiFailure } from '@antipode/cryptoki';
+import { ASSUMED, ATTRIBUTES, type AttributeName } from '../../model/attributes.ts';
 import type { Handle, ObservedObject } from '../../model/object.ts';
-import { differencesOf } from '../../objects/clone-comparison.ts';
+import { type CloneDifference, differencesOf } from '../../objects/clone-comparison.ts';
 import { bareSerial, type DeviceCloner, type DeviceMove, nameKey, nameOf } from '../../provider/device-cloner.ts';
 import type { DeviceItem, DeviceOutcome, NativeObject } from '../../provider/native-cloner.ts';
 import type { Refusal } from '../../provider/restorer.ts';
+import { encodeNative } from '../reading/objects.ts';
 import type { TokenSession } from '../token-session.ts';
 
 export interface DeviceCloneParts {
@@ -43,8 +45,14 @@ export class DeviceClones {
   async clone({ domainKey, source, items }: Order): Promise<DeviceOutcome[]> {
     const made = new Map<number, Handle>();
     const refused = new Map<number, Refusal>();
+    for (const [index, item] of items.entries()) {
+      if (item.replaces === undefined || !this.#isThere(item.replaces, item)) continue;
+      if (this.#change(item.replaces, item)) made.set(index, item.replaces);
+      else refused.set(index, { code: 'NATIVE_MISMATCH' });
+    }
     for (const serial of this.#inOrder(source)) {
-      const open = items.flatMap((item, index): Open[] => (made.has(index) ? [] : [{ index, item }]));
+      const isOpen = (index: number): boolean => !made.has(index) && refused.get(index)?.code !== 'NATIVE_MISMATCH';
+      const open = items.flatMap((item, index): Open[] => (isOpen(index) ? [{ index, item }] : []));
       if (open.length === 0) break;
       const outcomes = await this.#from(serial, { domainKey, open });
       for (const [at, { index }] of open.entries()) {
@@ -58,6 +66,36 @@ export class DeviceClones {
       const handle = made.get(index);
       return handle === undefined ? (refused.get(index) ?? { code: 'NATIVE_SOURCE_UNREACHED' }) : { handle };
     });
+  }
+
+  /** A handle may have come to mean another object. */
+  #isThere(handle: Handle, { objectClass, keyType, publicHalf }: DeviceItem): boolean {
+    const seen = this.#parts.read(handle, publicHalf);
+    return seen !== undefined && seen.objectClass === objectClass && seen.keyType === keyType;
+  }
+
+  /** Whether the object has all attributes of the item now. One call changes all of them, or none. */
+  #change(handle: Handle, item: DeviceItem): boolean {
+    const { cryptoki, session } = this.#context;
+    const differences = (): CloneDifference[] => {
+      const seen = this.#parts.read(handle, item.publicHalf);
+      return seen === undefined ? ['unreadable'] : differencesOf(item, seen);
+    };
+    const found = differences();
+    const names = found.filter((name): name is AttributeName => name in ATTRIBUTES);
+    if (names.length < found.length) return false;
+    const changes = names.flatMap((name) => {
+      const { type, kind } = ATTRIBUTES[name];
+      const value = item.attributes[name] ?? ASSUMED[name] ?? (kind === 'bytes' ? new Uint8Array() : undefined);
+      return value === undefined ? [] : [[type, encodeNative(name, value)] as const];
+    });
+    try {
+      if (changes.length > 0) cryptoki.setAttributes(session, handle, changes);
+    } catch (thrown) {
+      if (thrown instanceof CryptokiFailure) return false;
+      throw thrown;
+    }
+    return differences().length === 0;
   }
 
   #inOrder(source: string): string[] {
