@@ -20,6 +20,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/move-identity.int.test.ts',
   'integration/hsm-core/damaged-parts.int.test.ts',
   'integration/luna/cloner.int.test.ts',
+  'integration/luna/doctor.int.test.ts',
   'chaos/live/long-links.chaos.test.ts',
   'chaos/live/failover-wait.chaos.test.ts',
   'integration/system/cut-links.int.test.ts',

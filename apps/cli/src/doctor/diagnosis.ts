@@ -25,6 +25,7 @@ import { certificateWarnings } from '../commands/operator/status.ts';
 import { loadOperatorConfig, type OperatorConfig, withOperator } from '../operator-connection.ts';
 import { table } from '../output.ts';
 import { type Check, machineChecks, tlsChecks } from './checks.ts';
+import { cloningChecks } from './cloning.ts';
 
 interface Finding {
   readonly check: string;
@@ -115,6 +116,7 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
         ],
         [`token of ${partition.name}`, () => describeToken(config, partition)],
         [`identity of ${partition.name}`, () => proveIdentity(config, partition.name)],
+        ...cloningChecks(config, partition),
       ]),
     ],
   );
