@@ -163,7 +163,7 @@ export const ATTACKS = {
     'PIN',
     'refused',
     'make an object that looks like a domain key of ours',
-    'own keys are known by the CKA_ID in the journal and by proof, never by label',
+    'own keys are known by the CKA_ID in the journal and by proof, never by label; a CKA_ID that is forged from that of the identity key adds a version that nobody uses',
   ),
   'replace-domain-key': attack(
     'PIN',

@@ -17,14 +17,13 @@ export { nameUncaptured } from './capture/uncaptured.ts';
 export { type Distribution, distributeDomainKey } from './domain-key/distribution.ts';
 export type { BeginExchange, CompleteExchange, ExchangeOffer, ExchangeTransport } from './domain-key/exchange.ts';
 export {
-  CKA_ID_BYTES,
   type DomainKeyRecord,
   type IdentityRecord,
   initialiseIdentity,
   type Keyring,
   openKeyring,
   type TrustedKeyRecord,
-  trustedKeyLabel,
+  type UnrecordedKey,
 } from './domain-key/keyring.ts';
 export { ExchangeResponder } from './domain-key/responder.ts';
 export { type Attributes, USES } from './model/attributes.ts';
@@ -56,6 +55,7 @@ export {
   UNCAPTURED_REASONS,
   type UncapturedReason,
 } from './model/object.ts';
+export { CKA_ID_BYTES, markedId, trustedKeyLabel } from './model/own-key-name.ts';
 export { fingerprint } from './model/public-half.ts';
 export { classNameOf, keyTypeNameOf, kindNameOf } from './model/type-name.ts';
 export { entryRecognitionKey as recognitionOf } from './objects/recognise.ts';

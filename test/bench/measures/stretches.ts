@@ -184,11 +184,12 @@ function table(count: number): { provider: HsmProvider; keyring: Keyring; remove
   };
   const domainKey = { handle: -1n as Handle, version: 1, checkTag: new Uint8Array(32) };
   const keyring: Keyring = {
-    identity: { handle: -2n as Handle, publicHalf, sha256: fingerprint(publicHalf) },
+    identity: { handle: -2n as Handle, ckaId: new Uint8Array(16), publicHalf, sha256: fingerprint(publicHalf) },
     domainKey: () => domainKey,
     domainKeys: () => [domainKey],
     ownHandles: new Set(),
     missing: [],
+    unrecorded: [],
   };
   const remove = (): void => {
     handles = handles.slice(1);

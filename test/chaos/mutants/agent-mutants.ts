@@ -122,6 +122,13 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     stories: ['an-order-for-another/0'],
   },
   {
+    name: 'own-key-of-a-newer-journal-forgotten',
+    file: 'packages/hsm-core/src/domain-key/keyring.ts',
+    from: 'const marked = await provider.findMarked([identity.ckaId, ...otherIds]);',
+    to: 'const marked = await provider.findMarked([]);',
+    stories: ['a-rotation-forgotten/0', '508830'],
+  },
+  {
     name: 'apply-without-intents',
     file: 'packages/hsm-core/src/replica/restoration.ts',
     from: '      options.journal.begin(batch.map(intentOf));\n',

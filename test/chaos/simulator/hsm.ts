@@ -5,12 +5,13 @@
  */
 import { CaptureMemory, type HsmProvider, ReplicaMemory } from '@antipode/hsm-core';
 import { EpochFloors, type SimulatedMember, underTenure } from '@antipode/hsm-core/testing';
-import { AntipodeError, hasCode } from '@antipode/runtime';
+import { AntipodeError, hasCode, type Log } from '@antipode/runtime';
 import {
   type Journal,
   type OpenPartition,
   type Partition,
   type Rank,
+  recordUnrecorded,
   Turns,
   yielding,
 } from '@antipode/site-agent/testing';
@@ -21,6 +22,7 @@ export interface SimulatedPartitionOptions {
   readonly journal: Journal;
   readonly role: 'member' | 'scratch';
   readonly process: SimulatedProcess;
+  readonly log: Log;
   /** Called after each call to the HSM. */
   readonly afterCall: () => void;
   /** Called before and after each change of the token. An error from here ends the session, as a crash does. */
@@ -99,14 +101,23 @@ export class SimulatedPartition implements Partition {
 
   async #opened(): Promise<OpenPartition> {
     if (this.#open !== undefined) return this.#open;
-    const { member, journal, process, afterCall, interrupt } = this.#options;
-    const readKeys = (): void => {
-      member.domainKeys.splice(0, member.domainKeys.length, ...journal.domainKeys.of(member.serial));
+    const { member, journal, process, afterCall, interrupt, log } = this.#options;
+    const { serial } = member;
+    const readKeys = async (read: () => Promise<void>): Promise<void> => {
+      const known = (): void => {
+        member.domainKeys.splice(0, member.domainKeys.length, ...journal.domainKeys.of(serial));
+        member.announced.splice(0, member.announced.length, ...journal.identities.announced(serial));
+      };
+      known();
+      await read();
+      await process.gate();
+      if (!recordUnrecorded(member.keyring, { journal, serial, log })) return;
+      known();
+      await member.refresh();
+      await process.gate();
     };
     try {
-      readKeys();
-      await member.reopen(interrupt);
-      await process.gate();
+      await readKeys(() => member.reopen(interrupt));
       this.failure = undefined;
     } catch (thrown) {
       await process.gate();
@@ -136,11 +147,7 @@ export class SimulatedPartition implements Partition {
       },
       captures: new CaptureMemory(),
       replica: new ReplicaMemory(),
-      refreshKeyring: async () => {
-        readKeys();
-        await member.refresh();
-        await process.gate();
-      },
+      refreshKeyring: () => readKeys(() => member.refresh()),
     };
     this.#open = inTenure(gated(underTenure(device, this.#floors), process, afterCall));
     return this.#open;

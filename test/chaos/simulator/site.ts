@@ -168,6 +168,7 @@ export class SimulatedSite {
         journal,
         role,
         process,
+        log,
         afterCall: () => this.#onCall(member),
         interrupt: () => this.#interrupt(process),
       });

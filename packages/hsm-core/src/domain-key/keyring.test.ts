@@ -1,5 +1,6 @@
 import { rejection, thrown } from '@antipode/runtime/testing';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { markedId } from '../model/own-key-name.ts';
 import { enrolTogether, SimulatedMember } from '../testing/index.ts';
 import { initialiseIdentity, openKeyring } from './keyring.ts';
 
@@ -67,6 +68,60 @@ it('counts objects of an announced and unrecorded key as its own', async () => {
   await member.refresh();
   expect(member.keyring.ownHandles.size).toBe(member.hsm.objects.length);
   expect(thrown(() => member.keyring.domainKey(GROUP, 1)).code).toBe('DOMAIN_KEY_MISSING');
+});
+
+describe('a domain key without a record', () => {
+  const forgotten = async () => {
+    const member = await SimulatedMember.make('a');
+    for (const version of [1, 2]) await enrolTogether([member], { group: GROUP, version });
+    const [, record] = member.domainKeys.splice(0);
+    member.announced.length = 0;
+    await member.refresh();
+    return { member, record: record! };
+  };
+
+  it('is its own, and is reported with its check tag', async () => {
+    const { member, record } = await forgotten();
+    expect(member.keyring.ownHandles.size).toBe(member.hsm.objects.length);
+    expect(member.keyring.unrecorded).toMatchObject([
+      { kind: 'domain', version: 1 },
+      { kind: 'domain', ...record },
+    ]);
+    member.domainKeys.push(record);
+    await member.refresh();
+    expect(member.keyring.unrecorded).toMatchObject([{ version: 1 }]);
+  });
+
+  it('is its own under an earlier identity only if that one is named', async () => {
+    const { member } = await forgotten();
+    const { ckaId } = member.identity;
+    const identity = await initialiseIdentity({ ...member, announce: () => {} });
+    const open = (otherIds: Uint8Array[]) => openKeyring({ ...member, identity, otherIds });
+    expect((await open([])).unrecorded).toEqual([]);
+    expect((await open([ckaId])).unrecorded).toHaveLength(2);
+  });
+
+  it('is taken for no version if it is half made, or one of two', async () => {
+    const { member } = await forgotten();
+    const [first, second] = [1, 2].map((version) => member.hsm.labelled(`antipode domain key ${GROUP} ${version}`)[0]!);
+    delete first!.value;
+    const label = `antipode domain key ${GROUP} 2`;
+    const id = markedId({ identityId: member.identity.ckaId, label, random: new Uint8Array(16) });
+    member.hsm.objects.push({ ...second!, attributes: { ...second!.attributes, id } });
+    await member.refresh();
+    expect(member.keyring.unrecorded).toEqual([]);
+    expect(member.keyring.ownHandles.size).toBe(member.hsm.objects.length);
+  });
+
+  it('is an object of an application if its label was changed, or if it may leave the token', async () => {
+    const { member } = await forgotten();
+    const [first, second] = [1, 2].map((version) => member.hsm.labelled(`antipode domain key ${GROUP} ${version}`)[0]!);
+    first!.attributes = { ...first!.attributes, label: Buffer.from(`antipode domain key ${GROUP} 3`) };
+    second!.attributes = { ...second!.attributes, extractable: true };
+    await member.refresh();
+    expect(member.keyring.unrecorded).toEqual([]);
+    expect(member.keyring.ownHandles.size).toBe(1);
+  });
 });
 
 it('makes no identity key that was not announced', async () => {

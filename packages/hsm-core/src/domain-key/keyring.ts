@@ -1,14 +1,15 @@
 /**
  * Finds the partition's own keys after every start: the identity key and the domain keys. The journal's records and a
- * proof by use identify them. A label never does.
+ * proof by use identify them, or an id that only this partition makes. A label never does.
  *
  * They are never captured. A missing one is an alarm of its own.
  */
 import { AntipodeError, type Prng } from '@antipode/runtime';
 import { hasOfficerKey, hasReceivingKey, identityOf } from '../model/identity.ts';
 import type { Handle } from '../model/object.ts';
+import { CKA_ID_BYTES, type KeyVersion } from '../model/own-key-name.ts';
 import { fingerprint } from '../model/public-half.ts';
-import type { HsmProvider, OwnKeyRecord } from '../provider/provider.ts';
+import type { HsmProvider, MarkedKey, OwnKeyRecord } from '../provider/provider.ts';
 
 /** The journal's record of an identity key. */
 export interface IdentityRecord {
@@ -47,9 +48,15 @@ export interface DomainKey {
   readonly checkTag: Uint8Array;
 }
 
+/** A key of ours that its id shows (model/own-key-name.ts), and no record does. */
+export interface UnrecordedKey extends KeyVersion, OwnKeyRecord {
+  readonly kind: 'domain' | 'trusted';
+}
+
 export interface Keyring {
   readonly identity: {
     readonly handle: Handle;
+    readonly ckaId: Uint8Array;
     readonly publicHalf: Uint8Array;
     readonly sha256: string;
     /** The identity key is in a token of its own. */
@@ -67,17 +74,12 @@ export interface Keyring {
   readonly ownHandles: ReadonlySet<Handle>;
   /** Domain keys that are recorded and not in the token. */
   readonly missing: readonly DomainKeyRecord[];
+  /**
+   * Keys of ours in the token that the records do not have. Each proves itself, and is the only one of its kind and
+   * version.
+   */
+  readonly unrecorded: readonly UnrecordedKey[];
 }
-
-export const CKA_ID_BYTES = 16;
-
-/** The CKA_LABEL of a domain key, one for each group and version. The code never searches by it. */
-export const domainKeyLabel = ({ group, version }: { group: string; version: number }): string =>
-  `antipode domain key ${group} ${version}`;
-
-/** The CKA_LABEL of the trusted key of a version. */
-export const trustedKeyLabel = ({ group, version }: { group: string; version: number }): string =>
-  `antipode trusted key ${group} ${version}`;
 
 /** Makes the identity key of a partition. The caller journals the record before anything relies on it. */
 export async function initialiseIdentity({
@@ -117,8 +119,10 @@ export async function openKeyring(options: {
    * and nobody uses it.
    */
   announced: readonly Uint8Array[];
+  /** CKA_IDs of other identity keys of this partition. Keys that it received under one of them are marked with it. */
+  otherIds?: readonly Uint8Array[];
 }): Promise<Keyring> {
-  const { provider, identity, domainKeys, announced } = options;
+  const { provider, identity, domainKeys, announced, otherIds = [] } = options;
   const own = await provider.findIdentity(identity);
   if (own === undefined) {
     const details = { serial: identity.serial, identity: fingerprint(identity.publicHalf) };
@@ -155,9 +159,14 @@ export async function openKeyring(options: {
       });
     }
   }
+  // Under a record or not: they show by themselves that they are ours.
+  const marked = await provider.findMarked([identity.ckaId, ...otherIds]);
+  const strangers = marked.filter(({ handle }) => !ownHandles.has(handle));
+  for (const { handle } of strangers) ownHandles.add(handle);
   return {
     identity: {
       handle: own.handle,
+      ckaId: identity.ckaId,
       publicHalf: identity.publicHalf,
       sha256: fingerprint(identity.publicHalf),
       ...(own.isElsewhere === true ? { isElsewhere: true } : {}),
@@ -180,5 +189,18 @@ export async function openKeyring(options: {
         .flatMap(({ version }) => found.get(`${group}/${version}`) ?? []),
     ownHandles,
     missing,
+    unrecorded: unrecordedAmong(strangers, domainKeys),
   };
+}
+
+/** Of two of one version nobody knows which one the group has. Neither is taken then. */
+function unrecordedAmong(strangers: readonly MarkedKey[], domainKeys: readonly DomainKeyRecord[]): UnrecordedKey[] {
+  const byVersion = Map.groupBy(strangers, ({ kind, group, version }) => `${kind} ${version} ${group}`);
+  return [...byVersion.values()].flatMap(([one, ...more]) => {
+    if (one === undefined || one.checkTag === undefined || more.length > 0) return [];
+    const { kind, group, version, ckaId, checkTag } = one;
+    const record = domainKeys.find((known) => known.group === group && known.version === version);
+    const isRecorded = kind === 'domain' ? record !== undefined : record?.trusted !== undefined;
+    return isRecorded ? [] : [{ kind, group, version, ckaId, checkTag }];
+  });
 }

@@ -3,6 +3,7 @@ import type { Clock, Prng } from '@antipode/runtime';
 import { hasReceivingKey } from '../model/identity.ts';
 import { isSignedBy } from '../model/manifest/signed-manifest.ts';
 import type { Handle } from '../model/object.ts';
+import { CKA_ID_BYTES, domainKeyLabel, markedId } from '../model/own-key-name.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import {
   type BeginExchange,
@@ -15,7 +16,7 @@ import {
   refuse,
   transcript,
 } from './exchange.ts';
-import { CKA_ID_BYTES, type DomainKeyRecord, domainKeyLabel, type Keyring, type TrustedKeyRecord } from './keyring.ts';
+import type { DomainKeyRecord, Keyring, TrustedKeyRecord } from './keyring.ts';
 
 /** An exchange that is begun keeps a session key. After this time it is forgotten. */
 const EXCHANGE_MS_MAX = 60_000;
@@ -116,13 +117,15 @@ export class ExchangeResponder {
         kdf: kdfOf(begun.offer, answer),
       });
       session.push(exchangeKey);
-      const ckaId = prng.bytes(CKA_ID_BYTES);
+      const label = domainKeyLabel(begun);
+      const { ckaId: identityId } = keyring.identity;
+      const ckaId = markedId({ identityId, label, random: prng.bytes(CKA_ID_BYTES) });
       announce(ckaId);
       const { checkTag } = await provider.installDomainKey({
         exchangeKey,
         blob: wrappedKey,
         ckaId,
-        label: domainKeyLabel(begun),
+        label,
         ...(keyring.receivingKey === undefined ? {} : { receiver: keyring.receivingKey.handle }),
       });
       const { group, version } = begun;

@@ -197,6 +197,7 @@ function composed(opened: OpenSession, { config, probe, objects, quirks, cloner 
     findDomainKey: (record) => ownKeys.findDomainKey(record),
     destroyDomainKey: (record) => ownKeys.destroyDomainKey(record),
     findUnder: (ckaIds) => ownKeys.findUnder(ckaIds),
+    findMarked: (identityIds) => ownKeys.findMarked(identityIds),
     generateDomainKey: () => exchange.generateDomainKey(),
     generateEphemeral: () => exchange.generateEphemeral(),
     deriveExchangeKey: (options) => exchange.deriveExchangeKey(options),

@@ -1,5 +1,6 @@
 /** The partition's own keys: found by random CKA_ID from the journal, proved by use, never by label. */
 import type { Handle } from '../model/object.ts';
+import type { KeyVersion } from '../model/own-key-name.ts';
 
 /** Where one of the partition's own keys was found. */
 export interface OwnKey {
@@ -19,6 +20,15 @@ export type DomainKeyEnd = 'destroyed' | 'absent' | 'unproven' | 'kept';
 export interface OwnKeyRecord {
   readonly ckaId: Uint8Array;
   readonly checkTag: Uint8Array;
+}
+
+/** A secret key of ours as it shows itself, by its id and its label. */
+export interface MarkedKey extends KeyVersion {
+  readonly kind: 'domain' | 'trusted';
+  readonly handle: Handle;
+  readonly ckaId: Uint8Array;
+  /** Absent where the key does not wrap, or lacks a protection that it was made with: it is half made, or was changed. */
+  readonly checkTag?: Uint8Array;
 }
 
 /** A trusted key as it was delivered, and where it is to lie. */
@@ -90,4 +100,9 @@ export interface OwnKeys {
    * of the identity that was made, or was about to be, under the same id.
    */
   findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]>;
+  /**
+   * Every domain key and trusted key whose id shows that it was made under one of these identities, by the CKA_ID of the
+   * identity key (model/own-key-name.ts). An object that a session without a login can see is none of ours.
+   */
+  findMarked(identityIds: readonly Uint8Array[]): Promise<MarkedKey[]>;
 }

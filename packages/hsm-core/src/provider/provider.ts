@@ -37,7 +37,7 @@ export type {
   PlacedObject,
   TakenObject,
 } from './native-cloner.ts';
-export type { DomainKeyEnd, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';
+export type { DomainKeyEnd, MarkedKey, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';
 export type { Challenge, ProofCheck, ProofItem, ProofOutcome, Prover } from './prover.ts';
 export type { Look, PartitionReader } from './reader.ts';
 export type { BatchOutcome, CreateItem, Refusal, Restorer, UnwrapItem } from './restorer.ts';

@@ -48,6 +48,7 @@ export async function proveWholeCopy({
   const keyring: Keyring = {
     identity: {
       handle: own?.handle ?? NO_HANDLE,
+      ckaId: identity?.ckaId ?? new Uint8Array(),
       publicHalf: identity?.publicHalf ?? new Uint8Array(),
       sha256: identity === undefined ? '' : fingerprint(identity.publicHalf),
     },
@@ -63,6 +64,7 @@ export async function proveWholeCopy({
     domainKeys: (group) => [...keys].flatMap(([name, key]) => (name.startsWith(`${group} `) ? [key] : [])),
     ownHandles,
     missing: [],
+    unrecorded: [],
   };
   // The restored keys are clones, whatever the configuration of this partition says: their vectors are repeated.
   const asClones: HsmProvider = {

@@ -1,7 +1,8 @@
 /** A member in memory. */
 import { type Clock, type Prng, seededPrng } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
-import { type DomainKeyRecord, type IdentityRecord, type Keyring, trustedKeyLabel } from '../domain-key/keyring.ts';
+import type { DomainKeyRecord, IdentityRecord, Keyring } from '../domain-key/keyring.ts';
+import { markedId, trustedKeyLabel } from '../model/own-key-name.ts';
 import type { OwnKeyRecord } from '../provider/provider.ts';
 import { Member } from './member.ts';
 import { checkTagOf } from './simulated-crypto.ts';
@@ -57,8 +58,9 @@ export class SimulatedMember extends Member<SimulatedSession> {
 
   /** Plants the trusted key of a version, as the security officer does. Members of one group give the same `value`. */
   async trust(record: DomainKeyRecord, value: Uint8Array): Promise<OwnKeyRecord> {
-    const ckaId = this.prng.bytes(16);
-    const attributes = { label: Buffer.from(trustedKeyLabel(record)), id: ckaId, sensitive: true, extractable: false };
+    const label = trustedKeyLabel(record);
+    const ckaId = markedId({ identityId: this.identity.ckaId, label, random: this.prng.bytes(16) });
+    const attributes = { label: Buffer.from(label), id: ckaId, sensitive: true, extractable: false };
     const key = { objectClass: 'secret-key', keyType: 'aes', value, sizeBits: 256, attributes } as const;
     this.hsm.objects.push(key);
     const trusted = { ckaId, checkTag: checkTagOf(key) };

@@ -5,6 +5,7 @@ import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribut
 import { CURVES } from '../model/curve.ts';
 import { derivedBy, type Kdf } from '../model/kdf.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
+import { isMarked, ownKeyOf } from '../model/own-key-name.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
 import { agree, type Vector } from '../model/vector.ts';
 import { differencesOf } from '../objects/clone-comparison.ts';
@@ -23,6 +24,7 @@ import type {
   ExactOutcome,
   HsmProvider,
   Look,
+  MarkedKey,
   NativeItem,
   NativeOutcome,
   OwnKey,
@@ -251,6 +253,19 @@ export class SimulatedSession implements HsmProvider {
     return this.#token.objects
       .filter(({ attributes: { id } }) => id !== undefined && ckaIds.some((ckaId) => bytesEqual(ckaId, id)))
       .map((object) => this.#handleOf(object));
+  }
+
+  async findMarked(identityIds: readonly Uint8Array[]): Promise<MarkedKey[]> {
+    this.#alive();
+    return this.#token.objects.flatMap((object) => {
+      const { objectClass, attributes, value } = object;
+      if (objectClass !== 'secret-key' || attributes.extractable !== false || attributes.id === undefined) return [];
+      const [ckaId, label] = [attributes.id, Buffer.from(attributes.label ?? []).toString()];
+      const named = ownKeyOf(label);
+      if (named === undefined || !identityIds.some((identityId) => isMarked(ckaId, { identityId, label }))) return [];
+      const tag = value === undefined ? {} : { checkTag: checkTagOf(object) };
+      return [{ ...named, handle: this.#handleOf(object), ckaId, ...tag }];
+    });
   }
 
   // --- exchange ---

@@ -117,6 +117,7 @@ export function restoreDeleted({
         identity,
         domainKeys: journal.domainKeys.of(seat.serial),
         announced: journal.identities.announced(seat.serial),
+        otherIds: journal.identities.otherIds(seat.serial),
       });
       const targets = [newest, ...open.asides].flatMap((one) => targetsOf(one, { wanted, keyring, group }));
       const changed = changedOf(newest.generation);

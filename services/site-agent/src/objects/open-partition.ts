@@ -45,6 +45,7 @@ export async function usePartition<T>(
                 identity,
                 domainKeys: journal.domainKeys.of(identity.serial),
                 announced: journal.identities.announced(identity.serial),
+                otherIds: journal.identities.otherIds(identity.serial),
               });
         return await work({ ...memory, settings, provider, identity, keyring, seat });
       } finally {

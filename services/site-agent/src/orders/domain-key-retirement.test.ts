@@ -1,6 +1,7 @@
 /** A site reports which older domain key versions its own store still names, and destroys none of those (ADR 0026). */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { markedId } from '@antipode/hsm-core';
 import { hex, sha256Hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -349,5 +350,52 @@ describe('a key', () => {
     await b.member.refresh();
     expect(await retire(b)).toMatchObject({ destroyed: [] });
     expect(b.member.hsm.objects).not.toContain(key);
+  });
+});
+
+describe('a version that the journal does not know any more', () => {
+  /** The row goes as it does with an older copy of the journal: without a trace. */
+  const forget = (version: number): void =>
+    b.site.journal.domainKeys.endRetirement('b-1', { group: GROUP, version }, 'destroyed');
+  const look = () => b.site.partitions.bySerial('b-1').use((open) => open.refreshKeyring());
+
+  it('is recorded again as it was, and is destroyed by the same rule', async () => {
+    const before = b.site.journal.domainKeys.of('b-1');
+    forget(1);
+    forget(2);
+    expect(versionsAt(b)).toEqual([]);
+    await look();
+    expect(b.site.journal.domainKeys.of('b-1')).toEqual(before);
+    expect(await retire(b)).toMatchObject({ destroyed: [] });
+    forgetOld(b);
+    expect(await retire(b)).toMatchObject({ destroyed: [1] });
+    expect(inToken(b)).toBe(1);
+  });
+
+  it('with a trusted key is recorded with it, as is a trusted key that the officer had brought', async () => {
+    const [, record] = b.site.journal.domainKeys.of('b-1');
+    const trusted = await b.member.trust(b.member.domainKeys.find(({ version }) => version === 2)!, new Uint8Array(32));
+    await look();
+    const recorded = { ...record, trusted };
+    expect(b.site.journal.domainKeys.of('b-1')[1]).toEqual(recorded);
+    const [first] = b.site.journal.domainKeys.of('b-1');
+    forget(2);
+    expect(b.site.journal.domainKeys.of('b-1')).toEqual([first]);
+    await look();
+    expect(b.site.journal.domainKeys.of('b-1')).toEqual([first, recorded]);
+  });
+
+  it('is not taken into use again once it was destroyed', async () => {
+    const key = b.member.hsm.labelled(`antipode domain key ${GROUP} 1`)[0]!;
+    forgetOld(b);
+    expect(await retire(b)).toMatchObject({ destroyed: [1] });
+    // An older copy of the token has it, under another id than the one that was destroyed.
+    const { ckaId } = b.member.identity;
+    const label = `antipode domain key ${GROUP} 1`;
+    const id = markedId({ identityId: ckaId, label, random: new Uint8Array(16) });
+    b.member.hsm.objects.push({ ...key, attributes: { ...key.attributes, id } });
+    await look();
+    expect(versionsAt(b)).toEqual([2]);
+    expect(b.member.keyring.ownHandles.size).toBe(3);
   });
 });

@@ -7,6 +7,7 @@ import {
   hasReceivingKey,
   type IdentityRecord,
   initialiseIdentity,
+  markedId,
   openKeyring,
   trustedKeyLabel,
 } from '@antipode/hsm-core';
@@ -214,9 +215,10 @@ export async function trustDomainKeys({
     try {
       const records = journal.domainKeys.delivered(serial);
       const deliveries = records.map((record) => {
-        const ckaId = systemPrng.bytes(CKA_ID_BYTES);
+        const label = trustedKeyLabel(record);
+        const ckaId = markedId({ identityId: identity.ckaId, label, random: systemPrng.bytes(CKA_ID_BYTES) });
         journal.identities.announce(serial, ckaId);
-        return { sealed: record.sealed, ckaId, label: trustedKeyLabel(record) };
+        return { sealed: record.sealed, ckaId, label };
       });
       const tags = await provider.trustKeys({ identity, officerPinFile, deliveries });
       for (const [index, { group, version }] of records.entries())

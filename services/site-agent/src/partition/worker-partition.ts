@@ -22,6 +22,7 @@ import { type PartitionSettings, partitionConfig } from '../config.ts';
 import type { Journal } from '../storage/journal/journal.ts';
 import { type OpenPartition, type Partition, Partitions } from './partition.ts';
 import { type Rank, Turns, yielding } from './turns.ts';
+import { recordUnrecorded } from './unrecorded-keys.ts';
 import { remembering } from './wrap-digests.ts';
 
 interface Opened extends Omit<OpenPartition, 'keyring' | 'provider' | 'under'> {
@@ -377,15 +378,18 @@ export class WorkerPartition implements Partition {
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
     const { serial } = identity;
-    const domainKeys = this.#journal.domainKeys.of(serial);
+    const read = (domainKeys: readonly DomainKeyRecord[], announced: readonly Uint8Array[]): Promise<Keyring> => {
+      const otherIds = this.#journal.identities.otherIds(serial);
+      return openKeyring({ provider, identity, domainKeys, announced, otherIds });
+    };
     const announced = this.#journal.identities.announced(serial);
+    let domainKeys = this.#journal.domainKeys.of(serial);
+    let opened = await read(domainKeys, announced);
+    if (recordUnrecorded(opened, { journal: this.#journal, serial, log: this.#log })) {
+      domainKeys = this.#journal.domainKeys.of(serial);
+      opened = await read(domainKeys, announced);
+    }
     this.#trustedKnown = domainKeys.filter(({ trusted }) => trusted !== undefined).length;
-    const opened = await openKeyring({
-      provider,
-      identity,
-      domainKeys,
-      announced,
-    });
     this.#announced = announced.map(hex).join();
     // A key that was about to be destroyed when the agent ended is not missing.
     const begun = this.#journal.domainKeys.retired(serial).filter(({ state }) => state === 'begun');

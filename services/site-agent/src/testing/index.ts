@@ -9,6 +9,7 @@ export { siteAgentHandlers } from '../orders/rpc.ts';
 export { verify } from '../orders/verify.ts';
 export { type OpenPartition, type Partition, Partitions } from '../partition/partition.ts';
 export { type Rank, Turns, yielding } from '../partition/turns.ts';
+export { recordUnrecorded } from '../partition/unrecorded-keys.ts';
 export { type RecyclePolicy, workerPartitions } from '../partition/worker-partition.ts';
 export { remembering } from '../partition/wrap-digests.ts';
 export { Link } from '../peers/link.ts';

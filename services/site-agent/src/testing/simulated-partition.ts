@@ -1,9 +1,10 @@
 /** A partition whose HSM is in memory. Its work runs in turn; reopening the member is what the loss of its worker does. */
 import { CaptureMemory, type GroupEpoch, type HsmProvider, ReplicaMemory } from '@antipode/hsm-core';
 import { EpochFloors, type SimulatedMember, simulatedDomainOf, underTenure } from '@antipode/hsm-core/testing';
-import { AntipodeError, hex } from '@antipode/runtime';
+import { AntipodeError, hex, silentLog } from '@antipode/runtime';
 import type { OpenPartition, Partition } from '../partition/partition.ts';
 import { type Rank, Turns, yielding } from '../partition/turns.ts';
+import { recordUnrecorded } from '../partition/unrecorded-keys.ts';
 import type { Journal } from '../storage/journal/journal.ts';
 
 export class SimulatedPartition implements Partition {
@@ -55,7 +56,13 @@ export class SimulatedPartition implements Partition {
       captures: new CaptureMemory(),
       replica: new ReplicaMemory(),
       refreshKeyring: async () => {
-        member.domainKeys.splice(0, member.domainKeys.length, ...this.#journal.domainKeys.of(member.serial));
+        const known = (): void => {
+          member.domainKeys.splice(0, member.domainKeys.length, ...this.#journal.domainKeys.of(member.serial));
+        };
+        known();
+        await member.refresh();
+        if (!recordUnrecorded(member.keyring, { journal, serial: member.serial, log: silentLog })) return;
+        known();
         await member.refresh();
       },
     };

@@ -52,6 +52,17 @@ export const RULES: WrittenStories = {
       [8, 'make-key'],
     ],
   },
+  'a-rotation-forgotten': {
+    acts: [
+      [2, 'make-key'],
+      [4, 'roll-back-journal', 'a', { for: 1.2 }],
+      [4.4, 'rotate'],
+      [12, 'make-key'],
+      [18, 'roll-back-journal', 'b', { for: 3 }],
+      [18.4, 'rotate'],
+      [30, 'make-key'],
+    ],
+  },
   'an-order-in-quarantine': {
     acts: [
       [3, 'roll-back-journal', 'b', { for: 13 }],

@@ -3,12 +3,14 @@
  * unextractable at rest.
  */
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
-import { CKA, CKM, CKO, CryptokiFailure, codeOf, mechanism } from '@antipode/cryptoki';
+import { CKA, CKK, CKM, CKO, CryptokiFailure, codeOf, mechanism, type Template } from '@antipode/cryptoki';
 import { bytesEqual, sha256 } from '@antipode/runtime';
 import { receivesFor, signingHalfOf } from '../../model/identity.ts';
 import type { Handle } from '../../model/object.ts';
+import { isMarked, ownKeyOf } from '../../model/own-key-name.ts';
 import {
   type DomainKeyEnd,
+  type MarkedKey,
   type OwnKey,
   type OwnKeyRecord,
   type OwnKeys,
@@ -236,6 +238,31 @@ export class Pkcs11OwnKeys implements OwnKeys {
     ]);
   }
 
+  async findMarked(identityIds: readonly Uint8Array[]): Promise<MarkedKey[]> {
+    return this.#context.cryptoki.find(this.#context.session, WRAPS_ONLY).flatMap((handle) => {
+      const shown = this.#context.cryptoki.attributes(this.#context.session, handle, [CKA.ID, CKA.LABEL, CKA.PRIVATE]);
+      const [ckaId, label] = [shown?.get(CKA.ID), Buffer.from(shown?.get(CKA.LABEL) ?? []).toString()];
+      const named = ownKeyOf(label);
+      if (ckaId === undefined || named === undefined || shown?.get(CKA.PRIVATE)?.[0] !== 1) return [];
+      if (!identityIds.some((identityId) => isMarked(ckaId, { identityId, label }))) return [];
+      const checkTag = this.#tagIfSound(handle, named.kind);
+      return [{ ...named, handle, ckaId: new Uint8Array(ckaId), ...(checkTag === undefined ? {} : { checkTag }) }];
+    });
+  }
+
+  /** Of a key that wraps, and is as well protected as one that was just installed. */
+  #tagIfSound(handle: Handle, kind: MarkedKey['kind']): Uint8Array | undefined {
+    const unenforced = kind === 'trusted' ? [] : this.#quirks.unenforced;
+    if (findShown(this.#context, handle).some((protection) => !unenforced.includes(protection))) return undefined;
+    if (kind === 'trusted' && !isTrusted(this.#context, handle)) return undefined;
+    try {
+      return checkTagOf(this.#context, handle);
+    } catch (thrown) {
+      if (thrown instanceof CryptokiFailure && codeOf(thrown.returnValue) === 'HSM_REFUSED') return undefined;
+      throw thrown;
+    }
+  }
+
   /**
    * The one key under an id that proves itself by use. Other objects may bear the id: one that a session without a
    * login can see may come from anybody, and one that does not prove itself is none of ours. With two that do, neither
@@ -273,6 +300,16 @@ export class Pkcs11OwnKeys implements OwnKeys {
     return this.#context.cryptoki.attributes(this.#context.session, handle, [CKA.PRIVATE])?.get(CKA.PRIVATE)?.[0] === 1;
   }
 }
+
+/** Domain keys and trusted keys are made so (policy.ts), and few other keys are. */
+const WRAPS_ONLY: Template = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.AES],
+  [CKA.TOKEN, true],
+  [CKA.EXTRACTABLE, false],
+  [CKA.DECRYPT, false],
+  [CKA.UNWRAP, true],
+];
 
 type FindDomainKey = Parameters<OwnKeys['findDomainKey']>[0];
 

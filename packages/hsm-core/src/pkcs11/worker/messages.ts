@@ -32,6 +32,7 @@ export const METHODS = {
   findDomainKey: 'short',
   destroyDomainKey: 'short write',
   findUnder: 'long',
+  findMarked: 'long',
   generateDomainKey: 'short',
   generateEphemeral: 'short',
   deriveExchangeKey: 'short',

@@ -4,6 +4,7 @@ import { hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { expect } from 'vitest';
 import { KDFS } from '../../model/kdf.ts';
+import { domainKeyLabel, markedId } from '../../model/own-key-name.ts';
 import { deliver, named, secretKey, tagInSoftware } from '../software-domain.ts';
 import type { Chapter } from './device.ts';
 import { ecPair } from './key-material.ts';
@@ -128,6 +129,32 @@ export function ownKeys({ promise }: Chapter): void {
       expect(await provider.findUnder([ckaId])).toEqual([]);
       expect(await provider.destroyDomainKey({ ckaId, checkTag })).toBe('absent');
       expect(await provider.findDomainKey({ ckaId: domain.ckaId, checkTag: domain.checkTag })).toBeDefined();
+    },
+  );
+
+  promise(
+    'finds a domain key without a record by its marked id, and no other key by its label',
+    async ({ provider, plant }) => {
+      const [identityId, another] = [new Uint8Array(randomBytes(16)), new Uint8Array(randomBytes(16))];
+      const label = domainKeyLabel({ group: `group of ${hex(identityId)}`, version: 7 });
+      const install = async (ckaId: Uint8Array) => {
+        const { exchangeKey, wrapped } = await deliver(provider, randomBytes(32));
+        const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrapped, ckaId, label });
+        return { ckaId, checkTag };
+      };
+      const random = new Uint8Array(randomBytes(16));
+      const own = await install(markedId({ identityId, label, random }));
+      const others = [await install(markedId({ identityId: another, label, random })), await install(random)];
+      const id = markedId({ identityId, label, random: new Uint8Array(randomBytes(16)) });
+      const looksOwn = { label: Buffer.from(label), id };
+      const [planted] = await plant(secretKey('aes', randomBytes(32), looksOwn));
+      const found = await provider.findMarked([identityId]);
+      const { handle } = (await provider.findDomainKey(own))!;
+      expect(found).toEqual([{ kind: 'domain', group: `group of ${hex(identityId)}`, version: 7, handle, ...own }]);
+      expect(await provider.findMarked([])).toEqual([]);
+      for (const record of [own, ...others]) expect(await provider.destroyDomainKey(record)).toBe('destroyed');
+      expect(await provider.findMarked([identityId, another])).toEqual([]);
+      await provider.destroy([planted!]);
     },
   );
 

@@ -70,12 +70,14 @@ export class DomainKeyRecords {
   addTrusted(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord): void {
     this.#statements.transaction(() => {
       this.#statements.run(
-        'UPDATE trusted_key SET sealed = NULL, cka_id = ?, check_tag = ? WHERE serial = ? AND grp = ? AND version = ?',
-        ckaId,
-        checkTag,
+        `INSERT INTO trusted_key (serial, grp, version, cka_id, check_tag) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (serial, grp, version) DO UPDATE
+         SET sealed = NULL, cka_id = excluded.cka_id, check_tag = excluded.check_tag`,
         serial,
         group,
         version,
+        ckaId,
+        checkTag,
       );
       this.#statements.run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', serial, ckaId);
     });

@@ -64,6 +64,13 @@ export class IdentityRecords {
       }));
   }
 
+  /** CKA_IDs of the other identity keys of this partition, before and after the one in use. */
+  otherIds(serial: string): Uint8Array[] {
+    return this.#statements
+      .all('SELECT cka_id FROM moved_identity WHERE serial = ?', serial)
+      .map((row) => bytes(row['cka_id']));
+  }
+
   /** The next identity takes the place of the one in use: at one moment there is one. */
   switchToNext(partition: string, versions: Readonly<Record<string, number>>): void {
     const [used, next] = [this.of(partition), this.next(partition)];
