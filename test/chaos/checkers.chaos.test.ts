@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { drillsInScratch } from './checkers/drills-in-scratch.ts';
 import type { Facts } from './checkers/index.ts';
 import { quarantineKept } from './checkers/quarantine-kept.ts';
+import { timePasses } from './checkers/time-passes.ts';
 
 const FACTS = {} as Facts;
 
@@ -22,4 +23,14 @@ it('finds a change in a token whose site has been in quarantine for a while', ()
   look({ kind: 'journal', site: 'a' }, at(0));
   expect(look(change, at(1_000))).toBeUndefined();
   expect(look(change, at(60_000))).toContain('quarantine');
+});
+
+it('finds a time that runs ahead, unless the wall clocks of the story count', () => {
+  const { look } = timePasses();
+  const at = (nowMs: number, areWallClocksTrusted = false): Facts =>
+    ({ nowMs, areWallClocksTrusted }) as Partial<Facts> as Facts;
+  expect(look({ kind: 'mark', markMs: 1_000_000 }, at(5_000))).toBeUndefined();
+  expect(look({ kind: 'mark', markMs: 1_020_000 }, at(10_000))).toBeUndefined();
+  expect(look({ kind: 'mark', markMs: 4_600_000 }, at(10_000, true))).toBeUndefined();
+  expect(look({ kind: 'mark', markMs: 4_600_000 }, at(10_000))).toContain('gained');
 });

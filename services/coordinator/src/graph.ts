@@ -260,9 +260,17 @@ export class CoordinatorGraph implements Closeable {
     this.#loop('hooks', timings.planMs, () => this.#roleChanges.pass());
     this.#loop('retention', RETENTION_INTERVAL_MS, () => this.#retention.pass());
     this.#loop('timeline', timings.leaderMs, async () => {
-      this.#ports.timeline.look();
+      const { timeline } = this.#ports;
+      timeline.look();
       const { epoch } = this.#election;
-      if (epoch !== undefined) await store.write(epoch, (trx) => writeTimeline(trx, this.#ports.timeline.mark));
+      if (epoch === undefined) {
+        const theirs = await store.query(readTimeline);
+        if (theirs !== undefined) timeline.watch(theirs, { lookMs: timings.leaderMs });
+        return;
+      }
+      const { mark } = timeline;
+      await store.write(epoch, (trx) => writeTimeline(trx, mark));
+      timeline.wrote(mark);
     });
   }
 
@@ -290,7 +298,7 @@ export class CoordinatorGraph implements Closeable {
     const store = this.#store;
     await this.#ports.store.migrate(epoch);
     const mark = await store.query(readTimeline);
-    if (mark !== undefined) this.#ports.timeline.continueFrom(mark);
+    if (mark !== undefined) this.#ports.timeline.continueFrom(mark, { lookMs: timings.leaderMs });
     this.#touched.touchAll();
     this.#cache.forgetNeeded();
     this.#leases.becameLeader({

@@ -49,6 +49,8 @@ export interface Facts {
   readonly isGuarded: boolean;
   /** How many approvals the agent of a site has used. */
   approvalsUsedAt(site: string): number;
+  /** A coordinator may have to go by its wall clock, and somebody may have set that. */
+  readonly areWallClocksTrusted: boolean;
   /** An operator has accepted that generations are lost. */
   readonly isLossAccepted: boolean;
   /** The journal of a site was put back or lost: it has forgotten which objects are its own. */
@@ -99,6 +101,8 @@ export type Change =
     }
   /** A coordinator has changed tables. `leader` is the one that leads by the database at this moment. */
   | { readonly kind: 'write'; readonly coordinator: string; readonly leader: string }
+  /** A leader has written down the time by which the coordinators count. */
+  | { readonly kind: 'mark'; readonly markMs: number }
   /** By now somebody must serve: the story leaves enough of the system alone. */
   | { readonly kind: 'due' }
   /** `isLossless`: nothing in the story takes away the only copy of a key. */

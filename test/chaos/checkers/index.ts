@@ -17,6 +17,7 @@ import { oneOwner } from './one-owner.ts';
 import { promisesKept } from './promises-kept.ts';
 import { quarantineKept } from './quarantine-kept.ts';
 import { somebodyServes } from './somebody-serves.ts';
+import { timePasses } from './time-passes.ts';
 import { trueNumbers } from './true-numbers.ts';
 import { wholeGenerations } from './whole-generations.ts';
 
@@ -36,6 +37,7 @@ export function allCheckers() {
     dropped,
     namesAnswer(),
     trueNumbers(),
+    timePasses(),
     leaderWrites(),
     quarantineKept(),
     somebodyServes(),

@@ -245,4 +245,11 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     to: 'await readOpenIntents(db, group === undefined ? { group } : {})',
     stories: ['one-group-in-trouble/0'],
   },
+  {
+    name: 'time-by-the-clock-on-the-wall',
+    file: 'services/coordinator/src/calendar/timeline.ts',
+    from: 'Math.max(0, bySeenMs ?? byWallMs);',
+    to: 'Math.max(0, byWallMs);',
+    stories: ['clocks-of-two-machines/0', 'clocks-of-two-machines/1'],
+  },
 ];

@@ -57,6 +57,7 @@ export async function run(
   const people = new People({ world, facts, labels, officers });
   const faults = new Faults({ world, facts, forget: watch.forget });
   facts.isGuarded = isGuarded;
+  facts.areWallClocksTrusted = story.isTimed !== true;
   facts.begin({ keys, bystanders });
   await serve(world, watch);
   const beganMs = world.clock.nowMs;

@@ -28,6 +28,8 @@ export interface Story {
   readonly hasBystanders?: boolean;
   /** The agents act only with the approvals of operators. */
   readonly isGuarded?: boolean;
+  /** Nobody who takes the lead has to go by a wall clock. */
+  readonly isTimed?: boolean;
   /** Somebody has a copy of each key all the time, so that none may be lost. */
   readonly isLossless?: boolean;
 }

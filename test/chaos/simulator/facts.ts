@@ -24,6 +24,7 @@ export class WorldFacts implements Facts {
   readonly keys: Mutable<KeyFacts>[] = [];
   isLossAccepted = false;
   isGuarded = false;
+  areWallClocksTrusted = true;
   readonly #records: Records;
   readonly otherGroup: OtherGroup;
   readonly #scratch = new Map<string, string>();
@@ -224,6 +225,7 @@ export class WorldFacts implements Facts {
 
   #lookAtTables(): void {
     const { database } = this.#world;
+    this.#records.lookAtMark();
     const epochs = database.rows<{ rowid: bigint; epoch: bigint; owner: string }>(
       'SELECT rowid AS rowid, epoch, owner FROM epoch WHERE grp = $1 AND rowid > $2',
       [GROUP, this.#epochs],

@@ -1,4 +1,4 @@
-/** Compares what happens with what the database has on record of it: its operations and events (I6). */
+/** Compares what happens with what the database has on record of it: its operations and events (I6), and its time. */
 import type { Change } from '../checkers/index.ts';
 import type { SimulatedDatabase } from './database.ts';
 import { GROUP } from './groups.ts';
@@ -8,6 +8,7 @@ export class Records {
   readonly #tell: (change: Change) => void;
   readonly #operations = new Set<string>();
   #isOver = false;
+  #markMs = 0n;
 
   constructor(database: Pick<SimulatedDatabase, 'rows'>, tell: (change: Change) => void) {
     this.#database = database;
@@ -17,6 +18,14 @@ export class Records {
   /** The database was put back: it has forgotten some of what happened. */
   stop(): void {
     this.#isOver = true;
+  }
+
+  /** The time by which the coordinators count, wherever a leader has written it down. */
+  lookAtMark(): void {
+    const [mark] = this.#database.rows<{ at_ms: bigint }>('SELECT at_ms FROM timeline');
+    if (mark === undefined || mark.at_ms === this.#markMs) return;
+    this.#markMs = mark.at_ms;
+    this.#tell({ kind: 'mark', markMs: Number(mark.at_ms) });
   }
 
   /** A site gets an order. */

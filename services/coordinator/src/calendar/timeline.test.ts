@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { agoMs, Timeline } from './timeline.ts';
 
 const HOUR_MS = 3_600_000;
+const LOOK_MS = 2_000;
 
 /** A machine: its clock, which somebody may set, and its uptime, which nobody can. */
 class Machine {
@@ -95,7 +96,7 @@ describe('the next process', () => {
       await machine.clock.advance(70_000);
       machine.clock.stepWall(byMs);
       const next = machine.timeline();
-      next.continueFrom(mark);
+      next.continueFrom(mark, { lookMs: LOOK_MS });
       expect(next.wallMs()).toBe(former.wallMs());
       expect(next.lastStep?.byMs).toBe(byMs === 0 ? undefined : byMs);
       await machine.clock.advance(1_000);
@@ -110,11 +111,11 @@ describe('the next process', () => {
     await machine.clock.advance(70_000);
     machine.restart();
     const later = machine.timeline();
-    later.continueFrom(mark);
+    later.continueFrom(mark, { lookMs: LOOK_MS });
     expect(later.wallMs()).toBe(mark.atMs + 70_000);
     machine.clock.stepWall(-6 * HOUR_MS);
     const behind = machine.timeline();
-    behind.continueFrom(mark);
+    behind.continueFrom(mark, { lookMs: LOOK_MS });
     expect(behind.wallMs()).toBe(mark.atMs);
     expect(machine.lines.join()).toContain('the timeline stands still');
   });
@@ -125,9 +126,93 @@ describe('the next process', () => {
     const { mark } = new Timeline({ clock, ...nothing });
     clock.stepWall(9_000);
     const next = new Timeline({ clock, ...nothing });
-    next.continueFrom(mark);
+    next.continueFrom(mark, { lookMs: LOOK_MS });
     next.look();
     expect([mark.bootId, next.wallMs()]).toEqual(['', mark.atMs + 9_000]);
+  });
+});
+
+describe('a process on another machine', () => {
+  /** Two machines whose monotonic clocks go alike. The wall clock of the second is set apart. */
+  const pair = async (byMs: number) => {
+    const [ours, theirs] = [new Machine(), new Machine()];
+    theirs.bootId = 'other';
+    ours.clock.stepWall(byMs);
+    const advance = async (ms: number): Promise<void> => {
+      await ours.clock.advance(ms);
+      await theirs.clock.advance(ms);
+    };
+    await advance(10_000);
+    return { ours, theirs, leader: theirs.timeline(), next: ours.timeline(), advance };
+  };
+  const lookMs = LOOK_MS;
+
+  it.each([-6 * HOUR_MS, 0, 6 * HOUR_MS])(
+    'counts on from a mark that it saw written, its clock set by %i',
+    async (byMs) => {
+      const { ours, leader, next, advance } = await pair(byMs);
+      next.watch(leader.mark, { lookMs });
+      await advance(2_000);
+      const { mark } = leader;
+      await advance(500);
+      next.watch(mark, { lookMs });
+      next.watch(mark, { lookMs });
+      await advance(70_000);
+      next.continueFrom(mark, { lookMs });
+      // By one look ahead at most, and never behind: a stamp that lies ahead counts as long past.
+      expect(next.wallMs() - leader.wallMs()).toBeGreaterThanOrEqual(0);
+      expect(next.wallMs() - leader.wallMs()).toBeLessThanOrEqual(LOOK_MS);
+      expect([next.lastStep, ours.lines]).toEqual([undefined, []]);
+      expect(next.toWallMs(next.wallMs())).toBe(ours.clock.wallMs());
+    },
+  );
+
+  it('counts the mark that was written after its last look, though it stood still meanwhile', async () => {
+    const { leader, next, advance } = await pair(6 * HOUR_MS);
+    next.watch(leader.mark, { lookMs });
+    await advance(600_000);
+    next.continueFrom(leader.mark, { lookMs });
+    expect(next.wallMs() - leader.wallMs()).toBe(LOOK_MS);
+  });
+
+  it('goes by the wall clocks where it has seen no mark written, since that may be long ago', async () => {
+    const { leader, next, advance, ours } = await pair(0);
+    const { mark } = leader;
+    await advance(HOUR_MS);
+    for (let look = 0; look < 3; look += 1) {
+      next.watch(mark, { lookMs });
+      await advance(LOOK_MS);
+    }
+    next.continueFrom(mark, { lookMs });
+    expect(next.wallMs()).toBe(ours.clock.wallMs());
+    expect(next.wallMs()).toBe(leader.wallMs());
+  });
+
+  it('does not go back with a database that was put back', async () => {
+    const { leader, next, advance } = await pair(-6 * HOUR_MS);
+    const { mark: older } = leader;
+    await advance(2_000);
+    next.watch(leader.mark, { lookMs });
+    await advance(2_000);
+    next.watch(leader.mark, { lookMs });
+    await advance(5_000);
+    next.watch(older, { lookMs });
+    await advance(2_000);
+    next.continueFrom(older, { lookMs });
+    expect(next.wallMs() - leader.wallMs()).toBeGreaterThanOrEqual(0);
+    expect(next.wallMs() - leader.wallMs()).toBeLessThanOrEqual(LOOK_MS);
+  });
+
+  it('counts on from its own mark, which nobody has followed', async () => {
+    const { ours, next, advance } = await pair(0);
+    const startMs = next.wallMs();
+    const { mark } = next;
+    next.wrote(mark);
+    ours.restart();
+    await advance(5_000);
+    ours.clock.stepWall(6 * HOUR_MS);
+    next.continueFrom(mark, { lookMs });
+    expect(next.wallMs()).toBe(startMs + 5_000);
   });
 });
 

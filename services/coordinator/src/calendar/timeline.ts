@@ -6,7 +6,7 @@
  *
  * Every stamp in the database is of this time. It is converted to wall-clock time only to be shown.
  */
-import { type Boot, type Clock, type Log, readBoot } from '@antipode/runtime';
+import { type Boot, type Clock, elapsedMs, type Log, readBoot } from '@antipode/runtime';
 
 /** The record from which the next leader counts on. */
 export interface TimelineMark {
@@ -40,6 +40,10 @@ export class Timeline implements Clock {
   /** By the last look: how far the wall clock was from the timeline, and the uptime from the monotonic clock. */
   #wallAheadMs: number;
   #uptimeAheadMs: number | undefined;
+  /** The mark that was read last, and when, by the monotonic clock. */
+  #lastRead: { readonly atMs: number; readonly whenMs: number } | undefined;
+  /** The last mark of which it is known when it was written, and that moment. */
+  #seen: { readonly atMs: number; readonly sinceMs: number } | undefined;
   #step: { readonly byMs: number; readonly atMs: number } | undefined;
 
   constructor({ clock, log, boot = readBoot }: { clock: Clock; log: Log; boot?: () => Boot | undefined }) {
@@ -100,19 +104,44 @@ export class Timeline implements Clock {
   }
 
   /**
-   * Counts on from where the leader before left it. On the same machine without a restart of it, by the machine's uptime;
-   * otherwise by the wall clocks, and never back.
+   * Notes the mark of the leader, which another process is. A mark that differs from the one before was written between
+   * the two looks, so that this process can count on from it without a wall clock. The first mark may be of any age.
+   * @param options.lookMs how often a leader writes a mark, and this process looks
    */
-  continueFrom(mark: TimelineMark): void {
+  watch({ atMs }: TimelineMark, { lookMs }: { lookMs: number }): void {
+    const whenMs = elapsedMs(this.#clock);
+    const before = this.#lastRead;
+    this.#lastRead = { atMs, whenMs };
+    // A lower one is of a database that was put back.
+    if (before === undefined || atMs <= before.atMs || atMs <= (this.#seen?.atMs ?? 0)) return;
+    // The earlier moment of the two: a stamp that lies ahead of the timeline would count as long past.
+    this.#seen = { atMs, sinceMs: Math.max(before.whenMs, whenMs - lookMs) };
+  }
+
+  /** Notes a mark that this process has written. */
+  wrote({ atMs }: TimelineMark): void {
+    const sinceMs = elapsedMs(this.#clock) - (this.wallMs() - atMs);
+    this.#lastRead = { atMs, whenMs: sinceMs };
+    this.#seen = { atMs, sinceMs };
+  }
+
+  /**
+   * Counts on from where the leader before left it, and never back. On the same machine without a restart of it, by the
+   * machine's uptime. On another machine from the last mark that this process has seen written, by its own monotonic
+   * clock. By the wall clocks only if it has seen none.
+   */
+  continueFrom(mark: TimelineMark, { lookMs }: { lookMs: number }): void {
+    this.watch(mark, { lookMs });
     const boot = this.#boot();
     const isSameBoot = boot !== undefined && boot.id === mark.bootId && boot.uptimeMs >= mark.uptimeMs;
     const byWallMs = this.#clock.wallMs() - mark.wallMs;
-    const passedMs = isSameBoot ? boot.uptimeMs - mark.uptimeMs : Math.max(0, byWallMs);
+    const bySeenMs = this.#seen && this.#seen.atMs + elapsedMs(this.#clock) - this.#seen.sinceMs - mark.atMs;
+    const passedMs = isSameBoot ? boot.uptimeMs - mark.uptimeMs : Math.max(0, bySeenMs ?? byWallMs);
     this.#aheadMs = mark.atMs + passedMs - this.#clock.monotonicMs();
     this.#wallAheadMs = this.#clock.wallMs() - this.wallMs();
     this.#uptimeAheadMs = this.#readUptimeAhead();
     if (isSameBoot && Math.abs(byWallMs - passedMs) >= STEP_MS_MIN) this.#tell(Math.round(byWallMs - passedMs));
-    else if (byWallMs < 0)
+    else if (!isSameBoot && bySeenMs === undefined && byWallMs < 0)
       this.#log.warn('the clock is behind the mark of the previous leader; the timeline stands still until then', {
         behindMs: Math.round(-byWallMs),
       });

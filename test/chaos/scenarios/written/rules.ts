@@ -34,6 +34,21 @@ export const RULES: WrittenStories = {
       [9.3, 'change-profile', 'one', { for: 0.3, value: 1 }],
     ],
   },
+  'clocks-of-two-machines': {
+    coordinators: ['one', 'two'],
+    isTimed: true,
+    acts: [
+      [1, 'step-clock', 'one', { value: -3_600_000 }],
+      [1, 'step-clock', 'two', { value: 3_600_000 }],
+      [2, 'make-key'],
+      [8, 'pause-coordinator', 'one', { for: 8 }],
+      [12, 'make-key'],
+      [20, 'pause-coordinator', 'two', { for: 8 }],
+      [24, 'make-key'],
+      [32, 'pause-coordinator', 'one', { for: 8 }],
+      [36, 'make-key'],
+    ],
+  },
   'second-owner': {
     acts: [
       [1, 'make-key'],

@@ -11,7 +11,7 @@ export type Written = readonly [
 export type WrittenStories = Readonly<
   Record<
     string,
-    Partial<Pick<Story, 'coordinators' | 'witnesses' | 'isLossless' | 'isGuarded' | 'hasBystanders'>> & {
+    Partial<Pick<Story, 'coordinators' | 'witnesses' | 'isLossless' | 'isGuarded' | 'isTimed' | 'hasBystanders'>> & {
       /** The second at which somebody must serve. */
       readonly servesAt?: number;
       readonly acts: readonly Written[];
