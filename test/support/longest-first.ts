@@ -21,6 +21,7 @@ export const LONGEST: readonly string[] = [
   'integration/hsm-core/damaged-parts.int.test.ts',
   'integration/luna/cloner.int.test.ts',
   'integration/luna/doctor.int.test.ts',
+  'integration/luna/copy-faults.int.test.ts',
   'chaos/live/long-links.chaos.test.ts',
   'chaos/live/failover-wait.chaos.test.ts',
   'integration/system/cut-links.int.test.ts',

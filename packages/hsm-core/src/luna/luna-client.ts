@@ -23,6 +23,9 @@ export interface LunaClient extends DriverProfile {
   readonly environment: Readonly<Record<string, string>>;
 }
 
+/** A key that its device never copies is asked for again and again, and each time leaves some transcripts. */
+const TRANSCRIPTS_MAX = 1_000;
+
 export interface ClientOptions {
   readonly clock: Clock;
   /** Names what works with this client at the same time as others: each has job files of its own. */
@@ -49,7 +52,7 @@ export function jobPortsOf(client: LunaClient, options: ClientOptions): JobPorts
     profile: { buffering, passwords, attemptsFloor },
     stateFolder: records,
     lockFolder: locks,
-    transcripts: new TranscriptFolder({ folder: join(folder, 'transcripts'), clock }),
+    transcripts: new TranscriptFolder({ folder: join(folder, 'transcripts'), clock, filesMax: TRANSCRIPTS_MAX }),
     onPed,
   };
 }

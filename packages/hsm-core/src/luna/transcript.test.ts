@@ -1,6 +1,10 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Secret } from '@antipode/runtime';
+import { FakeClock } from '@antipode/runtime/testing';
 import { expect, it } from 'vitest';
-import { scrubbed } from './transcript.ts';
+import { scrubbed, TranscriptFolder } from './transcript.ts';
 
 const secret = new Secret(Buffer.from('Tr0ub4dor&3'));
 
@@ -20,4 +24,17 @@ it.each([
 
 it('leaves everything else as it is', () => {
   expect(scrubbed('slot set -slot 1\npartition contents\n', [secret])).toBe('slot set -slot 1\npartition contents\n');
+});
+
+it('keeps the newest files where their number has a limit', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'antipode-transcripts-'));
+  const clock = new FakeClock();
+  const transcripts = new TranscriptFolder({ folder, clock, filesMax: 3 });
+  for (const text of ['1', '2', '3', '4', '5']) {
+    transcripts.keep('clone', text);
+    await clock.advance(1_000);
+  }
+  const kept = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
+  expect(kept.sort()).toEqual(['3', '4', '5']);
+  rmSync(folder, { recursive: true });
 });

@@ -2,6 +2,7 @@
  * Commands and answers of a run, kept beside the evidence of its job. Passwords are taken out before anything
  * is kept. A tool may echo one, and a broken line may show it in part.
  */
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, type Prng, type Secret, systemPrng, writeFileDurably } from '@antipode/runtime';
 
@@ -61,8 +62,21 @@ export class TranscriptFolder implements TranscriptSink {
   readonly #folder: string;
   readonly #clock: Clock;
   readonly #prng: Prng;
+  readonly #filesMax: number;
 
-  constructor({ folder, clock, prng = systemPrng }: { folder: string; clock: Clock; prng?: Prng }) {
+  /** @param options.filesMax with more of them, the oldest go: for jobs that are repeated as long as they fail */
+  constructor({
+    folder,
+    clock,
+    prng = systemPrng,
+    filesMax = Number.POSITIVE_INFINITY,
+  }: {
+    folder: string;
+    clock: Clock;
+    prng?: Prng;
+    filesMax?: number;
+  }) {
+    this.#filesMax = filesMax;
     this.#folder = folder;
     this.#clock = clock;
     this.#prng = prng;
@@ -73,5 +87,10 @@ export class TranscriptFolder implements TranscriptSink {
     const at = new Date(this.#clock.wallMs()).toISOString().replaceAll(/[:.]/g, '-');
     const suffix = Buffer.from(this.#prng.bytes(4)).toString('hex');
     writeFileDurably(join(this.#folder, `${at}-${job}-${suffix}.txt`), text);
+    if (this.#filesMax === Number.POSITIVE_INFINITY) return;
+    // Names begin with the time.
+    const names = readdirSync(this.#folder).sort();
+    for (const name of names.slice(0, Math.max(0, names.length - this.#filesMax)))
+      rmSync(join(this.#folder, name), { force: true });
   }
 }
