@@ -160,6 +160,7 @@ function composed(opened: OpenSession, { config, probe, objects, quirks, cloner 
   const nativeSealer = new Pkcs11NativeSealer(context, {
     cloner,
     read: (handle, publicHalf) => publicHalves.complete([objects.read(handle)], [publicHalf])[0],
+    readShown: (handle) => objects.read(handle),
     shows: async (domainKey, item, handle) =>
       (await prover.prove(domainKey, [{ ...item, handle, isClone: true }]))[0]?.proved === true,
   });

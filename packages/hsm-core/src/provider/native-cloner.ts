@@ -80,6 +80,8 @@ export interface NativeCloner {
    * compares in any case.
    */
   place(items: readonly PlacedObject[]): Promise<BatchOutcome>;
+  /** Takes back objects that the last {@link place} has returned by these handles. Leaves every other object alone. */
+  discard(handles: readonly Handle[]): Promise<void>;
 }
 
 /** An object, encrypted in the token as `iv || ciphertext || tag` (AES-GCM), or why it was not. */

@@ -24,16 +24,32 @@ export type OpenedBlob =
   | { readonly body: Buffer; readonly attributes: StoredAttributes }
   | { readonly failure: 'BLOB_INVALID' | 'CLONING_DOMAIN_OTHER' };
 
-/** Reads a blob, and refuses one that this token could not open, or that SoftHSM would not take for an object. */
-export function openBlob(blob: Uint8Array, { domain, key }: { domain: Uint8Array; key: TokenKey }): OpenedBlob {
-  const bytes = Buffer.from(blob);
+/** Reads blobs, and refuses those that this token could not open, or that SoftHSM would not take for an object. */
+export function openBlobs(
+  blobs: readonly Uint8Array[],
+  { domain, key }: { domain: Uint8Array; key: TokenKey },
+): OpenedBlob[] {
+  const read = blobs.map((blob) => readBlob(blob, domain));
+  const clear = revealed(
+    read.map((one) => ('failure' in one ? undefined : one.attributes)),
+    key,
+  );
+  return read.map((one, index): OpenedBlob => {
+    if ('failure' in one) return one;
+    const attributes = clear[index];
+    return attributes === undefined ? { failure: 'BLOB_INVALID' } : { body: one.body, attributes };
+  });
+}
+
+/** The attributes are as they are stored. */
+function readBlob(blob: Uint8Array, domain: Uint8Array): OpenedBlob {
+  const bytes = Buffer.from(blob.buffer, blob.byteOffset, blob.length);
   const body = bytes.subarray(MARK.length + CLONING_DOMAIN_BYTES);
   if (!bytes.subarray(0, MARK.length).equals(MARK) || body.length === 0) return { failure: 'BLOB_INVALID' };
   if (!bytes.subarray(MARK.length, MARK.length + CLONING_DOMAIN_BYTES).equals(domain))
     return { failure: 'CLONING_DOMAIN_OTHER' };
-  const stored = parseAttributes(body);
-  const attributes = stored && isObject(stored) ? revealed(stored, key) : undefined;
-  return attributes === undefined ? { failure: 'BLOB_INVALID' } : { body, attributes };
+  const attributes = parseAttributes(body);
+  return attributes !== undefined && isObject(attributes) ? { body, attributes } : { failure: 'BLOB_INVALID' };
 }
 
 /** Whether a blob with these attributes makes something else than a manifest says. */

@@ -1,7 +1,8 @@
 /**
  * Which file holds the object of a handle. SoftHSM does not say. So an object gets a print, over every attribute that it
- * shows, and a file gets one over the same attributes as they are stored. Labels and ids alone would not do: programs
- * repeat them.
+ * shows, and a file gets one over the same attributes as they are stored. A short print, over class, type, label and id,
+ * comes first: where one file and one object alone have it, they belong together. Programs repeat labels and ids, so it
+ * does not always decide.
  *
  * The value distinguishes objects of equal prints: SoftHSM finds objects by it, even those that it shows to nobody. Two
  * objects of one value too are the same object twice, and either file stands for either handle.
@@ -10,7 +11,7 @@ import { hash } from 'node:crypto';
 import { AttributeReader, CKA, CKK, CKO, type Cryptoki, ulong, type WantedAttribute } from '@antipode/cryptoki';
 import type { Handle } from '../model/object.ts';
 import type { StoredAttributes, StoredValue } from './object-file.ts';
-import { isEncrypted, type TokenKey } from './token-key.ts';
+import { endOf, isEncrypted, type TokenKey } from './token-key.ts';
 
 /**
  * The attributes that SoftHSM shows of objects. Dates are left out, since it fails to show those of private objects.
@@ -68,6 +69,13 @@ const SHOWN: readonly WantedAttribute[] = [
   ].map((type) => ({ type, size: 'variable' }) as const),
 ];
 
+/** In these most objects of a token differ, and to ask for them costs a fraction of what asking for all costs. */
+const NAMES = [CKA.LABEL, CKA.ID];
+const BRIEF: readonly WantedAttribute[] = [
+  ...[CKA.CLASS, CKA.KEY_TYPE].map((type) => ({ type, size: 'fixed' }) as const),
+  ...NAMES.map((type) => ({ type, size: 'variable' }) as const),
+];
+
 const VARIABLE = SHOWN.filter(({ size }) => size === 'variable').map(({ type }) => type);
 
 /**
@@ -98,13 +106,25 @@ const KEYS: ReadonlySet<number> = new Set([CKO.SECRET_KEY, CKO.PRIVATE_KEY]);
 export class ObjectMatch {
   readonly #cryptoki: Cryptoki;
   readonly #session: bigint;
+  readonly #brief: AttributeReader;
   readonly #shown: AttributeReader;
   readonly #value: AttributeReader;
 
   constructor({ cryptoki, session }: { cryptoki: Cryptoki; session: bigint }) {
     [this.#cryptoki, this.#session] = [cryptoki, session];
+    this.#brief = new AttributeReader({ cryptoki, session, wanted: BRIEF });
     this.#shown = new AttributeReader({ cryptoki, session, wanted: SHOWN });
     this.#value = new AttributeReader({ cryptoki, session, wanted: [{ type: CKA.VALUE, size: 'variable' }] });
+  }
+
+  /** Over a few attributes: most objects of a token differ in these. Undefined where the object is gone. */
+  shortPrintOf(handle: Handle): string | undefined {
+    const brief = this.#brief;
+    if (!brief.read(handle)) return undefined;
+    // The token does not say whether a name is absent or too long for its room.
+    const missing = NAMES.filter((type) => brief.value(type) === undefined);
+    if (missing.length > 0 && !brief.complete(handle, missing)) return undefined;
+    return shortPrint((type) => brief.value(type));
   }
 
   /** Undefined where the object is gone. */
@@ -119,6 +139,14 @@ export class ObjectMatch {
     if (isKey) return printed(values);
     if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
     return printed([...values, [CKA.VALUE, this.#value.value(CKA.VALUE)]]);
+  }
+
+  /** Of attributes that are {@link revealed}. */
+  shortPrintOfFile(attributes: StoredAttributes): string {
+    return shortPrint((type) => {
+      const stored = attributes.get(type);
+      return stored && nativeBytes(stored);
+    });
   }
 
   /** Of attributes that are {@link revealed}. */
@@ -155,25 +183,39 @@ export class ObjectMatch {
 }
 
 /**
- * The attributes of a file with all byte strings in the clear but the secrets of keys. Undefined where one of them, or a
+ * The attributes of files with all byte strings in the clear but the secrets of keys. Undefined where a byte string, or a
  * secret, is not what this token key has encrypted.
  */
-export function revealed(attributes: StoredAttributes, key: TokenKey): StoredAttributes | undefined {
-  if (!isPrivateObject(attributes)) return attributes;
-  const isKey = isKeyFile(attributes);
-  const clear = new Map<number, StoredValue>();
-  for (const [type, stored] of attributes) {
-    if (stored.kind !== 'bytes' || !isEncrypted(stored.value)) {
-      clear.set(type, stored);
-      continue;
+export function revealed(
+  files: readonly (StoredAttributes | undefined)[],
+  key: TokenKey,
+): (StoredAttributes | undefined)[] {
+  const strings: Uint8Array[] = [];
+  const all = files.map((attributes) => {
+    if (attributes === undefined || !isPrivateObject(attributes)) return { attributes, hidden: [] };
+    const isKey = isKeyFile(attributes);
+    const hidden: { readonly type: number; readonly isSecret: boolean; readonly at: number }[] = [];
+    for (const [type, stored] of attributes) {
+      if (stored.kind !== 'bytes' || !isEncrypted(stored.value)) continue;
+      const isSecret = isKey && SECRETS.has(type);
+      hidden.push({ type, isSecret, at: strings.length });
+      strings.push(isSecret ? endOf(stored.value) : stored.value);
     }
-    const plain = key.decrypt(stored.value);
-    if (plain === undefined) return undefined;
-    const isSecret = isKey && SECRETS.has(type);
-    if (isSecret) plain.fill(0);
-    clear.set(type, isSecret ? stored : { kind: 'bytes', value: plain });
+    return { attributes, hidden };
+  });
+  const { plain, wipe } = key.decryptAll(strings);
+  try {
+    return all.map(({ attributes, hidden }) => {
+      if (attributes === undefined || hidden.some(({ at }) => plain[at] === undefined)) return undefined;
+      if (hidden.length === 0) return attributes;
+      const clear = new Map(attributes);
+      for (const { type, isSecret, at } of hidden)
+        if (!isSecret) clear.set(type, { kind: 'bytes', value: Buffer.from(plain[at]!) });
+      return clear;
+    });
+  } finally {
+    wipe();
   }
-  return clear;
 }
 
 export function classOf(attributes: StoredAttributes): number {
@@ -206,6 +248,12 @@ function nativeBytes(stored: StoredValue): Buffer | undefined {
 }
 
 const numberIn = (value: Buffer | undefined): number => (value?.length === 8 ? Number(value.readBigUInt64LE()) : -1);
+
+const shortPrint = (value: (type: number) => Buffer | undefined): string =>
+  BRIEF.map(({ type }) => {
+    const bytes = value(type);
+    return bytes === undefined ? '0:' : `${bytes.length}:${bytes.toString('latin1')}`;
+  }).join('');
 
 function printed(values: readonly (readonly [type: number, value: Buffer | undefined])[]): string {
   const parts: Buffer[] = [];

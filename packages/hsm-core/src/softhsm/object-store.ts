@@ -20,6 +20,8 @@ import {
   readFileSync,
   readSync,
   rmSync,
+  statSync,
+  unlinkSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -30,6 +32,8 @@ import { attempt, GENERATION_FILE, LOCK_SUFFIX, OBJECT_SUFFIX, TOKEN_FILE, type 
 
 export const PREFIX = 'antipode-';
 const STAGING_SUFFIX = '.staged';
+const NOTHING = Buffer.alloc(0);
+const MODE_BITS = 0o7777;
 
 /** SoftHSM holds a lock for one read or write. Another process that is stopped may hold one for ever. */
 const LOCK_LOOKS = 40;
@@ -65,16 +69,33 @@ export class ObjectStore {
     }
   }
 
+  has(name: string): boolean {
+    return statSync(this.#path(name, OBJECT_SUFFIX), { throwIfNoEntry: false }) !== undefined;
+  }
+
+  /**
+   * The number in front of an object file, which SoftHSM counts up with each write. Without the lock: whoever reads while
+   * another process writes gets the number before or after, or none.
+   */
+  generationOf(name: string): bigint | undefined {
+    const file = openIfThere(this.#path(name, OBJECT_SUFFIX), constants.O_RDONLY);
+    if (file === undefined) return undefined;
+    try {
+      const bytes = Buffer.allocUnsafe(GENERATION_BYTES);
+      return readSync(file, bytes, 0, GENERATION_BYTES, 0) < GENERATION_BYTES ? undefined : bytes.readBigUInt64BE(0);
+    } finally {
+      closeSync(file);
+    }
+  }
+
   /** Makes the file of a new object. It is durable after {@link sync}, and running processes see it after {@link announce}. */
   make(name: string, contents: Buffer): void {
-    const path = this.#path(name, OBJECT_SUFFIX);
     // SoftHSM cannot destroy an object without it.
-    this.#write(this.#path(name, LOCK_SUFFIX), Buffer.alloc(0));
+    this.#write(this.#path(name, LOCK_SUFFIX), NOTHING);
     const staged = this.#path(name, STAGING_SUFFIX);
-    rmSync(staged, { force: true });
-    this.#write(staged, contents);
-    linkSync(staged, path);
-    rmSync(staged);
+    this.#write(staged, contents, constants.O_EXCL);
+    linkSync(staged, this.#path(name, OBJECT_SUFFIX));
+    unlinkSync(staged);
   }
 
   /** Makes the names in the folder durable. */
@@ -84,7 +105,7 @@ export class ObjectStore {
 
   /** Writes an object, or `token`, with its lock file into a folder that SoftHSM does not take for a token. */
   copyIn(name: string, contents: Buffer): void {
-    this.#write(this.#path(name, LOCK_SUFFIX), Buffer.alloc(0));
+    this.#write(this.#path(name, LOCK_SUFFIX), NOTHING);
     this.#write(this.#path(name, OBJECT_SUFFIX), contents);
   }
 
@@ -120,7 +141,7 @@ export class ObjectStore {
    */
   async announce({ after }: { after?: bigint } = {}): Promise<void> {
     const path = join(this.#folder.path, GENERATION_FILE);
-    if (after !== undefined) this.#write(path, Buffer.alloc(0));
+    if (after !== undefined) this.#write(path, NOTHING);
     const file = attempt(`cannot open ${path}`, () => openSync(path, constants.O_RDWR));
     try {
       if (!(await this.#tryLock(file, 'exclusive')))
@@ -144,7 +165,7 @@ export class ObjectStore {
   }
 
   #path(name: string, suffix: string): string {
-    return join(this.#folder.path, name + suffix);
+    return `${this.#folder.path}/${name}${suffix}`;
   }
 
   #list(): string[] {
@@ -161,13 +182,13 @@ export class ObjectStore {
   }
 
   /** With the owner and mode that the token's other files have. */
-  #write(path: string, contents: Buffer): void {
+  #write(path: string, contents: Buffer, flags = 0): void {
     const { fileMode, uid, gid } = this.#folder;
-    const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, fileMode);
+    const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | flags, fileMode);
     try {
       const made = fstatSync(file);
       if (made.uid !== uid || made.gid !== gid) fchownSync(file, uid, gid);
-      fchmodSync(file, fileMode);
+      if ((made.mode & MODE_BITS) !== fileMode) fchmodSync(file, fileMode);
       for (let written = 0; written < contents.length; ) written += writeSync(file, contents, written);
       // An empty file has nothing to lose.
       if (contents.length > 0) fsyncSync(file);

@@ -5,7 +5,7 @@ import { sha256 } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import type { PlacedObject } from '../provider/native-cloner.ts';
 import type { BatchOutcome, Refusal } from '../provider/restorer.ts';
-import { differs, openBlob } from './object-blob.ts';
+import { differs, openBlobs } from './object-blob.ts';
 import { GENERATION_BYTES } from './object-file.ts';
 import { type ObjectStore, PREFIX } from './object-store.ts';
 import type { OpenStore } from './softhsm-cloner.ts';
@@ -44,19 +44,21 @@ async function look(
   items: readonly PlacedObject[],
 ): Promise<{ ready: Written[]; failure?: Failure }> {
   const ready: Written[] = [];
-  const names = store.names().filter((name) => name.startsWith(PREFIX));
-  const domain = key.domain();
+  const made = Map.groupBy(
+    store.names().filter((name) => name.startsWith(PREFIX)),
+    (name) => name.slice(0, STEM_LENGTH),
+  );
+  const opened = openBlobs(
+    items.map(({ blob }) => blob),
+    { domain: key.domain(), key },
+  );
   for (const [index, item] of items.entries()) {
-    const opened = openBlob(item.blob, { domain, key });
-    if ('failure' in opened) return { ready, failure: { index, code: opened.failure } };
-    if (differs(item, opened.attributes)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
+    const blob = opened[index]!;
+    if ('failure' in blob) return { ready, failure: { index, code: blob.failure } };
+    if (differs(item, blob.attributes)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
     const stem = stemOf(item);
-    const there = await sameAs(
-      store,
-      opened.body,
-      names.filter((name) => name.startsWith(stem)),
-    );
-    ready.push({ name: there ?? newName(stem), isNew: there === undefined, ...opened });
+    const there = await sameAs(store, blob.body, made.get(stem) ?? []);
+    ready.push({ name: there ?? newName(stem), isNew: there === undefined, ...blob });
   }
   return { ready };
 }
@@ -67,10 +69,13 @@ async function sameAs(store: ObjectStore, body: Buffer, names: readonly string[]
   return undefined;
 }
 
+const DIGEST_BYTES = 16;
+const STEM_LENGTH = PREFIX.length + 2 * DIGEST_BYTES + 1;
+
 /** One for one blob of one entry: a repeat finds the file that an earlier call has made. */
 function stemOf({ entry, blob }: PlacedObject): string {
   const digest = sha256(Buffer.concat([Buffer.from('antipode softhsm object name v1\0'), sha256(entry), sha256(blob)]));
-  return `${PREFIX}${Buffer.from(digest).toString('hex', 0, 16)}-`;
+  return `${PREFIX}${Buffer.from(digest).toString('hex', 0, DIGEST_BYTES)}-`;
 }
 
 /**
@@ -115,18 +120,27 @@ const tokenObjects = ({ cryptoki, session }: OpenStore): bigint[] => cryptoki.fi
 
 /** The handles of these files, in their order; undefined where the token shows none that is as the file was made. */
 function handlesOf(open: OpenStore, files: readonly Written[]): (Handle | undefined)[] {
-  const { match, known } = open;
+  const { match, known, made } = open;
   const all = tokenObjects(open);
   const isRepeat = files.some(({ isNew }) => !isNew);
   const candidates = Map.groupBy(
     isRepeat ? all : all.filter((handle) => !known.has(handle)),
-    (handle) => match.printOf(handle) ?? '',
+    (handle) => match.shortPrintOf(handle) ?? '',
   );
   remember(open, all);
-  const byPrint = Map.groupBy(files, ({ attributes }) => match.printOfFile(attributes));
+  const byPrint = Map.groupBy(files, ({ attributes }) => match.shortPrintOfFile(attributes));
+  made.clear();
   const found = new Map<string, Handle>();
-  for (const [print, group] of byPrint)
-    for (const [handle, { name }] of assign(open, { files: group, handles: candidates.get(print) ?? [] }))
-      found.set(name, handle);
+  for (const [handle, { name }] of assign(open, { files: byPrint, handles: candidates, isWhole: true })) {
+    found.set(name, handle);
+    made.set(handle, name);
+  }
   return files.map(({ name }) => found.get(name));
+}
+
+/** Takes back objects of the last call, by the files that hold them: their names tell that we have made them. */
+export async function discardObjects({ store, made }: Pick<OpenStore, 'store' | 'made'>, handles: readonly Handle[]): Promise<void> {
+  const names = handles.flatMap((handle) => made.get(handle) ?? []);
+  for (const name of names) store.remove(name);
+  if (names.length > 0) await store.announce();
 }

@@ -12,9 +12,10 @@ import { withLocked } from '../pkcs11/own-keys/swap.ts';
 import type { TokenSession } from '../pkcs11/token-session.ts';
 import type { NativeCloner, PlacedObject, TakenObject } from '../provider/native-cloner.ts';
 import type { BatchOutcome } from '../provider/restorer.ts';
+import { FilePrints } from './file-prints.ts';
 import { ObjectMatch } from './object-match.ts';
 import { ObjectStore } from './object-store.ts';
-import { placeObjects } from './placing.ts';
+import { discardObjects, placeObjects } from './placing.ts';
 import { takeObjects } from './taking.ts';
 import { findTokenFolder, readTokenObject, TOKEN_ATTRIBUTE, tokenBytes, unusable } from './token-folder.ts';
 import { TokenKey } from './token-key.ts';
@@ -33,6 +34,10 @@ export interface OpenStore extends TokenSession {
   readonly key: TokenKey;
   /** The token's objects at the last search. SoftHSM gives a new object a new handle, and a search costs a look at each. */
   readonly known: Set<Handle>;
+  /** Of the files that earlier takes have read. */
+  readonly prints: FilePrints;
+  /** The files of the objects that the last {@link placeObjects} has returned. */
+  readonly made: Map<Handle, string>;
 }
 
 /** `session` is read-write, and the user is logged in. @throws TOKEN_STORE_UNUSABLE */
@@ -45,6 +50,8 @@ export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
     store: new ObjectStore({ folder, clock }),
     match: new ObjectMatch(token),
     known: new Set<Handle>(),
+    prints: new FilePrints(),
+    made: new Map<Handle, string>(),
   };
   const withStore = async <T>(work: (store: OpenStore) => T | Promise<T>): Promise<T> => {
     const key = openTokenKey(folder.path, token.readPin);
@@ -61,6 +68,7 @@ export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
     domain: () => withStore(({ key }) => key.domain()),
     take: (handles: readonly Handle[]): Promise<TakenObject[]> => withStore((store) => takeObjects(store, handles)),
     place: (items: readonly PlacedObject[]): Promise<BatchOutcome> => withStore((store) => placeObjects(store, items)),
+    discard: (handles: readonly Handle[]): Promise<void> => discardObjects(open, handles),
   };
 }
 

@@ -36,56 +36,103 @@ export async function takeObjects(store: OpenStore, handles: readonly Handle[]):
 async function takeInto(
   { taken, gone }: { taken: Map<Handle, TakenObject>; gone: Set<Handle> },
   handles: readonly Handle[],
-  store: OpenStore,
+  open: OpenStore,
 ): Promise<void> {
-  const { match, key } = store;
   const wanted = new Map<string, Handle[]>();
   for (const handle of handles) {
-    const print = match.printOf(handle);
+    const print = open.match.shortPrintOf(handle);
     if (print === undefined) gone.add(handle);
-    else wanted.set(print, [...(wanted.get(print) ?? []), handle]);
+    else gather(wanted, print, handle);
   }
-  const domain = key.domain();
-  for (const [print, files] of await filesByPrint(store, wanted))
-    for (const [handle, { body, attributes }] of assign(store, { files, handles: wanted.get(print)! }))
-      taken.set(
-        handle,
-        isHalfMade(attributes) ? { handle, reason: 'does-not-work' } : { handle, blob: makeBlob(domain, body) },
-      );
+  const domain = open.key.domain();
+  const { files, isWhole } = await filesOf(open, wanted);
+  for (const [handle, { body, attributes }] of assign(open, { files, handles: wanted, isWhole }))
+    taken.set(
+      handle,
+      isHalfMade(attributes) ? { handle, reason: 'does-not-work' } : { handle, blob: makeBlob(domain, body) },
+    );
 }
 
-/** The files of all objects of these prints, also of those that nobody has asked for. */
-async function filesByPrint(
-  { store, match, key }: OpenStore,
+/** As many files as are decrypted at once. */
+const FILES_AT_ONCE = 256;
+
+/**
+ * The files of all objects of these short prints, also of those that nobody has asked for. `isWhole` where no file was
+ * left out: then a short print that one file has stands for this file.
+ */
+async function filesOf(
+  open: OpenStore,
   wanted: ReadonlyMap<string, unknown>,
-): Promise<Map<string, ObjectFile[]>> {
+): Promise<{ files: Map<string, ObjectFile[]>; isWhole: boolean }> {
+  const { store, match, key, prints } = open;
   const found = new Map<string, ObjectFile[]>();
-  for (const name of store.names()) {
-    const file = await store.read(name);
-    const stored = file && parseObjectFile(file);
-    const attributes = stored && revealed(stored.attributes, key);
-    if (attributes === undefined) continue;
-    const print = match.printOfFile(attributes);
-    if (!wanted.has(print)) continue;
-    found.set(print, [...(found.get(print) ?? []), { name, body: file!.subarray(GENERATION_BYTES), attributes }]);
+  const names = store.names();
+  prints.keepOnly(names);
+  let isWhole = true;
+  for (let at = 0; at < names.length; at += FILES_AT_ONCE) {
+    const read: { name: string; file: Buffer }[] = [];
+    for (const name of names.slice(at, at + FILES_AT_ONCE)) {
+      const print = prints.of(name, () => store.generationOf(name));
+      if (print !== undefined && !wanted.has(print)) continue;
+      const file = await store.read(name);
+      if (file !== undefined) read.push({ name, file });
+      else if (store.has(name)) isWhole = false;
+    }
+    const stored = read.map(({ file }) => parseObjectFile(file));
+    const clear = revealed(
+      stored.map((one) => one?.attributes),
+      key,
+    );
+    for (const [index, attributes] of clear.entries()) {
+      if (attributes === undefined) continue;
+      const { name, file } = read[index]!;
+      const print = match.shortPrintOfFile(attributes);
+      prints.remember(name, { generation: stored[index]!.generation, print });
+      if (wanted.has(print)) gather(found, print, { name, body: file.subarray(GENERATION_BYTES), attributes });
+    }
   }
-  return found;
+  return { files: found, isWhole };
+}
+
+function gather<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
 }
 
 /**
- * Which of these files, all of one print, holds which object. One that no file is left for is missing in the result: the
- * token tells objects apart that their files do not.
+ * Which file holds which object; both come by their short prints. One that no file is left for is missing in the result:
+ * the token tells objects apart that their files do not.
+ *
+ * @param options `isWhole`: the files, or the handles, are all that have these short prints
  */
-export function assign(
-  { match, key }: OpenStore,
-  { files, handles }: { files: readonly ObjectFile[]; handles: readonly Handle[] },
-): Map<Handle, ObjectFile> {
-  const assigned = new Map<Handle, ObjectFile>();
-  for (const file of files) {
-    const left = handles.filter((handle) => !assigned.has(handle));
-    const fitting = files.length === 1 && handles.length === 1 ? left : match.withValueOf(file.attributes, key, left);
-    // Those that are left fit equally well, since they are equal in their value too.
-    if (fitting[0] !== undefined) assigned.set(fitting[0], file);
+export function assign<File extends ObjectFile>(
+  open: OpenStore,
+  {
+    files,
+    handles,
+    isWhole,
+  }: {
+    files: ReadonlyMap<string, readonly File[]>;
+    handles: ReadonlyMap<string, readonly Handle[]>;
+    isWhole: boolean;
+  },
+): Map<Handle, File> {
+  const { match } = open;
+  const assigned = new Map<Handle, File>();
+  for (const [print, alike] of files) {
+    const candidates = handles.get(print) ?? [];
+    if (isWhole && alike.length === 1 && candidates.length === 1) {
+      assigned.set(candidates[0]!, alike[0]!);
+      continue;
+    }
+    const byPrint = Map.groupBy(candidates, (handle) => match.printOf(handle));
+    for (const file of alike) {
+      const left = (byPrint.get(match.printOfFile(file.attributes)) ?? []).filter((handle) => !assigned.has(handle));
+      // Those that are left fit equally well, since they are equal in their value too.
+      const [fitting] = match.withValueOf(file.attributes, open.key, left);
+      if (fitting !== undefined) assigned.set(fitting, file);
+    }
   }
   return assigned;
 }

@@ -45,6 +45,7 @@ export interface ClonedToken {
   findPlaced(name: string): Handle | undefined;
   /** Puts an object in, whole. */
   store(object: StoredObject): Handle;
+  destroy(handle: Handle): void;
 }
 
 export class SimulatedCloner implements NativeCloner {
@@ -78,6 +79,10 @@ export class SimulatedCloner implements NativeCloner {
       handles.push(made);
     }
     return { handles };
+  }
+
+  async discard(handles: readonly Handle[]): Promise<void> {
+    for (const handle of handles) this.#token.destroy(handle);
   }
 
   #place({ blob, entry }: PlacedObject): Handle | Refusal {

@@ -491,7 +491,7 @@ export class SimulatedSession implements HsmProvider {
     if (handle === undefined) return failure ?? { code: 'HSM_REFUSED' };
     const made = this.#get(handle);
     if (differencesOf(object, this.#observe(made)).length === 0) return handle;
-    this.#token.remove(made);
+    await cloner.discard([handle]);
     return { code: 'NATIVE_MISMATCH' };
   }
 
@@ -562,6 +562,7 @@ export class SimulatedSession implements HsmProvider {
         return placed && this.#handleOf(placed);
       },
       store: (object) => this.#placed(object),
+      destroy: (handle) => this.#token.remove(this.#get(handle)),
     });
   }
 

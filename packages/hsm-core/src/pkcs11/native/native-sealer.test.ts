@@ -27,10 +27,7 @@ const AS_SAID: Omit<ObservedObject, 'handle' | 'readDigest'> = {
 function sealer(made: readonly (Omit<ObservedObject, 'handle' | 'readDigest'> | undefined)[]) {
   const destroyed: Handle[] = [];
   const blobs: Uint8Array[] = [];
-  const cryptoki = partialCryptoki({
-    decrypt: (_session, _how, _key, data) => Buffer.from(data).fill(7),
-    destroy: (_session, handle) => destroyed.push(handle) > 0,
-  });
+  const cryptoki = partialCryptoki({ decrypt: (_session, _how, _key, data) => Buffer.from(data).fill(7) });
   const cloner: NativeCloner = {
     shape: 'blobs',
     kind: 'lying',
@@ -40,6 +37,7 @@ function sealer(made: readonly (Omit<ObservedObject, 'handle' | 'readDigest'> | 
       blobs.push(...items.map(({ blob }) => blob));
       return { handles: items.map((_item, index) => BigInt(index)) };
     },
+    discard: async (handles) => void destroyed.push(...handles),
   };
   const read = (handle: Handle): ObservedObject | undefined => {
     const one = made[Number(handle)];

@@ -4,7 +4,7 @@
  * (I5), and an object that was made is compared with the manifest before anybody hears of it.
  */
 import { CryptokiFailure, returnValueOf } from '@antipode/cryptoki';
-import type { Handle } from '../../model/object.ts';
+import type { Handle, ObservedObject } from '../../model/object.ts';
 import { differencesOf } from '../../objects/clone-comparison.ts';
 import type { DeviceCloner } from '../../provider/device-cloner.ts';
 import type {
@@ -26,6 +26,11 @@ interface NativeParts {
   readonly cloner: NativeCloner | DeviceCloner | undefined;
   /** Reads an object with its public half; undefined when it is gone. */
   readonly read: DeviceCloneParts['read'];
+  /**
+   * Reads what the token shows of an object; undefined when it is gone. To find a public half that it does not show would
+   * take a signature, and the proof by use makes one in any case.
+   */
+  readonly readShown: (handle: Handle) => ObservedObject | undefined;
   readonly shows: DeviceCloneParts['shows'];
 }
 
@@ -74,7 +79,8 @@ export class Pkcs11NativeSealer implements NativeSealer {
       const { handles, failure = refused } = await cloner.place(opened);
       const wrong = handles.findIndex((handle, index) => !this.#isAsSaid(handle, items[index]!));
       if (wrong === -1) return failure === undefined ? { handles } : { handles, failure };
-      this.#destroy(handles.slice(wrong));
+      // Nobody must find what differs by a name that it should not have, or use it in a way that nobody allowed.
+      await cloner.discard(handles.slice(wrong));
       return { handles: handles.slice(0, wrong), failure: { index: wrong, code: 'NATIVE_MISMATCH' } };
     } finally {
       for (const { blob } of opened) blob.fill(0);
@@ -98,13 +104,7 @@ export class Pkcs11NativeSealer implements NativeSealer {
   }
 
   #isAsSaid(handle: Handle, item: NativeItem): boolean {
-    const seen = this.#parts.read(handle, item.publicHalf);
+    const seen = this.#parts.readShown(handle);
     return seen !== undefined && differencesOf(item, seen).length === 0;
-  }
-
-  /** Nobody must find what differs by a name that it should not have, or use it in a way that nobody allowed. */
-  #destroy(handles: readonly Handle[]): void {
-    const { cryptoki, session } = this.#context;
-    for (const handle of handles) cryptoki.destroy(session, handle);
   }
 }
