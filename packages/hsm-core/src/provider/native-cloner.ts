@@ -7,7 +7,7 @@
  * token under a data key. Only those leave the worker.
  */
 import type { Attributes } from '../model/attributes.ts';
-import type { Handle, KeyType, ObjectClass, UncapturedReason } from '../model/object.ts';
+import type { Handle, KeyType, ObjectClass, ObservedObject, UncapturedReason } from '../model/object.ts';
 import type { Vector } from '../model/vector.ts';
 import type { BatchOutcome, Refusal } from './restorer.ts';
 
@@ -50,6 +50,14 @@ export interface PlacedObject extends NativeObject {
   readonly entry: Uint8Array;
 }
 
+export interface PlaceOutcome extends BatchOutcome {
+  /**
+   * What the token has shown of each object since it was made, beside `handles`. Undefined where the cloner did not have to
+   * look: then the caller does.
+   */
+  readonly seen?: readonly (ObservedObject | undefined)[];
+}
+
 /**
  * One kind of device. Nothing of it overlaps: the worker calls one after the other. Calls are synchronous where the
  * device's are, so all of them may answer at once or later.
@@ -76,10 +84,10 @@ export interface NativeCloner {
    *
    * Looks at each blob before it makes anything of it: refuses one of another cloning domain (CLONING_DOMAIN_OTHER), and
    * one that it cannot read or that holds no object or several (BLOB_INVALID). Where the blob itself tells what it makes, a
-   * cloner compares that with the item first, and refuses what differs (NATIVE_MISMATCH). The caller reads back and
-   * compares in any case.
+   * cloner compares that with the item first, and refuses what differs (NATIVE_MISMATCH). The caller
+   * compares what the token shows of it in any case.
    */
-  place(items: readonly PlacedObject[]): Promise<BatchOutcome>;
+  place(items: readonly PlacedObject[]): Promise<PlaceOutcome>;
   /** Takes back objects that the last {@link place} has returned by these handles. Leaves every other object alone. */
   discard(handles: readonly Handle[]): Promise<void>;
 }

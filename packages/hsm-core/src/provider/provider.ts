@@ -35,6 +35,7 @@ export type {
   NativeOutcome,
   NativeSealer,
   PlacedObject,
+  PlaceOutcome,
   TakenObject,
 } from './native-cloner.ts';
 export type { DomainKeyEnd, MarkedKey, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';

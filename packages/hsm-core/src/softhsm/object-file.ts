@@ -127,12 +127,17 @@ class Cursor {
   }
 
   word(): bigint | undefined {
-    return this.bytes(WORD_BYTES)?.readBigUInt64BE(0);
+    if (this.#bytes.length - this.#at < WORD_BYTES) return undefined;
+    this.#at += WORD_BYTES;
+    return this.#bytes.readBigUInt64BE(this.#at - WORD_BYTES);
   }
 
   /** A word that a double holds exactly. */
   number(): number | undefined {
-    const value = this.word();
-    return value === undefined || value > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(value);
+    if (this.#bytes.length - this.#at < WORD_BYTES) return undefined;
+    this.#at += WORD_BYTES;
+    const high = this.#bytes.readUInt32BE(this.#at - WORD_BYTES);
+    const value = high * 2 ** 32 + this.#bytes.readUInt32BE(this.#at - WORD_BYTES / 2);
+    return value <= Number.MAX_SAFE_INTEGER ? value : undefined;
   }
 }

@@ -249,7 +249,8 @@ function nativeBytes(stored: StoredValue): Buffer | undefined {
 
 const numberIn = (value: Buffer | undefined): number => (value?.length === 8 ? Number(value.readBigUInt64LE()) : -1);
 
-const shortPrint = (value: (type: number) => Buffer | undefined): string =>
+/** `value` gives what the token shows of an object. */
+export const shortPrint = (value: (type: number) => Buffer | undefined): string =>
   BRIEF.map(({ type }) => {
     const bytes = value(type);
     return bytes === undefined ? '0:' : `${bytes.length}:${bytes.toString('latin1')}`;

@@ -2,11 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { CKA } from '@antipode/cryptoki';
 import { sha256 } from '@antipode/runtime';
-import type { Handle } from '../model/object.ts';
-import type { PlacedObject } from '../provider/native-cloner.ts';
-import type { BatchOutcome, Refusal } from '../provider/restorer.ts';
+import type { Handle, ObservedObject } from '../model/object.ts';
+import type { PlacedObject, PlaceOutcome } from '../provider/native-cloner.ts';
+import type { Refusal } from '../provider/restorer.ts';
 import { differs, openBlobs } from './object-blob.ts';
 import { GENERATION_BYTES } from './object-file.ts';
+import { shortPrint } from './object-match.ts';
 import { type ObjectStore, PREFIX } from './object-store.ts';
 import type { OpenStore } from './softhsm-cloner.ts';
 import { assign, type ObjectFile } from './taking.ts';
@@ -17,7 +18,7 @@ type Failure = Refusal & { readonly index: number };
 /** The system says so that there is no room. */
 const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
-export async function placeObjects(open: OpenStore, items: readonly PlacedObject[]): Promise<BatchOutcome> {
+export async function placeObjects(open: OpenStore, items: readonly PlacedObject[]): Promise<PlaceOutcome> {
   const looked = await look(open, items);
   if (looked.ready.length === 0) return outcome([], looked.failure);
   open.store.sweep();
@@ -26,17 +27,26 @@ export async function placeObjects(open: OpenStore, items: readonly PlacedObject
   if (written.files.length === 0) return outcome([], written.failure);
   open.store.sync();
   await open.store.announce();
-  const handles = handlesOf(open, written.files);
-  const lost = handles.indexOf(undefined);
-  if (lost === -1) return outcome(handles as Handle[], written.failure ?? looked.failure);
+  const shown = shownOf(open, written.files);
+  const lost = shown.indexOf(undefined);
+  if (lost === -1) return outcome(shown as Shown[], written.failure ?? looked.failure);
   // The token does not show what lies in its store. This call takes back its own files from there on.
   for (const { name, isNew } of written.files.slice(lost)) if (isNew) open.store.remove(name);
   await open.store.announce();
-  return outcome(handles.slice(0, lost) as Handle[], { index: lost, code: 'HSM_UNAVAILABLE' });
+  return outcome(shown.slice(0, lost) as Shown[], { index: lost, code: 'HSM_UNAVAILABLE' });
 }
 
-const outcome = (handles: readonly Handle[], failure: Failure | undefined): BatchOutcome =>
-  failure === undefined ? { handles } : { handles, failure };
+/** An object that the token shows, and what it shows of it where that was asked. */
+interface Shown {
+  readonly handle: Handle;
+  readonly seen: ObservedObject | undefined;
+}
+
+const outcome = (shown: readonly Shown[], failure: Failure | undefined): PlaceOutcome => ({
+  handles: shown.map(({ handle }) => handle),
+  ...(shown.length === 0 ? {} : { seen: shown.map(({ seen }) => seen) }),
+  ...(failure === undefined ? {} : { failure }),
+});
 
 /** Changes nothing. Those before the first that cannot be made, and why that one cannot. */
 async function look(
@@ -118,21 +128,31 @@ function remember({ known }: OpenStore, handles: readonly Handle[]): void {
 
 const tokenObjects = ({ cryptoki, session }: OpenStore): bigint[] => cryptoki.find(session, [[CKA.TOKEN, true]]);
 
-/** The handles of these files, in their order; undefined where the token shows none that is as the file was made. */
-function handlesOf(open: OpenStore, files: readonly Written[]): (Handle | undefined)[] {
-  const { match, known, made } = open;
+/** The objects of these files, in their order; undefined where the token shows none that is as the file was made. */
+function shownOf(open: OpenStore, files: readonly Written[]): (Shown | undefined)[] {
+  const { match, objects, known, made } = open;
   const all = tokenObjects(open);
+  const seen = new Map<Handle, ObservedObject>();
+  /** A new object is most likely one of these, and is compared with the manifest next. So all of it is read at once. */
+  const readNew = (handle: Handle): string | undefined => {
+    const object = objects.read(handle);
+    if (object === undefined) return undefined;
+    seen.set(handle, object);
+    return shortPrint((type) => objects.shown(type));
+  };
   const isRepeat = files.some(({ isNew }) => !isNew);
-  const candidates = Map.groupBy(
-    isRepeat ? all : all.filter((handle) => !known.has(handle)),
-    (handle) => match.shortPrintOf(handle) ?? '',
-  );
+  const candidates = isRepeat
+    ? Map.groupBy(all, (handle) => match.shortPrintOf(handle) ?? '')
+    : Map.groupBy(
+        all.filter((handle) => !known.has(handle)),
+        (handle) => readNew(handle) ?? '',
+      );
   remember(open, all);
   const byPrint = Map.groupBy(files, ({ attributes }) => match.shortPrintOfFile(attributes));
   made.clear();
-  const found = new Map<string, Handle>();
+  const found = new Map<string, Shown>();
   for (const [handle, { name }] of assign(open, { files: byPrint, handles: candidates, isWhole: true })) {
-    found.set(name, handle);
+    found.set(name, { handle, seen: seen.get(handle) });
     made.set(handle, name);
   }
   return files.map(({ name }) => found.get(name));

@@ -6,12 +6,13 @@
  * Nothing secret leaves it in the clear: the value of a private object stays as SoftHSM has encrypted it. The value of a
  * public object is in the clear in the store as well, so the caller encrypts every blob.
  */
+import { randomBytes } from 'node:crypto';
 import type { Clock, Secret } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import { withLocked } from '../pkcs11/own-keys/swap.ts';
+import { ObjectReader } from '../pkcs11/reading/object-reader.ts';
 import type { TokenSession } from '../pkcs11/token-session.ts';
-import type { NativeCloner, PlacedObject, TakenObject } from '../provider/native-cloner.ts';
-import type { BatchOutcome } from '../provider/restorer.ts';
+import type { NativeCloner, PlacedObject, PlaceOutcome, TakenObject } from '../provider/native-cloner.ts';
 import { FilePrints } from './file-prints.ts';
 import { ObjectMatch } from './object-match.ts';
 import { ObjectStore } from './object-store.ts';
@@ -31,6 +32,7 @@ export interface SoftHsmToken extends TokenSession {
 export interface OpenStore extends TokenSession {
   readonly store: ObjectStore;
   readonly match: ObjectMatch;
+  readonly objects: ObjectReader;
   readonly key: TokenKey;
   /** The token's objects at the last search. SoftHSM gives a new object a new handle, and a search costs a look at each. */
   readonly known: Set<Handle>;
@@ -52,6 +54,8 @@ export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
     known: new Set<Handle>(),
     prints: new FilePrints(),
     made: new Map<Handle, string>(),
+    // Its digests stay here: nobody compares them.
+    objects: new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) }),
   };
   const withStore = async <T>(work: (store: OpenStore) => T | Promise<T>): Promise<T> => {
     const key = openTokenKey(folder.path, token.readPin);
@@ -67,7 +71,7 @@ export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
     kind: 'softhsm',
     domain: () => withStore(({ key }) => key.domain()),
     take: (handles: readonly Handle[]): Promise<TakenObject[]> => withStore((store) => takeObjects(store, handles)),
-    place: (items: readonly PlacedObject[]): Promise<BatchOutcome> => withStore((store) => placeObjects(store, items)),
+    place: (items: readonly PlacedObject[]): Promise<PlaceOutcome> => withStore((store) => placeObjects(store, items)),
     discard: (handles: readonly Handle[]): Promise<void> => discardObjects(open, handles),
   };
 }

@@ -43,7 +43,12 @@ function sealer(made: readonly (Omit<ObservedObject, 'handle' | 'readDigest'> | 
     const one = made[Number(handle)];
     return one && { ...one, handle, readDigest: '' };
   };
-  const native = new Pkcs11NativeSealer(soundSession(cryptoki), { cloner, read, shows: async () => true });
+  const native = new Pkcs11NativeSealer(soundSession(cryptoki), {
+    cloner,
+    read,
+    readShown: read,
+    shows: async () => true,
+  });
   const put = () => native.putNative({ dataKey: 9n, items: made.map(() => ITEM) });
   return { put, destroyed, blobs };
 }

@@ -76,8 +76,8 @@ export class Pkcs11NativeSealer implements NativeSealer {
       opened.push({ ...object, blob, entry: aad });
     }
     try {
-      const { handles, failure = refused } = await cloner.place(opened);
-      const wrong = handles.findIndex((handle, index) => !this.#isAsSaid(handle, items[index]!));
+      const { handles, failure = refused, seen = [] } = await cloner.place(opened);
+      const wrong = handles.findIndex((handle, at) => !isAsSaid(items[at]!, seen[at] ?? this.#parts.readShown(handle)));
       if (wrong === -1) return failure === undefined ? { handles } : { handles, failure };
       // Nobody must find what differs by a name that it should not have, or use it in a way that nobody allowed.
       await cloner.discard(handles.slice(wrong));
@@ -102,9 +102,7 @@ export class Pkcs11NativeSealer implements NativeSealer {
       throw thrown;
     }
   }
-
-  #isAsSaid(handle: Handle, item: NativeItem): boolean {
-    const seen = this.#parts.readShown(handle);
-    return seen !== undefined && differencesOf(item, seen).length === 0;
-  }
 }
+
+const isAsSaid = (item: NativeItem, seen: ObservedObject | undefined): boolean =>
+  seen !== undefined && differencesOf(item, seen).length === 0;

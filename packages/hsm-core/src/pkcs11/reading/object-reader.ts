@@ -165,6 +165,11 @@ export class ObjectReader {
     );
   }
 
+  /** Bytes of an attribute of the object that was read last, valid until the next read. */
+  shown(type: number): Buffer | undefined {
+    return this.#attributes.value(type);
+  }
+
   /** The handle may come to mean another object. */
   forget(handle: Handle): void {
     this.#classes.delete(handle);
