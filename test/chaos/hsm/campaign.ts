@@ -4,14 +4,25 @@
  */
 import { type Prng, seededPrng, systemClock } from '@antipode/runtime';
 import type { Harm, Violation } from './judge/judge.ts';
+import { NATIVE_PARTS, NativeLane, type NativePart } from './native/native-lane.ts';
 import type { Movement } from './options.ts';
 import { makeFixture } from './standby/fixture.ts';
-import { describeKill, type Kill, randomKill } from './standby/kill.ts';
+import {
+  describeKill,
+  type Kill,
+  POINT_PHASES,
+  POINT_VICTIMS,
+  type PointPhase,
+  type Points,
+  type PointVictim,
+  randomKill,
+} from './standby/kill.ts';
 import { Lane } from './standby/lane.ts';
 import {
   distinctSteps,
   type Episode,
   episodeOf,
+  pointEpisode,
   randomEpisode,
   recordScenarios,
   type Scenario,
@@ -46,6 +57,10 @@ export interface Outcome {
   /** Looks at a token that ended the process that looked; each was repeated. */
   readonly readerCrashes: number;
   readonly kinds: Readonly<Record<string, number>>;
+  /** Of the points inside of native cloning, how many there are by phase, and how many kills each phase got. */
+  readonly phases: Readonly<Partial<Record<PointPhase, { readonly points: number; readonly kills: number }>>>;
+  /** Kills at points, by phase and what came next there. */
+  readonly pointNames: Readonly<Record<string, number>>;
   readonly seconds: number;
 }
 
@@ -57,6 +72,9 @@ const RECORD = 'record';
 const NEWEST = 4;
 /** After so many kills in a row, an apply is let through. */
 const KILLS_IN_A_ROW_MAX = 4;
+/** Where keys move natively: most kills fall inside of the cloning, in all phases alike. */
+const POINTS_SHARE = 0.6;
+const NATIVE_STEPS_SHARE = 0.2;
 /** Enough for every recorded step where 2,000 kills are asked for. */
 const STEPS_SHARE = 0.6;
 const FOLLOW_UPS = [0, 1, 1, 2];
@@ -71,8 +89,18 @@ export async function run(campaign: Campaign): Promise<Outcome> {
   }
 }
 
+/** A kill of a source, or of a token that gets its token key. */
+interface NativeEpisode {
+  readonly name: string;
+  readonly part: NativePart;
+  readonly kill: Extract<Kill, { at: 'point' }>;
+}
+
+/** The points of one part, or scenario. */
+type PointsOf = ReadonlyMap<NativePart, Points>;
+
 interface Plan {
-  readonly episodes: Iterator<Episode, undefined>;
+  readonly episodes: Iterator<Episode | NativeEpisode, undefined>;
   readonly kills: number;
   /** How many of the episodes begin with a kill at a recorded step. */
   readonly firsts: number;
@@ -94,6 +122,11 @@ class Run {
   readonly #kinds: Record<string, number> = {};
   readonly #hit = new Set<string>();
   readonly #stepNames = new Set<string>();
+  readonly #pointNames: Record<string, number> = {};
+  readonly #phaseKills: Partial<Record<PointPhase, number>> = {};
+  readonly #phasePoints: Partial<Record<PointPhase, number>> = {};
+  /** The points of the parts that have no scenario. */
+  readonly #parts = new Map<NativePart, Points>();
   #kills = 0;
   #budget = 0;
   /** Of the budget, what the recorded steps still need: the kills that follow on them must not use it up. */
@@ -111,17 +144,27 @@ class Run {
     tell('making the keys, four generations of them, and a standby ...');
     const fixture = await makeFixture(this.#workspace, this.#campaign.movement);
     const lanes = Array.from({ length: LANES }, (_, index) => new Lane(this.#workspace, fixture, `lane-${index + 1}`));
+    const { native } = fixture;
+    const nativeLanes = lanes.flatMap((_, index) =>
+      native === undefined ? [] : new NativeLane(this.#workspace, { fixture, native, name: `native-${index + 1}` }),
+    );
     try {
       const recorded = await recordScenarios(lanes[0]!, { workspace: this.#workspace, fixture, tell });
       for (const violation of recorded.violations) this.#report({ ...violation, replay: `${seed}:${RECORD}` });
+      for (const part of nativeLanes.length === 0 ? [] : NATIVE_PARTS) {
+        this.#parts.set(part, await nativeLanes[0]!.record(part));
+        const counted = Object.entries(this.#parts.get(part)!).filter(([, points]) => points.length > 0);
+        tell(`${part}: points: ${counted.map(([phase, points]) => `${points.length} of the ${phase}`).join(', ')}`);
+      }
+      for (const lane of nativeLanes) lane.expect(nativeLanes[0]!);
       const { episodes, kills, firsts, stepsAll } = this.#plan(recorded.scenarios);
       [this.#budget, this.#reserved] = [kills, firsts];
       this.#startMs = systemClock.monotonicMs();
-      const work = async (lane: Lane): Promise<void> => {
+      const work = async (lane: Lane, nativeLane: NativeLane | undefined): Promise<void> => {
         for (let next = episodes.next(); !next.done && this.#budget > 0; next = episodes.next())
-          await this.#episode(lane, next.value);
+          await ('part' in next.value ? this.#nativeEpisode(nativeLane!, next.value) : this.#episode(lane, next.value));
       };
-      await Promise.all(lanes.map(work));
+      await Promise.all(lanes.map((lane, index) => work(lane, nativeLanes[index])));
       return {
         kills: this.#kills,
         harms: this.#harms,
@@ -130,24 +173,31 @@ class Run {
         stepNames: this.#stepNames,
         stepsAll,
         halfKeysLeft: this.#halfKeysLeft,
-        readerCrashes: lanes.reduce((sum, lane) => sum + lane.readerCrashes, 0),
+        readerCrashes: [...lanes, ...nativeLanes].reduce((sum, lane) => sum + lane.readerCrashes, 0),
         kinds: this.#kinds,
+        phases: Object.fromEntries(
+          POINT_PHASES.flatMap((phase) => {
+            const points = this.#phasePoints[phase];
+            return points === undefined ? [] : [[phase, { points, kills: this.#phaseKills[phase] ?? 0 }]];
+          }),
+        ),
+        pointNames: this.#pointNames,
         seconds: (systemClock.monotonicMs() - this.#startMs) / 1_000,
       };
     } finally {
-      for (const lane of lanes) lane.close();
+      for (const lane of [...lanes, ...nativeLanes]) lane.close();
     }
   }
 
   #plan(scenarios: readonly Scenario[]): Plan {
     const { seed, kills, steps, replay } = this.#campaign;
-    const none = (): Iterator<Episode, undefined> => ([] as Episode[]).values() as Iterator<Episode, undefined>;
+    const none = (): Plan['episodes'] => ([] as Episode[]).values() as Plan['episodes'];
     if (scenarios.length === 0 || replay === RECORD) return { episodes: none(), kills: 0, firsts: 0, stepsAll: 0 };
     if (replay !== undefined) {
-      const episode = episodeOf(replay, scenarios);
+      const episode = episodeOf(replay, scenarios) ?? nativeEpisodeOf(replay);
       if (episode === undefined) throw new Error(`there is no episode "${replay}"`);
       return {
-        episodes: Array(REPLAY_RUNS).fill(episode).values() as Iterator<Episode, undefined>,
+        episodes: Array(REPLAY_RUNS).fill(episode).values() as Plan['episodes'],
         kills: Number.POSITIVE_INFINITY,
         firsts: 0,
         stepsAll: 0,
@@ -168,8 +218,12 @@ class Run {
             ),
             order,
           );
-    const first = steps === 'first-apply' ? planned : planned.slice(0, Math.ceil(kills * STEPS_SHARE));
-    function* episodes(): Generator<Episode, undefined> {
+    const points =
+      steps === 'first-apply' ? [] : this.#points(scenarios, order).slice(0, Math.ceil(kills * POINTS_SHARE));
+    const share = points.length > 0 ? NATIVE_STEPS_SHARE : STEPS_SHARE;
+    const first = steps === 'first-apply' ? planned : planned.slice(0, Math.ceil(kills * share));
+    function* episodes(): Generator<Episode | NativeEpisode, undefined> {
+      yield* points;
       yield* first;
       for (let number = 0; ; number += 1) yield randomEpisode(scenarios, number);
     }
@@ -179,6 +233,39 @@ class Run {
       firsts: first.length,
       stepsAll: planned.length,
     };
+  }
+
+  /**
+   * Kills at points: one of each phase in turn, and of a phase those first that are the furthest apart, so that any number
+   * of kills is spread over all of it. The victims change with each kill.
+   */
+  #points(scenarios: readonly Scenario[], order: Prng): (Episode | NativeEpisode)[] {
+    const byPhase = POINT_PHASES.flatMap((phase) => {
+      const places = interleaved<{ scenario: Scenario; index: number } | { part: NativePart; index: number }>([
+        ...scenarios.map((scenario) => spread(scenario.points[phase].length).map((index) => ({ scenario, index }))),
+        ...[...this.#parts].map(([part, points]) => spread(points[phase].length).map((index) => ({ part, index }))),
+      ]);
+      if (places.length === 0) return [];
+      this.#phasePoints[phase] = places.length;
+      const turn = Math.floor(order.fraction() * POINT_VICTIMS.length);
+      return [
+        places.map((place, at): Episode | NativeEpisode => {
+          const victim = POINT_VICTIMS[(turn + at) % POINT_VICTIMS.length]!;
+          return 'scenario' in place
+            ? pointEpisode(place.scenario, { phase, index: place.index, victim })
+            : nativeEpisode(place.part, { phase, index: place.index, victim });
+        }),
+      ];
+    });
+    return interleaved(byPhase);
+  }
+
+  async #nativeEpisode(lane: NativeLane, { name, part, kill }: NativeEpisode): Promise<void> {
+    this.#budget -= 1;
+    const { hasKilled, violations } = await lane.run(part, kill);
+    if (hasKilled) this.#count({ name, points: this.#parts.get(part) }, kill, { isFirst: true, leftHalfKey: false });
+    else this.#budget += 1;
+    for (const violation of violations) this.#report({ ...violation, replay: `${this.#campaign.seed}:${name}` });
   }
 
   /** From a standing to a generation that is acknowledged, with kills on the way; then, it may be, to the next one. */
@@ -199,7 +286,7 @@ class Run {
       const { life, violations, halfKeys } = await lane.run(target, mayKill ? kill : { at: 'never' });
       const hasKilled = life.ended === 'killed' || (life.ended === 'acknowledged' && life.workerKilled);
       if (mayKill && !hasKilled) this.#budget += 1;
-      if (hasKilled) this.#count(episode, kill, halfKeys.length > 0);
+      if (hasKilled) this.#count({ ...scenario, name }, kill, { isFirst, leftHalfKey: halfKeys.length > 0 });
       history.push(`generation ${target}, kill ${mayKill ? describeKill(kill) : 'none'}: ${life.ended}`);
       if (violations.length > 0) {
         for (const violation of violations)
@@ -223,16 +310,22 @@ class Run {
     return randomKill(prng, pace, this.#campaign.movement);
   }
 
-  #count({ name, first, scenario }: Episode, kill: Kill, leftHalfKey: boolean): void {
+  #count(
+    { name, steps = [], points }: { name: string; steps?: readonly string[]; points?: Points | undefined },
+    kill: Kill,
+    { isFirst, leftHalfKey }: { isFirst: boolean; leftHalfKey: boolean },
+  ): void {
     this.#kills += 1;
-    if (kill === first) this.#hit.add(name);
-    if (kill === first && kill.at === 'step') this.#stepNames.add(scenario.steps[kill.step]!);
-    const kind =
-      kill.at === 'call'
-        ? `${kill.victim} in ${kill.call}`
-        : kill.at === 'step'
-          ? `${kill.victim} at a step`
-          : 'group at a moment';
+    if (isFirst && kill.at === 'step') {
+      this.#hit.add(name);
+      this.#stepNames.add(steps[kill.step]!);
+    }
+    if (kill.at === 'point') {
+      this.#phaseKills[kill.phase] = (this.#phaseKills[kill.phase] ?? 0) + 1;
+      const point = `${kill.phase}: before ${points?.[kill.phase][kill.index] ?? 'a call'}`;
+      this.#pointNames[point] = (this.#pointNames[point] ?? 0) + 1;
+    }
+    const kind = kindOf(kill, steps);
     this.#kinds[kind] = (this.#kinds[kind] ?? 0) + 1;
     if (leftHalfKey) this.#halfKeysLeft += 1;
     if (this.#kills % TELL_EVERY !== 0) return;
@@ -251,6 +344,57 @@ class Run {
     );
   }
 }
+
+/** Of a kill at a step of a transfer, this is said, since nothing else of a native move happens there. */
+function kindOf(kill: Kill, steps: readonly string[]): string {
+  switch (kill.at) {
+    case 'call':
+      return `${kill.victim} in ${kill.call}`;
+    case 'step':
+      return `${kill.victim} at a step${steps[kill.step]?.includes(' store.') === true ? ' of the transfer' : ''}`;
+    case 'point':
+      return `${kill.victim} at a point of the ${kill.phase}`;
+    default:
+      return 'group at a moment';
+  }
+}
+
+const nativeEpisode = (
+  part: NativePart,
+  { phase, index, victim }: { phase: PointPhase; index: number; victim: PointVictim },
+): NativeEpisode => {
+  // A command of an operator has no worker.
+  const kill = { at: 'point', phase, index, victim: part === 'newcomer' ? 'worker' : victim } as const;
+  return { name: `${part}.${phase}-${index}.${kill.victim}`, part, kill };
+};
+
+function nativeEpisodeOf(name: string): NativeEpisode | undefined {
+  const found = /^(source|newcomer)\.([a-z]+)-(\d+)\.([a-z]+)$/.exec(name);
+  const phase = POINT_PHASES.find((one) => one === found?.[2]);
+  const victim = POINT_VICTIMS.find((one) => one === found?.[4]);
+  if (phase === undefined || victim === undefined) return undefined;
+  return nativeEpisode(found![1] as NativePart, { phase, index: Number(found![3]), victim });
+}
+
+/** The numbers below this one, in an order in which any first of them are far apart. */
+function spread(count: number): number[] {
+  // By the bits of a number, read backwards (van der Corput).
+  const place = (index: number): number => {
+    let value = 0;
+    for (let left = index, weight = 0.5; left > 0; left = Math.floor(left / 2), weight /= 2)
+      value += (left % 2) * weight;
+    return value;
+  };
+  const numbers = Array.from({ length: count }, (_, index) => index);
+  const ranks = new Map([...numbers].sort((a, b) => place(a) - place(b)).map((index, rank) => [index, rank]));
+  return numbers.map((index) => ranks.get(index)!);
+}
+
+/** One of each list in turn. */
+const interleaved = <T>(lists: readonly (readonly T[])[]): T[] =>
+  Array.from({ length: Math.max(0, ...lists.map((list) => list.length)) }).flatMap((_, at) =>
+    lists.flatMap((list) => list[at] ?? []),
+  );
 
 function shuffled<T>(list: readonly T[], prng: Prng): T[] {
   const result = [...list];

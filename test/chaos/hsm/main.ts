@@ -14,6 +14,9 @@ async function main(options: Options): Promise<number> {
   tell(
     `${kills} kills in ${seconds.toFixed(0)} s (${(kills / seconds).toFixed(2)} a second), at ${stepsHit} of ${stepsAll} recorded steps; ${halfKeysLeft} left a half key; ${readerCrashes} looks crashed the PKCS#11 library`,
   );
+  for (const [phase, { points, kills: hits }] of Object.entries(outcome.phases))
+    tell(`  ${hits} kills in the ${phase}, at ${points} points that a life has`);
+  for (const [point, count] of Object.entries(outcome.pointNames).sort()) tell(`    ${count} ${point}`);
   for (const [kind, count] of Object.entries(kinds).sort(([, a], [, b]) => b - a)) tell(`  ${count} ${kind}`);
   const { lost, halfKeys, foreignDestroyed } = harms;
   process.stdout.write(`${JSON.stringify({ kills, lost, halfKeys, foreignDestroyed })}\n`);

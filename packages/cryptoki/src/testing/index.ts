@@ -1,1 +1,2 @@
+export { Module } from '../module.ts';
 export { partialCryptoki } from './partial-cryptoki.ts';

@@ -159,7 +159,10 @@ function shownOf(open: OpenStore, files: readonly Written[]): (Shown | undefined
 }
 
 /** Takes back objects of the last call, by the files that hold them: their names tell that we have made them. */
-export async function discardObjects({ store, made }: Pick<OpenStore, 'store' | 'made'>, handles: readonly Handle[]): Promise<void> {
+export async function discardObjects(
+  { store, made }: Pick<OpenStore, 'store' | 'made'>,
+  handles: readonly Handle[],
+): Promise<void> {
   const names = handles.flatMap((handle) => made.get(handle) ?? []);
   for (const name of names) store.remove(name);
   if (names.length > 0) await store.announce();

@@ -20,6 +20,8 @@ import { makeForeignObjects } from '../objects/foreign-objects.ts';
 import { CHANGES, SourceObjects } from '../objects/source-objects.ts';
 import type { Movement } from '../options.ts';
 import { replaceFolder, type Workspace } from '../workspace.ts';
+import { type PointOrder, pointsEnvironment } from './kill.ts';
+import type { Order } from './standby.ts';
 import { live } from './standby-process.ts';
 
 export const EPOCH = 1;
@@ -40,6 +42,21 @@ export interface Fixture extends Knowledge {
   readonly pinFile: string;
   readonly movement: Movement;
   readonly start: Standing;
+  readonly source: Order['source'];
+  /** What a capture and an enrolment begin with; where keys move natively. */
+  readonly native?: NativeStart;
+}
+
+export interface NativeStart {
+  readonly source: TokenPlace;
+  readonly config: TestToken['config'];
+  readonly member: Pick<TestMember, 'identity' | 'domainKeys'>;
+  /** Of the source, and the folder of its token. */
+  readonly tokens: string;
+  readonly sourcePath: string;
+  /** A token with objects of applications and a token key of its own. */
+  readonly newcomer: { readonly label: string; readonly serial: string };
+  readonly unshared: string;
 }
 
 export async function makeFixture(workspace: Workspace, movement: Movement): Promise<Fixture> {
@@ -65,6 +82,7 @@ export async function makeFixture(workspace: Workspace, movement: Movement): Pro
   await Promise.all([source, standby].map(({ provider }) => provider.close()));
   objects.check(generations.flat());
 
+  const native = movement === 'native' ? nativeStart(source, { workspace, reader, objects }) : undefined;
   const dataFolder = workspace.folder('data');
   const journal = Journal.open(dataFolder);
   journal.identities.announce(standby.serial, standby.identity.ckaId);
@@ -73,15 +91,20 @@ export async function makeFixture(workspace: Workspace, movement: Movement): Pro
   journal.tenure.raise(group.name, { epoch: BigInt(EPOCH), owner: 'source' });
   journal.tenure.setSeat(group.name, standby.serial, 'standby');
   journal.close();
-  const store = GenerationStore.open(dataFolder, { clock: systemClock });
+  const storeFolder = workspace.folder('source-store');
+  const store = GenerationStore.open(storeFolder, { clock: systemClock });
   store.putBlobs(group.blobs.values());
   for (const one of sealed) await store.put(one);
   store.close();
+  const from = { storeFolder, serial: source.serial, identity: source.fingerprint };
 
   const compileCache = workspace.folder('compile-cache');
   const { pinFile } = standby.token.config;
   const settings = settingsOf({ configFile: placeOf(standby.token).configFile, pinFile, compileCache, movement });
-  const order = { dataFolder, settings, group: group.name, epoch: EPOCH, digest: sealed[0]!.digest } as const;
+  const order = {
+    ...{ dataFolder, settings, group: group.name, epoch: EPOCH, digest: sealed[0]!.digest },
+    ...{ source: from, mark: '' },
+  };
   const first = await live({ ...order, kill: { at: 'never' } }, { compileCache });
   if (first.ended !== 'acknowledged')
     throw new Error(`the first generation is not acknowledged: ${JSON.stringify(first)}`);
@@ -102,6 +125,26 @@ export async function makeFixture(workspace: Workspace, movement: Movement): Pro
     pinFile,
     movement,
     start,
+    source: from,
+    ...(native === undefined ? {} : { native }),
+  };
+}
+
+function nativeStart(
+  source: TestMember,
+  { workspace, reader, objects }: { workspace: Workspace; reader: TokenReader; objects: SourceObjects },
+): NativeStart {
+  const label = 'newcomer';
+  const newcomer = makeToken(label, { folder: workspace.folder(label) });
+  makeForeignObjects(newcomer, (work) => reader.change(placeOf(newcomer), work), objects);
+  return {
+    source: placeOf(source.token),
+    config: source.token.config,
+    member: source,
+    tokens: join(source.token.folder, 'tokens'),
+    sourcePath: paired(source.token).path,
+    newcomer: { label, serial: paired(newcomer).serial },
+    unshared: join(newcomer.folder, 'tokens'),
   };
 }
 
@@ -110,14 +153,19 @@ export function settingsOf(options: {
   pinFile: string;
   compileCache: string;
   movement: Movement;
+  /** Of the HSM worker. */
+  points?: PointOrder | undefined;
 }): PartitionSettings {
-  const { configFile, pinFile, compileCache, movement } = options;
+  const { configFile, pinFile, compileCache, movement, points } = options;
   return {
     name: STANDBY,
     module: SOFTHSM_MODULE,
     tokenLabel: STANDBY,
     pinFile,
-    environment: { SOFTHSM2_CONF: configFile, NODE_COMPILE_CACHE: compileCache },
+    environment: {
+      ...{ SOFTHSM2_CONF: configFile, NODE_COMPILE_CACHE: compileCache },
+      ...(points === undefined ? {} : pointsEnvironment(points)),
+    },
     role: 'member',
     ...(movement === 'native' ? { native: { kind: 'softhsm' } as const } : {}),
   };

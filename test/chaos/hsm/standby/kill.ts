@@ -14,8 +14,51 @@ export type Kill =
   | { readonly at: 'step'; readonly step: number; readonly victim: Exclude<Victim, 'worker'> }
   /** In the first call of this name, so long after it was sent. */
   | { readonly at: 'call'; readonly call: string; readonly afterMicros: number; readonly victim: Victim }
+  /** At the n-th point of a phase of native cloning, in the process that does it. */
+  | { readonly at: 'point'; readonly phase: PointPhase; readonly index: number; readonly victim: PointVictim }
   /** From outside, so long after the apply began. */
   | { readonly at: 'moment'; readonly afterMs: number };
+
+/**
+ * What a native move consists of. The source takes objects and encrypts them, the standby decrypts, places and compares
+ * them. Before all of it the standby's token gets the token key of the source.
+ */
+export const POINT_PHASES = ['taking', 'encryption', 'decryption', 'placing', 'comparison', 'enrolment'] as const;
+export type PointPhase = (typeof POINT_PHASES)[number];
+export type PointVictim = 'group' | 'agent' | 'worker';
+export const POINT_VICTIMS: readonly PointVictim[] = ['group', 'agent', 'worker'];
+
+/** The points of one phase, by what comes next at each. */
+export type Points = Readonly<Record<PointPhase, readonly string[]>>;
+
+/** For `points.ts`, in this variable of its environment. */
+export const POINTS_ORDER = 'ANTIPODE_KILL_POINTS';
+export interface PointOrder {
+  /** A file to which each point is written. */
+  readonly record?: string;
+  readonly kill?: Extract<Kill, { at: 'point' }>;
+  /** A file that says that the kill has happened. */
+  readonly mark: string;
+}
+
+/** Environment of a process whose points count. */
+export const pointsEnvironment = (order: PointOrder): Record<string, string> => ({
+  NODE_OPTIONS: `--import=${new URL('./points.ts', import.meta.url).href}`,
+  [POINTS_ORDER]: JSON.stringify(order),
+});
+
+/** The points that a process has recorded. */
+export function pointsIn(text: string): Points {
+  const points = Object.fromEntries(POINT_PHASES.map((phase) => [phase, [] as string[]])) as Record<
+    PointPhase,
+    string[]
+  >;
+  for (const line of text.split('\n').filter(Boolean)) {
+    const [phase = '', ...name] = line.split(' ');
+    points[phase as PointPhase].push(name.join(' '));
+  }
+  return points;
+}
 
 /** How long an apply without a kill takes, and its parts. */
 export interface Pace {
@@ -53,6 +96,8 @@ export function describeKill(kill: Kill): string {
       return `${kill.victim} at step ${kill.step}`;
     case 'call':
       return `${kill.victim} ${kill.afterMicros} us into ${kill.call}`;
+    case 'point':
+      return `${kill.victim} at point ${kill.index} of the ${kill.phase}`;
     case 'moment':
       return `group after ${kill.afterMs} ms`;
   }

@@ -1,5 +1,5 @@
 /** One standby, killed again and again: a token and an agent's data in folders of their own, set back to where they began. */
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { judge, type Violation } from '../judge/judge.ts';
@@ -76,11 +76,15 @@ export class Lane {
    * One life of the standby process with this generation as its order. Its leftovers are judged before anything else
    * happens.
    */
-  async run(number: number, kill: Kill): Promise<Run> {
-    const { group, sealed, compileCache, pinFile, movement } = this.#fixture;
+  async run(number: number, kill: Kill, { record }: { record?: string } = {}): Promise<Run> {
+    const { group, sealed, compileCache, pinFile, movement, source } = this.#fixture;
     this.#newestTried = Math.max(this.#newestTried, number);
-    const settings = settingsOf({ configFile: this.#place.configFile, pinFile, compileCache, movement });
-    const order = { dataFolder: this.#data, settings, group, epoch: EPOCH, digest: sealed[number - 1]!.digest, kill };
+    const mark = join(this.#folder, 'killed');
+    rmSync(mark, { force: true });
+    const points = kill.at === 'point' ? { kill, mark } : record === undefined ? undefined : { record, mark };
+    const settings = settingsOf({ configFile: this.#place.configFile, pinFile, compileCache, movement, points });
+    const { digest } = sealed[number - 1]!;
+    const order = { dataFolder: this.#data, settings, group, epoch: EPOCH, digest, kill, source, mark };
     const violations: Violation[] = [];
     const halfKeys: Seen[] = [];
     const judgeCut = async (): Promise<void> => {

@@ -1,9 +1,21 @@
 /** Where a standby stands when its apply begins, and every step of what it then does. */
 
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Violation } from '../judge/judge.ts';
 import type { Workspace } from '../workspace.ts';
 import type { Fixture, Standing } from './fixture.ts';
-import type { Kill, Pace, Victim } from './kill.ts';
+import {
+  type Kill,
+  type Pace,
+  POINT_PHASES,
+  POINT_VICTIMS,
+  type PointPhase,
+  type Points,
+  type PointVictim,
+  pointsIn,
+  type Victim,
+} from './kill.ts';
 import type { Lane } from './lane.ts';
 
 export interface Scenario {
@@ -16,6 +28,8 @@ export interface Scenario {
   readonly target: number;
   readonly pace: Pace;
   readonly steps: readonly string[];
+  /** Inside of native cloning; empty where nothing is cloned. */
+  readonly points: Points;
 }
 
 /**
@@ -58,12 +72,18 @@ export async function recordScenarios(
     if (half !== undefined && fixture.movement === 'native') continue;
     if (start.newestTried > 1) await cutShort(lane, scenarios[0]!, { to: start.standing, half, made: step });
     lane.setBack(start.standing, start);
-    const { life, violations: found } = await lane.run(start.target, { at: 'never' });
+    const record = join(workspace.folder('points'), start.name);
+    writeFileSync(record, '');
+    const { life, violations: found } = await lane.run(start.target, { at: 'never' }, { record });
     violations.push(...found.map(({ harm, what }) => ({ harm, what: `${start.name}, without a kill: ${what}` })));
     if (life.ended !== 'acknowledged') break;
     const { steps, callMs, ms } = life;
-    scenarios.push({ ...start, steps, pace: { totalMs: ms, callMs, steps: steps.length } });
-    tell(`${start.name}: ${steps.length} steps`);
+    const points = pointsIn(readFileSync(record, 'utf8'));
+    scenarios.push({ ...start, steps, points, pace: { totalMs: ms, callMs, steps: steps.length } });
+    const counted = POINT_PHASES.filter((phase) => points[phase].length > 0).map(
+      (phase) => `${points[phase].length} of the ${phase}`,
+    );
+    tell(`${start.name}: ${steps.length} steps${counted.length === 0 ? '' : `; points: ${counted.join(', ')}`}`);
   }
   return { scenarios, violations };
 }
@@ -118,6 +138,14 @@ export function stepEpisode(scenario: Scenario, step: number, victim: (typeof ST
   return { name: `${scenario.name}.${step}.${victim}`, scenario, first, goesOn: false };
 }
 
+export function pointEpisode(
+  scenario: Scenario,
+  { phase, index, victim }: { phase: PointPhase; index: number; victim: PointVictim },
+): Episode {
+  const first = { at: 'point', phase, index, victim } as const;
+  return { name: `${scenario.name}.${phase}-${index}.${victim}`, scenario, first, goesOn: false };
+}
+
 /** The number decides where it begins, and the seed all the rest. */
 export function randomEpisode(scenarios: readonly Scenario[], number: number): Episode {
   return { name: `random.${number}`, scenario: scenarios[number % scenarios.length]!, first: undefined, goesOn: true };
@@ -128,6 +156,11 @@ export function episodeOf(name: string, scenarios: readonly Scenario[]): Episode
   const [kind, step = '', victim] = name.split('.');
   if (kind === 'random' && /^\d+$/.test(step)) return randomEpisode(scenarios, Number(step));
   const scenario = scenarios.find((one) => one.name === kind);
+  const at = /^([a-z]+)-(\d+)$/.exec(step);
+  const phase = POINT_PHASES.find((one) => one === at?.[1]);
+  const pointVictim = POINT_VICTIMS.find((one) => one === victim);
+  if (scenario !== undefined && phase !== undefined && pointVictim !== undefined)
+    return pointEpisode(scenario, { phase, index: Number(at?.[2]), victim: pointVictim });
   const known = STEP_VICTIMS.find((one) => one === victim);
   if (scenario === undefined || known === undefined || !/^\d+$/.test(step)) return undefined;
   return stepEpisode(scenario, Number(step), known);

@@ -102,7 +102,8 @@ async function hear(
   // Killed after it had told that it was done: nothing was cut short.
   if (last?.kind === 'acknowledged') return { ...last, ended: 'acknowledged', workerKilled, ms };
   // The first steps are taken while the partition is being opened.
-  if (signal === 'SIGKILL' && (hasBegun || order.kill.at === 'step')) return { ended: 'killed' };
+  if (signal === 'SIGKILL' && (hasBegun || order.kill.at === 'step' || order.kill.at === 'point'))
+    return { ended: 'killed' };
   return { ended: 'failed', why: `it ended (${signal ?? 'by itself'}) before it was done\n${printed}` };
 }
 

@@ -1,11 +1,17 @@
 /**
  * The process that is killed: `node standby.ts <order as JSON>`. It applies and verifies a generation as an agent does,
- * with the agent's own journal, store, fences, partitions and worker. It needs no network, because the generations are
- * in the store. It reports its start and its end to its parent.
+ * with the agent's own journal, store, fences, partitions and worker. It pulls the generation from the store of the source,
+ * one sealed object at a time, without a network between them. It reports its start and its end to its parent.
  */
-import { ApplyRequestSchema, VerifyRequestSchema } from '@antipode/protocol';
+import { existsSync } from 'node:fs';
+import {
+  ApplyRequestSchema,
+  type PullBlobsRequest,
+  type PullManifestRequest,
+  VerifyRequestSchema,
+} from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
-import type { PartitionSettings } from '@antipode/site-agent/testing';
+import type { PartitionSettings, Peer } from '@antipode/site-agent/testing';
 import {
   ApprovalRules,
   apply,
@@ -15,12 +21,14 @@ import {
   type Partition,
   Partitions,
   Touched,
+  Transfer,
+  Trust,
   verify,
   workerPartitions,
 } from '@antipode/site-agent/testing';
 import { create } from '@bufbuild/protobuf';
 import type { Kill } from './kill.ts';
-import { Steps, steppedJournal, steppedProvider } from './steps.ts';
+import { Steps, steppedJournal, steppedProvider, steppedStore } from './steps.ts';
 
 export interface Order {
   readonly dataFolder: string;
@@ -30,6 +38,10 @@ export interface Order {
   /** Of the manifest. */
   readonly digest: string;
   readonly kill: Kill;
+  /** Whence generations come. */
+  readonly source: { readonly storeFolder: string; readonly serial: string; readonly identity: string };
+  /** A file that is there once the kill at a point has happened. */
+  readonly mark: string;
 }
 
 export type FromStandby =
@@ -43,6 +55,8 @@ export type FromStandby =
     }
   | { readonly kind: 'failed'; readonly why: string };
 
+const SOURCE = { site: 'source', role: 'member' } as const;
+
 /** As often as a runner tries before a person has to look. */
 const TRIES_MAX = 4;
 
@@ -51,7 +65,8 @@ process.on('disconnect', () => process.exit(1));
 
 const steps = new Steps(order.kill);
 const journal = steppedJournal(order.dataFolder, steps);
-const store = GenerationStore.open(order.dataFolder, { clock: systemClock });
+const store = steppedStore(GenerationStore.open(order.dataFolder, { clock: systemClock }), steps);
+const sourceStore = GenerationStore.open(order.source.storeFolder, { clock: systemClock });
 const partitions = workerPartitions({
   settings: [order.settings],
   journal,
@@ -71,22 +86,37 @@ const site = buildSite({
   store,
   partitions: new Partitions([steppedPartition(partition)]),
   peers: {
-    client: ({ site }) => {
-      throw new AntipodeError('SITE_UNREACHABLE', `no network, and so no site ${site}`);
-    },
+    client: () => served(),
     learn: () => {},
     keepWarm: async () => {},
     close: async () => {},
   },
-  pins: { of: () => [] },
+  pins: { of: () => [{ ...SOURCE, serial: order.source.serial, identity: order.source.identity }] },
   approvalRules: new ApprovalRules(undefined),
   loopDelay: { maxMs: () => 0 },
   collectGarbage: () => {},
   deletedRetentionMsMin: 0,
   eraseGraceMs: 0,
 });
-// Everything is in the store, and nobody asks for its signer.
-site.transfer.pull = async ({ digest }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 });
+
+/** The agent of the source, as far as it serves generations. */
+function served(): Peer {
+  const transfer = new Transfer({
+    store: sourceStore,
+    peers: { client: () => served() },
+    trust: Object.assign(Object.create(Trust.prototype) as Trust, { knowsSite: () => true }),
+    log: silentLog,
+    clock: systemClock,
+  });
+  async function* singly(request: PullBlobsRequest): AsyncIterable<{ blobs: Uint8Array[] }> {
+    for await (const { blobs } of transfer.blobs(request, 'standby')) for (const blob of blobs) yield { blobs: [blob] };
+  }
+  const peer = {
+    pullManifest: (request: PullManifestRequest) => transfer.manifest(request, 'standby'),
+    pullBlobs: singly,
+  };
+  return peer as unknown as Peer;
+}
 
 function stepped(open: OpenPartition): OpenPartition {
   const provider = steppedProvider(open.provider, steps);
@@ -106,11 +136,15 @@ const say = (message: FromStandby): Promise<void> => new Promise((resolve) => pr
 async function replicate(touched: Touched): Promise<void> {
   const fence = { group: order.group, epoch: BigInt(order.epoch), owner: 'source', requestId: 'kill' };
   const generation = { manifestDigest: Buffer.from(order.digest, 'hex') };
-  await apply(site, touched, create(ApplyRequestSchema, { fence, generation }));
+  const sources = [{ site: SOURCE.site, address: 'none' }];
+  await apply(site, touched, create(ApplyRequestSchema, { fence, generation, sources }));
   const { proof } = await verify(site, touched, create(VerifyRequestSchema, { fence, generation }));
   if (journal.heads.of({ group: order.group, serial: partition.serial! }, 'applied') === order.digest) return;
   throw new AntipodeError('OBJECT_UNPROVEN', `it does not verify: ${JSON.stringify(proof)}`);
 }
+
+let isTold = false;
+const isKilledAtPoint = (): boolean => order.kill.at === 'point' && !isTold && existsSync(order.mark);
 
 async function run(): Promise<FromStandby> {
   await partition.warmUp();
@@ -124,8 +158,9 @@ async function run(): Promise<FromStandby> {
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       failures.push(error.stack ?? error.message);
-      if (steps.hasKilledWorker) {
+      if (steps.hasKilledWorker || isKilledAtPoint()) {
         steps.hasKilledWorker = false;
+        isTold = true;
         await say({ kind: 'worker-killed' });
         await new Promise((resolve) => process.once('message', resolve));
       }
@@ -136,6 +171,7 @@ async function run(): Promise<FromStandby> {
 
 await say(await run().catch((thrown): FromStandby => ({ kind: 'failed', why: String((thrown as Error).stack) })));
 await partitions.close();
+sourceStore.close();
 store.close();
 journal.close();
 process.exit(0);

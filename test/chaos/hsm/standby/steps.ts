@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { HsmProvider } from '@antipode/hsm-core';
 import { systemClock } from '@antipode/runtime';
-import { Journal } from '@antipode/site-agent/testing';
+import { type GenerationStore, Journal } from '@antipode/site-agent/testing';
 import type { Kill, Victim } from './kill.ts';
 import { isRunning } from './process-group.ts';
 
@@ -75,6 +75,19 @@ function steppedIntents({ intents }: Journal, steps: Steps): Journal['intents'] 
   const ofApply = (seat: Parameters<Journal['intents']['ofApply']>[0]) =>
     stepped(intents.ofApply(seat), 'journal', steps);
   return new Proxy(each, { get: (target, name) => (name === 'ofApply' ? ofApply : Reflect.get(target, name)) });
+}
+
+/** Only what changes the store is a step. */
+export function steppedStore(store: GenerationStore, steps: Steps): GenerationStore {
+  return new Proxy(store, {
+    get: (target, name) => {
+      const member: unknown = Reflect.get(target, name, target);
+      if (typeof member !== 'function') return member;
+      return name === 'put' || name === 'putBlobs'
+        ? stepInto(member.bind(target), `store.${name}`, steps)
+        : member.bind(target);
+    },
+  });
 }
 
 export function steppedProvider(provider: HsmProvider, steps: Steps): HsmProvider {
