@@ -17,7 +17,7 @@ export interface NativeRound {
 }
 
 /** As many as an apply hands over at once. */
-const BATCH = 200;
+const BATCH = 1_024;
 
 export async function measureNative(bench: Bench, { source }: { source: TestToken }): Promise<NativeRound[]> {
   const { workspace, rounds, tell } = bench;

@@ -193,6 +193,53 @@ describe('the cloner of SoftHSM', () => {
     });
   });
 
+  it('takes an object as it is now, whatever it has read of it before', async () => {
+    await pair.open(async ({ cryptoki, source, standby }) => {
+      const make = (label: string): bigint =>
+        cryptoki.generateKey(source.session, mechanism(CKM.AES_KEY_GEN), [
+          ...everything,
+          ...([CKA.PRIVATE, CKA.SENSITIVE, CKA.ENCRYPT] as const).map((type) => [type, true] as const),
+          [CKA.VALUE_LEN, 32],
+          [CKA.LABEL, Buffer.from(label)],
+        ]);
+      const name = (handle: bigint, label: string): void =>
+        cryptoki.setAttributes(source.session, handle, [[CKA.LABEL, Buffer.from(label)]]);
+      const keys = [make('now'), make('then')] as const;
+      const plain = randomBytes(16);
+      const encrypt = (session: bigint, key: bigint): string =>
+        cryptoki.encrypt(session, mechanism(CKM.AES_ECB), key, plain).toString('hex');
+      const labels = ['now', 'then'];
+      for (let turn = 0; turn < 3; turn += 1) {
+        const taken = await source.cloner.take(keys);
+        const { handles } = await standby.cloner.place(taken.map((one) => itemOf(cryptoki, source, one)));
+        const label = (handle: bigint): string =>
+          cryptoki.attributes(standby.session, handle, [CKA.LABEL])!.get(CKA.LABEL)!.toString();
+        expect([turn, handles.map(label)]).toEqual([turn, labels]);
+        const used = handles.map((handle) => encrypt(standby.session, handle));
+        expect([turn, used]).toEqual([turn, keys.map((key) => encrypt(source.session, key))]);
+        await standby.cloner.discard(handles);
+        // The two change their names, as keys do that an application rotates.
+        for (const [index, key] of keys.entries()) name(key, `between ${index}`);
+        labels.reverse();
+        for (const [index, key] of keys.entries()) name(key, labels[index]!);
+      }
+      for (const key of keys) cryptoki.destroy(source.session, key);
+    });
+  });
+
+  it('takes back what it has made last, and nothing else', async () => {
+    await pair.open(async ({ cryptoki, source, standby }) => {
+      const [handle] = cryptoki.find(source.session, [[CKA.ID, Buffer.of(3)]]);
+      const [taken] = await source.cloner.take([handle!]);
+      const before = readdirSync(standby.path).sort();
+      const others = cryptoki.find(standby.session, everything);
+      const { handles } = await standby.cloner.place([itemOf(cryptoki, source, taken!)]);
+      await standby.cloner.discard([...handles, ...others]);
+      expect(readdirSync(standby.path).sort()).toEqual(before);
+      expect(cryptoki.find(standby.session, everything)).toEqual(others);
+    });
+  });
+
   it('refuses blobs that are damaged or make something else than their item says, and makes those before', async () => {
     await pair.open(async ({ cryptoki, source, standby }) => {
       const before = readdirSync(standby.path).length;

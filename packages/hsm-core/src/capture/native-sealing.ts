@@ -2,7 +2,7 @@
 import { hex, type Prng, sha256Hex } from '@antipode/runtime';
 import { type Handle, OBJECT_ID_BYTES, type ObjectId, type UncapturedReason } from '../model/object.ts';
 import type { Vector } from '../model/vector.ts';
-import { inBatches } from '../objects/batches.ts';
+import { inBatches, NATIVE_BATCH } from '../objects/batches.ts';
 import { nativeAadOf } from '../objects/recognise.ts';
 import type { CloningInUse, HsmProvider } from '../provider/provider.ts';
 import type { Sealed } from './entry.ts';
@@ -52,7 +52,7 @@ export async function sealNatively(
   const dataKey = await provider.generateDataKey(domainKey);
   const dataKeyId = hex(prng.bytes(OBJECT_ID_BYTES));
   try {
-    for (const batch of inBatches(keys)) {
+    for (const batch of inBatches(keys, undefined, NATIVE_BATCH)) {
       const items = batch.map(({ handle, objectId }) => ({ handle, aad: nativeAadOf(group, objectId) }));
       for (const outcome of await provider.takeNative({ dataKey: dataKey.handle, items })) {
         const { handle } = outcome;

@@ -11,6 +11,10 @@ it('cuts by count, leaves none out, and keeps the order', () => {
   expect(sizes([])).toEqual([]);
 });
 
+it('cuts by another count where that is asked', () => {
+  expect([...inBatches([1, 2, 3, 4, 5], undefined, 2)]).toEqual([[1, 2], [3, 4], [5]]);
+});
+
 it('cuts by what the items bring along, and lets one that is larger by itself pass alone', () => {
   const quarter = BATCH_BYTES / 4;
   const bytesOf = (item: number): number => item;

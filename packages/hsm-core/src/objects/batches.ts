@@ -10,6 +10,12 @@ export const BATCH = 256;
 /** Bytes of the items in one message: a few objects of the largest size. More would be gigabytes in one piece. */
 export const BATCH_BYTES = 16 * 1024 * 1024;
 
+/**
+ * A device of blobs finds what it has made by a search through its whole token: as few searches as messages of a moderate
+ * size allow. A call takes a second or two.
+ */
+export const NATIVE_BATCH = 1_024;
+
 export function* inBatches<T>(
   items: readonly T[],
   bytesOf: (item: T) => number = () => 0,

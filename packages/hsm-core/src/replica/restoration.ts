@@ -5,9 +5,9 @@
 import { AntipodeError, hex, invariant } from '@antipode/runtime';
 import { type Entry, entryDigest, isByDevice, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
-import { destroyAll, entryBytes, inBatches } from '../objects/batches.ts';
+import { destroyAll, entryBytes, inBatches, NATIVE_BATCH } from '../objects/batches.ts';
 import { aadOf, exactAadOf, nativeAadOf } from '../objects/recognise.ts';
-import type { BatchOutcome, CreateItem, OpenedKey, UnwrapItem } from '../provider/provider.ts';
+import type { BatchOutcome, CreateItem, OpenedKey, ProofOutcome, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
 import { ExactKeys } from './exact-keys.ts';
 import { proofItem } from './read-back.ts';
@@ -38,9 +38,7 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
   const exactKeys = new ExactKeys(restoration);
   let proving = Promise.resolve();
   try {
-    const [byDevice, others] = [entries.filter(isByDevice), entries.filter((entry) => !isByDevice(entry))];
-    // A device is asked once for all that it is to copy, and last: whatever comes of that, all others are here.
-    for (const batch of [...inBatches(others, entryBytes), ...inBatches(byDevice, () => 0, DEVICE_BATCH)]) {
+    for (const batch of batchesOf(entries)) {
       options.checkFence();
       options.journal.begin(batch.map(intentOf));
       await makeBatch(restoration, { batch, unproven, exactKeys });
@@ -64,6 +62,17 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
 
 /** Each call starts the tool of a vendor several times, and one message holds this many. */
 const DEVICE_BATCH = 1_024;
+
+function* batchesOf(entries: readonly Entry[]): Generator<readonly Entry[]> {
+  const isBlob = (entry: Entry): boolean => isNative(entry) && !isByDevice(entry);
+  yield* inBatches(
+    entries.filter((entry) => !isBlob(entry) && !isByDevice(entry)),
+    entryBytes,
+  );
+  yield* inBatches(entries.filter(isBlob), entryBytes, NATIVE_BATCH);
+  // A device is asked once for all that it is to copy, and last: whatever comes of that, all others are here.
+  yield* inBatches(entries.filter(isByDevice), () => 0, DEVICE_BATCH);
+}
 
 async function makeBatch(
   restoration: Restoration,
@@ -296,7 +305,9 @@ async function proveBatch(
       { details: { objectId: entry.objectId } },
     );
   });
-  const outcomes = new Map((await provider.prove(domainKey, items)).map((outcome) => [outcome.handle, outcome]));
+  const outcomes = new Map<Handle, ProofOutcome>();
+  for (const some of inBatches(items))
+    for (const outcome of await provider.prove(domainKey, some)) outcomes.set(outcome.handle, outcome);
   const futile: Handle[] = [];
   for (const entry of made) {
     const { objectId } = entry;

@@ -1,5 +1,6 @@
+import { seededPrng } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
-import { TokenKey } from './token-key.ts';
+import { endOf, TokenKey } from './token-key.ts';
 
 /** Of a token that softhsm2-util 2.6.1 has made, with the officer's PIN 12345678 and the user's PIN 1234. */
 const FOR_OFFICER =
@@ -39,6 +40,29 @@ describe('a token key', () => {
     expect(key.domain()).toHaveLength(32);
     key.expose((bytes) => expect(Buffer.from(key.domain()).equals(bytes)).toBe(false));
     expect(new TokenKey(Buffer.alloc(32, 1)).domain()).not.toEqual(new TokenKey(Buffer.alloc(32, 2)).domain());
+  });
+
+  it('decrypts many strings at once as it decrypts each, and says of which it has not encrypted them', () => {
+    const [key, other] = [new TokenKey(Buffer.alloc(32, 1)), new TokenKey(Buffer.alloc(32, 2))];
+    const prng = seededPrng('byte strings of objects');
+    for (let round = 0; round < 300; round += 1) {
+      const strings = Array.from({ length: Math.floor(prng.fraction() * 9) }, () => {
+        const plain = prng.bytes(Math.floor(prng.fraction() * 70));
+        const kind = Math.floor(prng.fraction() * 5);
+        const bytes = kind === 0 ? Buffer.from(plain) : (kind === 1 ? other : key).encrypt(plain);
+        if (kind === 2) bytes[Math.floor(prng.fraction() * bytes.length)]! ^= 1;
+        return bytes;
+      });
+      const { plain, wipe } = key.decryptAll(strings);
+      expect(plain).toEqual(strings.map((one) => key.decrypt(one)));
+      const wiped = plain.map((one) => one && Buffer.alloc(one.length));
+      wipe();
+      expect(plain).toEqual(wiped);
+      // The end of a string says as much of the key, and next to nothing of what it has encrypted.
+      const ends = key.decryptAll(strings.map(endOf)).plain;
+      expect(ends.map((one) => one === undefined)).toEqual(strings.map((one) => key.decrypt(one) === undefined));
+      expect(ends.every((one) => (one?.length ?? 0) < 16)).toBe(true);
+    }
   });
 
   it('is wiped', () => {

@@ -70,7 +70,7 @@ const kindOf = (path: unknown): string => {
 type Call = (...args: never[]) => unknown;
 
 /** Each call is a point, by the file that it is about. */
-function watch(name: 'openSync' | 'linkSync' | 'unlinkSync' | 'rmSync' | 'mkdirSync'): void {
+function watch(name: 'openSync' | 'linkSync' | 'renameSync' | 'unlinkSync' | 'rmSync' | 'mkdirSync'): void {
   const call = fs[name] as Call;
   (fs as unknown as Record<string, Call>)[name] = (...args) => {
     point(`${name.replace('Sync', '')} ${kindOf(args[0])}`);
@@ -88,7 +88,7 @@ function watchFile(name: 'readSync' | 'writeSync' | 'fsyncSync' | 'fchmodSync'):
   };
 }
 
-for (const name of ['openSync', 'linkSync', 'unlinkSync', 'rmSync', 'mkdirSync'] as const) watch(name);
+for (const name of ['openSync', 'linkSync', 'renameSync', 'unlinkSync', 'rmSync', 'mkdirSync'] as const) watch(name);
 for (const name of ['readSync', 'writeSync', 'fsyncSync', 'fchmodSync'] as const) watchFile(name);
 syncBuiltinESMExports();
 
