@@ -64,6 +64,8 @@ export class NativeLane {
     writeFileSync(record, '');
     const { answer } = await this.#live(part, { record, mark: join(this.#folder, 'killed') });
     this.#expected.set(part, { seen: before, answer: JSON.stringify(answer) });
+    if (answer.entries === undefined && answer.domain === undefined)
+      throw new Error(`${part}, without a kill: ${answer.failure ?? 'no answer'}`);
     const violations = await this.#judge(part, answer);
     if (violations[0] !== undefined) throw new Error(`${part}, without a kill: ${violations[0].what}`);
     return pointsIn(readFileSync(record, 'utf8'));
