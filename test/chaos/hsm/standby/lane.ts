@@ -2,6 +2,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { CKO } from '@antipode/cryptoki';
 import { judge, type Violation } from '../judge/judge.ts';
 import { ReaderProcess } from '../judge/reader-process.ts';
 import type { Seen, TokenPlace } from '../judge/token-reader.ts';
@@ -17,6 +18,8 @@ export interface Run {
   /** Half-made objects after a kill, which the next apply must clean up. */
   readonly halfKeys: readonly Seen[];
 }
+
+const CLONED: ReadonlySet<number> = new Set([CKO.PRIVATE_KEY, CKO.SECRET_KEY]);
 
 export class Lane {
   readonly #fixture: Fixture;
@@ -89,7 +92,12 @@ export class Lane {
     const halfKeys: Seen[] = [];
     const judgeCut = async (): Promise<void> => {
       violations.push(...(await this.#judge({ isCut: true })));
-      halfKeys.push(...this.#seen.filter((one) => this.#isHalf(one)));
+      const half = this.#seen.filter((one) => this.#isHalf(one));
+      halfKeys.push(...half);
+      // A clone is made whole or not at all.
+      for (const { objectClass, name } of movement === 'native' ? half : [])
+        if (CLONED.has(objectClass))
+          violations.push({ harm: 'halfKeys', what: `a kill has left a half of class ${objectClass} ${name}` });
     };
     const life = await live(order, { compileCache, onWorkerKilled: judgeCut });
     this.#readAcknowledged();
