@@ -96,9 +96,6 @@ interface NativeEpisode {
   readonly kill: Extract<Kill, { at: 'point' }>;
 }
 
-/** The points of one part, or scenario. */
-type PointsOf = ReadonlyMap<NativePart, Points>;
-
 interface Plan {
   readonly episodes: Iterator<Episode | NativeEpisode, undefined>;
   readonly kills: number;
