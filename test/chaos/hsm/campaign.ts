@@ -5,24 +5,15 @@
 import { type Prng, seededPrng, systemClock } from '@antipode/runtime';
 import type { Harm, Violation } from './judge/judge.ts';
 import { NATIVE_PARTS, NativeLane, type NativePart } from './native/native-lane.ts';
+import { type NativeEpisode, nativeEpisodeOf, type Phase, placeOf, planPoints } from './native/point-plan.ts';
 import type { Movement } from './options.ts';
 import { makeFixture } from './standby/fixture.ts';
-import {
-  describeKill,
-  type Kill,
-  POINT_PHASES,
-  POINT_VICTIMS,
-  type PointPhase,
-  type Points,
-  type PointVictim,
-  randomKill,
-} from './standby/kill.ts';
+import { describeKill, type Kill, type Points, randomKill } from './standby/kill.ts';
 import { Lane } from './standby/lane.ts';
 import {
   distinctSteps,
   type Episode,
   episodeOf,
-  pointEpisode,
   randomEpisode,
   recordScenarios,
   type Scenario,
@@ -58,7 +49,7 @@ export interface Outcome {
   readonly readerCrashes: number;
   readonly kinds: Readonly<Record<string, number>>;
   /** Of the points inside of native cloning, how many there are by phase, and how many kills each phase got. */
-  readonly phases: Readonly<Partial<Record<PointPhase, { readonly points: number; readonly kills: number }>>>;
+  readonly phases: Readonly<Record<string, { readonly points: number; readonly kills: number }>>;
   /** Kills at points, by phase and what came next there. */
   readonly pointNames: Readonly<Record<string, number>>;
   readonly seconds: number;
@@ -89,13 +80,6 @@ export async function run(campaign: Campaign): Promise<Outcome> {
   }
 }
 
-/** A kill of a source, or of a token that gets its token key. */
-interface NativeEpisode {
-  readonly name: string;
-  readonly part: NativePart;
-  readonly kill: Extract<Kill, { at: 'point' }>;
-}
-
 interface Plan {
   readonly episodes: Iterator<Episode | NativeEpisode, undefined>;
   readonly kills: number;
@@ -120,8 +104,8 @@ class Run {
   readonly #hit = new Set<string>();
   readonly #stepNames = new Set<string>();
   readonly #pointNames: Record<string, number> = {};
-  readonly #phaseKills: Partial<Record<PointPhase, number>> = {};
-  readonly #phasePoints: Partial<Record<PointPhase, number>> = {};
+  readonly #phaseKills: Partial<Record<Phase, number>> = {};
+  #phasePoints: ReadonlyMap<Phase, number> = new Map();
   /** The points of the parts that have no scenario. */
   readonly #parts = new Map<NativePart, Points>();
   #kills = 0;
@@ -173,10 +157,7 @@ class Run {
         readerCrashes: [...lanes, ...nativeLanes].reduce((sum, lane) => sum + lane.readerCrashes, 0),
         kinds: this.#kinds,
         phases: Object.fromEntries(
-          POINT_PHASES.flatMap((phase) => {
-            const points = this.#phasePoints[phase];
-            return points === undefined ? [] : [[phase, { points, kills: this.#phaseKills[phase] ?? 0 }]];
-          }),
+          [...this.#phasePoints].map(([phase, points]) => [phase, { points, kills: this.#phaseKills[phase] ?? 0 }]),
         ),
         pointNames: this.#pointNames,
         seconds: (systemClock.monotonicMs() - this.#startMs) / 1_000,
@@ -215,8 +196,9 @@ class Run {
             ),
             order,
           );
-    const points =
-      steps === 'first-apply' ? [] : this.#points(scenarios, order).slice(0, Math.ceil(kills * POINTS_SHARE));
+    const spreadOut = steps === 'first-apply' ? undefined : planPoints({ scenarios, parts: this.#parts, prng: order });
+    this.#phasePoints = spreadOut?.points ?? new Map();
+    const points = spreadOut?.episodes.slice(0, Math.ceil(kills * POINTS_SHARE)) ?? [];
     const share = points.length > 0 ? NATIVE_STEPS_SHARE : STEPS_SHARE;
     const first = steps === 'first-apply' ? planned : planned.slice(0, Math.ceil(kills * share));
     function* episodes(): Generator<Episode | NativeEpisode, undefined> {
@@ -227,38 +209,14 @@ class Run {
     return {
       episodes: episodes(),
       kills: kills + (steps === 'first-apply' ? first.length : 0),
-      firsts: first.length,
+      firsts: points.length + first.length,
       stepsAll: planned.length,
     };
   }
 
-  /**
-   * Kills at points: one of each phase in turn, and of a phase those first that are the furthest apart, so that any number
-   * of kills is spread over all of it. The victims change with each kill.
-   */
-  #points(scenarios: readonly Scenario[], order: Prng): (Episode | NativeEpisode)[] {
-    const byPhase = POINT_PHASES.flatMap((phase) => {
-      const places = interleaved<{ scenario: Scenario; index: number } | { part: NativePart; index: number }>([
-        ...scenarios.map((scenario) => spread(scenario.points[phase].length).map((index) => ({ scenario, index }))),
-        ...[...this.#parts].map(([part, points]) => spread(points[phase].length).map((index) => ({ part, index }))),
-      ]);
-      if (places.length === 0) return [];
-      this.#phasePoints[phase] = places.length;
-      const turn = Math.floor(order.fraction() * POINT_VICTIMS.length);
-      return [
-        places.map((place, at): Episode | NativeEpisode => {
-          const victim = POINT_VICTIMS[(turn + at) % POINT_VICTIMS.length]!;
-          return 'scenario' in place
-            ? pointEpisode(place.scenario, { phase, index: place.index, victim })
-            : nativeEpisode(place.part, { phase, index: place.index, victim });
-        }),
-      ];
-    });
-    return interleaved(byPhase);
-  }
-
   async #nativeEpisode(lane: NativeLane, { name, part, kill }: NativeEpisode): Promise<void> {
     this.#budget -= 1;
+    this.#reserved -= 1;
     const { hasKilled, violations } = await lane.run(part, kill);
     if (hasKilled) this.#count({ name, points: this.#parts.get(part) }, kill, { isFirst: true, leftHalfKey: false });
     else this.#budget += 1;
@@ -317,12 +275,18 @@ class Run {
       this.#hit.add(name);
       this.#stepNames.add(steps[kill.step]!);
     }
-    if (kill.at === 'point') {
-      this.#phaseKills[kill.phase] = (this.#phaseKills[kill.phase] ?? 0) + 1;
-      const point = `${kill.phase}: before ${points?.[kill.phase][kill.index] ?? 'a call'}`;
+    const place = placeOf(kill, { steps, points });
+    if (place !== undefined) {
+      this.#phaseKills[place.phase] = (this.#phaseKills[place.phase] ?? 0) + 1;
+      const point = `${place.phase}: ${place.name}`;
       this.#pointNames[point] = (this.#pointNames[point] ?? 0) + 1;
     }
-    const kind = kindOf(kill, steps);
+    const kind =
+      kill.at === 'call'
+        ? `${kill.victim} in ${kill.call}`
+        : kill.at === 'moment' || kill.at === 'never'
+          ? 'group at a moment'
+          : `${kill.victim} at a ${kill.at}`;
     this.#kinds[kind] = (this.#kinds[kind] ?? 0) + 1;
     if (leftHalfKey) this.#halfKeysLeft += 1;
     if (this.#kills % TELL_EVERY !== 0) return;
@@ -341,57 +305,6 @@ class Run {
     );
   }
 }
-
-/** Of a kill at a step of a transfer, this is said, since nothing else of a native move happens there. */
-function kindOf(kill: Kill, steps: readonly string[]): string {
-  switch (kill.at) {
-    case 'call':
-      return `${kill.victim} in ${kill.call}`;
-    case 'step':
-      return `${kill.victim} at a step${steps[kill.step]?.includes(' store.') === true ? ' of the transfer' : ''}`;
-    case 'point':
-      return `${kill.victim} at a point of the ${kill.phase}`;
-    default:
-      return 'group at a moment';
-  }
-}
-
-const nativeEpisode = (
-  part: NativePart,
-  { phase, index, victim }: { phase: PointPhase; index: number; victim: PointVictim },
-): NativeEpisode => {
-  // A command of an operator has no worker.
-  const kill = { at: 'point', phase, index, victim: part === 'newcomer' ? 'worker' : victim } as const;
-  return { name: `${part}.${phase}-${index}.${kill.victim}`, part, kill };
-};
-
-function nativeEpisodeOf(name: string): NativeEpisode | undefined {
-  const found = /^(source|newcomer)\.([a-z]+)-(\d+)\.([a-z]+)$/.exec(name);
-  const phase = POINT_PHASES.find((one) => one === found?.[2]);
-  const victim = POINT_VICTIMS.find((one) => one === found?.[4]);
-  if (phase === undefined || victim === undefined) return undefined;
-  return nativeEpisode(found![1] as NativePart, { phase, index: Number(found![3]), victim });
-}
-
-/** The numbers below this one, in an order in which any first of them are far apart. */
-function spread(count: number): number[] {
-  // By the bits of a number, read backwards (van der Corput).
-  const place = (index: number): number => {
-    let value = 0;
-    for (let left = index, weight = 0.5; left > 0; left = Math.floor(left / 2), weight /= 2)
-      value += (left % 2) * weight;
-    return value;
-  };
-  const numbers = Array.from({ length: count }, (_, index) => index);
-  const ranks = new Map([...numbers].sort((a, b) => place(a) - place(b)).map((index, rank) => [index, rank]));
-  return numbers.map((index) => ranks.get(index)!);
-}
-
-/** One of each list in turn. */
-const interleaved = <T>(lists: readonly (readonly T[])[]): T[] =>
-  Array.from({ length: Math.max(0, ...lists.map((list) => list.length)) }).flatMap((_, at) =>
-    lists.flatMap((list) => list[at] ?? []),
-  );
 
 function shuffled<T>(list: readonly T[], prng: Prng): T[] {
   const result = [...list];

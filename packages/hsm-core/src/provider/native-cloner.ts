@@ -52,8 +52,8 @@ export interface PlacedObject extends NativeObject {
 
 export interface PlaceOutcome extends BatchOutcome {
   /**
-   * What the token has shown of each object since it was made, beside `handles`. Undefined where the cloner did not have to
-   * look: then the caller does.
+   * Each object as the token has shown it since it was made, in the order of `handles`. Undefined where the cloner did not
+   * have to look: then the caller does.
    */
   readonly seen?: readonly (ObservedObject | undefined)[];
 }

@@ -85,8 +85,8 @@ export class TokenKey {
 
   /**
    * What {@link decrypt} says of each of these, by one cipher: to set one up takes longer than to decrypt some bytes. In
-   * CBC a block depends on the one before it only. So the strings are decrypted as one, and what stands in the places of
-   * their initial vectors is left out.
+   * CBC a block depends on the one before it only. So the strings are decrypted as one, and the results
+   * in the places of their initial vectors are left out.
    *
    * The results share memory, which `wipe` clears.
    */

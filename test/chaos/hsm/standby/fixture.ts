@@ -43,7 +43,7 @@ export interface Fixture extends Knowledge {
   readonly movement: Movement;
   readonly start: Standing;
   readonly source: Order['source'];
-  /** What a capture and an enrolment begin with; where keys move natively. */
+  /** Where keys move natively: the beginning of a capture, and of an enrolment. */
   readonly native?: NativeStart;
 }
 

@@ -20,7 +20,7 @@ export type Kill =
   | { readonly at: 'moment'; readonly afterMs: number };
 
 /**
- * What a native move consists of. The source takes objects and encrypts them, the standby decrypts, places and compares
+ * The phases of a native move. The source takes objects and encrypts them, the standby decrypts, places and compares
  * them. Before all of it the standby's token gets the token key of the source.
  */
 export const POINT_PHASES = ['taking', 'encryption', 'decryption', 'placing', 'comparison', 'enrolment'] as const;

@@ -1,7 +1,7 @@
 /**
  * Loaded into a process before its program (`NODE_OPTIONS=--import`). Names the points inside of native cloning at which
- * the process can be killed: between any two system calls or PKCS#11 calls that take, encrypt, decrypt, place or compare
- * an object, or that give a token another token key. It records them, or kills at one of them, once.
+ * the process can be killed. They are between any two of its system calls or PKCS#11 calls: those that take, encrypt,
+ * decrypt, place or compare an object, or give a token another token key. It records them, or kills at one of them, once.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
@@ -13,7 +13,7 @@ const order = JSON.parse(process.env[POINTS_ORDER] ?? '') as PointOrder;
 const counts = new Map<PointPhase, number>();
 /** Of open files, what they are. */
 const kinds = new Map<number, string>();
-/** What the point itself does is no point. */
+/** While a point is looked at. */
 let isQuiet = false;
 
 /** Who calls, by the files on the stack. */
@@ -72,20 +72,22 @@ type Call = (...args: never[]) => unknown;
 /** Each call is a point, by the file that it is about. */
 function watch(name: 'openSync' | 'linkSync' | 'renameSync' | 'unlinkSync' | 'rmSync' | 'mkdirSync'): void {
   const call = fs[name] as Call;
-  (fs as unknown as Record<string, Call>)[name] = (...args) => {
+  const watched: Call = (...args) => {
     point(`${name.replace('Sync', '')} ${kindOf(args[0])}`);
     const result = call(...args);
     if (name === 'openSync') kinds.set(result as number, kindOf(args[0]));
     return result;
   };
+  Object.assign(fs, { [name]: watched });
 }
 
 function watchFile(name: 'readSync' | 'writeSync' | 'fsyncSync' | 'fchmodSync'): void {
   const call = fs[name] as Call;
-  (fs as unknown as Record<string, Call>)[name] = (...args) => {
+  const watched: Call = (...args) => {
     point(`${name.replace('Sync', '')} ${kinds.get(args[0]!) ?? 'file'}`);
     return call(...args);
   };
+  Object.assign(fs, { [name]: watched });
 }
 
 for (const name of ['openSync', 'linkSync', 'renameSync', 'unlinkSync', 'rmSync', 'mkdirSync'] as const) watch(name);

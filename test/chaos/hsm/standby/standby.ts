@@ -1,7 +1,7 @@
 /**
  * The process that is killed: `node standby.ts <order as JSON>`. It applies and verifies a generation as an agent does,
- * with the agent's own journal, store, fences, partitions and worker. It pulls the generation from the store of the source,
- * one sealed object at a time, without a network between them. It reports its start and its end to its parent.
+ * with the agent's own journal, store, fences, partitions and worker. It pulls the generation from the store of the
+ * source, one sealed object at a time, without a network between them. It reports its start and its end to its parent.
  */
 import { existsSync } from 'node:fs';
 import {
@@ -111,11 +111,10 @@ function served(): Peer {
   async function* singly(request: PullBlobsRequest): AsyncIterable<{ blobs: Uint8Array[] }> {
     for await (const { blobs } of transfer.blobs(request, 'standby')) for (const blob of blobs) yield { blobs: [blob] };
   }
-  const peer = {
+  return Object.assign(Object.create(null) as Peer, {
     pullManifest: (request: PullManifestRequest) => transfer.manifest(request, 'standby'),
     pullBlobs: singly,
-  };
-  return peer as unknown as Peer;
+  });
 }
 
 function stepped(open: OpenPartition): OpenPartition {
