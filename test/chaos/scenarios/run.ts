@@ -149,6 +149,14 @@ function isWell(state: GroupState, facts: WorldFacts): boolean {
   return wanted.every(({ value, isPromised }) => isPromised && isEverywhere(value));
 }
 
+const DRILL_VERDICTS: ReadonlySet<string> = new Set([
+  'OBJECT_UNPROVEN',
+  'DIGEST_MISMATCH',
+  'BLOB_INVALID',
+  'MANIFEST_INVALID',
+  'DRILL_UNCLEAN',
+]);
+
 /** Does what an operator does by the words of the status and the hints of its errors. */
 async function duty(
   world: World,
@@ -176,7 +184,8 @@ async function duty(
     await order('move', (operator) => operator.failover({ group: GROUP }));
   else if (concerns.some(({ errorCode }) => errorCode === 'DOMAIN_KEY_RETIRED'))
     await order('rotate', (operator) => operator.rotateDomainKey({ group: GROUP }));
-  else if (concerns.some(({ kind }) => kind === 'drill'))
+  // The coordinator repeats a drill that could not look. A person decides about one that has found something.
+  else if (concerns.some(({ kind, errorCode }) => kind === 'drill' && DRILL_VERDICTS.has(errorCode)))
     await order('drill', (operator) => operator.runDrill({ group: GROUP }));
 }
 

@@ -18,6 +18,42 @@ const due = (one: Case, rest: Partial<Situation> = {}): string[] => kinds(plan(s
 describe('an automatic failover', () => {
   const lost: Case = { statuses: { a: 'down' } };
 
+  describe('that follows one which ended with nobody active', () => {
+    const ordered = (highestEpoch: bigint, agoMs: number, rest: Case['group'] = {}): boolean => {
+      const failed = [
+        intent('failover', { status: 'failed', errorCode: 'FAILOVER_REFUSED', updatedMs: NOW_MS - agoMs }),
+      ];
+      return due({ group: { highestEpoch, highestOwner: 'b', ...rest } }, { failed }).includes('failover');
+    };
+
+    it.each([
+      [1n, 1],
+      [3n, 1],
+      [6n, 2],
+      [30n, 10],
+      [359n, 119],
+      [3_000n, 120],
+    ])('waits in proportion to the epochs that nobody came into force under: %s', (issued, pauses) => {
+      const waitMs = pauses * TIMINGS.parkedRetryMs;
+      expect([ordered(1n + issued, waitMs - 1), ordered(1n + issued, waitMs)]).toEqual([false, true]);
+    });
+
+    it('uses few epochs in a day of failures, and none faster when a person has resumed the group', () => {
+      let highestEpoch = 3n;
+      let failedMs = 0;
+      for (let nowMs = 0; nowMs < 86_400_000; nowMs += TIMINGS.parkedRetryMs)
+        if (ordered(highestEpoch, nowMs - failedMs)) {
+          // Every other member fails.
+          highestEpoch += 2n;
+          failedMs = nowMs;
+        }
+      expect(Number(highestEpoch)).toBeGreaterThan(100);
+      expect(Number(highestEpoch)).toBeLessThan(200);
+      expect(ordered(highestEpoch, TIMINGS.parkedRetryMs)).toBe(false);
+      expect(ordered(highestEpoch, TIMINGS.parkedRetryMs, { resumedMs: NOW_MS })).toBe(true);
+    });
+  });
+
   describe('that would lose what is acknowledged', () => {
     const [fourth, fifth] = [
       generation({ number: 4n, manifestDigest: '04' }),

@@ -1,6 +1,7 @@
 import { RefusedObjectSchema } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
+import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import { siteView } from '../testing/site-views.ts';
 import {
@@ -160,12 +161,87 @@ describe('what is due', () => {
     ['its certificate had ended', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'CERTIFICATE_INVALID'), ['scrub b']],
     ['its certificate had ended, just now', {}, scrubbed({ a: 1, b: 29_999, c: 1 }, 'CERTIFICATE_INVALID'), []],
     ['another site answered in its place', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'PEER_REFUSED'), ['scrub b']],
+    ['its site was away', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'SITE_UNREACHABLE'), ['scrub b']],
+    ['the database stood still', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'DATABASE_UNAVAILABLE'), ['scrub b']],
     ['the last ended the worker', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'HSM_WORKER_LOST'), []],
     ['another is looked at', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('scrub', { site: 'c' })] }, []],
     ['a failover is open', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('failover')] }, []],
     ['there is no generation', {}, { ...scrubbed({ a: SCRUB_MS }), newest: undefined }, []],
   ])('is a scrub of a member where %s: %#', (_where, one, rest, expected) => {
     expect(due(one, rest).filter((plan) => plan.startsWith('scrub'))).toEqual(expected);
+  });
+
+  const SCRATCH = [
+    { site: 'b', serial: 'serial-1' },
+    { site: 'c', serial: 'serial-2' },
+  ];
+  /** Drills in a row, newest first: the code of each, empty for one that passed. The newest has this age. */
+  const drilled = (codes: readonly string[], ageMs = 30_000): Partial<Situation> => ({
+    drills: codes.map((errorCode, index) => ({
+      site: 'b',
+      passed: errorCode === '',
+      errorCode,
+      startedMs: NOW_MS - ageMs - index * 60_000,
+    })),
+  });
+  const { spec } = situation().group;
+  const drilling = (one: Case = {}): Case => ({
+    ...one,
+    group: { createdMs: 0, spec: { ...spec, scratch: SCRATCH }, ...one.group },
+  });
+  const holding = (site: string, serial: string, version: number) =>
+    siteView(site, { partitions: [{ serial, errorCode: '', domainKeys: [{ group: 'payments', version }] }] });
+  const withKeys =
+    (versions: Readonly<Record<string, number>>) =>
+    (site: string): SiteView | undefined =>
+      site in versions ? holding(site, site === 'b' ? 'serial-1' : 'serial-2', versions[site]!) : undefined;
+
+  it.each<[string, Case, Partial<Situation>, string[]]>([
+    ['met an expired certificate', {}, drilled(['CERTIFICATE_INVALID']), ['drill b']],
+    ['found the HSM busy', {}, drilled(['HSM_UNAVAILABLE']), ['drill b']],
+    ['found its site away', {}, drilled(['SITE_UNREACHABLE']), ['drill b']],
+    ['passed', {}, drilled(['']), []],
+    ['found a key that does not work', {}, drilled(['OBJECT_UNPROVEN']), []],
+    ['could not clean up', {}, drilled(['DRILL_UNCLEAN']), []],
+    ['could not look, just now', {}, drilled(['CERTIFICATE_INVALID'], 29_999), []],
+    ['could not look for the second time', {}, drilled(['CERTIFICATE_INVALID', 'TIMED_OUT']), []],
+    [
+      'could not look for the second time, longer ago',
+      {},
+      drilled(['CERTIFICATE_INVALID', 'TIMED_OUT', '', 'TIMED_OUT'], 60_000),
+      ['drill b'],
+    ],
+    ['could not look all day', {}, drilled(Array(8).fill('CERTIFICATE_INVALID'), 3_599_999), []],
+    ['could not look all day, an hour ago', {}, drilled(Array(8).fill('CERTIFICATE_INVALID'), 3_600_000), ['drill b']],
+    ['was in a former group of that name', { group: { createdMs: NOW_MS - 1 } }, drilled(['TIMED_OUT']), []],
+    ['was at a site that is down now', { statuses: { b: 'down' } }, drilled(['TIMED_OUT']), ['drill c']],
+    ['is under way already', {}, { ...drilled(['TIMED_OUT']), open: [intent('drill', { site: 'c' })] }, []],
+    ['is overtaken by a move', {}, { ...drilled(['TIMED_OUT']), open: [intent('failover')] }, []],
+    [
+      'could not look in a group whose automation is paused',
+      { group: { pause: { sinceMs: 0, operator: 'anna', reason: '' } } },
+      drilled(['TIMED_OUT']),
+      [],
+    ],
+  ])('is a drill again where the last one %s: %#', (_where, one, rest, expected) => {
+    const { group } = drilling(one);
+    const keys = withKeys({ b: 1, c: 1 });
+    const view = (site: string): SiteView | undefined => {
+      const seen = keys(site);
+      return seen && { ...seen, status: one.statuses?.[site] ?? 'up' };
+    };
+    const found = due({ ...one, group: group! }, { view, ...rest });
+    expect(found.filter((plan) => plan.startsWith('drill'))).toEqual(expected);
+  });
+
+  it('is a drill again in a scratch partition that can open the newest acknowledged generation', () => {
+    const rest = { ...drilled(['TIMED_OUT']), view: withKeys({ b: 2, c: 1 }) };
+    const { create } = plan(situation(drilling(), rest));
+    expect(create.find(({ kind }) => kind === 'drill')).toMatchObject({
+      site: 'c',
+      state: { phase: 'planned', epoch: 1n, number: 4n, serial: 'serial-2' },
+    });
+    expect(due(drilling(), { ...rest, view: withKeys({ b: 2, c: 2 }) })).not.toContain('drill c');
   });
 
   it('includes no scrub of a fenced member, and none while an epoch is not in force', () => {

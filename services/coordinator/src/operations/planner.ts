@@ -22,11 +22,13 @@ import {
 import { partitionIn, seatIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { ArchiveStanding } from '../store/tables/archives.ts';
+import type { DrillEnd } from '../store/tables/drills.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { Timings } from '../timings.ts';
 import type { ArchiveTarget } from './archive/machine.ts';
+import { drillDueAgain } from './drill/retry.ts';
 import { type AwaitedGenerations, awaitedGenerationsOf } from './failover/awaited-generations.ts';
 import { type Handover, isSame } from './failover/plan.ts';
 import { olderKeysNeededFor, seatsWithOlderKeys } from './key-retirement/older-keys.ts';
@@ -55,6 +57,8 @@ export interface Situation {
   readonly scrubs: readonly ScrubRecord[];
   /** The record of each vault. */
   readonly archives: readonly ArchiveStanding[];
+  /** The last few drills, newest first. */
+  readonly drills: readonly DrillEnd[];
   /**
    * How database and agents contradict each other. While they do, nothing is due until an operator reseats the group.
    */
@@ -78,7 +82,10 @@ const CAPTURE_SHARE = 0.5;
 const STAND_DOWN_GAP_MS = 1_000;
 /** For a member that could not be looked at: no damage, but not looked at either. */
 const SCRUB_RETRY_MS = 3_600_000;
-/** The partition could not be reached. A worker that is lost is another matter: an object may end it at each look. */
+/**
+ * The partition could not be reached, or the database did not take the result. A worker that is lost is another matter:
+ * an object may end it at each look.
+ */
 const AWAY_CODES: ReadonlySet<string> = new Set([
   'PARTITION_NOT_FOUND',
   'HSM_UNAVAILABLE',
@@ -87,6 +94,10 @@ const AWAY_CODES: ReadonlySet<string> = new Set([
   // Of the connection, and the site is heard again by now.
   'CERTIFICATE_INVALID',
   'PEER_REFUSED',
+  'SITE_UNREACHABLE',
+  'PEER_BUSY',
+  'DATABASE_UNAVAILABLE',
+  'FILE_BUSY',
 ]);
 
 export function plan(situation: Situation): Plan {
@@ -136,7 +147,9 @@ const dueBesides = (situation: Situation): Draft[] => [
   ...dueJoins(situation),
   ...dueArchives(situation),
   // A pause stops what can wait. It does not stop what protects keys.
-  ...(situation.group.pause === undefined ? [...dueScrubs(situation), ...dueKeyRetirements(situation)] : []),
+  ...(situation.group.pause === undefined
+    ? [...dueScrubs(situation), ...dueDrills(situation), ...dueKeyRetirements(situation)]
+    : []),
 ];
 
 /**
@@ -342,6 +355,14 @@ function dueArchives({ group, newest, archives, view, nowMs, timings }: Situatio
   });
 }
 
+/** Once more, where the last one could not look. All others are the calendar's. */
+function dueDrills(situation: Situation): Draft[] {
+  const due = drillDueAgain(situation);
+  if (due === undefined) return [];
+  const { site, ...target } = due;
+  return [{ kind: 'drill', site, state: { phase: 'planned', ...target } as { phase: string }, trace: {} }];
+}
+
 /** Where every member is past the older versions of the domain key, and a site says that nothing there needs one of them. */
 function dueKeyRetirements(situation: Situation): Draft[] {
   const sites = new Set(seatsWithOlderKeys(situation).map(({ site }) => site));
@@ -410,7 +431,7 @@ function hasStandby(group: Group, view: Situation['view']): boolean {
 /**
  * Whether this operation failed a moment ago. It would fail again, so it gets some time, and more if a person must act.
  */
-function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, site: string): boolean {
+function hasJustFailed({ group, failed, nowMs, timings }: Situation, kind: IntentKind, site: string): boolean {
   const last = failed.find(
     (intent) =>
       intent.kind === kind &&
@@ -420,7 +441,27 @@ function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, 
   );
   if (last === undefined) return false;
   const gapMs = STAND_DOWN.has(last.errorCode) ? STAND_DOWN_GAP_MS : timings.parkedRetryMs;
-  return agoMs({ nowMs, stampMs: last.updatedMs }) < gapMs;
+  const waitMs = kind === 'failover' ? failoverGapMs(group, last, gapMs) : gapMs;
+  return agoMs({ nowMs, stampMs: last.updatedMs }) < waitMs;
+}
+
+const FAILOVER_GAP_MS_MAX = 3_600_000;
+
+/**
+ * The pause after a failover that ended with an epoch issued and nobody active. It grows with the epochs that no member
+ * has come into force under, so that T ms of failures use no more than about sqrt(2 T / gap) rounds of epochs. Without
+ * that, a thousand epochs go by in hours, and a site that was away for so long refuses the next one as a jump. A longer
+ * pause only delays an attempt, so it cannot make two active members. An operator may order a failover at any time, and
+ * `resume` ends the pause.
+ */
+export function failoverGapMs(
+  { epoch, highestEpoch, members, resumedMs = Number.NEGATIVE_INFINITY }: Group,
+  { updatedMs }: Pick<Intent, 'updatedMs'>,
+  gapMs: number,
+): number {
+  if (updatedMs <= resumedMs) return gapMs;
+  const rounds = Math.floor(Number(highestEpoch - epoch) / members.length);
+  return Math.min(Math.max(1, rounds) * gapMs, Math.max(gapMs, FAILOVER_GAP_MS_MAX));
 }
 
 const STAND_DOWN = new Set(['EPOCH_STALE', 'ROLE_REFUSED', 'GENERATION_NOT_NEWER', 'LEADERSHIP_LOST']);

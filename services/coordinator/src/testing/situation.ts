@@ -152,6 +152,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
     open: [],
     archives: [],
     scrubs: [],
+    drills: [],
     contradiction: undefined,
     view: (site) => view(site, statuses[site] ?? 'up', said[site], one.versions?.[site] ?? 9, one.said?.[site]),
     nowMs: NOW_MS,

@@ -9,7 +9,7 @@ import { sql } from 'kysely';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { GroupSpec } from '../model.ts';
 import type { Change, Store } from '../store/store.ts';
-import { readDrills, recordDrill } from '../store/tables/drills.ts';
+import { readDrillEnds, readDrills, recordDrill } from '../store/tables/drills.ts';
 import { readNewest, recordCapture, reserveNumber } from '../store/tables/generations.ts';
 import { insertEpoch, insertGroup, lockGroup, readGroup, setRole } from '../store/tables/groups.ts';
 import { insertIntent, readIntent } from '../store/tables/intents.ts';
@@ -236,6 +236,8 @@ export function storeConformance(name: string, subject: () => Store): void {
       };
       await write((trx) => recordDrill(trx, drill));
       expect(await store.query((db) => readDrills(db, { group, limit: 1 }))).toEqual([drill]);
+      const { site, passed, errorCode, startedMs } = drill;
+      expect(await store.query((db) => readDrillEnds(db, group))).toEqual([{ site, passed, errorCode, startedMs }]);
       await write((trx) => recordCapture(trx, group, generation({ number: huge })));
       expect(await store.query((db) => readNewest(db, group))).toEqual(generation({ number: huge }));
       expect((await read()).recoveryTimeMs).toBeUndefined();

@@ -2,14 +2,13 @@
 
 import { newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import type { Seat } from '../../model.ts';
-import { partitionIn } from '../../sites/accounts.ts';
-import type { Detector, SiteView } from '../../sites/detector.ts';
+import type { Detector } from '../../sites/detector.ts';
 import { isSilent } from '../../sites/expected.ts';
 import type { Store, Write } from '../../store/store.ts';
 import { readAcknowledged, readNewest } from '../../store/tables/generations.ts';
 import { readGroup } from '../../store/tables/groups.ts';
 import type { Reconciler } from '../reconciler.ts';
+import { holdsKey } from './scratch.ts';
 
 /**
  * Chooses generation and scratch partition, and makes the intent. A scratch partition that joined the group lately holds
@@ -70,16 +69,4 @@ export async function startDrill(
   }
   const state = { phase: 'planned', epoch: target.epoch, number: target.number, serial: chosen.serial };
   return (await reconciler.intend({ kind: 'drill', group: name, site: chosen.site, state, trace: {} }, isWanted)).id;
-}
-
-/** False only where the last report of its site lists the versions, and this one is not among them. */
-function holdsKey(
-  view: SiteView | undefined,
-  { serial }: Seat,
-  { group, domainKeyVersion }: { group: string; domainKeyVersion: number },
-): boolean {
-  const partition = partitionIn(view?.state, serial);
-  // One that cannot be opened lists nothing.
-  if (partition === undefined || partition.errorCode !== '') return true;
-  return partition.domainKeys.some((key) => key.group === group && key.version === domainKeyVersion);
 }

@@ -67,6 +67,30 @@ export async function readDrills(
   }));
 }
 
+/** How a drill ended. */
+export type DrillEnd = Pick<DrillRecord, 'site' | 'passed' | 'errorCode' | 'startedMs'>;
+
+/** So many in a row tell how long a cause has lasted. */
+const ENDS_MAX = 8;
+
+/** The last few drills of sealed generations, newest first: small, since the planner asks often. */
+export async function readDrillEnds(db: Read, group: string): Promise<DrillEnd[]> {
+  const rows = await db
+    .selectFrom('drill')
+    .select(['site', 'passed', 'error_code', 'started_ms'])
+    .where('grp', '=', group)
+    .where('vault', '=', '')
+    .orderBy('started_ms', 'desc')
+    .limit(ENDS_MAX)
+    .execute();
+  return rows.map(({ site, passed, error_code, started_ms }) => ({
+    site,
+    passed,
+    errorCode: error_code,
+    startedMs: Number(started_ms),
+  }));
+}
+
 /** Of drills of sealed generations, since the group was declared: another one may have had its name. */
 export async function readLastPassed(
   db: Read,

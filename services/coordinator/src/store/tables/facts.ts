@@ -5,6 +5,7 @@
 import type { Generation, Group } from '../../model.ts';
 import type { Read } from '../store.ts';
 import { type ArchiveStanding, readArchiveStandings } from './archives.ts';
+import { type DrillEnd, readDrillEnds } from './drills.ts';
 import { type Acknowledged, readAcknowledged, readAcknowledgedByJoining, readNewest } from './generations.ts';
 import { readGroup } from './groups.ts';
 import { type Intent, readDone, readFailed, readOpenIntents } from './intents.ts';
@@ -20,6 +21,8 @@ export interface GroupFacts {
   readonly recent: readonly Intent[];
   readonly scrubs: readonly ScrubRecord[];
   readonly archives: readonly ArchiveStanding[];
+  /** The last few drills, newest first. */
+  readonly drills: readonly DrillEnd[];
   readonly failed: readonly Intent[];
   readonly open: readonly Intent[];
 }
@@ -35,6 +38,7 @@ export async function readFacts(db: Read, group: string, { sinceMs }: { sinceMs:
     recent: await readDone(db, { group, kinds: ['failover', 'domain-key'], sinceMs }),
     scrubs: await readScrubs(db, group),
     archives: await readArchiveStandings(db, group, { vaults: read.spec.archives ?? [], sinceMs: read.createdMs }),
+    drills: read.spec.scratch.length === 0 ? [] : await readDrillEnds(db, group),
     failed: await readFailed(db, group),
     open: await readOpenIntents(db, { group }),
   };
