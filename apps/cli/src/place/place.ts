@@ -32,6 +32,8 @@ export interface Place {
   readonly answeredBy: string;
   /** Whether that is a coordinator that leads. */
   readonly isLeader: boolean;
+  /** The database did not answer. The leader tells what it read last, and what the agents say since. */
+  readonly isWithoutDatabase?: true;
   /** How old the answer is; undefined where nobody knows. */
   readonly ageMs: number | undefined;
   /** The site that answers serves the group itself, and goes on by the word of these sites. */
@@ -52,6 +54,9 @@ export function doubtsAbout(place: Place): string[] {
         ]
       : []),
     ...(isLeader || ofAgent ? [] : ['this coordinator does not lead, so it can be wrong about the site']),
+    ...(place.isWithoutDatabase === true
+      ? ['the database does not answer, so the coordinator goes by its last reading and by what the sites say']
+      : []),
     ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
     ...(partitionErrorCode === ''
       ? []
@@ -177,6 +182,7 @@ const ofCoordinator = (group: string, answer: ResolveResponse, id: string): Plac
   siteState: answer.siteState,
   partitionErrorCode: answer.partitionErrorCode,
   isLeader: answer.isLeader,
+  ...(answer.isWithoutDatabase ? { isWithoutDatabase: true as const } : {}),
   answeredBy: `coordinator ${id}`,
   ageMs: 0,
 });

@@ -13,12 +13,12 @@ import {
   RunDrillRequestSchema,
   RunScrubRequestSchema,
 } from '@antipode/protocol';
-import { fromHex } from '@antipode/runtime';
+import { type AntipodeError, fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { GroupSpec } from '../model.ts';
-import { readGroups, setRole, useVersion } from '../store/tables/groups.ts';
+import { readGroup, readGroups, setRole, useVersion } from '../store/tables/groups.ts';
 import { recordSite } from '../store/tables/sites.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
@@ -26,6 +26,7 @@ import { FIRST_EPOCH } from '../testing/leader.ts';
 import { OPERATOR, OperatorBench, TIMINGS } from '../testing/operator-bench.ts';
 import type { GroupRow } from '../testing/rows.ts';
 import { generation } from '../testing/situation.ts';
+import { DATABASE_MS_MAX } from './database-bound.ts';
 import { operatorHandlers } from './operator.ts';
 
 const database = testDatabase();
@@ -320,6 +321,67 @@ describe('where an application finds its keys', () => {
     await database.rows.epoch({ epoch: 2n, owner: 'b' });
     bench.hear('a');
     expect((await rejection(resolve(bench))).code).toBe('NOT_SERVED');
+  });
+
+  describe('while the database stands still', () => {
+    const stalled = async ({ isKnown = true }: { isKnown?: boolean } = {}): Promise<Bench> => {
+      const bench = await withGroup();
+      if (isKnown) bench.cached.push(await database.store.query((db) => readGroup(db, 'payments')));
+      const ports = { ...bench.ports, store: { ...bench.ports.store, snapshot: () => new Promise<never>(() => {}) } };
+      return Object.assign(bench, { ports });
+    };
+    /** The answer, which comes within the time that the database has. */
+    const within = async (bench: Bench, ms = DATABASE_MS_MAX) => {
+      const answer = resolve(bench).catch((thrown: unknown) => thrown as AntipodeError);
+      let isThere = false;
+      void answer.then(() => {
+        isThere = true;
+      });
+      await bench.clock.advance(ms - 1);
+      expect(isThere).toBe(false);
+      await bench.clock.advance(1);
+      return answer;
+    };
+
+    it('is what the leader read last and its agents say, within a second, and so it is marked', async () => {
+      const bench = await stalled();
+      bench.hear('a');
+      expect(await within(bench)).toMatchObject({
+        site: 'a',
+        module: 'm.so',
+        serial: 'serial-a',
+        epoch: 1n,
+        isLeader: true,
+        isWithoutDatabase: true,
+      });
+    });
+
+    it('is nowhere where an epoch is issued, or the agents know a later one', async () => {
+      const bench = await stalled();
+      bench.hear('a');
+      bench.hear('b', { epoch: 2n, epochOwner: 'b' });
+      expect(await within(bench)).toMatchObject({ code: 'GROUP_CONTRADICTED' });
+      const [group] = bench.cached;
+      bench.cached.splice(0, 1, { ...group!, highestEpoch: 2n, highestOwner: 'b' });
+      expect(await within(bench)).toMatchObject({ code: 'NOT_SERVED' });
+    });
+
+    it.each<[string, (bench: Bench) => void, boolean]>([
+      [
+        'cannot renew its lease',
+        (bench) => Object.assign(bench.leadership, { epoch: undefined, renewIfLapsed: () => new Promise(() => {}) }),
+        true,
+      ],
+      ['has not heard the site', () => {}, true],
+      ['has not read the group', (bench) => bench.hear('a'), false],
+    ])(
+      'is not known to a coordinator that %s, and it says so within the same time',
+      async (_what, prepare, isKnown) => {
+        const bench = await stalled({ isKnown });
+        prepare(bench);
+        expect(await within(bench)).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+      },
+    );
   });
 
   it('is nowhere while database and journals contradict each other, and nothing is ordered then', async () => {

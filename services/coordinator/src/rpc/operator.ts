@@ -3,6 +3,7 @@ import type { Handlers, OperatorService } from '@antipode/protocol';
 import { approvalHandlers } from './approvals.ts';
 import { archiveHandlers } from './archives.ts';
 import { automationHandlers } from './automation.ts';
+import { withinBound } from './database-bound.ts';
 import { divergenceHandlers } from './divergence.ts';
 import { drillHandlers } from './drills.ts';
 import { failoverHandlers } from './failover.ts';
@@ -38,13 +39,18 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
  * A coordinator that does not lead has heard no site, so it answers nothing, not even a question. A leader that stood
  * still for a moment renews its lease before it answers: nobody else leads, so nobody else would.
  */
-function whileLeading<All extends object>({ election }: Pick<RpcPorts, 'election'>, handlers: All): All {
+function whileLeading<All extends object>(
+  { election, clock }: Pick<RpcPorts, 'election' | 'clock'>,
+  handlers: All,
+): All {
   return new Proxy(handlers, {
     get: (all, name) => {
       const handler: unknown = Reflect.get(all, name);
       if (typeof handler !== 'function') return handler;
       return async (...given: unknown[]): Promise<unknown> => {
-        await election.renewIfLapsed();
+        const renewed = election.renewIfLapsed();
+        // Applications wait for this answer, and have others to ask.
+        await (name === 'resolve' ? withinBound(clock, renewed) : renewed);
         election.requireLead();
         return Reflect.apply(handler, all, given);
       };

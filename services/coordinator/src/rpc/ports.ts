@@ -43,7 +43,7 @@ export interface RpcPorts {
   readonly id: string;
   readonly store: Store;
   readonly election: RenewableLeadership;
-  readonly cache: Pick<GroupCache, 'refresh'>;
+  readonly cache: Pick<GroupCache, 'all' | 'refresh'>;
   readonly detector: Detector;
   readonly coordinators: CoordinatorBook;
   readonly leases: Pick<LeaseBook, 'remainingMs' | 'vouchWaitMs'>;

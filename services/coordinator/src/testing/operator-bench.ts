@@ -3,6 +3,7 @@ import { type CallContext, DescribeResponseSchema } from '@antipode/protocol';
 import { silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
+import type { Group } from '../model.ts';
 import { Changes } from '../operations/changes.ts';
 import { EffectContext } from '../operations/context.ts';
 import type { Planned } from '../operations/planner.ts';
@@ -28,6 +29,8 @@ export class OperatorBench {
   /** How far the clock on the wall is from the time of the stamps. */
   wallAheadMs = 0;
   readonly intended: Planned[] = [];
+  /** The groups as the coordinator has read them last. */
+  readonly cached: Group[] = [];
   readonly leadership = new FakeLeadership();
   readonly detector: Detector;
   readonly ports: RpcPorts;
@@ -57,7 +60,7 @@ export class OperatorBench {
       changes: new Changes(),
       roleChanges: { troubles: [] },
       store: database.store,
-      cache: { refresh: async () => {} },
+      cache: { all: this.cached, refresh: async () => {} },
       election: this.leadership,
       context: new EffectContext({
         ...new EffectsBench(database).context.ports,
