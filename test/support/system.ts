@@ -25,7 +25,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import { patient } from './patient-operator.ts';
 import { PreparedPartition, prepareCluster } from './prepared.ts';
 import { openLink, type TestLink } from './proxy.ts';
-import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder, USER_PIN } from './tokens.ts';
+import { makeToken, type TestToken, temporaryFolder, USER_PIN } from './tokens.ts';
 
 export const GROUP = 'payments';
 const TIMEOUT_MS = 45_000;
@@ -74,6 +74,8 @@ export interface SystemOptions {
   readonly environment?: (name: string, folder: string) => Readonly<Record<string, string>>;
   /** The members' tokens, where they are not called alike and do not have one PIN. */
   readonly tokens?: (site: string) => { readonly label: string; readonly pin: string };
+  /** Puts a device in front of a member's token. */
+  readonly disguise?: ((site: string, token: TestToken) => TestToken) | undefined;
   /** Of agents in this process, by site. */
   readonly clocks?: ((name: string) => Clock) | undefined;
   /** Coordinators `main` and `south`, each a process of its own, on servers that the test runs. */
@@ -153,6 +155,7 @@ export class TestSystem {
     timings = 'fast',
     timeoutMs = TIMEOUT_MS,
     tokens = (site) => ({ label: `payments-${site}`, pin: USER_PIN }),
+    disguise = (_site, token) => token,
     shared,
     network,
   }: SystemOptions = {}): Promise<TestSystem> {
@@ -164,7 +167,7 @@ export class TestSystem {
       network,
     });
     try {
-      await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens });
+      await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens, disguise });
       if (shared === undefined) {
         await prepareCluster(loadCoordinatorConfig(system.#town.coordinatorFile).dataFolder);
         await system.startCoordinator({ asProcess: processes.includes('coordinator') });
@@ -444,9 +447,10 @@ export class TestSystem {
       delayMs,
       timings,
       tokens,
+      disguise,
     }: { officerKeys: boolean; distributor: boolean; spare: boolean } & Required<
       Pick<SystemOptions, 'delayMs' | 'timings' | 'tokens'>
-    >,
+    > & { disguise: NonNullable<SystemOptions['disguise']> },
   ): Promise<void> {
     this.#hasDistributor = distributor;
     this.#town = await Town.found({
@@ -470,7 +474,7 @@ export class TestSystem {
       const { label, pin } = tokens(name);
       const role = distributor && name === 'd' ? 'distributor' : 'member';
       const main = new PreparedPartition(name, role, { label, pin, officerKeys });
-      const token = makeToken(label, { pin, fill: main.fill });
+      const token = disguise(name, makeToken(label, { pin, fill: main.fill }));
       const other = new PreparedPartition(name, 'scratch', { officerKeys });
       const scratch =
         name === 'c' || (spare && name === 'd') ? makeToken(`scratch-${name}`, { fill: other.fill }) : undefined;
@@ -483,7 +487,7 @@ export class TestSystem {
       );
       const partition = (one: TestToken, partitionName: string, role: PartitionPlan['role']): PartitionPlan => ({
         name: partitionName,
-        module: SOFTHSM_MODULE,
+        module: one.config.module,
         tokenLabel: one.label,
         pinFile: one.config.pinFile,
         environment: one.environment,

@@ -68,7 +68,7 @@ it('a move that ends at another site than the one shown says so, and why', () =>
 it('objects that the token of the target refuses are named, and what becomes of the move then', () => {
   expect(said({ refusedObjects: 1 })).toMatch(/token of b has refused 1 object .* not served there\./);
   expect(said({ refusedObjects: 2, catchesUp: true })).toMatch(
-    /2 objects .* nothing is changed then without `antipode failover payments --accept-loss`/,
+    /2 objects .* nothing is changed then without `antipode failover payments --to b --accept-loss`/,
   );
   expect(said({})).not.toContain('refused');
 });

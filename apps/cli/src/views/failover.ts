@@ -45,7 +45,7 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
         ]),
     ...(refusedObjects > 0
       ? [
-          `The token of ${toSite} has refused ${refusedObjects} ${refusedObjects === 1 ? 'object' : 'objects'} of the group (\`antipode group show ${group}\`). They are tried again first. Objects that it still refuses are not served there${catchesUp ? `, and nothing is changed then without \`antipode failover ${group} --accept-loss\`` : ''}.`,
+          `The token of ${toSite} has refused ${refusedObjects} ${refusedObjects === 1 ? 'object' : 'objects'} of the group (\`antipode group show ${group}\`). They are tried again first. Objects that it still refuses are not served there${catchesUp ? `, and nothing is changed then without \`antipode failover ${group} --to ${toSite} --accept-loss\`` : ''}.`,
         ]
       : []),
     ...(namesakeObjects > 0
@@ -85,7 +85,7 @@ export function meaningOfAcceptance({
 }: Pick<PlanFailoverResponse, 'losses' | 'refusedObjects' | 'toSite'>): string {
   if (losses.length > 0) return 'It accepts the loss of the generations named here, and of no others.';
   return refusedObjects > 0
-    ? `It accepts that site ${toSite} does not serve ${refusedObjects} objects, and no more. No generation is lost.`
+    ? `It accepts that site ${toSite} does not serve ${refusedObjects} ${refusedObjects === 1 ? 'object' : 'objects'}, and no more. No generation is lost.`
     : 'It replaces the vote of the site that cannot be reached. No generation is lost.';
 }
 

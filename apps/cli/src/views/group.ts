@@ -1,5 +1,5 @@
 /** Groups as tables and sentences for people. */
-import { type Concern, type GroupState, roleName } from '@antipode/protocol';
+import { type Concern, type GroupState, MemberRole, roleName } from '@antipode/protocol';
 import { duration, table } from '../output.ts';
 import { WAYS_OUT } from '../ways-out.ts';
 
@@ -227,6 +227,29 @@ export function uncapturedTable(group: GroupState): string {
     reasons.has(reason) ? [`${reason}: ${what}.`] : [],
   );
   return `\nNot captured, so not protected in the present state:\n${listed}\n\n${waysOut.join('\n')}${refusedTable(group)}`;
+}
+
+/** The objects that a group does not protect, keys first, and the command that shows them. */
+export function notCaptured(group: GroupState): string[] {
+  const count = group.newest?.uncaptured.length ?? 0;
+  if (count === 0) return [];
+  const name = group.spec?.name ?? '';
+  const keys =
+    (group.unprotectedKeys ?? 0) > 0 ? `${unprotectedKeys(group)} keys of group ${name} not protected; ` : '';
+  const objects = `${count} ${count === 1 ? 'object' : 'objects'} of group ${name} not captured`;
+  return [`${keys}${objects}: \`antipode group show ${name}\` lists them, with reasons and ways out.`];
+}
+
+/** The members whose tokens have refused objects, and the command that shows which. */
+export function notServed({ spec, members }: GroupState): string[] {
+  const name = spec?.name ?? '';
+  return members
+    .filter(({ refusedObjects }) => refusedObjects > 0)
+    .map(({ site, role, refusedObjects: objects }) => {
+      const what = `${objects} ${objects === 1 ? 'object' : 'objects'} of group ${name}`;
+      const serves = role === MemberRole.ACTIVE ? 'does not serve' : 'could not serve';
+      return `Site ${site} ${serves} ${what}, because its token has refused them: \`antipode group show ${name}\` lists them with the answer of the token.`;
+    });
 }
 
 /** Captured objects that one of the members cannot hold. */

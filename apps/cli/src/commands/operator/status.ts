@@ -16,7 +16,7 @@ import { duration, type Output, output, table } from '../../output.ts';
 import { askOverTls, ownAccounts } from '../../place/own-accounts.ts';
 import { archiveLines } from '../../views/archive.ts';
 import { CHOSEN_FOR } from '../../views/failover.ts';
-import { groupTable, troublesOf, unprotectedKeys } from '../../views/group.ts';
+import { groupTable, notCaptured, notServed, troublesOf } from '../../views/group.ts';
 import { ownAccountsText } from '../../views/own-accounts.ts';
 import { divergentMembers } from './divergence.ts';
 import { failureText } from './operation.ts';
@@ -108,6 +108,7 @@ export function statusText(status: GetStatusResponse): string {
     ...status.groups.flatMap(troublesOf),
     ...status.groups.flatMap(notCaptured),
     ...archiveLines(status.groups),
+    ...status.groups.flatMap(notServed),
     ...besideTheLine(status.groups),
     ...awaitedOfficers(status.sites),
     ...automaticMoves(status),
@@ -236,17 +237,6 @@ export function awaitedOfficers(sites: GetStatusResponse['sites']): string[] {
           ];
     }),
   );
-}
-
-/** The objects that a group does not protect, keys first, and the command that shows them. */
-function notCaptured(group: GroupState): string[] {
-  const count = group.newest?.uncaptured.length ?? 0;
-  if (count === 0) return [];
-  const name = group.spec?.name ?? '';
-  const keys =
-    (group.unprotectedKeys ?? 0) > 0 ? `${unprotectedKeys(group)} keys of group ${name} not protected; ` : '';
-  const objects = `${count} ${count === 1 ? 'object' : 'objects'} of group ${name} not captured`;
-  return [`${keys}${objects}: \`antipode group show ${name}\` lists them, with reasons and ways out.`];
 }
 
 /** Keys of applications that the group does not have, at sites that have returned. */
