@@ -40,3 +40,4 @@ export { type Pin, Pins, peerFrom, peerText } from './peers/pins.ts';
 export { type BackedUp, backUpAgent } from './storage/backup.ts';
 export type { Erasure } from './storage/journal/collection.ts';
 export { type StoreReport, storeReport } from './storage/store-report.ts';
+export { type ArchivedObjects, listArchived } from './vaults/archived-objects.ts';

@@ -3,9 +3,13 @@
  * processes of `lunacm`.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { agentFindings } from '@antipode/cli/testing';
 import { ArchiveWork, FailoverPolicy, GroupChangeSchema, Movement } from '@antipode/protocol';
+import { listArchived, loadAgentConfig } from '@antipode/site-agent';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { SoftHsmToken } from '../../emulators/lunacm/softhsm-token.ts';
 import { BackupHsm, VAULT_SERIAL } from '../../support/backup-hsm.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { USER_PIN } from '../../support/tokens.ts';
@@ -137,6 +141,32 @@ it(
 );
 
 it(
+  'is looked at by the doctor, and its backup is listed with labels at the site alone',
+  async () => {
+    const { configFile } = system.site('a');
+    const found = (await agentFindings(configFile)).filter(({ check }) => check.includes('vault'));
+    expect(found).toMatchObject([
+      { check: 'password files of vault vault', ok: true },
+      { check: 'vault vault', ok: true, detail: expect.stringContaining('attached; nothing speaks against') },
+    ]);
+    const { backup } = await archiveOf();
+    const { objects } = await listArchived({
+      config: loadAgentConfig(configFile),
+      name: undefined,
+      backup,
+      log: system.log,
+    });
+    expect(objects.map(({ label }) => label)).toEqual(expect.arrayContaining(['ec', 'aes', 'key 03']));
+    expect(
+      JSON.stringify(await system.operator.listArchives({ group: GROUP }), (_name, value: unknown) =>
+        typeof value === 'bigint' ? String(value) : value,
+      ),
+    ).not.toContain('key 03');
+  },
+  LONG_MS,
+);
+
+it(
   'tells the truth of a power cut in the middle of a backup, and the next one completes',
   async () => {
     const before = await archiveOf();
@@ -151,6 +181,27 @@ it(
     // The older one and the one that was cut short are gone, and nothing of others.
     expect(hsm.backups).toEqual(['of somebody else', made.backup]);
     expect(await archiveOf()).toMatchObject({ backup: made.backup, lastFailure: '' });
+  },
+  LONG_MS,
+);
+
+it(
+  'brings the keys back into the partition that lost them, after a backup of what is there',
+  async () => {
+    const { token } = system.site('a');
+    const before = hsm.backups;
+    // Everything is gone, the keys of the agent included, and a program has made a key since.
+    new SoftHsmToken(join(token.folder, 'tokens')).clear();
+    await system.makeKey('a', '07');
+    const { safetyBackup, verdict, objects } = await run(ArchiveWork.RESTORE);
+    expect(verdict).toBe('complete');
+    expect(hsm.backups).toEqual([...before, safetyBackup]);
+    expect(typed('partition clear')).toEqual([hsm.scratchSerial]);
+    expect(await system.keysAt('a')).toEqual(expect.arrayContaining(['key 03', 'key 07']));
+    const [restored] = (await system.operator.listArchives({ group: GROUP, limit: 1 })).runs;
+    expect(restored).toMatchObject({ objects, proof: { proved: 4, failed: 0 } });
+    // The agent finds its own keys again, and captures.
+    await system.insistent('the partition is captured again', () => system.replicate([]));
   },
   LONG_MS,
 );

@@ -26,6 +26,7 @@ import { loadOperatorConfig, type OperatorConfig, withOperator } from '../operat
 import { table } from '../output.ts';
 import { type Check, machineChecks, tlsChecks } from './checks.ts';
 import { cloningChecks } from './cloning.ts';
+import { vaultChecks } from './vault-checks.ts';
 
 interface Finding {
   readonly check: string;
@@ -118,6 +119,7 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
         [`identity of ${partition.name}`, () => proveIdentity(config, partition.name)],
         ...cloningChecks(config, partition),
       ]),
+      ...vaultChecks(config),
     ],
   );
 

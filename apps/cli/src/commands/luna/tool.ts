@@ -11,6 +11,8 @@ const PROGRAMS = ['/usr/safenet/lunaclient/bin/lunacm', '/opt/safenet/lunaclient
 export interface ToolOptions {
   readonly lunacm?: string;
   readonly clientConfig?: string;
+  /** Beside the environment of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
   readonly buffering: 'line' | 'block';
 }
 
@@ -38,7 +40,12 @@ export async function withTool<T>(options: ToolOptions, work: (ports: JobPorts) 
   const folder = mkdtempSync(join(temporaryBase(), 'antipode-luna-'));
   try {
     return await work({
-      launcher: new luna.Launcher({ program, configuration, jobs: join(folder, 'jobs'), environment: passedOn() }),
+      launcher: new luna.Launcher({
+        program,
+        configuration,
+        jobs: join(folder, 'jobs'),
+        environment: { ...passedOn(), ...options.environment },
+      }),
       clock: systemClock,
       phrases: luna.readPhrases(),
       settings: luna.readClientSettings(configuration),

@@ -1,10 +1,10 @@
 import { ArchiveWork, archiveWorkName, type ListArchivesResponse, type Operation } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, processLog } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { APPROVAL_OPTION, submitApprovals } from '../../approvals/approval-file.ts';
 import { confirm } from '../../confirm.ts';
 import { follow, type Operator, withOperator } from '../../operator-connection.ts';
-import { command, count, operatorCommand, readCommand, seconds } from '../../options/options.ts';
+import { command, count, JSON_OPTION, operatorCommand, readCommand, seconds } from '../../options/options.ts';
 import { type Output, output, table } from '../../output.ts';
 import { archiveTable } from '../../views/archive.ts';
 
@@ -113,6 +113,25 @@ export function archiveCommand(): Command {
           { timeoutMs: options.timeout * 1_000 },
         );
         output(options).data(answer, () => listText(answer));
+      }),
+  );
+  archive.addCommand(
+    command('contents', 'list the objects of a backup with their labels; run this at the site of the vault', [
+      'archive contents antipode-20260601T0300-1f2e3d4c --config site-a/agent.yaml',
+    ])
+      .argument('<backup>', 'name of the backup, as `archive list` has it')
+      .option('-c, --config <file>', 'configuration of the site agent', 'agent.yaml')
+      .option('--vault <name>', 'name of the vault in the configuration; not needed if there is one')
+      .option(...JSON_OPTION)
+      .action(async (backup, { config, vault, json }) => {
+        const { listArchived, loadAgentConfig } = await import('@antipode/site-agent');
+        const found = await listArchived({ config: loadAgentConfig(config), name: vault, backup, log: processLog() });
+        output({ json }).data(found, () =>
+          table(
+            ['TYPE', 'LABEL', 'UID'],
+            found.objects.map(({ type, label, uid }) => [type, label, uid]),
+          ),
+        );
       }),
   );
   archive.addCommand(
