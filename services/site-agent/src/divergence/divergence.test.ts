@@ -212,6 +212,19 @@ describe('objects that were set aside', () => {
   const asideId = async (): Promise<string> =>
     (await divergent.offered()).objects.find(({ state }) => state === 'set-aside')!.objectId!;
 
+  it('are counted in a heartbeat that was begun before they left the token', async () => {
+    const counts = a.site.setAside;
+    const refresh = counts.refresh.bind(counts);
+    let change: (() => Promise<void>) | undefined = setAside;
+    counts.refresh = async () => {
+      await refresh();
+      const pending = change;
+      change = undefined;
+      await pending?.();
+    };
+    expect(await told()).toEqual({ setAside: 1, keptAside: 0, kept: 0 });
+  });
+
   it('are counted in every heartbeat, and after a restart', async () => {
     expect(await told()).toEqual({ setAside: 0, keptAside: 0, kept: 0 });
     await setAside();

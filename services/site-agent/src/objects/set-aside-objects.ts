@@ -106,6 +106,17 @@ export class SetAsideCounts {
     return this.#counts.get(group) ?? { waiting: 0, kept: 0 };
   }
 
+  /** Whether the counts are those of the journal at this moment. */
+  isCurrent(): boolean {
+    const { journal } = this.#records;
+    const digests = journal.decisions.asidesByGroup();
+    return journal.tenure.seats().every((seat) => {
+      const mine = digests.get(seat.group);
+      const known = this.#counts.get(seat.group)?.mark;
+      return known === (mine === undefined ? undefined : this.#standing(seat, mine).mark);
+    });
+  }
+
   async refresh(): Promise<void> {
     const { journal } = this.#records;
     const digests = journal.decisions.asidesByGroup();
@@ -114,9 +125,7 @@ export class SetAsideCounts {
       const { group } = seat;
       const mine = digests.get(group);
       if (mine === undefined) continue;
-      const heads = (['captured', 'applied'] as const).map((kind) => journal.heads.of(seat, kind));
-      const inToken = journal.findings.divergent(seat).map(({ objectId }) => objectId);
-      const mark = JSON.stringify([mine, heads, inToken, [...journal.decisions.settledAsides(group)]]);
+      const { mark, inToken } = this.#standing(seat, mine);
       if (this.#counts.get(group)?.mark === mark) continue;
       const asides = await asidesOf(this.#records, group);
       const newest = await newestSound(this.#records, seat);
@@ -124,6 +133,18 @@ export class SetAsideCounts {
       const kept = objects.filter(({ isKept }) => isKept).length;
       this.#counts.set(group, { mark, waiting: objects.length - kept, kept });
     }
+  }
+
+  /** The records that the count depends on, in one string. */
+  #standing(
+    seat: PartitionOf,
+    mine: readonly string[],
+  ): { readonly mark: string; readonly inToken: readonly string[] } {
+    const { journal } = this.#records;
+    const heads = (['captured', 'applied'] as const).map((kind) => journal.heads.of(seat, kind));
+    const inToken = journal.findings.divergent(seat).map(({ objectId }) => objectId);
+    const settled = [...journal.decisions.settledAsides(seat.group)];
+    return { mark: JSON.stringify([mine, heads, inToken, settled]), inToken };
   }
 }
 
