@@ -63,11 +63,12 @@ function sections(one: Command, above: readonly string[]): string[] {
   return [`${title}\n\n\`\`\`text\n${helpOf(one)}\n\`\`\``];
 }
 
-function helpOf(one: Command): string {
+/** What `--help` prints, in lines of this length. */
+export function helpOf(one: Command, columns = COLUMNS): string {
   let help = '';
   one.configureOutput({
     writeOut: (text) => (help += text),
-    getOutHelpWidth: () => COLUMNS,
+    getOutHelpWidth: () => columns,
     getOutHasColors: () => false,
   });
   one.outputHelp();
@@ -78,6 +79,6 @@ function helpOf(one: Command): string {
     .trim();
 }
 
-function sentence(text: string): string {
+export function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }

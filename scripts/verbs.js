@@ -20,5 +20,6 @@ export const VERBS = {
   'chaos:soak': { needs: ['services', 'tests'], steps: (args) => [['test/chaos/soak/main.ts', ...args]] },
   check: { needs: [], steps: (args) => [[CHECK, ...args]] },
   generate: { needs: [], steps: (args) => [['scripts/generate.ts', ...args]] },
+  package: { needs: [], steps: (args) => [['scripts/package/main.ts', ...args]] },
   format: { needs: [], steps: (args) => [['scripts/format.ts', ...args]] },
 };

@@ -8,6 +8,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/runbooks.int.test.ts',
   'integration/system/native-luna.int.test.ts',
   'integration/system/cli.int.test.ts',
+  'integration/package/package.int.test.ts',
   'integration/bench/bench.int.test.ts',
   'chaos/hsm/kill.chaos.test.ts',
   'chaos/soak/soak.chaos.test.ts',

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { format, inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readPinFile, Secret } from './secret.ts';
+import { isCredential, readPinFile, Secret } from './secret.ts';
 import { thrown } from './testing/index.ts';
 
 describe('a secret', () => {
@@ -131,4 +131,19 @@ it('refuses a pipe at once, instead of waiting for somebody to write into it', (
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+it('takes an access list for a right of the group only where nobody but root can make one', () => {
+  const file = '/run/credentials/antipode-agent.service/payments.pin';
+  const listed = { uid: 0, gid: 0, mode: 0o100440 };
+  expect(isCredential(file, listed)).toBe(true);
+  for (const [path, stat] of [
+    ['/run/credentials/../../tmp/payments.pin', listed],
+    ['/var/lib/antipode/site/payments.pin', listed],
+    [file, { ...listed, uid: 994 }],
+    [file, { ...listed, gid: 994 }],
+    [file, { ...listed, mode: 0o100444 }],
+    [file, { ...listed, mode: 0o100460 }],
+  ] as const)
+    expect(isCredential(path, stat)).toBe(false);
 });

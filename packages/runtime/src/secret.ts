@@ -66,10 +66,20 @@ export function readPinFile(path: string, { owners = [] }: { owners?: readonly n
   }
 }
 
+/** Only the first process of the system makes files there. */
+const CREDENTIALS = '/run/credentials/';
+
+/**
+ * A credential of systemd 254 or newer belongs to root, and the user of the service reads it by an access list. Such a
+ * list shows as a right of the group. It is accepted only where nobody but root can make one.
+ */
+export const isCredential = (path: string, { uid, gid, mode }: Pick<Stats, 'uid' | 'gid' | 'mode'>): boolean =>
+  path.startsWith(CREDENTIALS) && !path.includes('/../') && uid === 0 && gid === 0 && (mode & 0o337) === 0;
+
 function checkPinFile(path: string, stat: Stats, owners: readonly number[]): void {
   if (!stat.isFile())
     throw new AntipodeError('PIN_FILE_UNREADABLE', `${path} is not a regular file`, { details: { path } });
-  if ((stat.mode & 0o077) !== 0) {
+  if ((stat.mode & 0o077) !== 0 && !isCredential(path, stat)) {
     const mode = (stat.mode & 0o777).toString(8);
     throw new AntipodeError('PIN_FILE_EXPOSED', `${path} has mode ${mode}, expected 600 or 400`, {
       details: { path, mode },
