@@ -1,0 +1,96 @@
+/** A restore from a vault into production: nothing is asked of the device, and nothing used up, before its time. */
+import { type ArchiveRequest, ArchiveRequestSchema, ArchiveWork, type SignedApproval } from '@antipode/protocol';
+import { SomeOperators } from '@antipode/protocol/testing';
+import { AntipodeError } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { archive } from '../../orders/archive.ts';
+import { GUARDED_GROUP as GROUP, GuardedSites } from '../../testing/guarded-sites.ts';
+import type { Vault } from '../vault.ts';
+
+const operators = new SomeOperators();
+const NO_LIMITS = { losesAtMost: 0, keepsGeneration: 0, withoutHearing: [] };
+const SERIAL = '532018';
+
+describe('a restore where operators guard the group', () => {
+  let sites: GuardedSites;
+  let asked: string[];
+  let verdict: 'fits' | 'will fail';
+  let isKept: boolean;
+
+  beforeEach(async () => {
+    sites = await GuardedSites.make(operators);
+    [asked, verdict, isKept] = [[], 'fits', true];
+  });
+  afterEach(() => sites.close());
+
+  /** The device is asked in this order. What it answers is no matter here. */
+  const vault = (): Vault => {
+    const { site } = sites.at('a');
+    const { settings, serial = '' } = site.partitions.all[0]!;
+    const of = { group: GROUP, epoch: '1', number: '1', digest: sites.newest.digest };
+    const said = (name: string, answer: unknown) => async () => {
+      asked.push(name);
+      if (answer instanceof Error) throw answer;
+      return answer;
+    };
+    const driver = {
+      compareEnds: said('compare', [{ rule: 'space', verdict, found: 'none', advice: 'Make room.' }]),
+      contents: said('contents', { objects: [{}] }),
+      keepBackups: said('back up', { name: 'safety', backup: { verdict: isKept ? 'complete' : 'partial' } }),
+      restore: said('restore', new AntipodeError('LUNA_UNREACHED', 'the test ends here')),
+    };
+    return {
+      settings: { name: 'vault', serial: SERIAL, partition: { name: settings.name, serial }, keep: 1 },
+      address: { serial: SERIAL, label: 'vault' },
+      source: { serial, label: 'par0' },
+      backups: () => [{ name: 'antipode-1', atMs: 1, state: 'complete', objects: 1, of }],
+      manifest: async () => ({}),
+      withPasswords: (work: (access: object) => Promise<unknown>) => work({ source: {}, vault: {} }),
+      driver,
+    } as unknown as Vault;
+  };
+  const restore = (...approvals: SignedApproval[]) => {
+    const { site } = sites.at('a');
+    sites.renew('a', 1n);
+    const fence = sites.fence(1n, 'a', approvals);
+    const request: ArchiveRequest = create(ArchiveRequestSchema, {
+      ...{ archiveId: 'i', vaultSerial: SERIAL, work: ArchiveWork.RESTORE },
+    });
+    Object.assign(request, { fence: { term: 0n, ...fence } });
+    return rejection(archive({ ...site, vaults: [vault()] }, request));
+  };
+  const approval = (objects: readonly string[]) =>
+    operators.sign(
+      sites.request({
+        ...{ action: 'restore', limits: NO_LIMITS, objects, epochs: { from: 1, to: 1 } },
+        partitions: [{ site: 'a', serial: 'a-1', role: 'member', identity: '' }],
+      }),
+      ['alice', 'bob', 'carol'],
+    );
+  const uses = () => sites.at('a').site.journal.approvals.latest(9).length;
+
+  it('is refused without an approval, and with one for another backup, before anything is asked', async () => {
+    expect((await restore()).code).toBe('APPROVAL_REQUIRED');
+    expect((await restore(approval(['ab'.repeat(32)]))).code).toBe('APPROVAL_MISMATCH');
+    expect([asked, uses()]).toEqual([[], 0]);
+  });
+
+  it('uses no approval up where the preflight knows that it will fail', async () => {
+    verdict = 'will fail';
+    expect((await restore(approval([sites.newest.digest]))).code).toBe('LUNA_REFUSED');
+    expect([asked, uses()]).toEqual([['compare'], 0]);
+  });
+
+  it('restores nothing where the objects that are there cannot be backed up first', async () => {
+    isKept = false;
+    expect((await restore(approval([sites.newest.digest]))).code).toBe('LUNA_REFUSED');
+    expect([asked, uses()]).toEqual([['compare', 'contents', 'back up'], 0]);
+  });
+
+  it('uses the approval up right before it restores', async () => {
+    expect((await restore(approval([sites.newest.digest]))).code).toBe('LUNA_UNREACHED');
+    expect([asked, uses()]).toEqual([['compare', 'contents', 'back up', 'restore'], 1]);
+  });
+});
