@@ -168,4 +168,11 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     to: '            objects: entries.map(({ attributes }) => Buffer.from(attributes.label ?? []).toString()),\n            sealed:',
     stories: ['paused-active/0'],
   },
+  {
+    name: 'refused-object-not-tried-again',
+    file: 'services/site-agent/src/partition/refused-retries.ts',
+    from: 'const PAUSE_MS_FIRST = 10_000;',
+    to: 'const PAUSE_MS_FIRST = 3_600_000;',
+    stories: ['a-token-refuses-for-a-while/0', 'a-token-refuses-for-a-while/1'],
+  },
 ];

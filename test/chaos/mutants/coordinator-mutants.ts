@@ -252,4 +252,23 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     to: 'Math.max(0, byWallMs);',
     stories: ['clocks-of-two-machines/0', 'clocks-of-two-machines/1'],
   },
+  {
+    name: 'scrub-under-an-expired-certificate-counts-for-an-hour',
+    file: 'services/coordinator/src/operations/planner.ts',
+    from: "  'CERTIFICATE_INVALID',\n  'PEER_REFUSED',\n",
+    to: '',
+    stories: ['a-certificate-ends-before-a-scrub/0', 'a-certificate-ends-before-a-scrub/1'],
+  },
+  {
+    name: 'refused-objects-left-behind',
+    file: 'services/coordinator/src/operations/failover/catch-up.ts',
+    from: 'if (!mayLeave({ accepted,',
+    to: "if (to === '' && !mayLeave({ accepted,",
+    besides: {
+      file: 'services/site-agent/src/orders/promote.ts',
+      from: "if (target !== undefined && seatOf(site, group).seat.role === 'standby')",
+      to: "if (target !== undefined && seatOf(site, group).seat.role === 'fenced')",
+    },
+    stories: ['lies-before-a-move/0', 'lies-before-a-move/1', '201153'],
+  },
 ];

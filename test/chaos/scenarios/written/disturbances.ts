@@ -124,6 +124,30 @@ export const DISTURBANCES: WrittenStories = {
       [20, 'make-key'],
     ],
   },
+  'a-certificate-ends-before-a-scrub': {
+    acts: [
+      [2, 'expire-certificate', 'b', { for: 8 }],
+      [3, 'scrub', 'b'],
+      [14, 'expire-certificate', 'a', { for: 8.3 }],
+      [21.4, 'scrub', 'a'],
+    ],
+  },
+  'a-token-refuses-for-a-while': {
+    acts: [
+      [1.5, 'hsm-lies', 'b', { for: 8 }],
+      [2, 'make-pair'],
+      [3, 'make-key'],
+    ],
+  },
+  'lies-before-a-move': {
+    acts: [
+      [1.5, 'hsm-lies', 'b', { for: 12 }],
+      [2, 'make-pair'],
+      [3, 'make-key'],
+      [11, 'move', 'b'],
+      [20, 'make-key'],
+    ],
+  },
   'one-standby-lags': {
     acts: [
       [1, 'hsm-gone', 'c', { for: 6 }],
