@@ -3,6 +3,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Files in test/ that take more than ten seconds on an idle machine, the longest first. */
 export const LONGEST: readonly string[] = [
+  'integration/system/previous-release.int.test.ts',
   'integration/system/group-change-faults.int.test.ts',
   'integration/system/archive.int.test.ts',
   'integration/system/runbooks.int.test.ts',
@@ -25,7 +26,9 @@ export const LONGEST: readonly string[] = [
   'integration/luna/copy-faults.int.test.ts',
   'chaos/live/long-links.chaos.test.ts',
   'chaos/live/failover-wait.chaos.test.ts',
+  'integration/system/coordinator-backup.int.test.ts',
   'integration/system/cut-links.int.test.ts',
+  'integration/coordinator/backup.int.test.ts',
   'integration/coordinator/coordinator-lost.int.test.ts',
   'chaos/mutants.chaos.test.ts',
   'integration/system/system.int.test.ts',

@@ -3,7 +3,14 @@ import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { follow, type Operator, type Round, replicateOnce } from '@antipode/cli/testing';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
-import { freePort, type PartitionPlan, Town, type TownNetwork, type TownProcess } from '@antipode/demo/town';
+import {
+  freePort,
+  type KnownIdentity,
+  type PartitionPlan,
+  Town,
+  type TownNetwork,
+  type TownProcess,
+} from '@antipode/demo/town';
 import {
   type CallOptions,
   type Client,
@@ -24,6 +31,7 @@ import { Journal } from '@antipode/site-agent/testing';
 import type { DescService } from '@bufbuild/protobuf';
 import { patient } from './patient-operator.ts';
 import { PreparedPartition, prepareCluster } from './prepared.ts';
+import { mainOf, type PreviousRelease } from './previous-release.ts';
 import { openLink, type TestLink } from './proxy.ts';
 import { makeToken, type TestToken, temporaryFolder, USER_PIN } from './tokens.ts';
 
@@ -82,6 +90,8 @@ export interface SystemOptions {
   readonly shared?: SharedServers | undefined;
   /** Where sites and coordinators are. Default: all of them on loopback. */
   readonly network?: TownNetwork | undefined;
+  /** The previous release, and who runs it: sites, and `coordinator`. They are processes, and it has founded their sites. */
+  readonly previous?: { readonly release: PreviousRelease; readonly by: readonly string[] } | undefined;
 }
 
 /** The servers that several coordinators share. */
@@ -124,6 +134,9 @@ export class TestSystem {
   readonly #shared: SharedServers | undefined;
   readonly #network: TownNetwork | undefined;
   readonly #timeoutMs: number;
+  readonly #previous: PreviousRelease | undefined;
+  /** The places that run the previous release. */
+  readonly #behind: Set<string>;
 
   constructor({
     environment = () => ({}),
@@ -131,7 +144,10 @@ export class TestSystem {
     timeoutMs = TIMEOUT_MS,
     shared,
     network,
-  }: Pick<SystemOptions, 'environment' | 'clocks' | 'timeoutMs' | 'shared' | 'network'> = {}) {
+    previous,
+  }: Pick<SystemOptions, 'environment' | 'clocks' | 'timeoutMs' | 'shared' | 'network' | 'previous'> = {}) {
+    this.#previous = previous?.release;
+    this.#behind = new Set(previous?.by);
     this.#shared = shared;
     this.#network = network;
     this.#environment = environment;
@@ -158,6 +174,7 @@ export class TestSystem {
     disguise = (_site, token) => token,
     shared,
     network,
+    previous,
   }: SystemOptions = {}): Promise<TestSystem> {
     const system = new TestSystem({
       timeoutMs,
@@ -165,15 +182,16 @@ export class TestSystem {
       ...(clocks === undefined ? {} : { clocks }),
       shared,
       network,
+      previous,
     });
     try {
       await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens, disguise });
       if (shared === undefined) {
         await prepareCluster(loadCoordinatorConfig(system.#town.coordinatorFile).dataFolder);
-        await system.startCoordinator({ asProcess: processes.includes('coordinator') });
+        await system.startCoordinator({ asProcess: [...processes, ...system.#behind].includes('coordinator') });
       } else for (const id of COORDINATORS) system.startSharing(id);
       for (const site of system.sites.values())
-        await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
+        await system.startAgent(site.name, { asProcess: [...processes, ...system.#behind].includes(site.name) });
       await system.until(
         'all agents are heard',
         async () =>
@@ -205,6 +223,7 @@ export class TestSystem {
     if (asProcess) {
       this.coordinatorProcess = this.#town.startCoordinator({
         environment: this.#environment('coordinator', this.folder),
+        main: this.#programOf('coordinator'),
       });
       return;
     }
@@ -234,7 +253,10 @@ export class TestSystem {
   async startAgent(name: string, { asProcess = false }: { asProcess?: boolean } = {}): Promise<void> {
     const site = this.site(name);
     if (asProcess) {
-      site.process = this.#town.startAgent(name, { environment: this.#environment(name, this.folder) });
+      site.process = this.#town.startAgent(name, {
+        environment: this.#environment(name, this.folder),
+        main: this.#programOf(name),
+      });
       return;
     }
     site.agent = SiteAgent.open({
@@ -244,6 +266,16 @@ export class TestSystem {
       prng: systemPrng,
     });
     await site.agent.start();
+  }
+
+  /** A site, or `coordinator`, runs this release or the previous one from its next start on. */
+  release(name: string, which: 'this' | 'previous'): void {
+    if (which === 'this') this.#behind.delete(name);
+    else this.#behind.add(name);
+  }
+
+  #programOf(name: string): string | undefined {
+    return this.#behind.has(name) ? mainOf(this.#previous!.root) : undefined;
   }
 
   async stopAgent(name: string): Promise<void> {
@@ -473,9 +505,11 @@ export class TestSystem {
     for (const name of ['a', 'b', 'c', ...(distributor || spare ? ['d'] : [])]) {
       const { label, pin } = tokens(name);
       const role = distributor && name === 'd' ? 'distributor' : 'member';
-      const main = new PreparedPartition(name, role, { label, pin, officerKeys });
+      // The keys of a site of the previous release are made by that release, and are kept for nobody.
+      const release = this.#behind.has(name) ? ['previous release'] : [];
+      const main = new PreparedPartition(name, role, { label, pin, officerKeys }, ...release);
       const token = disguise(name, makeToken(label, { pin, fill: main.fill }));
-      const other = new PreparedPartition(name, 'scratch', { officerKeys });
+      const other = new PreparedPartition(name, 'scratch', { officerKeys }, ...release);
       const scratch =
         name === 'c' || (spare && name === 'd') ? makeToken(`scratch-${name}`, { fill: other.fill }) : undefined;
       prepared.set(
@@ -525,21 +559,31 @@ export class TestSystem {
     }
     const dataOf = (site: string): string => loadAgentConfig(this.site(site).configFile).dataFolder;
     for (const [site, partitions] of prepared) {
+      if (this.#behind.has(site)) continue;
       const journal = Journal.open(dataOf(site), { site });
       for (const [partition, { start }] of partitions)
         if (start.identity !== undefined) journal.identities.add(partition, start.identity.record);
       journal.close();
     }
-    const known = (site: string, partition: string) => prepared.get(site)?.get(partition)?.start.identity?.known;
+    const known = (site: string, partition: string) =>
+      this.#behind.has(site)
+        ? this.#initialiseBehind(this.site(site), partition)
+        : prepared.get(site)?.get(partition)?.start.identity?.known;
     for (const { site, partition, role, serial, identitySha256, pin } of await this.#town.introduce(GROUP, known)) {
       if (role === 'scratch') this.site(site).scratchSerial = serial;
       else this.site(site).serial = serial;
       const { start, token } = prepared.get(site)!.get(partition)!;
-      if (start.identity !== undefined) continue;
+      if (start.identity !== undefined || this.#behind.has(site)) continue;
       const journal = Journal.open(dataOf(site), { site });
       const record = journal.identities.of(partition)!;
       journal.close();
       start.keep(join(token.folder, 'tokens'), { record, known: { serial, identitySha256, pin } });
     }
+  }
+
+  /** The previous release makes the identity of a partition, in its own journal. */
+  #initialiseBehind({ configFile }: TestSite, partition: string): KnownIdentity {
+    const words = ['partition', 'init', partition, '--config', configFile, '--yes', '--json'];
+    return JSON.parse(this.#previous!.run(words)) as KnownIdentity;
   }
 }

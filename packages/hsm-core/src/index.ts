@@ -43,6 +43,7 @@ export {
 } from './model/generation.ts';
 export { hasOfficerKey, hasReceivingKey } from './model/identity.ts';
 export { KDFS, type Kdf } from './model/kdf.ts';
+export { FORMAT_HIGHEST } from './model/manifest/manifest-fields.ts';
 export { isSignedBy, openingSigned, openSigned } from './model/manifest/signed-manifest.ts';
 export { BECOMES, type Becomes, becomesOf, isWeighty, VENDOR_DEFINED } from './model/not-carried.ts';
 export {

@@ -1,7 +1,8 @@
 import { thrown } from '@antipode/runtime/testing';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { HeartbeatRequestSchema } from './gen/antipode/v1/coordinator_pb.ts';
+import { ChangeGroupRequestSchema, GroupSettingsSchema } from './gen/antipode/v1/operator_pb.ts';
 import {
   CaptureRequestSchema,
   PingRequestSchema,
@@ -9,7 +10,7 @@ import {
   SiteAgentService,
 } from './gen/antipode/v1/site_agent_pb.ts';
 import { type FenceSchema, MemberRole } from './gen/antipode/v1/types_pb.ts';
-import { validateRequest } from './validate.ts';
+import { requireKnownFields, validateRequest } from './validate.ts';
 
 const fence: MessageInitShape<typeof FenceSchema> = { group: 'payments', epoch: 1n, owner: 'a', requestId: 'r' };
 const setRole = (init: MessageInitShape<typeof SetRoleRequestSchema>) => () =>
@@ -62,4 +63,29 @@ it('only what reads goes without a fence', () => {
     'ReportStanding',
     'Vouch',
   ]);
+});
+
+describe('a request of an operator', () => {
+  /** As a later release sends it: with a field of a number that this release does not have. */
+  const with9000 = (bytes: Uint8Array): Uint8Array => Uint8Array.from([...bytes, 0xc0, 0xb2, 0x04, 0x01]);
+  const settings = (bytes: Uint8Array) =>
+    create(ChangeGroupRequestSchema, {
+      group: 'payments',
+      change: { kind: { case: 'settings', value: fromBinary(GroupSettingsSchema, bytes) } },
+    });
+  const known = toBinary(GroupSettingsSchema, create(GroupSettingsSchema, { rpoSeconds: 60 }));
+
+  it('is refused where a field of it is unknown, however deep', () => {
+    requireKnownFields(ChangeGroupRequestSchema, settings(known));
+    const outer = fromBinary(ChangeGroupRequestSchema, with9000(toBinary(ChangeGroupRequestSchema, settings(known))));
+    expect(thrown(() => requireKnownFields(ChangeGroupRequestSchema, outer))).toMatchObject({
+      code: 'REQUEST_INVALID',
+      details: { field: 'ChangeGroupRequest.9000' },
+    });
+    const inner = thrown(() => requireKnownFields(ChangeGroupRequestSchema, settings(with9000(known))));
+    expect(inner).toMatchObject({
+      code: 'REQUEST_INVALID',
+      details: { field: 'ChangeGroupRequest.change.settings.9000' },
+    });
+  });
 });

@@ -17,6 +17,34 @@ export function validateRequest(schema: DescMessage, message: Message): void {
   checkEnums(reflected, schema.name);
 }
 
+/**
+ * Refuses a request with a field that this release does not know. An agent skips such a field of an order, since a
+ * coordinator of the next release speaks to it every second. But an operator who has asked for something must not get
+ * the rest of it without a word.
+ * @throws REQUEST_INVALID, naming the message and the number of the field
+ */
+export function requireKnownFields(schema: DescMessage, message: Message): void {
+  checkKnown(reflect(schema, message, false), schema.name);
+}
+
+function checkKnown(reflected: ReflectMessage, path: string): void {
+  const [unknown] = reflected.getUnknown() ?? [];
+  if (unknown !== undefined)
+    throw new AntipodeError('REQUEST_INVALID', `${path} has field ${unknown.no}, which this release does not know`, {
+      details: { field: `${path}.${unknown.no}` },
+      hint: 'The command is of a later release than the coordinator. Upgrade the coordinators, or leave this option out.',
+    });
+  for (const field of reflected.fields) {
+    if (!reflected.isSet(field)) continue;
+    const at = `${path}.${field.name}`;
+    if (field.fieldKind === 'message') checkKnown(reflected.get(field) as ReflectMessage, at);
+    if (field.fieldKind === 'list' && field.listKind === 'message')
+      for (const item of reflected.get(field) as Iterable<ReflectMessage>) checkKnown(item, at);
+    if (field.fieldKind === 'map' && field.mapKind === 'message')
+      for (const [, item] of reflected.get(field) as Iterable<[unknown, ReflectMessage]>) checkKnown(item, at);
+  }
+}
+
 const MAY_BE_MISSING: ReadonlySet<string> = new Set(['approvals', 'term']);
 
 /**

@@ -372,6 +372,16 @@ export const CATALOGUE = {
     summary: 'The group cannot be reseated in its present state.',
     hint: 'Read in the message what is in the way. Bring back the sites that do not answer, or name the active site with --active.',
   },
+  BACKUP_INVALID: {
+    disposition: 'operator',
+    summary: 'The file is not a complete backup of a coordinator.',
+    hint: 'Take another backup (`antipode coordinator backup`). Copy the file again where it was cut off on its way. Without any backup, see docs/runbooks/database-lost.md.',
+  },
+  RESTORE_REFUSED: {
+    disposition: 'operator',
+    summary: 'A backup of a coordinator is not put over records that are there.',
+    hint: 'Name a new, empty database as `databaseUrl`, and restore into that. Leave the other one as it is.',
+  },
   NOT_SERVED: {
     disposition: 'retry',
     summary: 'No member of the group serves at present: a failover is under way, or is stuck.',

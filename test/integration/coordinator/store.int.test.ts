@@ -42,6 +42,7 @@ import {
   renameOpenKinds,
   requireOpen,
   reserveNumber,
+  SCHEMA_OF_PREVIOUS_RELEASE,
   SPEC,
   storeConformance,
   updateIntent,
@@ -111,6 +112,41 @@ it('is not opened where a newer program has changed its schema, and says that no
   } finally {
     await write((trx) => sql`DELETE FROM migration WHERE version = 99`.execute(trx));
   }
+});
+
+it('is opened where the next release has added to its schema, and nothing is changed then', async () => {
+  const next = MIGRATIONS.length + 1;
+  const add = (...rows: number[]) =>
+    write(async (trx) => {
+      for (const row of rows) await sql`INSERT INTO migration VALUES (${row})`.execute(trx);
+    });
+  const rows = () =>
+    store.query((db) => sql<{ version: number }>`SELECT version FROM migration ORDER BY version`.execute(db));
+  try {
+    // It leaves the tables so that this release can use them, and has done so before for its own predecessor.
+    await add(next, -(next * 10_000 + MIGRATIONS.length));
+    const before = await rows();
+    for (const work of [store.found(), store.examine(), store.migrate(0n)]) await work;
+    expect(await rows()).toEqual(before);
+    // The release behind that one does not care for this one any more.
+    await add(next + 1, -((next + 1) * 10_000 + next));
+    for (const work of [() => store.found(), () => store.examine(), () => store.migrate(0n)])
+      expect(await rejection(work())).toMatchObject({
+        code: 'CONFIG_INVALID',
+        details: { version: next + 1, needed: next },
+      });
+  } finally {
+    await write((trx) =>
+      sql`DELETE FROM migration WHERE version > ${MIGRATIONS.length} OR version <= ${-next * 10_000}`.execute(trx),
+    );
+  }
+});
+
+it('tells the previous release that it can use the tables', async () => {
+  const { rows } = await store.query((db) =>
+    sql<{ lowest: number }>`SELECT min(version) AS lowest FROM migration`.execute(db),
+  );
+  expect(rows).toEqual([{ lowest: -(MIGRATIONS.length * 10_000 + SCHEMA_OF_PREVIOUS_RELEASE) }]);
 });
 
 const generation = (epoch: bigint, number: bigint, rest: Partial<Generation> = {}): Generation => ({

@@ -1,9 +1,9 @@
 /** The long-running processes. Each is loaded only when it runs: short commands need neither. */
-
 import { type Send, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { command, JSON_OPTION } from '../options/options.ts';
 import { output, table } from '../output.ts';
+import { backupCommand, restoreCommand } from './coordinator/backup.ts';
 
 /** The way to the service manager, if one has started this process. Short commands do not load the library for it. */
 async function sendToManager(): Promise<{ send?: Send }> {
@@ -12,15 +12,18 @@ async function sendToManager(): Promise<{ send?: Send }> {
 }
 
 export function coordinatorCommand(): Command {
-  return command('coordinator', 'the coordinator, which decides for all sites').addCommand(
-    command('run', 'run the coordinator until SIGINT or SIGTERM', [
-      'coordinator run --config coordinator/coordinator.yaml',
-    ])
-      .option('-c, --config <file>', 'configuration file', 'coordinator.yaml')
-      .action(async ({ config }) =>
-        (await import('@antipode/coordinator')).runCoordinator(config, await sendToManager()),
-      ),
-  );
+  return command('coordinator', 'the coordinator, which decides for all sites')
+    .addCommand(
+      command('run', 'run the coordinator until SIGINT or SIGTERM', [
+        'coordinator run --config coordinator/coordinator.yaml',
+      ])
+        .option('-c, --config <file>', 'configuration file', 'coordinator.yaml')
+        .action(async ({ config }) =>
+          (await import('@antipode/coordinator')).runCoordinator(config, await sendToManager()),
+        ),
+    )
+    .addCommand(backupCommand())
+    .addCommand(restoreCommand());
 }
 
 export function agentCommand(): Command {

@@ -11,6 +11,8 @@ export interface TownProcessOptions {
   /** For people; by default the words that start it. */
   readonly name?: string;
   readonly args: readonly string[];
+  /** Its program, where that is not ours: the main.ts of another release. */
+  readonly main?: string | undefined;
   /** Words that lead to where it runs, in front of its own command: another network namespace. */
   readonly within?: readonly string[];
   readonly logFile: string;
@@ -28,14 +30,14 @@ export class TownProcess {
   #isEnded = false;
   #isToEnd = false;
 
-  constructor({ name, args, within = [], logFile, temporaryFolder, environment }: TownProcessOptions) {
+  constructor({ name, args, main = MAIN, within = [], logFile, temporaryFolder, environment }: TownProcessOptions) {
     this.#name = name ?? args.slice(0, 2).join(' ');
     this.#logFile = logFile;
     const log = openSync(logFile, 'a');
     // Servers of its own, whatever the machine's are called.
     const { DATABASE_URL: _database, REDIS_URL: _redis, ...inherited } = process.env;
     // The kernel ends it with us, whatever happens to us.
-    const bound = ['setpriv', '--pdeathsig', 'TERM', '--', process.execPath, MAIN, ...args];
+    const bound = ['setpriv', '--pdeathsig', 'TERM', '--', process.execPath, main, ...args];
     const [program, ...words] = [...within, ...bound] as [string, ...string[]];
     this.#child = spawn(program, words, {
       detached: true,

@@ -67,7 +67,7 @@ export interface TownNetwork {
 
 const LOOPBACK: TownNetwork = { host: () => 'localhost', within: () => [] };
 
-type ProcessOptions = Pick<TownProcessOptions, 'temporaryFolder' | 'environment'>;
+type ProcessOptions = Pick<TownProcessOptions, 'temporaryFolder' | 'environment' | 'main'>;
 
 export class Town {
   readonly folder: string;

@@ -8,7 +8,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { AntipodeError, type Clock, type Closeable, type Log, type Prng, requireProgram } from '@antipode/runtime';
 import pg from 'pg';
-import { makeSocketFolder } from './socket-folder.ts';
+import { makeSocketFolder, recordedSocketFolder } from './socket-folder.ts';
 import { SupervisedChild } from './supervised-child.ts';
 
 const DEBIAN = { debianPackage: 'postgresql', alternative: 'Or name an external server as `databaseUrl`.' };
@@ -50,7 +50,7 @@ export class EmbeddedPostgres implements Closeable {
     if (!existsSync(join(cluster, 'PG_VERSION'))) {
       initialise(requireProgram('initdb', { folders, ...DEBIAN }), cluster, user?.name);
     }
-    const connection: pg.PoolConfig = { host: this.#socketFolder, user: 'antipode', database: 'postgres' };
+    const connection = connectionAt(this.#socketFolder);
     this.#child = new SupervisedChild({
       ...this.#ports,
       name: 'postgres',
@@ -90,6 +90,18 @@ export class EmbeddedPostgres implements Closeable {
     );
   }
 }
+
+/** How a command reaches the server that a coordinator runs on this folder. @throws DATABASE_UNAVAILABLE */
+export function runningPostgres(dataFolder: string): pg.PoolConfig {
+  const folder = recordedSocketFolder({ dataFolder, server: 'postgres' });
+  if (folder !== undefined && existsSync(folder)) return connectionAt(folder);
+  throw new AntipodeError('DATABASE_UNAVAILABLE', `the PostgreSQL of the coordinator in ${dataFolder} has no socket`, {
+    details: { path: dataFolder },
+    hint: 'While a coordinator starts or ends, the socket is missing for a moment. Repeat the command, as root or as its user.',
+  });
+}
+
+const connectionAt = (host: string): pg.PoolConfig => ({ host, user: 'antipode', database: 'postgres' });
 
 const SETTINGS = [
   'listen_addresses=',

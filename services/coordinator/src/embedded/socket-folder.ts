@@ -9,10 +9,19 @@ import { temporaryBase } from '@antipode/runtime';
 /** @throws CONFIG_INVALID */
 export function makeSocketFolder({ dataFolder, server }: { dataFolder: string; server: string }): string {
   const prefix = `antipode-${server}-`;
-  const record = join(dataFolder, `${server}.sockets`);
-  const former = existsSync(record) ? readFileSync(record, 'utf8').trim() : '';
-  if (basename(former).startsWith(prefix)) rmSync(former, { recursive: true, force: true });
+  const former = recordedSocketFolder({ dataFolder, server });
+  if (former !== undefined) rmSync(former, { recursive: true, force: true });
   const folder = mkdtempSync(join(temporaryBase(), prefix));
-  writeFileSync(record, `${folder}\n`);
+  writeFileSync(recordIn({ dataFolder, server }), `${folder}\n`);
   return folder;
 }
+
+/** The folder that was made last, whether it is still there or not; undefined where none is on record. */
+export function recordedSocketFolder(place: { dataFolder: string; server: string }): string | undefined {
+  const record = recordIn(place);
+  const folder = existsSync(record) ? readFileSync(record, 'utf8').trim() : '';
+  return basename(folder).startsWith(`antipode-${place.server}-`) ? folder : undefined;
+}
+
+const recordIn = ({ dataFolder, server }: { dataFolder: string; server: string }): string =>
+  join(dataFolder, `${server}.sockets`);

@@ -4,6 +4,7 @@ import {
   type GroupChangeSchema,
   type GroupSettingsSchema,
   GroupSpecSchema,
+  Movement,
   PlanGroupChangeRequestSchema,
 } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
@@ -53,6 +54,19 @@ describe('a change of the settings', () => {
       durations: [{ ms: 0n }],
     });
     expect(await inForce()).toMatchObject({ revision: 1, spec: { rpoMs: 300_000 } });
+  });
+
+  it('to native movement is refused by name while an agent of an earlier release is there', async () => {
+    const bench = await ready();
+    bench.hear('b', { manifestFormat: 3 });
+    const refused = await rejection(order(bench, { movement: Movement.NATIVE }));
+    expect(refused).toMatchObject({ code: 'GROUP_CHANGE_REFUSED', ownHint: expect.stringContaining('site b first') });
+    bench.hear('b', { manifestFormat: 5 });
+    await order(bench, { movement: Movement.NATIVE });
+    expect((await inForce()).spec.movement).toBe('native');
+    // Other settings can be changed where it is in force already.
+    bench.hear('b', { manifestFormat: 3 });
+    await order(bench, { rpoSeconds: 60 }, 2);
   });
 
   it('is made at once, leaves an event without rules, and has the next revision', async () => {

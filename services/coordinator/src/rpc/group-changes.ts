@@ -7,7 +7,7 @@ import { AntipodeError } from '@antipode/runtime';
 import { approvalMissing, isCovered, readUsable, requestsFor, ruleAt } from '../groups/approvals.ts';
 import { planArchives } from '../groups/changes/archives.ts';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
-import { cloningBy } from '../groups/changes/cloning.ts';
+import { cloningBy, nativeObstacle } from '../groups/changes/cloning.ts';
 import { planDeletion } from '../groups/changes/deletion.ts';
 import { durationsOf, type PastOperations } from '../groups/changes/durations.ts';
 import type { ChangeFacts } from '../groups/changes/facts.ts';
@@ -189,8 +189,14 @@ const KEEPS_PARTITIONS: ReadonlySet<GroupChange['kind']> = new Set([
 /** Pure, but for the errors of an invalid request. */
 function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffect): ChangePlan {
   switch (change.kind) {
-    case 'settings':
-      return planSettings(facts.group, change.settings, filterEffect, cloningBy(facts.detector));
+    case 'settings': {
+      const { group, detector } = facts;
+      const planned = planSettings(group, change.settings, filterEffect, cloningBy(detector));
+      const seats = [...group.members, ...group.joining, ...planned.spec.scratch];
+      const obstacle =
+        planned.spec.movement === group.spec.movement ? undefined : nativeObstacle(planned.spec, { seats, detector });
+      return obstacle === undefined ? planned : { ...planned, obstacle };
+    }
     case 'add-member':
       return planAddition(facts, change.seat);
     case 'remove-member':

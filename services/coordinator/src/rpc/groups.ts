@@ -1,6 +1,9 @@
 /** Declaring groups, looking at them, and giving them new domain keys. */
+
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import { obstacleError } from '../groups/changes/change.ts';
+import { nativeObstacle } from '../groups/changes/cloning.ts';
 import {
   checkArchives,
   checkDistributor,
@@ -53,6 +56,8 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
       checkSites(spec, detector);
       checkWitnesses(spec, detector);
       checkArchives(spec.archives ?? [], spec.members, detector);
+      const behind = nativeObstacle(spec, { seats: [...spec.members, ...spec.scratch], detector });
+      if (behind !== undefined) throw obstacleError(spec.name, behind);
       if (existing === undefined) {
         const formerEpoch = await store.query((db) => readFormerEpoch(db, spec.name));
         if (formerEpoch !== undefined) checkReleased(spec, detector);

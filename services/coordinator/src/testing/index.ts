@@ -16,8 +16,19 @@ export { replication } from '../operations/replication/effects.ts';
 export { BullWakeUps } from '../queue/wake-ups.ts';
 export { type Agent, dialOverTls } from '../sites/agents.ts';
 export { startingOrders } from '../sites/started-orders.ts';
+export { type BackupPart, checkBackup, readBackup, writeBackup } from '../store/backup/backup-file.ts';
+export {
+  continueEvents,
+  countRows,
+  insertRows,
+  readSchemaVersion,
+  readSummary,
+  rowsOf,
+  TABLES,
+  type TableName,
+} from '../store/backup/rows.ts';
 export { PostgresStore } from '../store/postgres/postgres-store.ts';
-export { MIGRATIONS } from '../store/schema.ts';
+export { MIGRATIONS, SCHEMA_OF_PREVIOUS_RELEASE } from '../store/schema.ts';
 export { SqlStore } from '../store/sql-store.ts';
 export type { Read, Store, Write } from '../store/store.ts';
 export { readDrills, readLastPassed } from '../store/tables/drills.ts';

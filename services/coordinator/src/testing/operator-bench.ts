@@ -82,13 +82,13 @@ export class OperatorBench {
   }
 
   /** The site announces itself. */
-  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a', isSeated = true } = {}): void {
+  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a', isSeated = true, manifestFormat = 5 } = {}): void {
     const partitions = [
       { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
     ];
     const members = isSeated ? [{ group: 'payments', epoch, epochOwner }] : [];
-    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions, members }), {
+    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions, members, manifestFormat }), {
       address: `${site}:1`,
     });
   }

@@ -3,6 +3,7 @@
  * heartbeat. The manifests of the heads are opened first. The rest is read in one piece, so that all facts about a
  * group are of the same moment.
  */
+import { FORMAT_HIGHEST } from '@antipode/hsm-core';
 import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
 import { AntipodeError, fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -48,6 +49,8 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
     members: seats.map((seat) => memberState(site, seat)),
     witnessed: site.journal.tenure.witnessed(),
     vaults: toldVaults(site),
+    highestTerm: site.terms.highest?.term ?? 0n,
+    manifestFormat: FORMAT_HIGHEST,
     journal: {
       ...site.journal.account,
       runs: [...site.journal.account.runs],

@@ -14,6 +14,8 @@ export const FORMAT_2 = 2;
 export const FORMAT_3 = 3;
 export const FORMAT_4 = 4;
 export const FORMAT_5 = 5;
+/** A coordinator orders nothing that writes a format which some agent of the group does not read. */
+export const FORMAT_HIGHEST = FORMAT_5;
 export const OBJECT_ID_BYTES = 16;
 export const SHA256_BYTES = 32;
 

@@ -3,6 +3,7 @@ import { hex } from '@antipode/runtime';
 import type { GroupSpec, Seat } from '../../model.ts';
 import { partitionIn } from '../../sites/accounts.ts';
 import type { Detector } from '../../sites/detector.ts';
+import type { Obstacle } from './change.ts';
 
 /** The cloning domain of a partition: hexadecimal, empty where it clones nothing. Undefined if nobody has heard of it. */
 export type CloningOf = (seat: Seat) => string | undefined;
@@ -37,4 +38,29 @@ export function cloningWarnings(
         ? []
         : [`Partition ${seat.serial} of site ${seat.site} ${why}: it does not get the keys that move natively.`];
     });
+}
+
+/** Manifests have this format or a lower one where keys move natively (ADR 0055, 0058). */
+const NATIVE_FORMAT = 5;
+
+/**
+ * Refuses native movement by its name where the agent of a partition is of a release without it. Such an agent takes the
+ * order to capture, and would leave this part of it out without a word. As a standby it would refuse every generation.
+ */
+export function nativeObstacle(
+  { movement }: Pick<GroupSpec, 'movement'>,
+  { seats, detector }: { seats: readonly Seat[]; detector: Detector },
+): Obstacle | undefined {
+  if (movement !== 'native') return undefined;
+  const behind = seats.filter(({ site }) => {
+    const state = detector.view(site)?.state;
+    return state !== undefined && state.manifestFormat < NATIVE_FORMAT;
+  });
+  if (behind.length === 0) return undefined;
+  const sites = [...new Set(behind.map(({ site }) => site))].join(', ');
+  return {
+    code: 'GROUP_CHANGE_REFUSED',
+    message: `movement native needs generations of format ${NATIVE_FORMAT}, which the agent of site ${sites} does not read`,
+    hint: `Upgrade the agent of site ${sites} first (docs/upgrading.md). Until then leave the movement as sealed.`,
+  };
 }

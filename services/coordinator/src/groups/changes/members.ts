@@ -6,7 +6,7 @@ import { seatIn } from '../../sites/accounts.ts';
 import { checkSeats, checkSites } from '../group-spec.ts';
 import { troubleOf } from '../member-trouble.ts';
 import type { ChangePlan, Obstacle } from './change.ts';
-import { cloningBy, cloningWarnings } from './cloning.ts';
+import { cloningBy, cloningWarnings, nativeObstacle } from './cloning.ts';
 import { busyWith, type ChangeFacts, domainKeyConsequences, seatText } from './facts.ts';
 
 /** @throws REQUEST_INVALID for a seat that cannot be one */
@@ -43,6 +43,8 @@ export function planAddition(facts: ChangeFacts, seat: Seat): ChangePlan {
 function additionObstacle(facts: ChangeFacts, seat: Seat): Obstacle | undefined {
   const { group, others, detector } = facts;
   const { members, joining, spec } = group;
+  const behind = nativeObstacle(spec, { seats: [seat], detector });
+  if (behind !== undefined) return behind;
   const moved = [...members, ...joining].find(({ serial }) => serial === seat.serial);
   if (moved !== undefined)
     return refused(

@@ -1,7 +1,7 @@
 /** The store in PostgreSQL: over pools of connections that are kept apart by what may wait for what. */
 import { type Clock, type Closeable, type Log, silentLog } from '@antipode/runtime';
 import type pg from 'pg';
-import { SqlStore } from '../sql-store.ts';
+import { type Refill, SqlStore } from '../sql-store.ts';
 import type { Change, Look, Store, Tables } from '../store.ts';
 import { Connections } from './connections.ts';
 import { type ConnectionLimits, LIMITS, Servers } from './servers.ts';
@@ -51,6 +51,11 @@ export class PostgresStore implements Store, Tables, Closeable {
 
   migrate(leaderEpoch: bigint): Promise<void> {
     return this.#migrating((store) => store.migrate(leaderEpoch));
+  }
+
+  /** As {@link SqlStore.refill}. */
+  refill(contents: Refill): Promise<void> {
+    return this.#migrating((store) => store.refill(contents));
   }
 
   async #migrating(work: (store: SqlStore) => Promise<void>): Promise<void> {
