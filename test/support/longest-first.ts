@@ -41,6 +41,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/deletions.int.test.ts',
   'integration/system/shared-names.int.test.ts',
   'integration/system/refused-objects.int.test.ts',
+  'integration/coordinator/resolve-stall.int.test.ts',
   'integration/hsm-core/own-objects.int.test.ts',
   'integration/system/witness.int.test.ts',
   'chaos/live/cut-operator.chaos.test.ts',
