@@ -25,7 +25,7 @@ describe('a restore where operators guard the group', () => {
   });
   afterEach(() => sites.close());
 
-  /** The device is asked in this order. What it answers is no matter here. */
+  /** A device that is asked for nothing but the steps of a restore. Its answers are those of the test. */
   const vault = (): Vault => {
     const { site } = sites.at('a');
     const { settings, serial = '' } = site.partitions.all[0]!;
