@@ -8,6 +8,7 @@ const writes = methods.filter(changesToken);
 
 it('takes for a change what makes, hides or destroys an object of the token, and nothing else', () => {
   expect(writes.sort()).toEqual([
+    'cloneNative',
     'create',
     'createData',
     'destroy',
