@@ -115,7 +115,7 @@ describe('a command line', () => {
     ['group', 'create', 'payments', '--member', 'a=1', '--failover', 'sometimes'],
     ['init', 'coordinator', '--folder', 'x'],
     ['failover', 'payments', '--timeout', 'soon'],
-    ['completion', 'fish'],
+    ['completion', 'csh'],
     ['doctor'],
     ['drill', 'list', '--limit', 'some'],
   ])('that is not valid ends with 2, and says so on standard error only: %s %s', async (...argv) => {

@@ -59,7 +59,7 @@ describe('a wrong command line', () => {
     [['status', '--config', '/nowhere/operator.yaml'], 2],
     [['group', 'create', 'payments', '--config', '/nowhere/operator.yaml'], 2],
     [['init', 'site', '--folder', 'x'], 2],
-    [['completion', 'fish'], 2],
+    [['completion', 'csh'], 2],
   ])('%j ends with %i, and says why on standard error only', (args, code) => {
     const { status, stdout, stderr } = antipode(...args);
     expect([status, stdout]).toEqual([code, '']);
