@@ -49,6 +49,13 @@ export interface Crash {
   readonly when: 'before' | 'after';
 }
 
+export interface CoordinatorsOptions {
+  readonly sites: readonly string[];
+  readonly group: string;
+  /** Serial numbers of the vaults of each site. */
+  readonly vaults?: Readonly<Record<string, readonly string[]>>;
+}
+
 const never = <T>(): Promise<T> => new Promise<T>(() => {});
 
 export class Coordinators {
@@ -89,12 +96,12 @@ export class Coordinators {
     this.operator = finder.client(OperatorService);
   }
 
-  static async start({ sites, group }: { sites: readonly string[]; group: string }): Promise<Coordinators> {
+  static async start({ sites, group, vaults = {} }: CoordinatorsOptions): Promise<Coordinators> {
     const all = new Coordinators(await InProcessStore.open());
     for (const id of COORDINATORS) await all.revive(id);
     for (const name of sites) {
-      const options = { name, seed: 'one', clock: all.clock, network: all.network, log: silentLog };
-      all.sites.set(name, await LivingSite.start({ ...options, coordinators: COORDINATORS }));
+      const world = { seed: 'one', clock: all.clock, network: all.network, log: silentLog };
+      all.sites.set(name, await LivingSite.start({ ...world, name, coordinators: COORDINATORS, vaults: vaults[name] }));
     }
     for (const site of all.sites.values()) for (const peer of all.sites.values()) site.pin(group, peer);
     await all.seen('all sites are up', async () => {

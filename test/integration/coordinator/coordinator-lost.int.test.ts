@@ -4,6 +4,7 @@
  */
 import { INTENT_KINDS, type IntentKind } from '@antipode/coordinator/testing';
 import {
+  ArchiveWork,
   FailoverPolicy,
   type GroupChangeSchema,
   type GroupState,
@@ -20,16 +21,18 @@ vi.setConfig({ testTimeout: 600_000 });
 
 const GROUP = 'payments';
 const NAMES = ['a', 'b', 'c'] as const;
+const VAULT = { site: 'a', serial: 'vault-1' };
 
 let all: Coordinators;
 let keys = 0;
 
 beforeAll(async () => {
-  all = await Coordinators.start({ sites: NAMES, group: GROUP });
+  all = await Coordinators.start({ sites: NAMES, group: GROUP, vaults: { [VAULT.site]: [VAULT.serial] } });
   all.sites.get('a')!.member.hsm.addSecret('first');
   const members = NAMES.map((site) => ({ site, serial: `${site}-1` }));
   const scratch = [{ site: 'c', serial: 'c-2' }];
-  const spec = { name: GROUP, members, scratch, rpoSeconds: 3_600, failoverPolicy: FailoverPolicy.MANUAL };
+  const archives = [VAULT];
+  const spec = { name: GROUP, members, scratch, archives, rpoSeconds: 3_600, failoverPolicy: FailoverPolicy.MANUAL };
   await all.until(all.operator.createGroup({ spec }));
   await settled();
 });
@@ -98,6 +101,10 @@ interface Telling {
 
 const drills = async (): Promise<number> =>
   (await all.operator.listDrills({ group: GROUP })).drills.filter(({ passed }) => passed).length;
+const backups = async (): Promise<number> => {
+  const { runs } = await all.operator.listArchives({ group: GROUP });
+  return runs.filter(({ verdict }) => verdict === 'complete').length;
+};
 const done = async (kind: IntentKind): Promise<number> => {
   const rows = await all.store.query((db) =>
     db.selectFrom('intent').select('id').where('kind', '=', kind).where('status', '=', 'done').execute(),
@@ -179,6 +186,16 @@ const STORIES: Record<string, Telling> = {
       return {
         order: () => all.operator.runDrill({ group: GROUP, site: 'c' }),
         hasHappened: async () => (await drills()) > before,
+      };
+    },
+  },
+  'a vault is backed up': {
+    kinds: ['archive'],
+    begin: async () => {
+      const before = await backups();
+      return {
+        order: () => all.operator.runArchive({ group: GROUP, work: ArchiveWork.BACKUP }),
+        hasHappened: async () => (await backups()) > before,
       };
     },
   },

@@ -21,6 +21,7 @@ import { Journal } from '../storage/journal/journal.ts';
 import { Heartbeat } from '../tenure/heartbeat.ts';
 import { MemoryPeers } from './memory-peers.ts';
 import { SimulatedPartition } from './simulated-partition.ts';
+import { simulatedVault } from './simulated-vault.ts';
 import { watchedJournal } from './watched-journal.ts';
 
 const RETENTION_MS_MIN = 7 * 86_400_000;
@@ -35,6 +36,8 @@ export interface LivingSiteOptions {
   readonly log: Log;
   /** It has no partition. */
   readonly isWitness?: boolean;
+  /** Serial numbers of Backup HSMs for its member partition. */
+  readonly vaults?: readonly string[] | undefined;
   /** As its agent.yaml has them. */
   readonly approvals?: ApprovalSettings | undefined;
   /** For its databases. */
@@ -141,6 +144,7 @@ export class LivingSite {
           ? GenerationStore.inMemory({ clock })
           : GenerationStore.open(join(folder, name), { clock }),
       partitions: new Partitions(partitions),
+      vaults: (this.#options.vaults ?? []).map((serial) => simulatedVault(serial, { member, clock })),
       peers: new MemoryPeers({ network, caller: name, life: signal }),
       pins: { of: (group) => this.#pins.get(group) ?? [] },
       approvalRules: new ApprovalRules(this.#options.approvals),

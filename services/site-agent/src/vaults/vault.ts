@@ -236,7 +236,7 @@ function prune(folder: string): void {
 }
 
 /** Undefined for what another program has written. */
-function backedUp(about: string | undefined): BackedUp | undefined {
+export function backedUp(about: string | undefined): BackedUp | undefined {
   if (about === undefined) return undefined;
   try {
     const read = JSON.parse(about) as Partial<Record<keyof BackedUp, unknown>>;
