@@ -30,7 +30,7 @@ import { GenerationStore } from './storage/generation-store.ts';
 import { Journal } from './storage/journal/journal.ts';
 import { Heartbeat } from './tenure/heartbeat.ts';
 import { resolverHandlers } from './tenure/known-places.ts';
-import { openVaults } from './vaults/vault.ts';
+import { openVaults } from './vaults/luna-vault.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;

@@ -65,7 +65,7 @@ describe('an agent that cannot start', () => {
       const address = `127.0.0.1:${await occupied()}`;
       const mine = config({ [which]: address });
       const agent = SiteAgent.open({ config: mine, log: silentLog, clock: systemClock, prng: systemPrng });
-      expect(await rejection(agent.start())).toMatchObject({ code: 'CONFIG_INVALID', details: { address } });
+      expect(await rejection(agent.start())).toMatchObject({ code: 'ADDRESS_UNAVAILABLE', details: { address } });
       if (agent.port > 0) {
         const client = createClient(SiteAgentService, {
           address: `127.0.0.1:${agent.port}`,

@@ -21,7 +21,7 @@ import { Journal } from '../storage/journal/journal.ts';
 import { Heartbeat } from '../tenure/heartbeat.ts';
 import { MemoryPeers } from './memory-peers.ts';
 import { SimulatedPartition } from './simulated-partition.ts';
-import { simulatedVault } from './simulated-vault.ts';
+import { SimulatedVault } from './simulated-vault.ts';
 import { watchedJournal } from './watched-journal.ts';
 
 const RETENTION_MS_MIN = 7 * 86_400_000;
@@ -144,7 +144,7 @@ export class LivingSite {
           ? GenerationStore.inMemory({ clock })
           : GenerationStore.open(join(folder, name), { clock }),
       partitions: new Partitions(partitions),
-      vaults: (this.#options.vaults ?? []).map((serial) => simulatedVault(serial, { member, clock })),
+      vaults: (this.#options.vaults ?? []).map((serial) => new SimulatedVault(serial, { member, clock })),
       peers: new MemoryPeers({ network, caller: name, life: signal }),
       pins: { of: (group) => this.#pins.get(group) ?? [] },
       approvalRules: new ApprovalRules(this.#options.approvals),

@@ -2,7 +2,7 @@
 import type { ListedObject } from '@antipode/hsm-core/luna';
 import { AntipodeError, type Log, systemClock, systemPrng } from '@antipode/runtime';
 import type { AgentConfig } from '../config.ts';
-import { openVaults } from './vault.ts';
+import { openVaults } from './luna-vault.ts';
 
 export interface ArchivedObjects {
   readonly vault: string;

@@ -21,6 +21,7 @@ const step = (line: string, confirms: readonly PhraseName[] = [], forms: readonl
 /** Recalled texts and commands that no capture without a login or a change can show, and what would show them. */
 export const NOT_CAPTURED: Readonly<Record<string, string>> = {
   objectCount: '`partition contents`, which needs a login',
+  secretKeyType: '`partition contents` of a partition with a secret key, which needs a login',
   wrongPassword: 'a login with a wrong password',
   roleLocked: 'a login to a role that is locked',
   transportMode: 'a login to a device in transport mode',

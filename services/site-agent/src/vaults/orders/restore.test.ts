@@ -7,6 +7,7 @@ import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { archive } from '../../orders/archive.ts';
 import { GUARDED_GROUP as GROUP, GuardedSites } from '../../testing/guarded-sites.ts';
+import { SimulatedVault } from '../../testing/simulated-vault.ts';
 import type { Vault } from '../vault.ts';
 
 const operators = new SomeOperators();
@@ -30,26 +31,31 @@ describe('a restore where operators guard the group', () => {
     const { site } = sites.at('a');
     const { settings, serial = '' } = site.partitions.all[0]!;
     const of = { group: GROUP, epoch: '1', number: '1', digest: sites.newest.digest };
-    const said = (name: string, answer: unknown) => async () => {
-      asked.push(name);
-      if (answer instanceof Error) throw answer;
-      return answer;
-    };
-    const driver = {
-      compareEnds: said('compare', [{ rule: 'space', verdict, found: 'none', advice: 'Make room.' }]),
-      contents: said('contents', { objects: [{}] }),
-      keepBackups: said('back up', { name: 'safety', backup: { verdict: isKept ? 'complete' : 'partial' } }),
-      restore: said('restore', new AntipodeError('LUNA_UNREACHED', 'the test ends here')),
-    };
-    return {
-      settings: { name: 'vault', serial: SERIAL, partition: { name: settings.name, serial }, keep: 1 },
-      address: { serial: SERIAL, label: 'vault' },
-      source: { serial, label: 'par0' },
-      backups: () => [{ name: 'antipode-1', atMs: 1, state: 'complete', objects: 1, of }],
-      manifest: async () => ({}),
-      withPasswords: (work: (access: object) => Promise<unknown>) => work({ source: {}, vault: {} }),
-      driver,
-    } as unknown as Vault;
+    const said =
+      <T>(name: string, answer: T) =>
+      async (): Promise<T> => {
+        asked.push(name);
+        return answer;
+      };
+    const object = { label: 'ec', handle: '1', type: 'Private Key', uid: '' };
+    const kept = { verdict: isKept ? 'complete' : 'partial', why: undefined, code: '', objects: [] } as const;
+    const row = { rule: 'space', verdict, found: 'none', source: '', advice: 'Make room.' };
+    const simulated = new SimulatedVault(SERIAL, { member: sites.at('a').member, clock: site.clock });
+    simulated.settings.partition.name = settings.name;
+    return Object.assign(simulated, {
+      backups: () => [{ name: 'antipode-1', atMs: 1, state: 'complete' as const, objects: 1, of }],
+      manifest: async () => sites.newest,
+      driver: {
+        ...simulated.driver,
+        compareEnds: said('compare', [row]),
+        contents: said('contents', { objects: [object] }),
+        keepBackups: said('back up', { name: 'safety', backup: kept, deleted: [], due: [], review: undefined }),
+        restore: async () => {
+          asked.push('restore');
+          throw new AntipodeError('LUNA_UNREACHED', 'the test ends here');
+        },
+      },
+    });
   };
   const restore = (...approvals: SignedApproval[]) => {
     const { site } = sites.at('a');
