@@ -7,7 +7,8 @@ import { read, root, sources } from './support/tree.ts';
 
 const INDEX = 'README.md';
 const pages = readdirSync(join(root, 'docs/runbooks')).filter((name) => name !== INDEX);
-const story = read('test/integration/system/runbooks.int.test.ts').source;
+const stories = ['runbooks.int.test.ts', 'runbooks-of-backups.int.test.ts'];
+const story = stories.map((name) => read(`test/integration/system/${name}`).source).join('\n');
 const followed = [...story.matchAll(/\.follow\('([\w-]+\.md)'/g)].map(([, name]) => name!);
 /** Nights on which nobody has time to find out that a page is wrong. */
 const NIGHTS = [
@@ -19,6 +20,8 @@ const NIGHTS = [
   'coordinator-lost',
   'lost-quorum',
   'database-lost',
+  'restore-the-database',
+  'rebuild-the-database',
 ];
 
 describe('the runbooks', () => {

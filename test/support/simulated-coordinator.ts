@@ -26,7 +26,7 @@ export interface CoordinatorLifeOptions {
 }
 
 /** They change nothing anywhere. */
-const QUESTIONS: ReadonlySet<string> = new Set(['describe', 'ping', 'probePeer', 'matchFilter', 'close']);
+const QUESTIONS: ReadonlySet<string> = new Set(['describe', 'tellGroups', 'ping', 'probePeer', 'matchFilter', 'close']);
 
 /** Nobody waits for it who is alive. */
 const NEVER = new Promise<never>(() => {});

@@ -61,6 +61,7 @@ it('only what reads goes without a fence', () => {
     'PullBlobs',
     'PullManifest',
     'ReportStanding',
+    'TellGroups',
     'Vouch',
   ]);
 });

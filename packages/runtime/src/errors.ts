@@ -382,6 +382,11 @@ export const CATALOGUE = {
     summary: 'A backup of a coordinator is not put over records that are there.',
     hint: 'Name a new, empty database as `databaseUrl`, and restore into that. Leave the other one as it is.',
   },
+  REBUILD_REFUSED: {
+    disposition: 'operator',
+    summary: 'The sites that answer do not show which epoch, members or filter a group has.',
+    hint: 'Read in the message what is missing. Bring the silent sites back, and name every site, also witnesses. See docs/runbooks/rebuild-the-database.md.',
+  },
   NOT_SERVED: {
     disposition: 'retry',
     summary: 'No member of the group serves at present: a failover is under way, or is stuck.',

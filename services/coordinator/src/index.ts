@@ -1,6 +1,8 @@
 /** The coordinator: it decides. */
 export { type BackedUp, backUpCoordinator } from './backup/backup.ts';
 export type { Learned, LearnedGroup } from './backup/learned.ts';
+export { openRebuild, type RebuildPlan } from './backup/rebuild.ts';
+export type { GroupPlan } from './backup/rebuild-plan.ts';
 export { planRestore, type Restored, type RestorePlan, restoreCoordinator } from './backup/restore.ts';
 export { type CoordinatorConfig, coordinatorConfigSchema, loadCoordinatorConfig } from './config.ts';
 export { Coordinator } from './coordinator.ts';

@@ -264,6 +264,7 @@ describe('a group of three sites', () => {
     const unused = () => Promise.reject(new Error('not served'));
     liar.add(SiteAgentService, {
       describe: unused,
+      tellGroups: unused,
       probePeer: unused,
       ping: unused,
       setRole: unused,

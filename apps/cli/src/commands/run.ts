@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { command, JSON_OPTION } from '../options/options.ts';
 import { output, table } from '../output.ts';
 import { backupCommand, restoreCommand } from './coordinator/backup.ts';
+import { rebuildCommand } from './coordinator/rebuild.ts';
 
 /** The way to the service manager, if one has started this process. Short commands do not load the library for it. */
 async function sendToManager(): Promise<{ send?: Send }> {
@@ -23,7 +24,8 @@ export function coordinatorCommand(): Command {
         ),
     )
     .addCommand(backupCommand())
-    .addCommand(restoreCommand());
+    .addCommand(restoreCommand())
+    .addCommand(rebuildCommand());
 }
 
 export function agentCommand(): Command {

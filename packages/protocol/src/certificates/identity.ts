@@ -75,6 +75,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/OfferDivergence': COORDINATOR,
   'SiteAgentService/MergeDivergence': COORDINATOR,
   'SiteAgentService/MatchFilter': COORDINATOR,
+  'SiteAgentService/TellGroups': COORDINATOR,
   'SiteAgentService/CancelOrder': COORDINATOR,
   'SiteAgentService/BeginExchange': SITE,
   'SiteAgentService/CompleteExchange': SITE,

@@ -26,6 +26,8 @@ const RESPONSE_BYTES: Readonly<Record<string, number>> = {
   // Every object that a generation does not protect is named.
   'SiteAgentService/Capture': RESPONSE_BYTES_MAX,
   'SiteAgentService/Scrub': RESPONSE_BYTES_MAX,
+  // The filters of all groups.
+  'SiteAgentService/TellGroups': RESPONSE_BYTES_MAX,
   // One data object of 8 MiB, and what is batched with it.
   'SiteAgentService/PullBlobs': 9 * 1024 * 1024,
 };

@@ -18,6 +18,7 @@ import { promote } from './promote.ts';
 import { reseat } from './reseat.ts';
 import { scrub } from './scrub.ts';
 import { reportStanding } from './standing.ts';
+import { tellGroups } from './tell-groups.ts';
 import { verify } from './verify.ts';
 
 type Methods = (typeof SiteAgentService)['method'];
@@ -84,6 +85,8 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
   };
   return {
     describe: async () => describe(site),
+
+    tellGroups: async () => tellGroups(site),
 
     ping: async () => ({ site: site.name, instance: site.instance }),
 

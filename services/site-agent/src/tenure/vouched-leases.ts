@@ -73,6 +73,11 @@ export class VouchedLeases {
     return [...this.#rights.values()].filter(({ vouchers }) => vouchers.length > 0).map(({ group }) => group);
   }
 
+  /** The sites that this process may ask for a group, by the last answer of a coordinator. */
+  vouchersOf(group: string): string[] {
+    return this.#rights.get(group)?.vouchers.map(({ site }) => site) ?? [];
+  }
+
   /** How long ago the last heartbeat was sent that brought a lease; undefined where none did. */
   sinceGrantMs(group: string): number | undefined {
     const right = this.#rights.get(group);

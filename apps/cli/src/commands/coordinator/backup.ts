@@ -6,9 +6,9 @@ import { confirm } from '../../confirm.ts';
 import { command, JSON_OPTION } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
 
-const CONFIG_OPTION = ['-c, --config <file>', 'configuration of the coordinator', 'coordinator.yaml'] as const;
+export const CONFIG_OPTION = ['-c, --config <file>', 'configuration of the coordinator', 'coordinator.yaml'] as const;
 
-const ports = () => ({ clock: systemClock, prng: systemPrng, log: processLog() });
+export const ports = () => ({ clock: systemClock, prng: systemPrng, log: processLog() });
 
 /** The contents of a backup, for people. */
 export function manifestText({ manifest, sha256 }: { manifest: BackupManifest; sha256: string }): string {
@@ -109,7 +109,7 @@ export function restoreCommand(): Command {
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nNo coordinator may run meanwhile. The database of the coordinator itself is moved aside, and an external one must be\nempty: nothing is overwritten. See docs/runbooks/database-lost.md.',
+      '\nNo coordinator may run meanwhile. The database of the coordinator itself is moved aside, and an external one must be\nempty: nothing is overwritten. See docs/runbooks/restore-the-database.md.',
     )
     .action(async (path, { config: file, dryRun, yes, json }) => {
       const { loadCoordinatorConfig, planRestore, restoreCoordinator } = await import('@antipode/coordinator');

@@ -76,7 +76,9 @@ export interface ReseatSurvey {
 const REASON = { tenure: 'reseat', failover: 'reseat-failover' } as const;
 
 /** Recorded with a generation that only agents know, until a capture says which objects it does not protect. */
-const NOT_KNOWN_YET: readonly Uncaptured[] = [{ objectId: '', kind: '', reason: 'not-known-until-the-next-capture' }];
+export const NOT_KNOWN_YET: readonly Uncaptured[] = [
+  { objectId: '', kind: '', reason: 'not-known-until-the-next-capture' },
+];
 
 /**
  * @param options.sinceMs when the reseat that is carried out was ordered

@@ -243,6 +243,46 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
   });
 }
 
+/** A group that was there before this database was: its sites know its epoch, its seats and its numbers. */
+export interface KnownGroup {
+  readonly spec: GroupSpec;
+  readonly epoch: bigint;
+  readonly owner: string;
+  /** The sites that may keep the lease of the owner alive: at least those that its agent knows. */
+  readonly vouchers: readonly string[];
+  readonly roles: ReadonlyMap<string, Role>;
+  readonly domainKeyVersion: number;
+  readonly highestVersion: number;
+  readonly highestNumber: bigint;
+}
+
+export async function adoptGroup(trx: Write, known: KnownGroup, nowMs: number): Promise<void> {
+  const { spec, epoch, owner, vouchers, roles, domainKeyVersion, highestVersion, highestNumber } = known;
+  await insertGroup(trx, spec, nowMs);
+  await trx.deleteFrom('epoch').where('grp', '=', spec.name).execute();
+  // A later version of the domain key is due: nobody knows who has got this one.
+  await trx
+    .updateTable('replication_group')
+    .set({
+      domain_key_version: domainKeyVersion,
+      highest_version: highestVersion,
+      rotate_above: highestVersion,
+      highest_number: highestNumber,
+      first_epoch: 1n,
+    })
+    .where('name', '=', spec.name)
+    .execute();
+  for (const role of ['standby', 'fenced', 'active'] as const)
+    for (const [site] of [...roles].filter(([, one]) => one === role)) await setRole(trx, spec.name, site, role);
+  await insertEpoch(trx, spec.name, { epoch, owner, reason: 'rebuilt', isActive: true, nowMs });
+  // The agent of the owner may know them still, and a failover must wait for their last word.
+  await trx
+    .updateTable('epoch')
+    .set({ vouchers: toJson(vouchers) })
+    .where('grp', '=', spec.name)
+    .execute();
+}
+
 /** With the group locked: nothing is acknowledged or captured under the epoch before from then on. */
 export async function insertEpoch(
   trx: Write,
