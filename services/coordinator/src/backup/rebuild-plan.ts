@@ -247,9 +247,7 @@ function planGroup(
     [seat.captured, seat.applied].filter((ref) => ref !== undefined).filter((ref) => ref.epoch <= epoch);
   const refs = supporters.flatMap(refsOf);
   // One number for each site: two of one site would vouch for each other.
-  const numbers = supporters.map((claim) =>
-    refsOf(claim).reduce((most, { generation }) => (generation > most ? generation : most), 0n),
-  );
+  const numbers = supporters.map((claim) => ascending(refsOf(claim).map(({ generation }) => generation)).at(-1) ?? 0n);
   const highestNumber = highestBelievable(numbers, NUMBER_JUMP_MAX);
   const versions = supporters.map(({ seat }) => BigInt(seat.domainKeyVersion));
   const highestVersion = Number(highestBelievable(versions, VERSION_JUMP_MAX));
@@ -279,9 +277,11 @@ function planGroup(
     vouchers: [...new Set([...seats.map(({ site }) => site), ...vouchers])].filter((site) => site !== owner).sort(),
     vaults: vaultsOf(group, heard, seats),
     highestNumber: highestNumber + (unknown.length > 0 ? SILENT_NUMBERS : 0n),
-    domainKeyVersion: Number(versions.reduce((least, one) => (one < least ? one : least), BigInt(highestVersion))),
+    domainKeyVersion: Number(ascending(versions)[0] ?? 0n),
     highestVersion,
     refs: refs.filter(({ generation }) => generation <= highestNumber),
     leftOut,
   };
 }
+
+const ascending = (values: readonly bigint[]): bigint[] => [...values].sort((one, other) => (one < other ? -1 : 1));
