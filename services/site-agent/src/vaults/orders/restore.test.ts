@@ -29,7 +29,7 @@ describe('a restore where operators guard the group', () => {
   /** A device that is asked for nothing but the steps of a restore. Its answers are those of the test. */
   const vault = (): Vault => {
     const { site } = sites.at('a');
-    const { settings, serial = '' } = site.partitions.all[0]!;
+    const { settings } = site.partitions.all[0]!;
     const of = { group: GROUP, epoch: '1', number: '1', digest: sites.newest.digest };
     const said =
       <T>(name: string, answer: T) =>
