@@ -9,7 +9,10 @@ interface Verb {
 
 const root = new URL('../', import.meta.url);
 // Plain JavaScript without types: it also runs on the machine's own Node.
-const { VERBS } = (await import(fileURLToPath(new URL('scripts/verbs.js', root)))) as { VERBS: Record<string, Verb> };
+const { VERBS, needsOf } = (await import(fileURLToPath(new URL('scripts/verbs.js', root)))) as {
+  VERBS: Record<string, Verb>;
+  needsOf: (verb: Verb, args: readonly string[]) => string[];
+};
 
 it('every script of package.json is a verb whose files are there', () => {
   const { scripts } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
@@ -26,12 +29,18 @@ it('nothing asks for more of the system than it runs', () => {
   const asked = Object.entries(VERBS).flatMap(([name, { needs }]) => (needs.length === 0 ? [] : [[name, ...needs]]));
   expect(asked).toEqual([
     ['demo', 'services'],
-    ['test', 'services', 'tests', 'compiler'],
+    ['test', 'services', 'java', 'tests', 'compiler'],
     ['bench', 'services', 'compiler'],
     ['chaos:hsm', 'services'],
-    ['chaos:live', 'services', 'tests'],
-    ['chaos:soak', 'services', 'tests'],
+    ['chaos:live', 'services', 'java', 'tests'],
+    ['chaos:soak', 'services', 'java', 'tests'],
   ]);
+});
+
+it('the demonstration asks for Java only where it uses it', () => {
+  expect(needsOf(VERBS['demo']!, ['--json'])).toEqual(['services']);
+  expect(needsOf(VERBS['demo']!, ['--luna', '--json'])).toEqual(['services', 'java']);
+  expect(needsOf(VERBS['check']!, ['--luna'])).toEqual([]);
 });
 
 it('the whole suite checks what needs no tests first, and ends with the words of vitest', () => {

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { bootstrap } from './bootstrap/bootstrap.js';
 import { exitLike, run } from './bootstrap/run.js';
 import { BootstrapError, say } from './bootstrap/say.js';
-import { VERBS } from './verbs.js';
+import { needsOf, VERBS } from './verbs.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -20,7 +20,7 @@ async function main([name, ...args]) {
   if (verb === undefined) {
     throw new BootstrapError(`Usage: node scripts/with-node.js ${Object.keys(VERBS).join('|')} [arguments]`);
   }
-  const node = await bootstrap({ root, needs: verb.needs });
+  const node = await bootstrap({ root, needs: needsOf(verb, args) });
   // Children that ask for `node` by name must find the same one.
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` };
   // Output to a file or a program needs no colours.

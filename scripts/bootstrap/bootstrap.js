@@ -8,7 +8,8 @@ import { installNpmPackages } from './npm-packages.js';
 import { BootstrapError } from './say.js';
 
 /**
- * @param {{ root: string, needs: readonly ('services' | 'tests' | 'compiler')[] }} options needs: Debian packages, by use.
+ * @param {{ root: string, needs: readonly ('services' | 'java' | 'tests' | 'compiler')[] }} options
+ *   needs: Debian packages, by use.
  * @returns {Promise<string>} The Node of the lock file.
  */
 export async function bootstrap({ root, needs }) {

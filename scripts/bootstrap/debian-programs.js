@@ -20,6 +20,8 @@ const PROGRAMS = {
     { name: 'openssl', isPresent: () => hasProgram('openssl') },
     { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
   ],
+  /** Another user of tokens, and a large one: the demonstration has it only with `--luna`. */
+  java: [{ name: 'default-jre-headless', isPresent: () => hasProgram('keytool') }],
   /** A second HSM in software, and what else uses keys of a token: only the tests try them. */
   tests: [
     { name: 'libnss3', isPresent: hasSoftokn },
@@ -30,7 +32,6 @@ const PROGRAMS = {
     { name: 'man-db', isPresent: () => hasProgram('man') },
     { name: 'iproute2', isPresent: () => hasProgram('ip') },
     { name: 'faketime', isPresent: hasFaketime },
-    { name: 'default-jre-headless', isPresent: () => hasProgram('keytool') },
     { name: 'openssh-client', isPresent: () => ['ssh-agent', 'ssh-keygen'].every(hasProgram) },
     { name: 'gpg', isPresent: () => hasProgram('gpg') },
     { name: 'gpg-agent', isPresent: () => hasProgram('gpg-agent') },

@@ -9,13 +9,13 @@ import { systemClock } from '@antipode/runtime';
 import { exportSigningKey, makeKeyAtB, makeKeys, makeOneMoreKey, signAndVerify } from './applications.ts';
 import type { DemoCommands, Operator } from './commands.ts';
 import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
-import { Places, SITES, type SiteName } from './places.ts';
+import { Places, SITES, type SiteName, type SiteTokens } from './places.ts';
 import { type Round, replicateRound } from './round.ts';
+import { type Demonstration, type Outcome, Stage, type Unmet } from './stage.ts';
 import type { Story } from './story.ts';
+import { makeDemoToken } from './token.ts';
 
-export interface DemoResult {
-  /** Whether every expectation held; `Demo.unmet` has those that did not. */
-  readonly ok: boolean;
+export interface DemoResult extends Outcome {
   readonly keys: {
     readonly captured: number;
     readonly uncaptured: readonly { readonly id: string; readonly reason: string }[];
@@ -30,7 +30,6 @@ export interface DemoResult {
   };
   readonly verifiedByOpenssl: boolean;
   readonly rejoined: boolean;
-  readonly lost: number;
 }
 
 const GROUP = 'payments';
@@ -38,74 +37,72 @@ const TIMEOUT_MS = 60_000;
 /** Made unextractable on purpose, so it cannot leave site a. */
 const UNEXTRACTABLE = { kind: 'private-key/rsa', reason: 'unextractable' };
 
-/** An expectation that did not hold, and the step that found it. */
-export interface Unmet {
-  readonly step: string;
-  readonly what: string;
-}
-
-export class Demo {
+export class Demo implements Demonstration {
   readonly #story: Story;
   readonly #commands: DemoCommands;
-  readonly #places = new Places();
-  readonly #unmet: Unmet[] = [];
+  readonly #places = new Places({ coordinators: ['main', 'south'], makeTokens });
+  readonly #stage: Stage;
   /** What pkcs11-tool made at site a. */
   #made: TokenObject[] = [];
 
   constructor({ story, commands }: { story: Story; commands: DemoCommands }) {
     this.#story = story;
     this.#commands = commands;
+    this.#stage = new Stage({ story, places: this.#places, group: GROUP });
   }
 
-  /** Empty before the first step. */
   get folder(): string {
     return this.#places.folder;
   }
 
   get unmet(): readonly Unmet[] {
-    return this.#unmet;
+    return this.#stage.unmet;
   }
 
   async run(): Promise<DemoResult> {
-    await this.#chapter(
+    await this.#stage.chapter(
       'Three sites, each with a SoftHSM token and an agent; two coordinators, which share a database',
       () => this.#setUp(),
     );
     return this.#commands.withOperator(this.#places.operatorFile, async (operator) => {
-      const publicKeyFile = await this.#chapter(
+      const publicKeyFile = await this.#stage.chapter(
         'At site a, keys are made with pkcs11-tool, not with our code',
         async () => this.#makeKeys(),
       );
-      await this.#chapter('The partitions come to trust each other, and get a domain key that no token gives out', () =>
-        this.#createGroup(operator),
+      await this.#stage.chapter(
+        'The partitions come to trust each other, and get a domain key that no token gives out',
+        () => this.#createGroup(operator),
       );
-      const first = await this.#chapter('They replicate to b and c: sealed, restored, read back, used', () =>
+      const first = await this.#stage.chapter('They replicate to b and c: sealed, restored, read back, used', () =>
         this.#replicateAll(operator),
       );
-      const second = await this.#chapter('One more key: only that one moves', () => this.#replicateOneMore(operator));
-      const drill = await this.#chapter(
+      const second = await this.#stage.chapter('One more key: only that one moves', () =>
+        this.#replicateOneMore(operator),
+      );
+      const drill = await this.#stage.chapter(
         'A drill at c: everything is restored into a scratch token, every key is proved, the token is emptied again',
         () => this.#drill(operator),
       );
-      const before = await this.#group(operator);
-      const failover = await this.#chapter(
+      const before = await this.#stage.group(operator);
+      const failover = await this.#stage.chapter(
         'Site a is lost, and the leading coordinator with it: every process of both is killed with SIGKILL',
         () => this.#loseSiteA(operator),
       );
-      const atB = await this.#chapter('At b, pkcs11-tool signs with the key that was made at a', async () => ({
+      const atB = await this.#stage.chapter('At b, pkcs11-tool signs with the key that was made at a', async () => ({
         lost: this.#countLost(before, failover),
         verifiedByOpenssl: await this.#signAtB(operator, publicKeyFile),
       }));
-      const third = await this.#chapter('A key made at b replicates to c', async () => {
-        makeKeyAtB(this.#places.site('b').token);
+      const third = await this.#stage.chapter('A key made at b replicates to c', async () => {
+        makeKeyAtB(this.#places.token('b'));
         return this.#replicate(operator, ['c']);
       });
-      const rejoined = await this.#chapter('Site a comes back: fenced, admitted as a standby, caught up', () =>
+      const rejoined = await this.#stage.chapter('Site a comes back: fenced, admitted as a standby, caught up', () =>
         this.#rejoin(operator, third.generation),
       );
-      await this.#chapter('A drill passes again', () => this.#drill(operator));
+      await this.#stage.chapter('A drill passes again', () => this.#drill(operator));
       return {
-        ok: this.#unmet.length === 0,
+        ok: this.unmet.length === 0,
+        acknowledged: first.objects + second.moved,
         keys: { captured: first.objects, uncaptured: first.uncaptured.map(({ id, reason }) => ({ id, reason })) },
         replication: { acknowledgedBy: first.acknowledgedBy, secondRoundObjects: second.moved },
         drill,
@@ -117,7 +114,6 @@ export class Demo {
     });
   }
 
-  /** Ends every process, and removes the folder unless it is to be kept. Idempotent, and may be called at any time. */
   close(options: { keep: boolean }): Promise<void> {
     return this.#places.close(options);
   }
@@ -128,16 +124,7 @@ export class Demo {
   }
 
   async #createGroup(operator: Operator): Promise<void> {
-    for (const { site, partition, serial, identitySha256 } of await this.#places.introduce(GROUP))
-      this.#story.detail(
-        `site ${site}, partition ${partition}: serial ${serial}, identity ${identitySha256.slice(0, 16)}...`,
-      );
-    this.#places.startAgents();
-    await this.#places.until(
-      'all three agents are heard',
-      TIMEOUT_MS,
-      async () => (await operator.getStatus({})).sites.filter(({ state }) => state === 'up').length === SITES.length,
-    );
+    await this.#stage.open(operator, { timeoutMs: TIMEOUT_MS });
     const { operationId } = await operator.createGroup({
       spec: {
         name: GROUP,
@@ -151,8 +138,8 @@ export class Demo {
   }
 
   #makeKeys(): string {
-    const { token, folder } = this.#places.site('a');
-    makeKeys(token, folder);
+    const token = this.#places.token('a');
+    makeKeys(token, this.#places.site('a').folder);
     this.#made = inventory(token.tool);
     const publicKeyFile = join(this.#places.folder, 'root-of-trust.der');
     exportSigningKey(token, publicKeyFile);
@@ -165,13 +152,13 @@ export class Demo {
 
   async #replicateAll(operator: Operator) {
     const round = await this.#replicate(operator, ['b', 'c']);
-    this.#expect(round.objects > 0, 'nothing was captured');
-    this.#expect(
+    this.#stage.expect(round.objects > 0, 'nothing was captured');
+    this.#stage.expect(
       round.uncaptured.length === 1 &&
         round.uncaptured.every(({ kind, reason }) => kind === UNEXTRACTABLE.kind && reason === UNEXTRACTABLE.reason),
       'other objects than the unextractable one were reported as not captured',
     );
-    this.#expect(
+    this.#stage.expect(
       round.objects + round.uncaptured.length === this.#made.length,
       `${this.#made.length} objects were made, ${round.objects} captured and ${round.uncaptured.length} reported as not captured`,
     );
@@ -179,19 +166,20 @@ export class Demo {
   }
 
   async #replicateOneMore(operator: Operator) {
-    const { token } = this.#places.site('a');
+    const token = this.#places.token('a');
     const before = inventory(token.tool);
     makeOneMoreKey(token);
     this.#made.push(...without(inventory(token.tool), before));
     const round = await this.#replicate(operator, ['b', 'c']);
-    this.#expect(round.moved === 1, `${round.moved} objects moved`);
+    this.#stage.expect(round.moved === 1, `${round.moved} objects moved`);
     return round;
   }
 
   async #replicate(operator: Operator, sites: readonly SiteName[]): Promise<Round> {
     const [commands, story] = [this.#commands, this.#story];
     const round = await replicateRound({ operator, commands, story, group: GROUP, sites, timeoutMs: TIMEOUT_MS });
-    for (const site of sites) this.#expect(round.acknowledgedBy.includes(site), `site ${site} has not acknowledged`);
+    for (const site of sites)
+      this.#stage.expect(round.acknowledgedBy.includes(site), `site ${site} has not acknowledged`);
     return round;
   }
 
@@ -204,8 +192,8 @@ export class Demo {
     this.#story.detail(
       `generation ${drill?.generation}: ${proof.proved} objects proved, ${proof.failed} failed, recovery time ${this.#commands.duration(drill?.recoveryTimeMs)}`,
     );
-    const newest = (await this.#group(operator)).newest?.objectCount;
-    this.#expect(
+    const newest = (await this.#stage.group(operator)).newest?.objectCount;
+    this.#stage.expect(
       drill?.passed === true && proof.failed === 0 && proof.proved === newest,
       `${proof.proved} of ${newest} objects proved, ${proof.failed} failed`,
     );
@@ -225,13 +213,13 @@ export class Demo {
     const measuredMs = Math.round(systemClock.monotonicMs() - lostAtMs);
     const { operations, coordinator: successor } = await operator.getStatus({});
     this.#story.detail(`coordinator ${leading} led when it was killed, coordinator ${successor} leads now`);
-    this.#expect(successor !== leading, `coordinator ${successor} leads after the loss of ${leading}`);
+    this.#stage.expect(successor !== leading, `coordinator ${successor} leads after the loss of ${leading}`);
     const outcome = operations.find(({ kind }) => kind === 'failover')?.outcome;
     const proved = outcome?.case === 'failover' ? (outcome.value.provedObjects ?? 0) : 0;
     this.#story.detail(
       `site ${place.site} is active in epoch ${place.epoch}, ${this.#commands.duration(measuredMs)} after the kill; ${proved} objects proved there before it was`,
     );
-    this.#expect(place.site === 'b' && place.epoch > 1n, `site ${place.site} is active in epoch ${place.epoch}`);
+    this.#stage.expect(place.site === 'b' && place.epoch > 1n, `site ${place.site} is active in epoch ${place.epoch}`);
     this.#story.detail(`resolve: ${place.module}, token ${place.tokenLabel}, serial ${place.serial}`);
     return {
       to: place.site,
@@ -248,11 +236,11 @@ export class Demo {
   #countLost(before: GroupState, { to, proved }: { to: string; proved: number }): number {
     const { newest, members } = before;
     const acknowledged = members.find(({ site }) => site === to)?.acknowledgedGeneration ?? 0n;
-    this.#expect(
+    this.#stage.expect(
       newest !== undefined && acknowledged >= newest.generation,
       `site ${to} had acknowledged generation ${acknowledged} of ${newest?.generation}`,
     );
-    const found = inventory(this.#places.site(to).token.tool);
+    const found = inventory(this.#places.token(to).tool);
     const uncapturedKinds = (newest?.uncaptured ?? []).map(({ kind }) => kind);
     const lost = lostObjects({ made: this.#made, found, uncapturedKinds });
     const unproved = Math.max(0, (newest?.objectCount ?? 0) - proved);
@@ -261,23 +249,22 @@ export class Demo {
     );
     for (const { kind, id, label } of lost) this.#story.detail(`LOST: ${kind} ${id} "${label}"`);
     const count = Math.max(lost.length, unproved);
-    this.#expect(count === 0, `${lost.length} objects are not at site ${to}, ${unproved} were not proved there`);
+    this.#stage.expect(count === 0, `${lost.length} objects are not at site ${to}, ${unproved} were not proved there`);
     return count;
   }
 
   async #signAtB(operator: Operator, publicKeyFile: string): Promise<boolean> {
     const { site } = await operator.resolve({ group: GROUP });
-    const { token } = this.#places.site(site);
-    const said = signAndVerify(token, { folder: this.#places.folder, publicKeyFile });
+    const said = signAndVerify(this.#places.token(site), { folder: this.#places.folder, publicKeyFile });
     this.#story.detail(`openssl, with the public key exported at a before the loss: ${said}`);
-    this.#expect(said === 'Verified OK', 'openssl does not accept the signature');
+    this.#stage.expect(said === 'Verified OK', 'openssl does not accept the signature');
     return said === 'Verified OK';
   }
 
   async #rejoin(operator: Operator, generation: number): Promise<boolean> {
     this.#places.startAgents(['a']);
     const state = await this.#places.until('site a has caught up', TIMEOUT_MS, async () => {
-      const group = await this.#group(operator);
+      const group = await this.#stage.group(operator);
       const a = group.members.find(({ site }) => site === 'a');
       return Number(a?.acknowledgedGeneration ?? 0) >= generation ? group : undefined;
     });
@@ -286,30 +273,16 @@ export class Demo {
       `site a acknowledges generation ${newest?.acknowledgedGeneration}, with the key made at b; ${newest?.divergentObjects ?? 0} divergent objects`,
     );
     const isStandby = newest?.role === MemberRole.STANDBY && state.activeSite !== 'a';
-    this.#expect(isStandby, `site a is not a standby, and ${state.activeSite} is active`);
+    this.#stage.expect(isStandby, `site a is not a standby, and ${state.activeSite} is active`);
     return isStandby;
   }
+}
 
-  // --- helpers ---
-
-  /** One step. Where one of our processes has ended, that is why it failed. */
-  #chapter<T>(title: string, work: () => Promise<T>): Promise<T> {
-    this.#places.requireOpen();
-    return this.#story.chapter(title, async () => {
-      try {
-        return await work();
-      } catch (thrown) {
-        throw this.#places.endedProcess() ?? thrown;
-      }
-    });
-  }
-
-  #expect(holds: boolean, otherwise: string): void {
-    if (!holds) this.#unmet.push({ step: this.#story.step, what: otherwise });
-  }
-
-  async #group(operator: Operator): Promise<GroupState> {
-    const { group } = await operator.getGroup({ group: GROUP });
-    return group!;
-  }
+/** A token at each site, and one for drills at c. */
+function makeTokens({ folderOf }: { folderOf: (site: SiteName) => string }): Record<SiteName, SiteTokens> {
+  const member = (name: SiteName): SiteTokens => ({
+    token: makeDemoToken({ folder: join(folderOf(name), 'hsm'), label: `payments-${name}` }),
+  });
+  const scratch = makeDemoToken({ folder: join(folderOf('c'), 'scratch-hsm'), label: 'scratch-c' });
+  return { a: member('a'), b: member('b'), c: { ...member('c'), scratch } };
 }

@@ -1,35 +1,59 @@
-/** The places of the demonstration: its town, with a token and an agent at each site, and two coordinators. */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+/** The places of a demonstration: its town, with tokens and an agent at each site, and its coordinators. */
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AntipodeError, systemClock, temporaryBase } from '@antipode/runtime';
 import type { DemoCommands } from './commands.ts';
-import { type DemoToken, makeDemoToken } from './token.ts';
+import type { DemoToken } from './token.ts';
 import type { TownProcess } from './town/processes.ts';
 import { softhsmModule } from './town/softhsm.ts';
 import { type PartitionPlan, Town, type TownIdentity } from './town/town.ts';
 
 export const SITES = ['a', 'b', 'c'] as const;
-const COORDINATORS = ['main', 'south'] as const;
 export type SiteName = (typeof SITES)[number];
 const POLL_MS = 100;
 const PASSABLE = 0o711;
 
+/** The HSMs of a site. */
+export interface SiteTokens {
+  /** Its member partition; absent at a witness. */
+  readonly token?: DemoToken;
+  readonly scratch?: DemoToken;
+  /** Adds to the configuration of its agent. */
+  readonly configured?: (agentYaml: string) => string;
+}
+
+/** The settings in which demonstrations differ. */
+export interface PlacesOptions {
+  /** Names of the coordinators; the first one is `main`. They share a database. */
+  readonly coordinators: readonly string[];
+  /** Makes the tokens of all sites. `root` is the folder of everything, `folderOf` that of a site. */
+  readonly makeTokens: (place: {
+    root: string;
+    folderOf: (site: SiteName) => string;
+  }) => Readonly<Record<SiteName, SiteTokens>>;
+}
+
 export interface DemoSite {
   readonly name: SiteName;
   readonly folder: string;
-  readonly token: DemoToken;
   serial: string;
   agent: TownProcess | undefined;
 }
 
 export class Places {
+  readonly #options: PlacesOptions;
   readonly #sites = new Map<SiteName, DemoSite>();
+  readonly #tokens = new Map<SiteName, DemoToken>();
   #root = '';
   #isClosing = false;
   #town!: Town;
   readonly #coordinators = new Map<string, TownProcess>();
   #database: { close(): Promise<void> } | undefined;
   #scratchSerial = '';
+
+  constructor(options: PlacesOptions) {
+    this.#options = options;
+  }
 
   /** Empty before anything is made. */
   get folder(): string {
@@ -50,6 +74,13 @@ export class Places {
     return site;
   }
 
+  /** The token of its member partition. */
+  token(name: string): DemoToken {
+    const token = this.#tokens.get(name as SiteName);
+    if (token === undefined) throw new AntipodeError('NOT_FOUND', `site ${name} of the demonstration has no token`);
+    return token;
+  }
+
   /** Folders, tokens, certificates, configuration. The coordinators run, the agents do not yet. */
   async make({ serveDatabase }: Pick<DemoCommands, 'serveDatabase'>): Promise<void> {
     this.#root = mkdtempSync(join(temporaryBase(), 'antipode-demo-'));
@@ -57,28 +88,32 @@ export class Places {
     chmodSync(this.#root, PASSABLE);
     const database = await serveDatabase(join(this.#root, 'database'));
     this.#database = database;
-    this.#town = await Town.found({
+    const { coordinators, makeTokens } = this.#options;
+    const town = await Town.found({
       folder: this.#root,
       trustDomain: 'demo.antipode',
       operator: 'demo',
       timings: 'fast',
-      coordinators: COORDINATORS,
+      coordinators,
       servers: { databaseUrl: database.databaseUrl },
     });
-    for (const name of SITES) {
-      const folder = this.#town.folderOf(name);
-      const token = makeDemoToken({ folder: join(folder, 'hsm'), label: `payments-${name}` });
-      const partitions = [partition('main', token, 'member')];
-      if (name === 'c') {
-        const scratch = makeDemoToken({ folder: join(folder, 'scratch-hsm'), label: 'scratch-c' });
-        partitions.push(partition('scratch', scratch, 'scratch'));
-      }
-      await this.#town.settle({ name, partitions });
-      this.#sites.set(name, { name, folder, token, serial: '', agent: undefined });
-    }
+    this.#town = town;
+    const tokens = makeTokens({ root: this.#root, folderOf: (name) => town.folderOf(name) });
+    for (const name of SITES) await this.#settle(name, tokens[name]);
     this.requireOpen();
-    for (const id of COORDINATORS)
-      this.#coordinators.set(id, this.#town.startCoordinator({ id, temporaryFolder: this.#root }));
+    for (const id of coordinators)
+      this.#coordinators.set(id, town.startCoordinator({ id, temporaryFolder: this.#root }));
+  }
+
+  async #settle(name: SiteName, { token, scratch, configured }: SiteTokens): Promise<void> {
+    const partitions = [
+      ...(token === undefined ? [] : [partition('main', token, 'member')]),
+      ...(scratch === undefined ? [] : [partition('scratch', scratch, 'scratch')]),
+    ];
+    const { folder, configFile } = await this.#town.settle({ name, partitions });
+    if (configured !== undefined) writeFileSync(configFile, configured(readFileSync(configFile, 'utf8')));
+    this.#sites.set(name, { name, folder, serial: '', agent: undefined });
+    if (token !== undefined) this.#tokens.set(name, token);
   }
 
   /** Gives every partition its identity, and pins them all at every site. */

@@ -1,4 +1,4 @@
-import type { Demo, DemoResult, Story } from '@antipode/demo';
+import type { Demonstration, Outcome, Story } from '@antipode/demo';
 import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
@@ -15,19 +15,30 @@ export function demoCommand(): Command {
     'demo',
     'demo --json',
     'demo --keep',
+    'demo --luna',
   ])
+    .option(
+      '--luna',
+      'tell the story of keys that no token wraps: emulated Thales Luna HSMs copy them, and a vault keeps backups',
+    )
     .option('--json', 'print one JSON object with the measurements as the last line; the story goes to standard error')
     .option('--keep', 'keep the folder with configuration, logs and tokens')
-    .addHelpText('after', `\nExits with ${EXIT.ok} only if everything held. Otherwise it names the step that failed.`)
-    .action(async ({ json = false, keep = false }) => {
+    .addHelpText(
+      'after',
+      `\nExits with ${EXIT.ok} only if everything held. Otherwise it names the step that failed.
+With --luna the HSMs are emulated, and nothing is tried on hardware. It needs the sources of Antipode, which have the
+emulator, and keytool of Java.`,
+    )
+    .action(async ({ json = false, keep = false, luna = false }) => {
       // The demonstration is made of everything; no other command should load it.
-      const [{ Demo, Story }, coordinator] = await Promise.all([
+      const [{ Demo, LunaDemo, Story }, coordinator] = await Promise.all([
         import('@antipode/demo'),
         import('@antipode/coordinator'),
       ]);
       const serveDatabase = (dataFolder: string) => coordinator.serveDatabase({ dataFolder, log: silentLog });
       const story = new Story({ write: (text) => (json ? process.stderr : process.stdout).write(`${text}\n`) });
-      const demo = new Demo({ story, commands: { withOperator, follow, replicateOnce, serveDatabase, duration } });
+      const commands = { withOperator, follow, replicateOnce, serveDatabase, duration };
+      const demo = luna ? new LunaDemo({ story, commands }) : new Demo({ story, commands });
       const interruption = closeWhenInterrupted(demo, { story, keep });
       try {
         const result = await demo.run();
@@ -51,11 +62,10 @@ export function demoCommand(): Command {
 }
 
 /** Says how it ended, and sets the exit code. */
-function report(result: DemoResult, { demo, story, json }: { demo: Demo; story: Story; json: boolean }): void {
-  const { keys, replication, lost } = result;
+function report(result: Outcome, { demo, story, json }: { demo: Demonstration; story: Story; json: boolean }): void {
+  const { ok, acknowledged, lost } = result;
   const took = `in ${(story.elapsedMs / 1_000).toFixed(1)} s`;
-  const acknowledged = keys.captured + replication.secondRoundObjects;
-  if (result.ok) {
+  if (ok) {
     story.say(`\nDone ${took}. Nothing that was acknowledged is lost: ${lost} of ${acknowledged}.`);
   } else {
     for (const { step, what } of demo.unmet) story.say(`\nFailed at: ${step}\n      ${what}`);
@@ -75,7 +85,7 @@ function printFailure(failure: { step: string; code: string; message: string }):
  * process first, then the folder.
  */
 function closeWhenInterrupted(
-  demo: Demo,
+  demo: Demonstration,
   { story, keep }: { story: Story; keep: boolean },
 ): { isUnderWay: () => boolean; end: Promise<never> } {
   let isUnderWay = false;
