@@ -167,6 +167,20 @@ describe('a process on another machine', () => {
     },
   );
 
+  it('counts a mark from when it was written, though it could be read much later', async () => {
+    const { leader, next, advance } = await pair(6 * HOUR_MS);
+    for (let look = 0; look < 2; look += 1) {
+      next.watch(leader.mark, { lookMs });
+      await advance(LOOK_MS);
+    }
+    // The last one that the leader wrote. For a minute nobody reaches the database.
+    const { mark } = leader;
+    await advance(60_000);
+    next.continueFrom(mark, { lookMs });
+    expect(next.wallMs() - leader.wallMs()).toBeGreaterThanOrEqual(0);
+    expect(next.wallMs() - leader.wallMs()).toBeLessThanOrEqual(LOOK_MS);
+  });
+
   it('counts the mark that was written after its last look, though it stood still meanwhile', async () => {
     const { leader, next, advance } = await pair(6 * HOUR_MS);
     next.watch(leader.mark, { lookMs });

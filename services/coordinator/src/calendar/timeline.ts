@@ -114,8 +114,12 @@ export class Timeline implements Clock {
     this.#lastRead = { atMs, whenMs };
     // A lower one is of a database that was put back.
     if (before === undefined || atMs <= before.atMs || atMs <= (this.#seen?.atMs ?? 0)) return;
+    // It can be old already: leader and database were apart, or this process and the database. The timeline is counted by
+    // monotonic clocks, so that the mark was written as long after the one before as it says.
+    const expectedMs = this.#seen && this.#seen.sinceMs + atMs - this.#seen.atMs;
+    const isPlausible = expectedMs !== undefined && expectedMs >= before.whenMs && expectedMs <= whenMs;
     // The earlier moment of the two: a stamp that lies ahead of the timeline would count as long past.
-    this.#seen = { atMs, sinceMs: Math.max(before.whenMs, whenMs - lookMs) };
+    this.#seen = { atMs, sinceMs: isPlausible ? expectedMs : Math.max(before.whenMs, whenMs - lookMs) };
   }
 
   /** Notes a mark that this process has written. */
