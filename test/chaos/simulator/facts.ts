@@ -234,6 +234,9 @@ export class WorldFacts implements Facts {
       this.#epochs = BigInt(rowid);
       this.#tell({ kind: 'epoch', epoch, owner });
     }
+    // Acknowledgements are deleted where a member lost its keys. SQLite gives the number of the last row again.
+    const [{ last = 0n } = {}] = database.rows<{ last: bigint }>('SELECT max(rowid) AS last FROM acknowledgement', []);
+    if (BigInt(last ?? 0) < this.#acknowledged) this.#acknowledged = BigInt(last ?? 0);
     const rows = database.rows<{ rowid: bigint; site: string; epoch: bigint; number: bigint; manifest_digest: string }>(
       `SELECT a.rowid AS rowid, a.site, a.epoch, a.number, g.manifest_digest FROM acknowledgement AS a
        JOIN generation AS g ON g.grp = a.grp AND g.epoch = a.epoch AND g.number = a.number WHERE a.grp = $1 AND a.rowid > $2 ORDER BY a.rowid`,
