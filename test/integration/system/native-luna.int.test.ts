@@ -162,9 +162,13 @@ it('restores what is sealed while the source is away from the client, and copies
   await tokenOf('a').toolAsync('--keygen', '--key-type', 'aes:32', '--id', '05', '--label', 'later');
   await system.makeKey('a', '06');
   await system.replicate();
-  const { members } = (await system.operator.getGroup({ group: GROUP })).group!;
-  const exceptions = members.filter(({ refusedObjects }) => refusedObjects > 0);
-  expect(exceptions.map(({ site, refused }) => [site, refused.map(({ code }) => code)]).sort()).toEqual([
+  const exceptions = async () => {
+    const { members } = (await system.operator.getGroup({ group: GROUP })).group!;
+    const without = members.filter(({ refusedObjects }) => refusedObjects > 0);
+    return without.map(({ site, refused }) => [site, refused.map(({ code }) => code)]).sort();
+  };
+  // The next heartbeat of each member tells it.
+  await expect.poll(exceptions, { timeout: 60_000 }).toEqual([
     ['b', ['NATIVE_SOURCE_UNREACHED']],
     ['c', ['NATIVE_SOURCE_UNREACHED']],
   ]);
