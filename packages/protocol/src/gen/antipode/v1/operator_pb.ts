@@ -2547,7 +2547,7 @@ export const ReplicationOutcomeSchema: GenMessage<ReplicationOutcome> = /*@__PUR
   messageDesc(file_antipode_v1_operator, 47);
 
 /**
- * What work with a vault came to.
+ * The outcome of work with a vault.
  *
  * @generated from message antipode.v1.ArchiveOutcome
  */

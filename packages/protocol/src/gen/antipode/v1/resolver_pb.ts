@@ -164,7 +164,7 @@ export type OwnSeat = Message<"antipode.v1.OwnSeat"> & {
   epochOwner: string;
 
   /**
-   * The rest of its lease, milliseconds; 0 if it has none.
+   * How long its lease still lasts, milliseconds; 0 without a lease.
    *
    * @generated from field: uint64 lease_remaining_ms = 6;
    */

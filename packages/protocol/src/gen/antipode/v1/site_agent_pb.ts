@@ -1705,7 +1705,7 @@ export const TellGroupsResponseSchema: GenMessage<TellGroupsResponse> = /*@__PUR
   messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
- * What a site knows of the declaration of a group.
+ * The declaration of a group, as far as a site knows it.
  *
  * @generated from message antipode.v1.ToldGroup
  */
