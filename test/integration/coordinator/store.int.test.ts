@@ -166,21 +166,46 @@ const acknowledge = (epoch: bigint, number: bigint, site: string, group = GROUP)
   write((trx) => recordAcknowledgement(trx, group, { epoch, number, site, nowMs: 5 }));
 
 describe('scrubs', () => {
+  const record = (
+    site: string,
+    startedMs: number,
+    errorCode = '',
+    { group = GROUP, hasLooked = true }: { group?: string; hasLooked?: boolean } = {},
+  ): Promise<void> => write((trx) => recordScrub(trx, { group, site, startedMs, errorCode, hasLooked }));
   const scrubs = async () =>
-    (await store.query((db) => readScrubs(db, GROUP))).map((one) => [one.site, one.startedMs, one.errorCode]);
+    (await store.query((db) => readScrubs(db, GROUP))).map((one) => [
+      one.site,
+      one.startedMs,
+      one.errorCode,
+      one.failures,
+    ]);
 
   it('are the last of each member, whatever order they are recorded in', async () => {
-    const record = (site: string, startedMs: number, errorCode = '', group = GROUP): Promise<void> =>
-      write((trx) => recordScrub(trx, { group, site, startedMs, errorCode }));
     await record('b', 10);
     await record('a', 7.4);
     await record('b', 30, 'OBJECT_UNPROVEN');
     await record('b', 20);
-    await record('a', 99, '', 'cards');
+    await record('a', 99, '', { group: 'cards' });
     expect(await scrubs()).toEqual([
-      ['a', 7, ''],
-      ['b', 30, 'OBJECT_UNPROVEN'],
+      ['a', 7, '', 0],
+      ['b', 30, 'OBJECT_UNPROVEN', 0],
     ]);
+  });
+
+  it('count those in a row that could not look', async () => {
+    const count = async () => (await scrubs()).map(([, , , failures]) => failures);
+    await record('a', 10, 'HSM_UNAVAILABLE', { hasLooked: false });
+    expect(await count()).toEqual([1]);
+    await record('a', 20, 'FILE_UNWRITABLE', { hasLooked: false });
+    // It began before: it is no more than an answer that came late.
+    await record('a', 15, 'FILE_UNWRITABLE', { hasLooked: false });
+    expect(await count()).toEqual([2]);
+    await record('a', 30, 'OBJECT_UNPROVEN');
+    expect(await count()).toEqual([0]);
+    await record('a', 40, 'PIN_REFUSED', { hasLooked: false });
+    expect(await count()).toEqual([1]);
+    await record('a', 50);
+    expect(await count()).toEqual([0]);
   });
 
   it('are due a week apart in a group of before there were any', async () => {

@@ -111,7 +111,13 @@ describe('what speaks against a group that is protected by its numbers', () => {
   });
 
   it('is a scrub that could not read the partition; its findings are shown elsewhere', () => {
-    const scrub = (site: string, errorCode: string) => ({ group: 'payments', site, startedMs: NOW_MS - 3, errorCode });
+    const scrub = (site: string, errorCode: string) => ({
+      group: 'payments',
+      site,
+      startedMs: NOW_MS - 3,
+      errorCode,
+      failures: 0,
+    });
     expect(words(of({ scrubs: [scrub('a', 'PIN_REFUSED'), scrub('b', 'OBJECT_UNPROVEN'), scrub('c', '')] }))).toEqual([
       'scrub a PIN_REFUSED',
     ]);

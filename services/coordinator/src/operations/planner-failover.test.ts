@@ -242,6 +242,7 @@ describe('an automatic failover', () => {
         site,
         startedMs: NOW_MS - SCRUB_MS,
         errorCode: '',
+        failures: 0,
       }));
       expect(paused({}, { ...stale, scrubs }).create.map(({ kind }) => kind)).toEqual(['capture']);
       expect(plan(situation({}, { ...stale, scrubs })).create.map(({ kind }) => kind)).toContain('scrub');

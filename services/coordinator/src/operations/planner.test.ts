@@ -127,12 +127,13 @@ describe('what is due', () => {
     expect(due({ group: { highestEpoch: 2n } }, { newest, acknowledged: [] })).toEqual(['failover']);
   });
 
-  const scrubbed = (ages: Readonly<Record<string, number>>, errorCode = ''): Partial<Situation> => ({
+  const scrubbed = (ages: Readonly<Record<string, number>>, errorCode = '', failures = 1): Partial<Situation> => ({
     scrubs: Object.entries(ages).map(([site, ageMs]) => ({
       group: 'payments',
       site,
       startedMs: NOW_MS - ageMs,
       errorCode: site === 'b' ? errorCode : '',
+      failures: site === 'b' && errorCode !== '' ? failures : 0,
     })),
   });
   it.each<[string, Case, Partial<Situation>, string[]]>([
@@ -148,8 +149,24 @@ describe('what is due', () => {
     ['the last lies in the future', {}, scrubbed({ a: 1, b: -1, c: 1 }), ['scrub b']],
     ['it is not up', { statuses: { b: 'suspect' } }, scrubbed({ a: 1, b: SCRUB_MS, c: 1 }), []],
     ['the last found damage', {}, scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'OBJECT_UNPROVEN'), []],
-    ['the last could not look', {}, scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'PIN_REFUSED'), ['scrub b']],
-    ['the last could not look, just now', {}, scrubbed({ a: 1, b: 3_599_999, c: 1 }, 'PIN_REFUSED'), []],
+    ['the last could not look', {}, scrubbed({ a: 1, b: 30_000, c: 1 }, 'FILE_UNWRITABLE'), ['scrub b']],
+    ['the last could not look, just now', {}, scrubbed({ a: 1, b: 29_999, c: 1 }, 'FILE_UNWRITABLE'), []],
+    ['the last three could not look', {}, scrubbed({ a: 1, b: 120_000, c: 1 }, 'OPERATION_TIMEOUT', 3), ['scrub b']],
+    ['the last three could not look, just now', {}, scrubbed({ a: 1, b: 119_999, c: 1 }, 'INTERNAL', 3), []],
+    ['the last thousand could not look', {}, scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'INTERNAL', 1_000), ['scrub b']],
+    ['a coordinator that does not count recorded it', {}, scrubbed({ a: 1, b: 29_999, c: 1 }, 'FILE_BUSY', 0), []],
+    [
+      'its PIN is refused still',
+      { said: { b: { errorCode: 'PIN_REFUSED' } } },
+      scrubbed({ a: 1, b: 3_599_999, c: 1 }, 'PIN_REFUSED'),
+      [],
+    ],
+    [
+      'its PIN is refused still, for an hour',
+      { said: { b: { errorCode: 'PIN_REFUSED' } } },
+      scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'PIN_REFUSED'),
+      ['scrub b'],
+    ],
     [
       'the partition was away, and is back',
       {},

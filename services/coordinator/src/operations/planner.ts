@@ -80,25 +80,8 @@ export interface Plan {
 const CAPTURE_SHARE = 0.5;
 /** After a failure that only means "things have moved on". */
 const STAND_DOWN_GAP_MS = 1_000;
-/** For a member that could not be looked at: no damage, but not looked at either. */
-const SCRUB_RETRY_MS = 3_600_000;
-/**
- * The partition could not be reached, or the database did not take the result. A worker that is lost is another matter:
- * an object may end it at each look.
- */
-const AWAY_CODES: ReadonlySet<string> = new Set([
-  'PARTITION_NOT_FOUND',
-  'HSM_UNAVAILABLE',
-  'MODULE_UNAVAILABLE',
-  'SITE_QUARANTINED',
-  // Of the connection, and the site is heard again by now.
-  'CERTIFICATE_INVALID',
-  'PEER_REFUSED',
-  'SITE_UNREACHABLE',
-  'PEER_BUSY',
-  'DATABASE_UNAVAILABLE',
-  'FILE_BUSY',
-]);
+/** The longest pause after a scrub that could not look: no damage, but not looked at either. */
+const SCRUB_RETRY_MS_MAX = 3_600_000;
 
 export function plan(situation: Situation): Plan {
   const { group, open, timings, nowMs, contradiction } = situation;
@@ -317,16 +300,29 @@ function dueScrubs({ group, newest, scrubs, open, view, nowMs, timings }: Situat
   const [first] = group.members
     .filter(({ role, site }) => role !== 'fenced' && view(site)?.status === 'up')
     .map(({ site, serial }) => {
-      const { startedMs = group.createdMs, errorCode = '' } = scrubs.find((one) => one.site === site) ?? {};
-      const hasLooked = errorCode === '' || DAMAGE_CODES.has(errorCode);
-      const partition = partitionIn(view(site)?.state, serial);
-      const isBack = AWAY_CODES.has(errorCode) && partition?.errorCode === '';
-      const gapMs = hasLooked ? group.spec.scrubMs : isBack ? timings.parkedRetryMs : SCRUB_RETRY_MS;
+      const { startedMs = group.createdMs, ...last } = scrubs.find((one) => one.site === site) ?? {};
+      const answers = partitionIn(view(site)?.state, serial)?.errorCode === '';
+      const gapMs = scrubGapMs({ group, last, answers, timings });
       return { site, overdueMs: agoMs({ nowMs, stampMs: startedMs }) - gapMs };
     })
     .filter(({ overdueMs }) => overdueMs >= 0)
     .sort((a, b) => b.overdueMs - a.overdueMs);
   return first === undefined ? [] : [{ kind: 'scrub', site: first.site, state: { phase: 'due' }, trace: {} }];
+}
+
+/**
+ * The pause after the last scrub of a member. One that could not look is due again soon where the partition answers,
+ * whatever the reason was, and twice as long after each in a row. An object that ends the worker would do so at each look.
+ */
+function scrubGapMs({
+  group,
+  last: { errorCode = '', failures = 0 },
+  answers,
+  timings,
+}: Pick<Situation, 'group' | 'timings'> & { last: Partial<ScrubRecord>; answers: boolean }): number {
+  if (errorCode === '' || DAMAGE_CODES.has(errorCode)) return group.spec.scrubMs;
+  if (!answers || errorCode === 'HSM_WORKER_LOST') return SCRUB_RETRY_MS_MAX;
+  return Math.min(timings.parkedRetryMs * 2 ** Math.max(0, failures - 1), SCRUB_RETRY_MS_MAX);
 }
 
 /** A vault that is not there is asked for again after so many pauses: each look starts the vendor's program. */

@@ -113,7 +113,7 @@ export interface Schema {
     signature: Buffer;
     signer: Buffer;
   };
-  scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
+  scrub: { grp: string; site: string; started_ms: bigint; error_code: string; failures: Generated<number> };
   member_refused: { grp: string; site: string; refused: Json; objects: number; at_ms: bigint };
   journal_mark: { site: string; journal: string; run: string; writes: bigint; answered: bigint };
   /** Members that were removed: an agent that was away learns it from this. */
@@ -320,5 +320,9 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX archive_run_by_place ON archive_run (grp, site, serial, work, started_ms);
   CREATE INDEX archive_run_by_group ON archive_run (grp, started_ms);
   ALTER TABLE drill ADD COLUMN vault text NOT NULL DEFAULT '';
+  `,
+  // Scrubs in a row that could not look: the pause before the next one grows with them.
+  `
+  ALTER TABLE scrub ADD COLUMN failures int NOT NULL DEFAULT 0;
   `,
 ];

@@ -66,7 +66,7 @@ describe('a scrub', () => {
 
   it('that passed is recorded, from when the look began', async () => {
     await perform({ type: 'record-scrub', code: '', outcome: OUTCOME });
-    expect(await scrubs()).toEqual([{ group: 'payments', site: 'b', startedMs: 77, errorCode: '' }]);
+    expect(await scrubs()).toEqual([{ group: 'payments', site: 'b', startedMs: 77, errorCode: '', failures: 0 }]);
     expect(await database.rows.acknowledgements()).toEqual(['b 4', 'c 4']);
     expect(await database.rows.events()).toEqual(['scrub-passed']);
   });
@@ -92,7 +92,9 @@ describe('a scrub', () => {
     ['could not look', 'PIN_REFUSED', undefined],
   ])('that %s takes nothing back', async (_what, code, outcome) => {
     await perform({ type: 'record-scrub', code, outcome });
-    expect(await scrubs()).toMatchObject([{ errorCode: code, startedMs: outcome?.startedMs ?? 33 }]);
+    expect(await scrubs()).toMatchObject([
+      { errorCode: code, startedMs: outcome?.startedMs ?? 33, failures: outcome === undefined ? 1 : 0 },
+    ]);
     expect(await database.rows.acknowledgements()).toEqual(['b 4', 'c 4']);
   });
 });

@@ -8,7 +8,7 @@ import { withdrawAcknowledgements } from '../../store/tables/generations.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { recordScrub } from '../../store/tables/scrubs.ts';
 import { beganMs, type EffectContext, fenceOf, requireRef, WORK_TIMEOUT_MS } from '../context.ts';
-import type { ScrubEffect, ScrubEvent } from './machine.ts';
+import { DAMAGE_CODES, type ScrubEffect, type ScrubEvent } from './machine.ts';
 
 export async function scrub(context: EffectContext, intent: Intent, effect: ScrubEffect): Promise<ScrubEvent> {
   const group = await context.group(intent);
@@ -20,7 +20,8 @@ export async function scrub(context: EffectContext, intent: Intent, effect: Scru
       const startedMs = outcome?.startedMs ?? intent.createdMs;
       // A removal ends the operations of its site. The partition that has the seat now may be another one (I13).
       await requireOpen(trx, intent);
-      await recordScrub(trx, { group: name, site, startedMs, errorCode: code });
+      const hasLooked = code === '' || DAMAGE_CODES.has(code);
+      await recordScrub(trx, { group: name, site, startedMs, errorCode: code, hasLooked });
       if (code !== '' && outcome?.isReplica) await withdrawAcknowledgements(trx, name, { ...outcome, site });
       const kind = code === '' ? 'scrub-passed' : 'scrub-failed';
       record({ kind, group: name, site, details: { scrub: intent.id, code, number: outcome?.number ?? 0n } });

@@ -236,7 +236,10 @@ describe('the state of a group', () => {
 
   it('shows times by the clock on the wall', () => {
     const shown = groupState(
-      facts({ toWallMs: (atMs) => atMs + 7, scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '' }] }),
+      facts({
+        toWallMs: (atMs) => atMs + 7,
+        scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '', failures: 0 }],
+      }),
     );
     expect(shown.lastProvenMs).toBe(BigInt(NOW_MS + 2));
     expect(shown.members?.find(({ site }) => site === 'b')?.lastScrubMs).toBe(17n);
@@ -343,7 +346,13 @@ describe('the state of a group', () => {
   });
 
   it('has the last scrub of each member, and is damaged when the active one failed its own', () => {
-    const scrub = (site: string, errorCode: string) => ({ group: 'payments', site, startedMs: NOW_MS - 7, errorCode });
+    const scrub = (site: string, errorCode: string) => ({
+      group: 'payments',
+      site,
+      startedMs: NOW_MS - 7,
+      errorCode,
+      failures: 0,
+    });
     const of = (...scrubs: ReturnType<typeof scrub>[]) => groupState(facts({ scrubs }));
     expect(of(scrub('b', ''), scrub('c', 'DIGEST_MISMATCH')).members).toMatchObject([
       { site: 'a', scrubErrorCode: '' },
