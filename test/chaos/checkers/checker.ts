@@ -65,7 +65,13 @@ export interface Facts {
 export type Change =
   | { readonly kind: 'step' }
   | { readonly kind: 'journal'; readonly site: string }
-  | { readonly kind: 'token'; readonly site: string; readonly running: readonly RunningOrder[] }
+  | {
+      readonly kind: 'token';
+      readonly site: string;
+      /** The epoch that the site had persisted when the call began that changed the token. */
+      readonly epochAtCall: bigint;
+      readonly running: readonly RunningOrder[];
+    }
   /** The keys of applications in a scratch partition have changed. */
   | { readonly kind: 'scratch'; readonly site: string; readonly running: readonly RunningOrder[] }
   /** A site gets an order of an operation. */

@@ -253,10 +253,10 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     stories: ['clocks-of-two-machines/0', 'clocks-of-two-machines/1'],
   },
   {
-    name: 'scrub-under-an-expired-certificate-counts-for-an-hour',
+    name: 'scrub-that-could-not-look-counts-for-an-hour',
     file: 'services/coordinator/src/operations/planner.ts',
-    from: "  'CERTIFICATE_INVALID',\n  'PEER_REFUSED',\n",
-    to: '',
+    from: "if (!answers || errorCode === 'HSM_WORKER_LOST') return",
+    to: 'if (errorCode) return',
     stories: ['a-certificate-ends-before-a-scrub/0', 'a-certificate-ends-before-a-scrub/1'],
   },
   {

@@ -33,6 +33,8 @@ export class WorldFacts implements Facts {
   readonly #world: World;
   readonly #members: readonly Member[];
   readonly #voters: readonly Member[];
+  /** The epoch that a site had persisted when its last call to its member partition began. */
+  readonly #epochAtCall = new Map<string, bigint>();
   readonly #tell: (change: Change) => void;
   readonly #values = new Map<string, Map<string, number>>();
   readonly #seen = new Map<string, readonly StoredObject[]>();
@@ -62,6 +64,7 @@ export class WorldFacts implements Facts {
         member.read();
         tell({ kind: 'journal', site: site.name });
       };
+      site.onCallBegins = () => this.#epochAtCall.set(site.name, member.epoch);
       site.onToken = () => this.#lookAtToken(site);
       site.onScratch = () => this.#lookAtScratch(site);
     }
@@ -168,7 +171,7 @@ export class WorldFacts implements Facts {
     for (const { name, member } of this.#world.members) {
       for (const object of member.hsm.objects) this.#know(object);
       this.tokenChanged(name);
-      this.#tell({ kind: 'token', site: name, running: [] });
+      this.#tell({ kind: 'token', site: name, epochAtCall: 0n, running: [] });
     }
     this.#lookAtTables();
   }
@@ -213,7 +216,8 @@ export class WorldFacts implements Facts {
     const before = this.#seen.get(name);
     if (before?.length === objects.length && before.every((object, at) => object === objects[at])) return;
     this.tokenChanged(name);
-    this.#tell({ kind: 'token', site: name, running: this.#orders.get(name) ?? [] });
+    const epochAtCall = this.#epochAtCall.get(name) ?? 0n;
+    this.#tell({ kind: 'token', site: name, epochAtCall, running: this.#orders.get(name) ?? [] });
   }
 
   #lookAtScratch({ name, scratch }: SimulatedSite): void {

@@ -23,6 +23,8 @@ export interface SimulatedPartitionOptions {
   readonly role: 'member' | 'scratch';
   readonly process: SimulatedProcess;
   readonly log: Log;
+  /** Called where a call to the HSM begins: in the same moment the epochs are looked at. */
+  readonly beforeCall: () => void;
   /** Called after each call to the HSM. */
   readonly afterCall: () => void;
   /** Called before and after each change of the token. An error from here ends the session, as a crash does. */
@@ -101,7 +103,7 @@ export class SimulatedPartition implements Partition {
 
   async #opened(): Promise<OpenPartition> {
     if (this.#open !== undefined) return this.#open;
-    const { member, journal, process, afterCall, interrupt, log } = this.#options;
+    const { member, journal, process, interrupt, log } = this.#options;
     const { serial } = member;
     const readKeys = async (read: () => Promise<void>): Promise<void> => {
       const known = (): void => {
@@ -132,7 +134,7 @@ export class SimulatedPartition implements Partition {
       get keyring() {
         return member.keyring;
       },
-      under: (tenure) => inTenure(gated(underTenure(device, this.#floors, tenure), process, afterCall)),
+      under: (tenure) => inTenure(gated(underTenure(device, this.#floors, tenure), this.#options)),
     });
     const rest: Omit<OpenPartition, 'provider' | 'keyring' | 'under'> = {
       description: {
@@ -149,7 +151,7 @@ export class SimulatedPartition implements Partition {
       replica: new ReplicaMemory(),
       refreshKeyring: () => readKeys(() => member.refresh()),
     };
-    this.#open = inTenure(gated(underTenure(device, this.#floors), process, afterCall));
+    this.#open = inTenure(gated(underTenure(device, this.#floors), this.#options));
     return this.#open;
   }
 }
@@ -157,8 +159,7 @@ export class SimulatedPartition implements Partition {
 /** Calls of a process that has ended change nothing, and are answered by nobody. */
 function gated<Provider extends object>(
   provider: Provider,
-  process: SimulatedProcess,
-  afterCall: () => void,
+  { process, beforeCall, afterCall }: Pick<SimulatedPartitionOptions, 'process' | 'beforeCall' | 'afterCall'>,
 ): Provider {
   const calls = new Map<PropertyKey, unknown>();
   return new Proxy(provider, {
@@ -169,6 +170,7 @@ function gated<Provider extends object>(
       if (typeof member !== 'function') return member;
       const call = async (...given: unknown[]): Promise<unknown> => {
         await process.gate();
+        beforeCall();
         try {
           return await member.apply(target, given);
         } finally {

@@ -75,6 +75,7 @@ export class SimulatedSite {
   /** After so many changes of a token, or halves of one, the process ends in the middle of a call. */
   crashInSteps: number | undefined;
   /** Told after each call of the agent to its HSM. */
+  onCallBegins: () => void = () => {};
   onToken: () => void = () => {};
   onScratch: () => void = () => {};
   readonly #options: SimulatedSiteOptions;
@@ -169,6 +170,9 @@ export class SimulatedSite {
         role,
         process,
         log,
+        beforeCall: () => {
+          if (member === this.member) this.onCallBegins();
+        },
         afterCall: () => this.#onCall(member),
         interrupt: () => this.#interrupt(process),
       });
