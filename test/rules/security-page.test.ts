@@ -6,7 +6,7 @@ import { read } from './support/tree.ts';
 function grantedOn(page: string): string[] {
   const items = page
     .replaceAll(/\n {2}(?=\S)/g, ' ')
-    .matchAll(/^- \*\*(coordinator|site|operator|application)\*\*: (.*)$/gm);
+    .matchAll(/^- \*\*(coordinator|site|viewer|operator|security|without-role|application)\*\*: (.*)$/gm);
   return [...items].flatMap(([, kind, methods]) =>
     [...methods!.matchAll(/`(\w+)`/g)].map(([, method]) => `${kind} ${method}`),
   );

@@ -11,7 +11,7 @@ export interface TestTrust {
   readonly authority: Authority;
   /** Issues a certificate; `agoDays` ago for an expired one. The files can be swapped by `swap`. */
   issue(
-    identity: Pick<Identity, 'kind' | 'name'> & { trustDomain?: string },
+    identity: Omit<Identity, 'trustDomain'> & { trustDomain?: string },
     options?: { agoDays?: number; caPem?: string },
   ): Promise<TlsFiles>;
 }

@@ -48,6 +48,7 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   SITE_QUARANTINED: EXIT.operatorNeeded,
   GROUP_CONTRADICTED: EXIT.operatorNeeded,
   PEER_REFUSED: EXIT.refused,
+  OPERATOR_ROLE_INSUFFICIENT: EXIT.refused,
   APPROVAL_REQUIRED: EXIT.operatorNeeded,
   APPROVAL_INVALID: EXIT.verificationFailed,
   APPROVAL_INSUFFICIENT: EXIT.operatorNeeded,

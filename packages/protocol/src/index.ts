@@ -47,7 +47,16 @@ export {
   type IssuedCertificate,
   issueCertificate,
 } from './certificates/certificates.ts';
-export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './certificates/identity.ts';
+export {
+  type Caller,
+  type Identity,
+  type IdentityKind,
+  identityUri,
+  MAY_CALL,
+  OPERATOR_ROLES,
+  type OperatorRole,
+  parseIdentity,
+} from './certificates/identity.ts';
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
 export { ARCHIVE_WORKS, type ArchiveWorkName, archiveWorkName, archiveWorkNumber } from './convert/archive-work.ts';

@@ -435,6 +435,11 @@ export const CATALOGUE = {
       'The certificate of the caller does not allow this call, or the identity it shows belongs to another site or role.',
     hint: 'Check which certificate the process uses, and what `pins.yaml` says about the identity in the message. docs/security.md says which certificate allows which calls.',
   },
+  OPERATOR_ROLE_INSUFFICIENT: {
+    disposition: 'operator',
+    summary: 'The certificate of an operator has a role that does not allow this call.',
+    hint: 'Ask an operator with the role that the message names. To change the role of an operator, issue another certificate with `antipode init operator --role`.',
+  },
   CERTIFICATE_INVALID: {
     disposition: 'operator',
     summary: 'A certificate or key file is missing or expired, does not match the other, or has no usable identity.',

@@ -49,6 +49,8 @@ const MAKERS: Readonly<Record<string, (folder: string) => Promise<string[]>>> = 
       partitions: [partition],
     }),
   operator: (folder) => makeOperatorFolder({ folder, authority, name: 'alice', coordinators: [coordinator] }),
+  viewer: (folder) =>
+    makeOperatorFolder({ folder, authority, name: 'alice', role: 'viewer', coordinators: [coordinator] }),
   application: (folder) =>
     makeApplicationFolder({
       folder,
@@ -128,8 +130,9 @@ describe('what was made', () => {
     ['coordinator', 'main'],
     ['site', 'a'],
     ['operator', 'alice'],
-  ])('has a certificate of the authority for the %s %s, and its key', (kind, name) => {
-    const folder = join(root, 'made', kind);
+    ['operator', 'alice', 'viewer'],
+  ])('has a certificate of the authority for the %s %s, and its key', (kind, name, role?: string) => {
+    const folder = join(root, 'made', role ?? kind);
     const { 'ca.crt': ca, 'tls.crt': certificate } = contents(folder);
     expect(ca).toBe(contents(authority)['ca.crt']);
     expect(new X509Certificate(certificate!).verify(new X509Certificate(ca!).publicKey)).toBe(true);
@@ -137,7 +140,12 @@ describe('what was made', () => {
     const tls = new Tls(
       Object.fromEntries(Object.entries(files).map(([role, file]) => [role, join(folder, file)])) as never,
     );
-    expect(tls.identity).toEqual({ trustDomain: 'dr.example.org', kind, name });
+    expect(tls.identity).toEqual({
+      trustDomain: 'dr.example.org',
+      kind,
+      name,
+      ...(role === undefined ? {} : { role }),
+    });
   });
 
   it('is a configuration that its process accepts', () => {

@@ -10,6 +10,7 @@ import {
   identityUri,
   isName,
   issueCertificate,
+  type OperatorRole,
 } from '@antipode/protocol';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { stringify } from 'yaml';
@@ -83,13 +84,16 @@ function readAuthority(folder: string): { authority: Authority; trustDomain: str
   };
 }
 
-async function certificateFiles(authorityFolder: string, { kind, name }: { kind: IdentityKind; name: string }) {
+async function certificateFiles(
+  authorityFolder: string,
+  { kind, name, role }: { kind: IdentityKind; name: string; role?: OperatorRole | undefined },
+) {
   const { authority, trustDomain } = readAuthority(authorityFolder);
   if (!isName(name))
     throw new AntipodeError('USAGE', `"${name}" must be lower-case letters, digits and dashes`, {
       details: { field: kind },
     });
-  const identity = { trustDomain, kind, name };
+  const identity = { trustDomain, kind, name, ...(role === undefined ? {} : { role }) };
   const { certificatePem, keyPem } = await issueCertificate({
     authority,
     identity,
@@ -206,12 +210,14 @@ interface AskerFolder {
   readonly coordinators: readonly CoordinatorAddress[];
   /** The agent of its site, which answers while no coordinator does. */
   readonly agent?: { readonly site: string; readonly address: string } | undefined;
+  /** Of an operator. Without one the certificate is as those of before there were roles. */
+  readonly role?: OperatorRole | undefined;
 }
 
 const makeAskerFolder =
   (kind: 'operator' | 'application') =>
-  async ({ folder, authority, name, coordinators, agent }: AskerFolder): Promise<string[]> => {
-    const { files } = await certificateFiles(authority, { kind, name });
+  async ({ folder, authority, name, coordinators, agent, role }: AskerFolder): Promise<string[]> => {
+    const { files } = await certificateFiles(authority, { kind, name, role });
     const config = {
       coordinators: requireCoordinators(coordinators),
       ...(agent === undefined ? {} : { agent }),
@@ -223,4 +229,5 @@ const makeAskerFolder =
 export const makeOperatorFolder = makeAskerFolder('operator');
 
 /** Its certificate may ask where groups are served, and for the status; nothing else. */
-export const makeApplicationFolder = makeAskerFolder('application');
+export const makeApplicationFolder: (options: Omit<AskerFolder, 'role'>) => Promise<string[]> =
+  makeAskerFolder('application');

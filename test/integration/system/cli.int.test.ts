@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { operatorConfigOf } from '../../support/command.ts';
 import { TestSystem } from '../../support/system.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 
@@ -276,6 +277,30 @@ describe('with a running system', () => {
   it('waits for an operation with a time limit of 30 days, which no timer of Node holds', async () => {
     expect((await ask('replicate', 'payments', '--timeout', '2592000')).status).toBe(0);
     expect((await ask('drill', 'run', 'payments', '--timeout', '2592000')).status).toBe(0);
+  });
+
+  it('shows a viewer everything, and tells which role an order needs', async () => {
+    const address = `main@localhost:${operatorConfigOf(system.folder).port}`;
+    const authority = join(system.folder, 'authority');
+    const made = (name: string, ...more: string[]) => {
+      const own = join(folder, name);
+      const args = ['--folder', own, '--authority', authority, '--name', name, '--coordinator', address, ...more];
+      expect(antipode('init', 'operator', ...args)).toMatchObject({ status: 0 });
+      return join(own, 'operator.yaml');
+    };
+    const refused = { code: 'OPERATOR_ROLE_INSUFFICIENT', hint: expect.stringContaining('--role') };
+    const viewer = made('vera', '--role', 'viewer');
+    expect((await askAt(viewer, 'group', 'show', 'payments')).stdout).toContain(system.site('b').serial);
+    expect((await askAt(viewer, 'failover', 'payments', '--to', 'b', '--dry-run', '--json')).status).toBe(0);
+    for (const order of ['replicate payments', 'group pause payments', 'failover payments --to b --yes']) {
+      const { status, stderr } = await askAt(viewer, ...order.split(' '), '--json');
+      const message = expect.stringMatching(/needs an operator with role operator; .* vera has role viewer/);
+      expect([status, JSON.parse(stderr.trim().split('\n').at(-1)!)]).toMatchObject([
+        6,
+        { error: { ...refused, message } },
+      ]);
+    }
+    expect((await askAt(made('oscar'), 'replicate', 'payments')).status).toBe(0);
   });
 
   it('drills, lists, resolves and shows, for people and for programs', async () => {

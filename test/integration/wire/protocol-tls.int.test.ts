@@ -5,12 +5,15 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import {
+  type Caller,
   type Client,
   CoordinatorService,
   createClient,
   type ExpectedPeer,
   type Handlers,
+  type Identity,
   MAY_CALL,
+  OPERATOR_ROLES,
   OperatorService,
   ResolverService,
   RpcServer,
@@ -27,7 +30,19 @@ import { temporaryFolder } from '../../support/tokens.ts';
 import { makeTrust, swap, type TestTrust } from '../../support/trust.ts';
 
 const SERVICES = [SiteAgentService, CoordinatorService, OperatorService, ResolverService] as const;
-const KINDS = ['site', 'coordinator', 'operator', 'application'] as const;
+const CALLERS: readonly Pick<Identity, 'kind' | 'role'>[] = [
+  { kind: 'site' },
+  { kind: 'coordinator' },
+  { kind: 'application' },
+  { kind: 'operator' },
+  ...OPERATOR_ROLES.map((role) => ({ kind: 'operator', role }) as const),
+];
+/** The rows of the table that admit a caller. */
+const ROWS: Record<string, readonly Caller[]> = {
+  viewer: ['viewer'],
+  operator: ['viewer', 'operator'],
+  security: ['viewer', 'operator', 'security'],
+};
 const folder = temporaryFolder('tls');
 const opened: { close(): unknown }[] = [];
 let trust: TestTrust;
@@ -99,8 +114,11 @@ describe('the authorisation table', () => {
 
   it('lets each kind of caller through to its own methods, and refuses it every other', async () => {
     port = await serve(serverFiles);
-    for (const kind of KINDS) {
-      const files = await trust.issue({ kind, name: 'caller' });
+    for (const caller of CALLERS) {
+      const who = caller.role ?? (caller.kind === 'operator' ? 'without a role' : caller.kind);
+      const rows: readonly Caller[] =
+        ROWS[who] ?? (caller.kind === 'operator' ? ['viewer', 'operator', 'without-role'] : [caller.kind]);
+      const files = await trust.issue({ ...caller, name: 'caller' });
       const tls = new Tls(files);
       for (const service of SERVICES) {
         const client = createClient(service as DescService, {
@@ -112,8 +130,9 @@ describe('the authorisation table', () => {
         for (const method of service.methods) {
           const name = `${service.name}/${method.name}`;
           const code = await outcome(client, method);
-          const mayCall = MAY_CALL[name]!.includes(kind);
-          expect([kind, name, code === 'PEER_REFUSED']).toEqual([kind, name, !mayCall]);
+          const mayCall = MAY_CALL[name]!.some((one) => rows.includes(one));
+          const isRefused = code === 'PEER_REFUSED' || code === 'OPERATOR_ROLE_INSUFFICIENT';
+          expect([who, name, isRefused]).toEqual([who, name, !mayCall]);
           if (!mayCall) expect(called).not.toContain(name);
         }
         called.length = 0;

@@ -1,3 +1,4 @@
+import { OPERATOR_ROLES } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import {
   makeApplicationFolder,
@@ -135,10 +136,16 @@ export function initCommand(): Command {
   init.addCommand(
     command('operator', 'make the folder of an operator: configuration and certificate', [
       'init operator --folder ~/.config/antipode --authority ca --name alice --coordinator main@10.0.0.5:7400 --coordinator south@10.0.9.5:7400',
+      'init operator --folder wall-display --authority ca --name display --role viewer --coordinator main@10.0.0.5:7400',
     ])
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--name <name>', 'name of the operator')
+      .addOption(
+        new Option('--role <role>', 'viewer only looks, operator gives orders, security also brings approvals')
+          .choices(OPERATOR_ROLES)
+          .default('operator'),
+      )
       .requiredOption('--coordinator <id@host:port>', 'a coordinator; repeat the option to name all of them', collect)
       .option('--agent <site@host:port>', 'an agent, which says what it knows while no coordinator answers')
       .option(...JSON_OPTION)

@@ -59,7 +59,8 @@ export function tlsChecks(what: string, { kind, name, tls, dataFolder }: Process
             hint: 'Issue a new certificate with `antipode init`, or with your own authority, and replace the old one. No restart is needed.',
           });
         const days = Math.floor((state.certificateEndsMs - systemClock.wallMs()) / 86_400_000);
-        return `${identity.kind} ${identity.name}, ${days} days left`;
+        const role = identity.role === undefined ? '' : ` with role ${identity.role}`;
+        return `${identity.kind} ${identity.name}${role}, ${days} days left`;
       },
     ],
     [`${what} key file`, () => checkPrivateFile(tls.key, userOf(dataFolder))],

@@ -253,7 +253,10 @@ function check({ ca, certificate: pem, key: keyPem }: Contents, files: TlsFiles,
     throw invalid(caFile, `its authority expired on ${issuer.validToDate.toISOString()}`);
   const identity = identityFromNames(certificate.subjectAltName);
   if (identity === undefined)
-    throw invalid(certificateFile, 'has no identity spiffe://<trust domain>/<site|coordinator|operator>/<name>');
+    throw invalid(
+      certificateFile,
+      'has no identity spiffe://<trust domain>/<site|coordinator|operator|application>/<name>',
+    );
   return {
     identity,
     certificateEndsMs: certificate.validToDate.getTime(),

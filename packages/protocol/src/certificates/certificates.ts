@@ -89,7 +89,7 @@ export async function issueCertificate({
   const keys = await generate();
   const certificate = await x509.X509CertificateGenerator.create(
     {
-      subject: `CN=${identity.kind} ${identity.name}`,
+      subject: `CN=${identity.role ?? identity.kind} ${identity.name}`,
       issuer: issuer.subject,
       notBefore: new Date(nowMs - BACKDATE_MS),
       notAfter: new Date(Math.min(nowMs + validDays * DAY_MS, issuer.notAfter.getTime())),
