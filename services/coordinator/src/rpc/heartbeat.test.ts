@@ -64,10 +64,12 @@ class Bench {
   readonly #handlers: Handlers<typeof CoordinatorService>;
 
   /** As it was read last. */
-  readonly group: Group;
+  group: Group;
+  duringWrite = (): void => {};
 
   constructor(change: Partial<Group>) {
     this.group = { ...groupOf(SPEC), vouchers: ['b', 'c'], ...change };
+    const groups = (): Group[] => [this.group];
     this.#handlers = coordinatorHandlers({
       id: 'main',
       timings: TIMINGS,
@@ -79,7 +81,9 @@ class Bench {
       leases: this.leases,
       cache: {
         refresh: async () => {},
-        all: [this.group],
+        get all() {
+          return groups();
+        },
         former: this.former,
         releases: this.releases,
         needed: () => this.needed,
@@ -91,6 +95,7 @@ class Bench {
         write: async (epoch, work) => {
           if (!this.isDatabaseUp) throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
           const made = await database.store.write(epoch, work);
+          this.duringWrite();
           this.writes += 1;
           return made;
         },
@@ -337,6 +342,15 @@ describe('a heartbeat', () => {
     ]);
     expect(intervalMs).toBe(TIMINGS.heartbeatMs);
     expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
+  });
+
+  it('renews no lease where an epoch was issued while it waited for the database', async () => {
+    const bench = withGroup();
+    bench.duringWrite = () => {
+      bench.group = { ...bench.group, highestEpoch: 2n, highestOwner: 'b' };
+    };
+    const { leases, epochs, vouchees } = await bench.heartbeat('a');
+    expect([leases, vouchees, epochs]).toEqual([[], [], [expect.objectContaining({ epoch: 2n, owner: 'b' })]]);
   });
 
   it('leaves what a member could not restore on record, once for each change, and no trouble with that stops it', async () => {

@@ -179,13 +179,15 @@ export function coordinatorHandlers({
       if (detector.view(state.site)?.status !== 'up') agents.reconnect(state.site);
       detector.heard(heardOf, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
       await rows.write(state, address, { leaderEpoch, store });
-      const seats = own.filter(({ members, joining }) =>
+      // An epoch may have been issued while this waited for the database. The lease of the one before is not renewed then.
+      const now = groupsAt(cache.all, account.site);
+      const seats = now.filter(({ members, joining }) =>
         [...members, ...joining].some(({ site }) => site === state.site),
       );
       const seated = new Set(seats);
-      const voting = own.filter((group) => seated.has(group) || witnessesOf(group).includes(state.site));
+      const voting = now.filter((group) => seated.has(group) || witnessesOf(group).includes(state.site));
       // Also of a site with nothing but a scratch partition of the group: its drills bring generations into its store.
-      const present = own.filter(
+      const present = now.filter(
         (group) => seated.has(group) || group.spec.scratch.some(({ site }) => site === state.site),
       );
       noteRefused(seats, state, leaderEpoch);
