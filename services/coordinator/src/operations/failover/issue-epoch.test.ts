@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
 import { RATE_BOUND, surelyOver } from '../../sites/leases.ts';
 import type { Write } from '../../store/store.ts';
-import { lockGroup, setRole, setSpec, setVouchers } from '../../store/tables/groups.ts';
+import { lockGroup, pauseAutomation, setRole, setSpec, setVouchers } from '../../store/tables/groups.ts';
 import { endIntent } from '../../store/tables/intents.ts';
 import { insertJoining, removeMember, seatJoined } from '../../store/tables/membership.ts';
 import { testDatabase } from '../../testing/database.ts';
@@ -93,6 +93,18 @@ describe('the transaction that issues an epoch', () => {
       type: 'overtaken',
     });
     expect(await issue({ accepted: [held(6n)] })).toMatchObject({ type: 'issued', lost: [held(6n)] });
+  });
+
+  it.each<[string, (trx: Write) => Promise<unknown>]>([
+    ['paused the automation', (trx) => pauseAutomation(trx, 'payments', { nowMs: 0, operator: 'anna', reason: '' })],
+    ['made failover manual', (trx) => setSpec(trx, { ...SPEC, failoverPolicy: 'manual' })],
+  ])('writes nothing for the automation where a person has %s since it began', async (_what, change) => {
+    bench.mayMove = async () => void (await database.rows.write(change));
+    expect((await rejection(issue({ reason: 'automatic' }))).code).toBe('FAILOVER_REFUSED');
+    expect([await issued(), bench.orders]).toEqual([1n, []]);
+    expect(await issue()).toMatchObject({ type: 'issued' });
+    // From here on, the automation must bring it to its end.
+    expect(await issue({ reason: 'automatic', epoch: 3n })).toMatchObject({ type: 'issued' });
   });
 
   it.each([

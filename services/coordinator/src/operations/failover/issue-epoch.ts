@@ -28,6 +28,7 @@ import {
 import { insertEpoch, lockGroup, readLastIssue } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, generationFrom, NUMBER_SEEN_MAX, ORDER_TIMEOUT_MS } from '../context.ts';
+import { requireAutomation } from './automation.ts';
 import { requireInTime } from './deadline.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
 import { type Held, isSame, mayLose, named } from './plan.ts';
@@ -161,6 +162,7 @@ async function writeDown(
       throw new AntipodeError('EPOCH_STALE', `group ${name} is now in epoch ${now.highestEpoch}`, {
         details: { group: name, epoch, highest: now.highestEpoch },
       });
+    requireAutomation(now, reason);
     // The target was chosen among other members, and so was the majority.
     if (!haveSameVoters(now, group)) return [];
     const ahead = await readAhead(trx, name, effect.generation);
