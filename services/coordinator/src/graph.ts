@@ -20,9 +20,11 @@ import { Schedule } from './calendar/schedule.ts';
 import type { Timeline } from './calendar/timeline.ts';
 import { Election, type Leadership } from './election.ts';
 import { GroupCache } from './groups/group-cache.ts';
+import { groupsAt } from './groups/groups-at-site.ts';
 import type { Hook, Veto } from './hooks/hook.ts';
 import { RoleChanges } from './hooks/role-changes.ts';
 import { askVetoes } from './hooks/vetoes.ts';
+import { votingSites } from './model.ts';
 import { Changes } from './operations/changes.ts';
 import { EffectContext } from './operations/context.ts';
 import { startDrills } from './operations/drill/calendar.ts';
@@ -148,6 +150,10 @@ export class CoordinatorGraph implements Closeable {
       timings,
       loopDelayMs,
       probe,
+      votersWith: (site) =>
+        groupsAt(cache.all, site)
+          .map(votingSites)
+          .filter((voters) => voters.includes(site)),
       record: (change) => {
         this.#transitions = [...this.#transitions.slice(-TRANSITIONS_KEPT_MAX), change];
       },

@@ -43,6 +43,13 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     stories: ['slow-then-paused/0'],
   },
   {
+    name: 'most-sites-must-be-heard',
+    file: 'services/coordinator/src/sites/detector.ts',
+    from: 'isCutOff && !this.#hearsMajorityWith(site, missed) ? doubt : undefined;',
+    to: 'isCutOff || missed.has(`${site} of nobody`) ? doubt : undefined;',
+    stories: ['most-sites-are-gone/0'],
+  },
+  {
     name: 'lost-fence-counts',
     file: 'services/coordinator/src/operations/failover/issue-epoch.ts',
     from: 'const isOldActiveFenced = answers.has(from);',

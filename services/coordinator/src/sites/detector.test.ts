@@ -19,6 +19,8 @@ class Watch {
   loopDelayMs = 0;
   duringProbe: () => Promise<void> = async () => {};
   readonly recorded: Transition[] = [];
+  /** The voting sites of each group. */
+  voters: readonly (readonly string[])[] = [];
   readonly detector: Detector;
 
   constructor(sites: readonly string[] = SITES) {
@@ -33,6 +35,7 @@ class Watch {
       timings: TIMINGS,
       loopDelayMs: () => this.loopDelayMs,
       probe,
+      votersWith: (site) => this.voters.filter((sites) => sites.includes(site)),
       record: (change) => this.recorded.push(change),
     });
     for (const site of sites) this.hear(site);
@@ -324,6 +327,31 @@ describe('a coordinator that may be cut off itself', () => {
   ])('convicts %s while it hears as many: %s', async (lost, left) => {
     const watch = await cutOff(lost, left);
     expect(lost.map((site) => watch.status(site))).toEqual(lost.map(() => 'down'));
+  });
+
+  it('convicts a site of a group whose other voters it hears, however many sites are gone when it becomes the leader', async () => {
+    const watch = new Watch([]);
+    watch.voters = [
+      ['a', 'b', 'c'],
+      ['d', 'e', 'a'],
+    ];
+    watch.detector.expect([...'abcdefg'].map((site) => ({ site, address: `${site}:1` })));
+    for (const site of 'acdefg') watch.reaches.set(`b>${site}`, false).set(`c>${site}`, false);
+    await watch.silence(TIMINGS.suspectMs + 1, SITES);
+    await watch.passes(TIMINGS.probeRounds, SITES);
+    expect([...'abcde'].map((site) => watch.status(site))).toEqual(['up', 'up', 'up', 'suspect', 'suspect']);
+    await watch.silence(TIMINGS.suspectMs + 1, ['b', 'c']);
+    await watch.passes(TIMINGS.probeRounds, ['b', 'c']);
+    expect([...'abcde'].map((site) => watch.status(site))).toEqual(['down', 'up', 'up', 'suspect', 'suspect']);
+  });
+
+  it('convicts no site of a group whose majority it misses', async () => {
+    const watch = new Watch([...'abcde']);
+    watch.voters = [['a', 'b', 'c']];
+    watch.reaches.set('c>a', false).set('c>b', false);
+    await watch.silence(TIMINGS.suspectMs + 1, ['c']);
+    await watch.passes(TIMINGS.probeRounds * 3, ['c']);
+    expect(['a', 'b'].map((site) => watch.status(site))).toEqual(['suspect', 'suspect']);
   });
 
   it('convicts sites that are lost one after another, down to the last but one', async () => {

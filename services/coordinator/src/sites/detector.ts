@@ -1,7 +1,8 @@
 /**
  * Says which sites are there. A silent site is first suspect. It counts as down only if no other site reaches it either,
- * and if this process can believe itself. Its own event loop must be healthy, and it must hear at least as many sites as
- * it misses. Otherwise it may be cut off itself. Reasons are kept for people (ADR 0042).
+ * and if this process can believe itself. Its own event loop must be healthy. It must also hear at least as many sites as
+ * it misses, or most voting sites of a group of the silent one. Otherwise it may be cut off itself. Reasons are kept for
+ * people (ADR 0042).
  */
 import {
   type ClockRateBounds,
@@ -11,6 +12,7 @@ import {
   type Vouchee,
 } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
+import { majorityOf } from '../model.ts';
 import type { Timings } from '../timings.ts';
 import type { Predecessor } from './journals.ts';
 import { observersOf } from './observers.ts';
@@ -96,6 +98,8 @@ export interface DetectorOptions {
   readonly timings: Timings;
   readonly loopDelayMs: () => number;
   readonly probe: Probe;
+  /** The voting sites of each group in which a site votes. Absent for none. */
+  readonly votersWith?: (site: string) => readonly (readonly string[])[];
   /** Receives what an operator may want to look up afterwards. */
   readonly record?: (change: Transition) => void;
 }
@@ -279,10 +283,21 @@ export class Detector {
     const known = this.sites.filter(({ status }) => status !== 'down').length;
     // Sites that were down before do not count: they were lost one after another.
     const isCutOff = silent.length > known - silent.length;
-    const doubt = isCutOff
-      ? `this coordinator hears only ${known - silent.length} of ${known} sites, so it may be cut off itself`
-      : undefined;
-    await Promise.all(silent.map((suspect) => this.#examine(suspect, { ownDelayMs, doubt })));
+    const doubt = `this coordinator hears only ${known - silent.length} of ${known} sites, so it may be cut off itself`;
+    const missed = new Set(silent.map(({ site }) => site));
+    const doubtOf = ({ site }: SiteView): string | undefined =>
+      isCutOff && !this.#hearsMajorityWith(site, missed) ? doubt : undefined;
+    await Promise.all(silent.map((suspect) => this.#examine(suspect, { ownDelayMs, doubt: doubtOf(suspect) })));
+  }
+
+  /**
+   * Whether most voting sites of a group in which this site votes are heard. They can move that group, on whichever side of
+   * a cut this coordinator is. Other sites may be gone for years, and a new leader does not know that they were down.
+   */
+  #hearsMajorityWith(site: string, missed: ReadonlySet<string>): boolean {
+    const isHeard = (voter: string): boolean => this.isUp(voter) && !missed.has(voter);
+    const groups = this.#options.votersWith?.(site) ?? [];
+    return groups.some((voters) => voters.filter(isHeard).length >= majorityOf(voters.length));
   }
 
   async #examine(

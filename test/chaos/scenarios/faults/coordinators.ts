@@ -30,6 +30,14 @@ export const COORDINATOR_FAULTS: FaultTable = {
     };
     return () => void coordinator.start();
   },
+  'retired-sites': ({ value }, { world: { database } }) => {
+    for (let number = 1; number <= value; number += 1)
+      database.rows("INSERT INTO site (name, address, version, partitions) VALUES ($1, $2, '', '[]')", [
+        `retired-${number}`,
+        `retired-${number}:1`,
+      ]);
+    return undefined;
+  },
   'stall-database': (_act, { world: { database } }) => {
     database.stall();
     return () => database.goOn();

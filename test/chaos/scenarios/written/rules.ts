@@ -109,6 +109,14 @@ export const RULES: WrittenStories = {
       [8.7, 'hsm-gone', 'a', { for: 21 }],
     ],
   },
+  'most-sites-are-gone': {
+    servesAt: 28,
+    acts: [
+      [1, 'retired-sites', '', { value: 4 }],
+      [2, 'kill-coordinator', 'one', { for: 0.5 }],
+      [10, 'lose-site', 'a', { for: 20 }],
+    ],
+  },
   'an-emptied-target': {
     servesAt: 28,
     acts: [
