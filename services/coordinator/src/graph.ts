@@ -263,7 +263,8 @@ export class CoordinatorGraph implements Closeable {
     this.#loop('schedule', timings.leaderMs / 2, () =>
       this.#schedule.look(this.#cache.all.filter(({ pause }) => pause === undefined).map(({ spec }) => spec)),
     );
-    this.#loop('hooks', timings.planMs, () => this.#roleChanges.pass());
+    for (const hook of this.#roleChanges.hooks)
+      this.#loop(`hook ${hook}`, timings.planMs, () => this.#roleChanges.pass(hook));
     this.#loop('retention', RETENTION_INTERVAL_MS, () => this.#retention.pass());
     this.#loop('timeline', timings.leaderMs, async () => {
       const { timeline } = this.#ports;

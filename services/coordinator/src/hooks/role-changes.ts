@@ -7,6 +7,7 @@
 import { AntipodeError, backoffMs, type Clock, type Log, type Prng } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
+import { isGroup } from '../groups/groups-at-site.ts';
 import { activeOf, type Group, isSettled } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import { readAcceptedEpochs, readEpochBefore, recordAcceptedEpoch } from '../store/tables/hooks.ts';
@@ -53,22 +54,27 @@ export class RoleChanges {
     return [...this.#tries.values()];
   }
 
-  /** One look at every group. A hook in trouble holds up no other, and one group no other. */
-  async pass(): Promise<void> {
+  /** The names of the hooks, for a pass of each. */
+  get hooks(): readonly string[] {
+    return this.#hooks.map(({ name }) => name);
+  }
+
+  /** One look at every group, for one hook. A hook that hangs holds up nobody: passes of other hooks go on meanwhile. */
+  async pass(name: string): Promise<void> {
     const { election, store, cache } = this.#ports;
     const leaderEpoch = election.epoch;
+    const hook = this.#hooks.find((one) => one.name === name);
     if (leaderEpoch === undefined) return this.#tries.clear();
-    if (this.#hooks.length === 0) return;
-    const groups = cache.all.filter((group) => activeOf(group) !== undefined && isSettled(group));
-    for (const [key, { group }] of this.#tries)
-      if (!cache.all.some(({ spec }) => spec.name === group)) this.#tries.delete(key);
+    if (hook === undefined) return;
+    for (const [key, { group }] of this.#tries) if (!isGroup(cache.all, group)) this.#tries.delete(key);
     const accepted = await store.query(readAcceptedEpochs);
-    await Promise.all(
-      this.#hooks.map(async (hook) => {
-        for (const group of groups)
-          if ((accepted.get(keyOf(hook, group)) ?? 0n) < group.epoch) await this.#tell(hook, group, leaderEpoch);
-      }),
-    );
+    const isDue = (group: Group): boolean =>
+      activeOf(group) !== undefined && isSettled(group) && (accepted.get(keyOf(hook, group)) ?? 0n) < group.epoch;
+    for (const { spec } of cache.all.filter(isDue)) {
+      // As it is by now: each group before it may have taken as long as a hook may take.
+      const group = cache.all.find((one) => one.spec.name === spec.name);
+      if (group !== undefined && isDue(group)) await this.#tell(hook, group, leaderEpoch);
+    }
   }
 
   async #tell(hook: Hook, group: Group, leaderEpoch: bigint): Promise<void> {
