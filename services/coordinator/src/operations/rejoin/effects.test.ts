@@ -59,6 +59,15 @@ describe('a rejoin', () => {
     expect([bench.orders, await roleOf('b')]).toEqual([[], 'fenced']);
   });
 
+  it('is not written down where the member became active before its answer came', async () => {
+    bench.answers.set('setRole', async () => {
+      await database.rows.epoch({ epoch: 2n, owner: 'b', isActive: true });
+      return {};
+    });
+    expect((await rejection(join('b'))).code).toBe('EPOCH_STALE');
+    expect([await roleOf('a'), await roleOf('b')]).toEqual(['fenced', 'active']);
+  });
+
   it('is not written down where the agent refuses it', async () => {
     bench.answers.set('setRole', 'EPOCH_STALE');
     expect((await rejection(join('b'))).code).toBe('EPOCH_STALE');

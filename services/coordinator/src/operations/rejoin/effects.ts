@@ -32,7 +32,8 @@ export async function rejoin(context: EffectContext, intent: Intent): Promise<Re
       { fence: fenceOf(group, intent), serial: member.serial, role: MemberRole.STANDBY },
       { timeoutMs: ORDER_TIMEOUT_MS },
     );
-  await context.write(async (trx, record) => {
+  // The answer can be late. A move may have made this member the active one since.
+  await context.writeUnder({ group: name, epoch: group.epoch }, async (trx, record) => {
     await setRole(trx, name, intent.site, 'standby');
     record({ kind: 'member-rejoined', group: name, site: intent.site, details: { epoch: group.epoch } });
   });

@@ -172,6 +172,18 @@ describe('reseating a group', () => {
     expect([await epochs(), await roles()]).toEqual([AS_BEFORE, ['active', 'standby', 'standby']]);
   });
 
+  it('takes the active role from no member that got it by a failover while it was being seated', async () => {
+    member('a', { role: MemberRole.ACTIVE, captured: ref(1n, 4n) });
+    member('b', {}, 'older copy');
+    member('c', { applied: ref(1n, 4n) });
+    bench.answers.set('reseat b', async () => {
+      await database.rows.epoch({ epoch: 2n, owner: 'b', isActive: true });
+      return {};
+    });
+    expect((await rejection(run())).code).toBe('EPOCH_STALE');
+    expect(await roles()).toEqual(['fenced', 'active', 'standby']);
+  });
+
   it('is done where it was killed after its members were seated', async () => {
     member('a', { role: MemberRole.ACTIVE, captured: ref(1n, 4n) });
     member('b', {}, 'older copy');

@@ -246,7 +246,8 @@ async function seatMembers(
   const seated = ordered.seated.map(({ site }) => site);
   const quarantined = planned.witnesses.filter(({ quarantine }) => quarantine !== undefined);
   const votes = quarantined.length === 0 ? 0 : await votesOfWitnesses(context, intent, group, planned.plan);
-  await context.write(async (trx, record) => {
+  // Bringing generations takes minutes. A failover may have made one of these members the active one since.
+  await context.writeUnder({ group: group.spec.name, epoch }, async (trx, record) => {
     for (const site of seated) await setRole(trx, group.spec.name, site, 'standby');
     record({
       kind: 'group-reseated',
