@@ -6,6 +6,7 @@ export {
   type ApprovalPolicy,
   approvalFileText,
   approvalFromFileText,
+  isApprovalCurrent,
   type OperatorSignature,
   type SignedApproval,
   type VerifiedApproval,

@@ -122,6 +122,16 @@ function checkTime(
     throw new AntipodeError('APPROVAL_EXPIRED', `${name} expired at ${expires}`, { details });
 }
 
+/** Whether {@link verifyApproval} takes it at this time. */
+export function isApprovalCurrent(request: ApprovalRequest, nowMs: number): boolean {
+  try {
+    checkTime(request, { digest: '', nowMs });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The file that operators pass on. Its layout does not matter: the canonical form of `request` is what they sign. */
 export function approvalFileText(request: ApprovalRequest, signatures: readonly OperatorSignature[]): string {
   const lines = signatures.map(({ operator, signature }) => ({

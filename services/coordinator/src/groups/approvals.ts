@@ -11,14 +11,15 @@ import {
   type ApprovalRule,
   type DescribeResponse,
   type GuardedAction,
+  isApprovalCurrent,
   parseApprovalBytes,
 } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, hasCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Group, Seat } from '../model.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Read } from '../store/store.ts';
-import { type ApprovalRecord, readApprovals } from '../store/tables/approvals.ts';
+import { type ApprovalRecord, readApprovals, readApprovalUses } from '../store/tables/approvals.ts';
 
 /** As many as an agent takes with an order. */
 const APPROVALS_MAX = 16;
@@ -58,20 +59,42 @@ export type GuardedAct = Exclude<GuardedAction, 'break-glass'>;
 export const coveringActions = (act: GuardedAct): readonly GuardedAction[] => [act, 'break-glass'];
 
 /**
- * Approvals that an order of one kind may carry: those of the group that cover it and have not expired, newest first.
- * People write their ends by the clock on the wall, and agents read them so. An order has room for few, and those of
+ * Approvals that an order of one kind may carry: those of the group that cover it and count at this time, newest first.
+ * People write their dates by the clock on the wall, and agents read them so. An order has room for few, and those of
  * other acts must not take it: the approval for the night was submitted long before.
+ *
+ * The target of a failover asks all members whether another operation has used the approval. So one that any site has
+ * used is left out, unless it was for this operation. For all other acts, each site uses an approval for itself.
  */
-export const readUsable = (
+export async function readUsable(
   db: Read,
-  { group, act, calendarMs }: { group: string; act: GuardedAct; calendarMs: number },
-): Promise<ApprovalRecord[]> =>
-  readApprovals(db, {
+  {
     group,
-    actions: coveringActions(act),
-    endAfterMs: calendarMs - APPROVAL_SKEW_MS,
-    limit: APPROVALS_MAX,
-  });
+    act,
+    calendarMs,
+    operation = '',
+  }: { group: string; act: GuardedAct; calendarMs: number; operation?: string | undefined },
+): Promise<ApprovalRecord[]> {
+  const endAfterMs = calendarMs - APPROVAL_SKEW_MS;
+  const records = await readApprovals(db, { group, actions: coveringActions(act), endAfterMs });
+  const uses = act === 'failover' && records.length > 0 ? await readApprovalUses(db, { group }) : [];
+  const used = new Set(uses.filter((use) => use.operation !== operation).map(({ digest }) => digest));
+  return records
+    .filter(({ digest, request }) => !used.has(digest) && isCurrent(request, calendarMs))
+    .slice(0, APPROVALS_MAX);
+}
+
+/** False too for one that another release has written, and that cannot be read here: it must not keep orders from leaving. */
+function isCurrent(text: string, nowMs: number): boolean {
+  try {
+    return isApprovalCurrent(parsed(text), nowMs);
+  } catch (thrown) {
+    if (hasCode(thrown, 'APPROVAL_INVALID')) return false;
+    throw thrown;
+  }
+}
+
+const parsed = (text: string): ApprovalRequest => parseApprovalBytes(Buffer.from(text));
 
 /** As an order carries them. Undefined for none. */
 export function orderApprovals(
@@ -97,9 +120,9 @@ export function requestsFor(
   { required, breakGlass, operators }: Pick<ApprovalRule, 'required' | 'breakGlass' | 'operators'>,
 ): ApprovalRequest[] {
   return records.flatMap(({ request: text, signatures }) => {
-    const request = parseApprovalBytes(Buffer.from(text));
+    const request = parsed(text);
     const signed = new Set(signatures.map(({ operator }) => operator).filter((name) => operators.includes(name)));
-    const needed = request.action === 'break-glass' ? breakGlass : required;
+    const needed = Math.max(request.required, request.action === 'break-glass' ? breakGlass : required);
     return signed.delete(request.requestedBy) && signed.size >= needed ? [request] : [];
   });
 }

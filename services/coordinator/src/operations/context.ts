@@ -143,7 +143,7 @@ export class EffectContext {
     const { store, detector, calendarMs } = this.ports;
     if (!isGuarded(group, detector.snapshot())) return fence;
     const records = await store.query((db) =>
-      readUsable(db, { group: group.spec.name, act, calendarMs: calendarMs() }),
+      readUsable(db, { group: group.spec.name, act, calendarMs: calendarMs(), operation: intent.id }),
     );
     const approvals = orderApprovals(records, intent.id);
     return approvals === undefined ? fence : { ...fence, approvals };

@@ -21,7 +21,7 @@ export async function failover(context: EffectContext, intent: Intent, effect: F
   const group = await context.group(intent);
   switch (effect.type) {
     case 'survey':
-      return { type: 'surveyed', survey: await survey(context, group) };
+      return { type: 'surveyed', survey: await survey(context, group, intent) };
     case 'fetch':
       return fetchFirst(context, intent, group, effect);
     case 'catch-up':
@@ -41,8 +41,9 @@ export async function failover(context: EffectContext, intent: Intent, effect: F
 
 /**
  * Asks which members can be reached, and what each holds. A member whose answer cannot be read counts as unreachable.
+ * An approval that was used counts for the failover that has used it, and for no other one.
  */
-export async function survey({ ports }: EffectContext, group: Group): Promise<Survey> {
+export async function survey({ ports }: EffectContext, group: Group, failover?: Pick<Intent, 'id'>): Promise<Survey> {
   const { agents, store, timings } = ports;
   const name = group.spec.name;
   const [known, loads] = await store.query(async (db) => [await readKnown(db, name), await readLoads(db, name)]);
@@ -102,7 +103,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
   return {
     active: activeOf(group)?.site ?? '',
     ...(reachable.some(({ approvalsRequired = 0 }) => approvalsRequired > 0)
-      ? await withApprovals(ports, group, { reachable, rules })
+      ? await withApprovals(ports, group, { reachable, rules, operation: failover?.id })
       : { reachable }),
     witnesses: witnesses.filter((one) => one !== undefined),
     voters: votersOf(group),
@@ -116,12 +117,20 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
 async function withApprovals(
   { store, calendarMs }: EffectContext['ports'],
   group: Group,
-  { reachable, rules }: { reachable: readonly Candidate[]; rules: ReadonlyMap<string, ApprovalRule | undefined> },
+  {
+    reachable,
+    rules,
+    operation,
+  }: {
+    reachable: readonly Candidate[];
+    rules: ReadonlyMap<string, ApprovalRule | undefined>;
+    operation: string | undefined;
+  },
 ): Promise<Pick<Survey, 'reachable' | 'members'>> {
   const { name } = group.spec;
   const [owners, records] = await store.query(async (db) => [
     await readEpochOwners(db, name),
-    await readUsable(db, { group: name, act: 'failover', calendarMs: calendarMs() }),
+    await readUsable(db, { group: name, act: 'failover', calendarMs: calendarMs(), operation }),
   ]);
   return {
     reachable: reachable.map((one) => {
@@ -181,7 +190,7 @@ async function promote(
     if (error.disposition === 'retry') return targetLost(context, intent, { to, code: error.code, error });
     if (error.code === 'OBJECT_UNPROVEN' && generation !== undefined) {
       await withdraw(context, group, { site: to, generation, code: error.code });
-      const isLast = !mended && !(await hasAnother(context, group, effect));
+      const isLast = !mended && !(await hasAnother(context, intent, group, effect));
       if (isLast && (await isMended(context, intent, group, { ...effect, generation })))
         return promote(context, intent, group, effect, true);
     }
@@ -190,9 +199,14 @@ async function promote(
 }
 
 /** Whether another member could serve without being mended. */
-async function hasAnother(context: EffectContext, group: Group, effect: Effect<'promote'>): Promise<boolean> {
+async function hasAnother(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  effect: Effect<'promote'>,
+): Promise<boolean> {
   const excluded = [...effect.excluded, { site: effect.to, code: 'OBJECT_UNPROVEN' }];
-  return planFailover({ ...effect, wanted: '', excluded }, await survey(context, group)).obstacle === undefined;
+  return planFailover({ ...effect, wanted: '', excluded }, await survey(context, group, intent)).obstacle === undefined;
 }
 
 /** The first order finds what is missing, and the second one makes it again. */
