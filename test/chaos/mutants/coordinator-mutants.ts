@@ -46,7 +46,7 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     name: 'most-sites-must-be-heard',
     file: 'services/coordinator/src/sites/detector.ts',
     from: 'isCutOff && !this.#hearsMajorityWith(site, missed) ? doubt : undefined;',
-    to: 'isCutOff || missed.has(`${site} of nobody`) ? doubt : undefined;',
+    to: 'isCutOff && missed.has(site) ? doubt : undefined;',
     stories: ['most-sites-are-gone/0'],
   },
   {

@@ -59,6 +59,16 @@ describe('an approval', () => {
     expect(with_({ operator: 'carol', signature: new Uint8Array(63) })).toBe('APPROVAL_INVALID');
   });
 
+  it('counts although somebody has added wrong signatures, before or after the right ones', () => {
+    const { request: bytes, signatures } = operators.sign(request);
+    const wrong = ['alice', 'bob', 'dave'].map((name) => ({ operator: name, signature: new Uint8Array(64) }));
+    for (const all of [
+      [...wrong, ...signatures],
+      [...signatures, ...wrong],
+    ])
+      expect(verifyApproval({ request: bytes, signatures: all }, policy, NOW).approvedBy).toEqual(['bob', 'carol']);
+  });
+
   it('counts one key once, under whatever names a site has it', () => {
     const [alice, bob] = policy.operators;
     const twice = { ...policy, operators: [alice!, bob!, { name: 'carol', key: bob!.key }] };

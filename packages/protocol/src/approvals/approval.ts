@@ -61,17 +61,22 @@ export function verifyApproval(
 ): VerifiedApproval {
   const request = parseApprovalBytes(bytes);
   const digest = approvalDigest(bytes);
-  const signers = signersOf({ request: bytes, signatures }, policy);
+  const { signers, wrong } = signersOf({ request: bytes, signatures }, policy);
   const { requestedBy } = request;
+  const approvedBy = [...signers].filter((name) => name !== requestedBy).sort();
+  const own = request.action === 'break-glass' ? policy.breakGlass : policy.required;
+  const required = Math.max(own, request.required);
+  // Anybody can add a wrong signature under the name of another. It must not take the effect of the right ones.
+  if (wrong !== undefined && (!signers.has(requestedBy) || approvedBy.length < required))
+    throw new AntipodeError('APPROVAL_INVALID', `the signature of operator ${wrong} does not fit the request`, {
+      details: { field: 'signatures', operator: wrong },
+    });
   if (!signers.has(requestedBy))
     throw new AntipodeError(
       'APPROVAL_INSUFFICIENT',
       `operator ${requestedBy} asks for approval ${digest.slice(0, 16)} and has not signed it`,
       { details: { digest, operator: requestedBy } },
     );
-  const approvedBy = [...signers].filter((name) => name !== requestedBy).sort();
-  const own = request.action === 'break-glass' ? policy.breakGlass : policy.required;
-  const required = Math.max(own, request.required);
   if (approvedBy.length < required)
     throw new AntipodeError(
       'APPROVAL_INSUFFICIENT',
@@ -84,27 +89,31 @@ export function verifyApproval(
 
 /**
  * Operators of the policy that have signed. Each counts once, and so does each key. An operator who is not in the policy
- * counts nowhere here: sites may trust different people.
- * @throws APPROVAL_INVALID for a signature that is not its operator's
+ * counts nowhere here: sites may trust different people. `wrong` is one whose signature does not fit.
+ * @throws APPROVAL_INVALID for too many signatures
  */
-function signersOf({ request, signatures }: SignedApproval, { operators }: ApprovalPolicy): Set<string> {
+function signersOf(
+  { request, signatures }: SignedApproval,
+  { operators }: ApprovalPolicy,
+): { signers: ReadonlySet<string>; wrong: string | undefined } {
   if (signatures.length > SIGNATURES_MAX) throw invalid('signatures', `are more than ${SIGNATURES_MAX}`);
   const bytes = signedBytesOf(request);
   const keys = new Set<string>();
   const signers = new Set<string>();
+  let wrong: string | undefined;
   for (const { operator: name, signature } of signatures) {
     const operator = operators.find((one) => one.name === name);
     if (operator === undefined) continue;
-    if (signature.length !== SIGNATURE_BYTES || !isSignedByOperator(operator, { bytes, signature }))
-      throw new AntipodeError('APPROVAL_INVALID', `the signature of operator ${name} does not fit the request`, {
-        details: { field: 'signatures', operator: name },
-      });
+    if (signature.length !== SIGNATURE_BYTES || !isSignedByOperator(operator, { bytes, signature })) {
+      wrong ??= name;
+      continue;
+    }
     const key = operatorKeyFingerprint(operator.key);
     if (keys.has(key)) continue;
     keys.add(key);
     signers.add(name);
   }
-  return signers;
+  return { signers, wrong };
 }
 
 function checkTime(

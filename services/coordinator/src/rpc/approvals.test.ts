@@ -6,6 +6,7 @@ import {
   ReseatGroupRequestSchema,
   type SignedApproval,
   SubmitApprovalRequestSchema,
+  verifyApproval,
 } from '@antipode/protocol';
 import { SomeOperators, someRequest } from '@antipode/protocol/testing';
 import { rejection } from '@antipode/runtime/testing';
@@ -68,6 +69,29 @@ describe('an approval', () => {
       'alice bob carol',
     ]);
     expect(await list('other')).toEqual([]);
+  });
+
+  it('keeps the right signature of an operator, whatever another one submits under that name', async () => {
+    const first = operators.sign(request(), ['alice', 'bob', 'carol']);
+    const wrong = ['alice', 'bob', 'carol'].map((operator) => ({ operator, signature: new Uint8Array(64) }));
+    const submitAs = (name: string, signatures: SignedApproval['signatures']) =>
+      operatorHandlers(bench.ports).submitApproval(
+        create(SubmitApprovalRequestSchema, { approval: { request: first.request, signatures: [...signatures] } }),
+        { ...OPERATOR, identity: { ...OPERATOR.identity, name } },
+      );
+    await submitAs('alice', first.signatures);
+    await submitAs('mallory', wrong);
+    await submitAs('mallory', wrong);
+    await submitAs('carol', first.signatures);
+    const [kept] = await list('payments');
+    const signatures = kept!.approval?.signatures?.map(({ operator = '', signature = new Uint8Array() }) => ({
+      operator,
+      signature: new Uint8Array(signature),
+    }));
+    expect(signatures).toEqual([...first.signatures, ...wrong]);
+    const approval = { request: first.request, signatures: signatures! };
+    const nowMs = bench.clock.wallMs();
+    expect(verifyApproval(approval, operators.policy, nowMs).approvedBy).toEqual(['bob', 'carol']);
   });
 
   it('is not kept when it has expired, or is not in its canonical form', async () => {

@@ -58,7 +58,7 @@ export function approvalHandlers({ store, election, cache, clock, context, timel
           submittedMs: clock.wallMs(),
           expiresMs,
         });
-        const signedBy = kept.signatures.map(({ operator }) => operator).join(' ');
+        const signedBy = [...new Set(kept.signatures.map(({ operator }) => operator))].join(' ');
         const { requestedBy, nonce } = request;
         const details = { action, digest, nonce, requestedBy, signedBy, operator: identity.name };
         record({ kind: 'approval-submitted', group, details });

@@ -6,13 +6,18 @@ import type { OperatorSignature } from '@antipode/protocol';
 import { fromHex, hex } from '@antipode/runtime';
 import { type Read, toJson, type Write } from '../store.ts';
 
+/** `by` has submitted it. Absent from what earlier releases stored. */
+export interface SubmittedSignature extends OperatorSignature {
+  readonly by?: string;
+}
+
 export interface ApprovalRecord {
   readonly digest: string;
   readonly group: string;
   readonly action: string;
   /** The canonical text. */
   readonly request: string;
-  readonly signatures: readonly OperatorSignature[];
+  readonly signatures: readonly SubmittedSignature[];
   readonly submittedBy: string;
   readonly submittedMs: number;
   readonly expiresMs: number;
@@ -39,13 +44,14 @@ const LIST_MAX = 200;
 /** With the signatures that are on record already. Returns what is on record then. */
 export async function recordApproval(trx: Write, approval: ApprovalRecord): Promise<ApprovalRecord> {
   const [before] = await readApprovals(trx, { digest: approval.digest });
-  const signatures = mergedSignatures([...(before?.signatures ?? []), ...approval.signatures]);
+  const own = approval.signatures.map(({ operator, signature }) => ({ operator, signature, by: approval.submittedBy }));
+  const signatures = mergedSignatures([...(before?.signatures ?? []), ...own]);
   const values = {
     digest: approval.digest,
     grp: approval.group,
     action: approval.action,
     request: approval.request,
-    signatures: toJson(signatures.map(({ operator, signature }) => ({ operator, signature: hex(signature) }))),
+    signatures: toJson(signatures.map((one) => ({ ...one, signature: hex(one.signature) }))),
     submitted_by: approval.submittedBy,
     submitted_ms: BigInt(Math.round(approval.submittedMs)),
     expires_ms: BigInt(Math.round(approval.expiresMs)),
@@ -58,10 +64,23 @@ export async function recordApproval(trx: Write, approval: ApprovalRecord): Prom
   return { ...(before ?? approval), signatures };
 }
 
-/** One of a kind: people submit the same file twice. Somebody who signs again may have had a wrong key before. */
-const mergedSignatures = (all: readonly OperatorSignature[]): OperatorSignature[] => [
-  ...new Map(all.map((one) => [one.operator, one])).values(),
-];
+/** As many as an agent looks at. */
+const SIGNATURES_MAX = 64;
+
+/**
+ * One of a kind: people submit the same file twice. Somebody who signs again may have had a wrong key before, so the last
+ * one counts of those that one person has submitted. Signatures that others have submitted stay. Nobody here knows the
+ * keys, and a wrong signature must not take the place of the right one.
+ */
+function mergedSignatures(all: readonly SubmittedSignature[]): SubmittedSignature[] {
+  const last = new Map(all.map((one) => [`${one.operator} ${one.by ?? ''}`, one])).values();
+  const distinct = new Map<string, SubmittedSignature>();
+  for (const one of last) {
+    const key = `${one.operator} ${hex(one.signature)}`;
+    if (!distinct.has(key)) distinct.set(key, one);
+  }
+  return [...distinct.values()].slice(0, SIGNATURES_MAX);
+}
 
 /** Newest first. */
 export async function readApprovals(
@@ -84,8 +103,8 @@ export async function readApprovals(
     group: row.grp,
     action: row.action,
     request: row.request,
-    signatures: (JSON.parse(row.signatures) as { operator: string; signature: string }[]).map((one) => ({
-      operator: one.operator,
+    signatures: (JSON.parse(row.signatures) as { operator: string; signature: string; by?: string }[]).map((one) => ({
+      ...one,
       signature: fromHex(one.signature),
     })),
     submittedBy: row.submitted_by,
