@@ -5,9 +5,11 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 export const LONGEST: readonly string[] = [
   'integration/system/previous-release.int.test.ts',
   'integration/system/group-change-faults.int.test.ts',
+  'integration/system/archive-kills.int.test.ts',
   'integration/system/archive.int.test.ts',
   'integration/system/runbooks.int.test.ts',
   'integration/system/native-luna.int.test.ts',
+  'integration/system/native-luna-failover.int.test.ts',
   'integration/system/runbooks-of-backups.int.test.ts',
   'integration/system/cli.int.test.ts',
   'integration/system/luna-demo.int.test.ts',

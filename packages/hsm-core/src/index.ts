@@ -83,13 +83,14 @@ export {
   type ProofItem,
   type ProofOutcome,
   type Protection,
+  type Refusal,
 } from './provider/provider.ts';
 export { type ApplyOptions, type ApplyResult, applyGeneration, type RefusedObject } from './replica/apply.ts';
 export { type BuryResult, bury, destroyNamesakes, findImpostors } from './replica/bury.ts';
 export { type MergedObject, type MergeVerdict, mergeObjects } from './replica/merge.ts';
 export { type ProofSummary, readBack } from './replica/read-back.ts';
 export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './replica/rehearsal.ts';
-export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica/replica.ts';
+export { type ApplyIntent, type ApplyJournal, intentOf, type Replica, ReplicaMemory } from './replica/replica.ts';
 export { type ScrubReport, scrub } from './replica/scrub.ts';
 export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './replica/set-aside.ts';
 export { sealUnexplained, type UnexplainedObject } from './replica/unexplained.ts';

@@ -249,6 +249,11 @@ export const CATALOGUE = {
       'A key that only devices move is not restored, because this client reaches no partition that it could come from.',
     hint: 'Look at the links of this client with `slot list` of lunacm, and name the partition of the active member in `sources` of the partition in agent.yaml, with its PIN file (docs/howto/native.md). The agent tries again by itself. Everything else was restored.',
   },
+  NATIVE_CLONING: {
+    disposition: 'retry',
+    summary: 'A key that only devices move is not restored yet: its devices are copying it, or will soon be asked to.',
+    hint: 'Wait. A copy runs beside the other work of the member, which can be promoted meanwhile. If the source does not answer, the agent ends the copy after the limits of Chrystoki.conf, and tries again by itself.',
+  },
   NATIVE_NOT_CLONED: {
     disposition: 'operator',
     summary:

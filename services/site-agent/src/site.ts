@@ -8,6 +8,7 @@ import { Enrolments } from './approvals/enrolments.ts';
 import { SetAsideCounts } from './objects/set-aside-objects.ts';
 import { Authority } from './orders/authority.ts';
 import { OrderBook } from './orders/order-book.ts';
+import { DeviceCopies } from './partition/device-copies.ts';
 import type { Partition, Partitions } from './partition/partition.ts';
 import { RefusedRetries } from './partition/refused-retries.ts';
 import { Mender } from './peers/mending.ts';
@@ -85,6 +86,7 @@ export interface Site extends SitePorts {
   readonly mender: Mender;
   readonly retention: Retention;
   readonly refusedRetries: RefusedRetries;
+  readonly deviceCopies: DeviceCopies;
   readonly setAside: SetAsideCounts;
   readonly collector: Collector;
   readonly orders: OrderBook;
@@ -125,6 +127,7 @@ export function buildSite(ports: SitePorts): Site {
     mender: new Mender({ journal, store, transfer, log }),
     retention,
     refusedRetries: new RefusedRetries({ clock }),
+    deviceCopies: new DeviceCopies({ tenure: journal.tenure, clock, log }),
     setAside: new SetAsideCounts({ journal, store }),
     collector: new Collector({ journal, store, deletions, retention, clock, log, graceMs: ports.eraseGraceMs }),
     orders: new OrderBook({ clock, mark: () => journal.mark }),

@@ -93,6 +93,11 @@ export class SimulatedPartition implements Partition {
     );
   }
 
+  /** Its HSM copies nothing by devices. */
+  beside<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.use(work, signal);
+  }
+
   async warmUp(): Promise<void> {
     if (this.#open === undefined) await this.use(async () => {});
   }

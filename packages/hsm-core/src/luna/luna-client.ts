@@ -1,12 +1,12 @@
 /** One Luna client as a site has it: its tool, its folders, and how the tool behaves. Everything local to the site. */
 import { join } from 'node:path';
-import type { Clock } from '@antipode/runtime';
+import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { DriverProfile, JobPorts } from './jobs/job-ports.ts';
 import { readPhrases } from './phrases.ts';
 import { TranscriptFolder } from './transcript.ts';
 import { Launcher } from './transport/launcher.ts';
 import { readClientSettings } from './transport/limits.ts';
-import type { ToolLauncher } from './transport/tool-process.ts';
+import type { ToolLauncher, ToolProcess } from './transport/tool-process.ts';
 
 export interface LunaClient extends DriverProfile {
   /** Path of `lunacm`. */
@@ -33,19 +33,21 @@ export interface ClientOptions {
   readonly onPed?: (event: { job: string }) => void;
   /** Called at each output of the tool: it is alive. */
   readonly onOutput?: () => void;
+  /** Ends the tool wherever it is, and starts none any more. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The ports of a driver of this client. @throws FILE_UNWRITABLE, CONFIG_INVALID */
 export function jobPortsOf(client: LunaClient, options: ClientOptions): JobPorts {
   const { lunacm, configuration, records, locks, folder, environment } = client;
-  const { clock, worker, onPed = () => {}, onOutput = () => {} } = options;
+  const { clock, worker, onPed = () => {}, onOutput = () => {}, signal } = options;
   const { buffering, passwords, attemptsFloor } = client;
   const launcher = new Launcher({
     ...{ program: lunacm, configuration, environment },
     jobs: join(folder, 'jobs', worker),
   });
   return {
-    launcher: heard(launcher, onOutput),
+    launcher: ending(heard(launcher, onOutput), signal),
     clock,
     phrases: readPhrases(),
     settings: readClientSettings(configuration),
@@ -54,6 +56,22 @@ export function jobPortsOf(client: LunaClient, options: ClientOptions): JobPorts
     lockFolder: locks,
     transcripts: new TranscriptFolder({ folder: join(folder, 'transcripts'), clock, filesMax: TRANSCRIPTS_MAX }),
     onPed,
+  };
+}
+
+function ending(launcher: ToolLauncher, signal: AbortSignal | undefined): ToolLauncher {
+  if (signal === undefined) return launcher;
+  const until = (launch: () => ToolProcess): ToolProcess => {
+    if (signal.aborted) throw new AntipodeError('LUNA_UNREACHED', 'the job was ended, so lunacm is not started');
+    const process = launch();
+    const kill = (): void => process.kill();
+    signal.addEventListener('abort', kill, { once: true });
+    void process.ended.then(() => signal.removeEventListener('abort', kill));
+    return process;
+  };
+  return {
+    launch: (way) => until(() => launcher.launch(way)),
+    launchFile: (commands) => until(() => launcher.launchFile(commands)),
   };
 }
 

@@ -42,8 +42,11 @@ export interface DeviceCloner {
    *
    * A source that cannot be reached now is a refusal of each object (NATIVE_SOURCE_UNREACHED). So are a login that the
    * device or the record of logins refuses, and another cloning domain (CLONING_DOMAIN_OTHER).
+   *
+   * The signal ends a copy within a second, whatever the devices do. Nothing is known of it then, and nothing counts as
+   * brought.
    */
-  clone(source: string, objects: readonly NativeObject[]): Promise<DeviceMove>;
+  clone(source: string, objects: readonly NativeObject[], signal?: AbortSignal): Promise<DeviceMove>;
 }
 
 export const nameOf = ({ objectClass, attributes: { label } }: Pick<NativeObject, 'objectClass' | 'attributes'>) => ({

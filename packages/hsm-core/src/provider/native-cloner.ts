@@ -111,6 +111,18 @@ export interface DeviceItem extends NativeObject {
   readonly replaces?: Handle;
 }
 
+/** Objects that devices are to copy into a partition. */
+export interface DeviceOrder {
+  readonly domainKey: Handle;
+  /** No device is asked without one: then only objects that are here get the attributes of their items. */
+  readonly source?: string;
+  readonly items: readonly DeviceItem[];
+  /** Ends the copy at once. Whatever has arrived by then is compared as ever, and stays where it fits. */
+  readonly signal?: AbortSignal;
+  /** Lets other calls of the provider run while the devices copy. Only the worker of a partition passes one. */
+  readonly meanwhile?: <T>(copying: () => Promise<T>) => Promise<T>;
+}
+
 /** An object that was copied, compared and not used yet, or why there is none. */
 export type DeviceOutcome = { readonly handle: Handle } | Refusal;
 
@@ -145,9 +157,5 @@ export interface NativeSealer {
    *
    * Other codes: NATIVE_UNAVAILABLE, NATIVE_SOURCE_UNREACHED, NATIVE_NOT_CLONED, CLONING_DOMAIN_OTHER, HSM_FULL.
    */
-  cloneNative(options: {
-    domainKey: Handle;
-    source: string;
-    items: readonly DeviceItem[];
-  }): Promise<readonly DeviceOutcome[]>;
+  cloneNative(options: DeviceOrder): Promise<readonly DeviceOutcome[]>;
 }

@@ -36,6 +36,7 @@ export interface Refusal {
     | 'CLONING_DOMAIN_OTHER'
     | 'NATIVE_MISMATCH'
     | 'NATIVE_SOURCE_UNREACHED'
+    | 'NATIVE_CLONING'
     | 'NATIVE_NOT_CLONED';
   /** Absent where it was not the token that refused. */
   readonly returnValue?: string;

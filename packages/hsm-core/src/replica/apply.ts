@@ -11,10 +11,11 @@ import { blobDigests, type Entry, entryDigest, type SealedGeneration } from '../
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
 import { entryBytes, inBatches } from '../objects/batches.ts';
 import { asSeen, destroyDoomed } from '../objects/doomed.ts';
+import type { Refusal } from '../provider/provider.ts';
 import { proofItem } from './read-back.ts';
 import { recogniseAgain } from './recognition.ts';
 import { type ApplyIntent, hasDomainKeyOf, type Replica } from './replica.ts';
-import { type Restoration, type RestoredObject, restoreAll } from './restoration.ts';
+import { type Restoration, type RestoredObject, restoreAll, type UncopiedKey } from './restoration.ts';
 
 export interface ApplyOptions extends Replica {
   /** The generation that was read back and used here last. Objects that are the same in it need no second proof. */
@@ -29,6 +30,11 @@ export interface ApplyOptions extends Replica {
    * of the group may then be anybody's.
    */
   readonly isReturned?: boolean;
+  /**
+   * Why devices have not copied keys, by object. With it this apply asks no device for a key that is not here: its caller
+   * does, beside it ({@link ApplyResult.uncopied}), and applies again.
+   */
+  readonly copies?: ReadonlyMap<ObjectId, Refusal>;
   /** @throws GENERATION_UNKNOWN */
   readonly blobOf: (sha256: string) => Uint8Array;
 }
@@ -50,6 +56,8 @@ export interface ApplyResult {
    * Exceptions of this replica: objects that are not restored here, each with its reason. Every apply tries them again.
    */
   readonly refused: readonly RefusedObject[];
+  /** Keys that devices have to copy, where the caller asks them. They are among the refused ones. */
+  readonly uncopied: readonly UncopiedKey[];
   /**
    * Objects that a read-back has to use: made by this apply or by one that was cut short, or not the same in the
    * generation that was proved here last.
@@ -81,8 +89,8 @@ export async function applyGeneration(options: ApplyOptions): Promise<ApplyResul
   const stale = entries.filter((entry) => !isAsWanted(options, entry) || unsound.has(entry.objectId));
   await checkBlobs(options, stale);
   const damaged = await findDamaged(options, stale);
-  const restoration: Restoration = { options, domainKey, restored: new Map(), refused: new Map() };
-  const { restored, refused } = restoration;
+  const restoration: Restoration = { options, domainKey, restored: new Map(), refused: new Map(), uncopied: [] };
+  const { restored, refused, uncopied } = restoration;
   try {
     await restoreAll(restoration, stale);
     checkAnyKey(entries, refused);
@@ -97,7 +105,7 @@ export async function applyGeneration(options: ApplyOptions): Promise<ApplyResul
   journal.commit(target.digest, [
     ...new Set([...begun.map(({ objectId }) => objectId), ...restored.keys(), ...refused.keys()]),
   ]);
-  return resultOf(options, { begun, restored, refused });
+  return { ...resultOf(options, { begun, restored, refused }), uncopied };
 }
 
 function resultOf(
@@ -111,7 +119,7 @@ function resultOf(
     restored: ReadonlyMap<ObjectId, RestoredObject>;
     refused: ReadonlyMap<ObjectId, AntipodeError>;
   },
-): ApplyResult {
+): Omit<ApplyResult, 'uncopied'> {
   const { memory, target } = options;
   const { entries, tombstones } = target.generation;
   const explained = new Set([...entries, ...tombstones.map(({ entry }) => entry)].map(({ objectId }) => objectId));
@@ -206,6 +214,7 @@ const LACKS: ReadonlySet<ErrorCode> = new Set([
   'NATIVE_UNAVAILABLE',
   'CLONING_DOMAIN_OTHER',
   'NATIVE_SOURCE_UNREACHED',
+  'NATIVE_CLONING',
   'NATIVE_NOT_CLONED',
 ]);
 

@@ -97,6 +97,26 @@ describe('a standby', () => {
     expect([refused, b.hsm.contents()]).toEqual([[], a.hsm.contents()]);
   });
 
+  it('leaves the devices to its caller, who applies again with what they said', async () => {
+    const sealed = await captured();
+    const first = await group.apply(b, sealed, { copies: new Map() });
+    expect([codesOf(first.refused), first.applied.length]).toEqual([['NATIVE_CLONING', 'NATIVE_CLONING'], 2]);
+    expect(b.hsm.labelled('secret')).toEqual([]);
+    const [secret, pair] = first.uncopied;
+    const outcomes = await b.provider.cloneNative({
+      domainKey: b.keyring.domainKey(sealed.generation.group, sealed.generation.domainKeyVersion).handle,
+      source: a.serial,
+      items: [secret!.item],
+    });
+    expect(outcomes).toHaveLength(1);
+    const copies = new Map([[pair!.objectId, { code: 'NATIVE_SOURCE_UNREACHED' as const }]]);
+    const second = await group.apply(b, sealed, { copies });
+    expect(codesOf(second.refused)).toEqual(['NATIVE_SOURCE_UNREACHED']);
+    expect(second.uncopied.map(({ objectId }) => objectId)).toEqual([pair!.objectId]);
+    expect((await group.apply(b, sealed)).refused).toEqual([]);
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
+  });
+
   it('has an exception for a key that its source does not have any more', async () => {
     const sealed = await captured();
     a.hsm.remove(a.hsm.labelled('secret')[0]!);

@@ -14,6 +14,7 @@ export const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set([
   'CLONING_DOMAIN_OTHER',
   'NATIVE_MISMATCH',
   'NATIVE_SOURCE_UNREACHED',
+  'NATIVE_CLONING',
   'NATIVE_NOT_CLONED',
 ]);
 
@@ -21,6 +22,7 @@ const WHY: Partial<Record<ErrorCode, string>> = {
   ID_TAKEN: 'another key has its CKA_ID',
   NATIVE_UNAVAILABLE: 'this partition has no cloner for it',
   NATIVE_SOURCE_UNREACHED: 'this client reaches no partition that has it',
+  NATIVE_CLONING: 'its devices have not copied it yet',
   NATIVE_NOT_CLONED: 'no device has copied it',
   CLONING_DOMAIN_OTHER: 'it comes from another cloning domain',
   NATIVE_MISMATCH: 'its device makes another object than the manifest says',

@@ -7,6 +7,7 @@ import { type Entry, entryDigest, isByDevice, isExact, isNative } from '../model
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
 import { destroyAll, entryBytes, inBatches, NATIVE_BATCH } from '../objects/batches.ts';
 import { aadOf, exactAadOf, nativeAadOf } from '../objects/recognise.ts';
+import type { DeviceItem } from '../provider/native-cloner.ts';
 import type { BatchOutcome, CreateItem, OpenedKey, ProofOutcome, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
 import { ExactKeys } from './exact-keys.ts';
@@ -26,6 +27,13 @@ export interface Restoration {
   /** Made and proved. */
   readonly restored: Map<ObjectId, RestoredObject>;
   readonly refused: Map<ObjectId, AntipodeError>;
+  readonly uncopied: UncopiedKey[];
+}
+
+/** As {@link HsmProvider.cloneNative} takes it. */
+export interface UncopiedKey {
+  readonly objectId: ObjectId;
+  readonly item: DeviceItem;
 }
 
 /** Made, and not proved yet. */
@@ -127,29 +135,25 @@ async function makeBatch(
   }
 }
 
-/** Has the devices copy keys among themselves. Each has an outcome of its own. */
+/** Has the devices copy keys among themselves, or leaves that to the caller. Each has an outcome of its own. */
 async function cloneBatch(
   restoration: Restoration,
   { batch, unproven }: { batch: readonly Entry[]; unproven: Unproven },
 ): Promise<void> {
-  const { options, domainKey, refused } = restoration;
-  const entries = await clonable(restoration, batch);
+  const { options, domainKey, refused, uncopied } = restoration;
+  const { copies, memory, target } = options;
+  const all = await clonable(restoration, batch);
+  const entries = copies === undefined ? all : all.filter(({ objectId }) => memory.known.has(objectId));
+  for (const entry of all.filter((one) => !entries.includes(one))) {
+    const { objectId } = entry;
+    refused.set(objectId, refusalOf(objectId, copies?.get(objectId) ?? { code: 'NATIVE_CLONING' }));
+    uncopied.push({ objectId, item: deviceItem(entry) });
+  }
   if (entries.length === 0) return;
   const outcomes = await options.provider.cloneNative({
     domainKey,
-    source: options.target.generation.source.serial,
-    items: entries.map((entry) => {
-      const { objectClass, keyType, sizeBits, attributes, publicHalf, vectors } = entry;
-      return {
-        objectClass,
-        ...(keyType === undefined ? {} : { keyType }),
-        sizeBits,
-        attributes,
-        ...(publicHalf === undefined ? {} : { publicHalf }),
-        ...(vectors === undefined ? {} : { vectors }),
-        ...replacing(options, entry),
-      };
-    }),
+    ...(copies === undefined ? { source: target.generation.source.serial } : {}),
+    items: entries.map((entry) => ({ ...deviceItem(entry), ...replacing(options, entry) })),
   });
   const faults: AntipodeError[] = [];
   for (const [index, { objectId }] of entries.entries()) {
@@ -164,6 +168,17 @@ async function cloneBatch(
   }
   // All copies are recorded by then.
   for (const fault of faults) throw fault;
+}
+
+function deviceItem({ objectClass, keyType, sizeBits, attributes, publicHalf, vectors }: Entry): DeviceItem {
+  return {
+    objectClass,
+    ...(keyType === undefined ? {} : { keyType }),
+    sizeBits,
+    attributes,
+    ...(publicHalf === undefined ? {} : { publicHalf }),
+    ...(vectors === undefined ? {} : { vectors }),
+  };
 }
 
 /** Keys that this partition can clone. The others are refused before anything is changed. */

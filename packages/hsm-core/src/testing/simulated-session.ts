@@ -500,7 +500,7 @@ export class SimulatedSession implements HsmProvider {
     const { sees, cloningKey } = this.#token;
     if (sees === undefined || cloningKey === undefined) return items.map(() => ({ code: 'NATIVE_UNAVAILABLE' }));
     const reached = sees.filter(({ isReached }) => isReached);
-    const from = [...reached.filter(({ serial }) => serial === source), ...reached];
+    const from = source === undefined ? [] : [...reached.filter(({ serial }) => serial === source), ...reached];
     return items.map((item): DeviceOutcome => {
       let refusal: Refusal = { code: 'NATIVE_SOURCE_UNREACHED' };
       if (item.replaces !== undefined) {

@@ -4,8 +4,11 @@
  */
 import {
   type ApplyOptions,
+  type ApplyResult,
   applyGeneration,
+  intentOf,
   kindOf,
+  type Refusal,
   type RefusedObject,
   type SealedGeneration,
 } from '@antipode/hsm-core';
@@ -77,7 +80,8 @@ export async function apply(
     await site.mender.mend(group, { sources: request.sources, signal });
     return transfer.pull({ group, digest, sources: request.sources, signal });
   });
-  const inTurn = () =>
+  /** Without `copies`, keys that devices have to copy are left out, and the result names them. */
+  const inTurn = (copied?: DeviceCopied) =>
     partition.use(
       inTenure(fence, (open) =>
         inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
@@ -93,9 +97,14 @@ export async function apply(
             previous: unexplained.previous,
             proved: proved === undefined ? undefined : await site.store.open(proved),
             // Nothing counts as applied where a scrub or a proof has found damage: then all that is here is used first.
-            doubted: proved === undefined ? 'everything' : (touched.of(seat)?.failed ?? new Set()),
+            doubted:
+              proved === undefined
+                ? 'everything'
+                : new Set([...(touched.of(seat)?.failed ?? []), ...(copied?.objectIds ?? [])]),
             isReturned: hasLeft,
             checkFence: mayAct,
+            copies: copied?.refusals ?? refusalsOf(site, seat),
+            isLast: copied !== undefined,
           });
           const before = touched.of(seat);
           const objectIds =
@@ -113,21 +122,105 @@ export async function apply(
               pulledBytes: pulled.bytes,
             });
           }
-          return {
-            appliedObjects: result.applied.length,
-            pulledBlobs: pulled.blobs,
-            pulledBytes: BigInt(pulled.bytes),
-            narrowedObjects: result.narrowed,
-            divergentObjects: divergent,
-            unaccountedObjects: unaccounted,
-            refusedObjects: result.refused.length,
-          };
+          const { applied, narrowed, refused, uncopied } = result;
+          return { applied: applied.length, narrowed, refused: refused.length, divergent, unaccounted, uncopied };
         }),
       ),
       signal,
     );
-  return site.store.inUse.during(pulled.sealed, inTurn);
+  return site.store.inUse.during(pulled.sealed, async () => {
+    const first = await inTurn();
+    let [last, applied, narrowed] = [first, first.applied, first.narrowed];
+    if (first.uncopied.length > 0) {
+      const copied = await copyBeside(site, {
+        seat,
+        partition,
+        fence,
+        sealed: pulled.sealed,
+        uncopied: first.uncopied,
+        signal,
+      });
+      last = await inTurn(copied);
+      applied += last.applied + copied.objectIds.length;
+      narrowed += last.narrowed;
+    }
+    return {
+      appliedObjects: applied,
+      pulledBlobs: pulled.blobs,
+      pulledBytes: BigInt(pulled.bytes),
+      narrowedObjects: narrowed,
+      divergentObjects: last.divergent,
+      unaccountedObjects: last.unaccounted,
+      refusedObjects: last.refused,
+    };
+  });
 }
+
+/** The result of a copy by devices: the objects that came, and why others did not. */
+interface DeviceCopied {
+  readonly objectIds: readonly string[];
+  readonly refusals: ReadonlyMap<string, Refusal>;
+}
+
+/**
+ * Has the devices copy keys, while the partition does other work. By then the generation is staged without them. So this
+ * member can be promoted with everything else, and the copy ends where that happens.
+ */
+async function copyBeside(
+  site: Site,
+  {
+    seat,
+    partition,
+    fence: { group, epoch },
+    sealed,
+    uncopied,
+    signal,
+  }: {
+    seat: Seat;
+    partition: Partition;
+    fence: { group: string; epoch: bigint };
+    sealed: SealedGeneration;
+    uncopied: ApplyResult['uncopied'];
+    signal: AbortSignal | undefined;
+  },
+): Promise<DeviceCopied> {
+  const { generation } = sealed;
+  const copying = (ending: AbortSignal) =>
+    partition.beside(
+      inTenure({ group, epoch }, ({ provider, keyring }) => {
+        // They recognise an object that a cut copy leaves half made. The next apply ends them.
+        const wanted = new Set(uncopied.map(({ objectId }) => objectId));
+        const entries = generation.entries.filter(({ objectId }) => wanted.has(objectId));
+        site.journal.intents.begin(seat, entries.map(intentOf));
+        return provider.cloneNative({
+          domainKey: keyring.domainKey(group, generation.domainKeyVersion).handle,
+          source: generation.source.serial,
+          items: uncopied.map(({ item }) => item),
+          signal: ending,
+        });
+      }),
+      ending,
+    );
+  const outcomes = await site.deviceCopies.run({ seat, epoch }, copying, signal);
+  const objectIds: string[] = [];
+  const refusals = new Map<string, Refusal>();
+  for (const [index, { objectId }] of uncopied.entries()) {
+    const outcome = outcomes[index] ?? { code: 'NATIVE_NOT_CLONED' as const };
+    if ('handle' in outcome) objectIds.push(objectId);
+    else refusals.set(objectId, outcome);
+  }
+  return { objectIds, refusals };
+}
+
+/** Why devices have not copied keys so far. */
+const refusalsOf = ({ journal }: Site, seat: Seat): ReadonlyMap<string, Refusal> =>
+  new Map(
+    journal.findings.refused(seat).flatMap(({ objectId, code, returnValue }) => {
+      const isByDevice = code.startsWith('NATIVE_') || code === 'CLONING_DOMAIN_OTHER' || code === 'HSM_FULL';
+      const refusal = { code, ...(returnValue === '' ? {} : { returnValue }) } as Refusal;
+      return isByDevice ? [[objectId, refusal] as const] : [];
+    }),
+  );
 
 /** Makes what the token lacks of a generation, and records what it refuses. */
 async function restoreHere(
@@ -135,8 +228,12 @@ async function restoreHere(
   { provider, keyring, replica, captures }: OpenPartition,
   {
     seat,
+    isLast,
     ...rest
-  }: { seat: Seat } & Pick<ApplyOptions, 'target' | 'previous' | 'proved' | 'doubted' | 'isReturned' | 'checkFence'>,
+  }: { seat: Seat; isLast: boolean } & Pick<
+    ApplyOptions,
+    'target' | 'previous' | 'proved' | 'doubted' | 'isReturned' | 'checkFence' | 'copies'
+  >,
 ): ReturnType<typeof applyGeneration> {
   const { clock, store, journal } = site;
   const result = await applyGeneration({
@@ -145,7 +242,7 @@ async function restoreHere(
     journal: journal.intents.ofApply(seat),
   });
   captures.forget();
-  noteRefused(site, seat, { ...rest.target, refused: result.refused });
+  noteRefused(site, seat, { ...rest.target, refused: result.refused, isLast: isLast || result.uncopied.length === 0 });
   return result;
 }
 
@@ -164,6 +261,8 @@ export async function retryRefused(
     const { previous } = await UnexplainedObjects.before(site, open, seat);
     await restoreHere(site, open, {
       ...{ seat, target, previous, proved: target, doubted: new Set<string>(), isReturned: false, checkFence },
+      // Nobody waits here for a device: the source may have died.
+      ...{ copies: refusalsOf(site, seat), isLast: true },
     });
   } catch (thrown) {
     // The proof of everything comes next, and decides.
@@ -193,13 +292,12 @@ function restoresMore({ journal, refusedRetries }: Site, seat: Seat, { trusted }
 function noteRefused(
   { journal, refusedRetries, log }: Site,
   seat: Seat,
-  { generation, refused }: SealedGeneration & { refused: readonly RefusedObject[] },
+  { generation, refused, isLast }: SealedGeneration & { refused: readonly RefusedObject[]; isLast: boolean },
 ): void {
   const { group, number } = generation;
-  refusedRetries.applied(
-    seat,
-    refused.map(({ objectId }) => objectId),
-  );
+  const objectIds = refused.map(({ objectId }) => objectId);
+  // Before the devices were asked, nothing was tried.
+  if (isLast) refusedRetries.applied(seat, objectIds);
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
   const known = new Set(journal.findings.refused(seat).map(({ objectId, code }) => `${objectId} ${code}`));
   journal.findings.setRefused(
@@ -212,7 +310,7 @@ function noteRefused(
     })),
   );
   for (const { objectId, code, returnValue } of refused)
-    if (!known.has(`${objectId} ${code}`))
+    if (code !== 'NATIVE_CLONING' && !known.has(`${objectId} ${code}`))
       log.error('an object could not be restored here', { group, generation: number, objectId, code, returnValue });
 }
 

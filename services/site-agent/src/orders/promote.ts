@@ -54,6 +54,7 @@ export async function promote(
     await guardPromotion(site, { fence, serial: seat.serial, signal });
     // This site has persisted the epoch, so it gives no further word.
     await site.vouches.untilOver(group, signal);
+    await site.deviceCopies.untilOver(seat);
   }
   return partition.use(
     inTenure(fence, (open) =>

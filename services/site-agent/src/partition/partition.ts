@@ -31,7 +31,7 @@ export interface OpenPartition {
 
 /**
  * Any number of callers may ask at once. The work of one partition never overlaps; that of two may. Everything but `use`,
- * `warmUp` and `close` answers from memory and journal, whatever the HSM does: heartbeats ask it.
+ * `beside`, `warmUp` and `close` answers from memory and journal, whatever the HSM does: heartbeats ask it.
  */
 export interface Partition extends Closeable {
   readonly settings: Pick<PartitionSettings, 'name' | 'module' | 'tokenLabel' | 'role' | 'exclude'>;
@@ -62,6 +62,14 @@ export interface Partition extends Closeable {
    * @throws HSM_UNAVAILABLE when too much waits already, TIMED_OUT when the caller gave up, and what `work` throws
    */
   use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank?: Rank): Promise<T>;
+
+  /**
+   * Runs `work` beside the work of others, for a copy that waits for other devices than this one. It may call nothing but
+   * `cloneNative`. Its worker can be lost or replaced meanwhile, and everything that it knows of the partition is old at its
+   * end.
+   * @throws as {@link use}
+   */
+  beside<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T>;
 
   /** Opens it ahead of the first order, and again where its session was lost. Called every few seconds. @throws why it cannot */
   warmUp(): Promise<void>;

@@ -76,6 +76,8 @@ export class WorkerPartition implements Partition {
   #failure: AntipodeError | undefined;
   /** The error of the HSM in the last work, if the partition could be opened. */
   #trouble: AntipodeError | undefined;
+  /** How much work runs beside the turns: its worker is not ended for its size. */
+  #beside = 0;
   #passesTroubled = 0;
   #unenforced: readonly Protection[] = [];
   #silentSlots: readonly string[] = [];
@@ -193,6 +195,21 @@ export class WorkerPartition implements Partition {
     );
   }
 
+  async beside<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    let working: Promise<T> | undefined;
+    this.#beside += 1;
+    try {
+      // The call has its place in the line of the worker when the turn ends. The worker leaves it while devices copy.
+      await this.use(async (open) => {
+        working = work(open);
+        working.catch(() => undefined);
+      }, signal);
+      return await working!;
+    } finally {
+      this.#beside -= 1;
+    }
+  }
+
   /**
    * A void session does not fail an order: all work may be repeated, and a new worker has new sessions. If the new
    * session is void too, the order fails with HSM_REFUSED.
@@ -291,7 +308,7 @@ export class WorkerPartition implements Partition {
     open.turns += 1;
     const { residentBytesMax, turnsMin } = this.#recycle;
     const residentBytes = open.provider.residentBytes();
-    if (open.turns < turnsMin || residentBytes <= residentBytesMax) return;
+    if (this.#beside > 0 || open.turns < turnsMin || residentBytes <= residentBytesMax) return;
     this.#log.info('HSM worker recycled', { residentBytes, turns: open.turns });
     await this.#drop();
   }

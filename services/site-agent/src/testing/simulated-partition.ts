@@ -110,6 +110,11 @@ export class SimulatedPartition implements Partition {
     );
   }
 
+  /** Nothing in memory waits for a device. */
+  beside<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.use(work, signal);
+  }
+
   /** One for each session: work may compare it. */
   #withoutTenure(): HsmProvider {
     const { provider } = this.#member;

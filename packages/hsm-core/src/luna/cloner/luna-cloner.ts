@@ -2,7 +2,7 @@
  * The device cloner of a Luna partition: has `partition clone` copy single objects from a partition that the client of
  * this one sees too (ADR 0058). It judges by the lists of both sides, and never by the text of the move.
  */
-import { AntipodeError, type Clock, hasCode, type Secret, sha256 } from '@antipode/runtime';
+import { AntipodeError, type Clock, hasCode, type Secret, SerialQueue, sha256 } from '@antipode/runtime';
 import type { ObjectClass } from '../../model/object.ts';
 import {
   bareSerial,
@@ -69,20 +69,67 @@ export function ownAddressOf({ native, token }: Pick<LunaClonerOptions, 'native'
 export function openLunaCloner(options: LunaClonerOptions): DeviceCloner {
   const { native, clock, onOutput = () => {} } = options;
   const own = ownAddressOf(options);
-  const driver = new LunaDriver(jobPortsOf(native.client, { clock, onOutput, worker: `clone-${own.serial}` }));
+  /** One copy at a time has the files of its jobs. */
+  const queue = new SerialQueue();
+  const driverFor = (signal: AbortSignal | undefined): LunaDriver =>
+    new LunaDriver(jobPortsOf(native.client, { clock, onOutput, worker: `clone-${own.serial}`, signal }));
+  const preflights = new Preflights(clock);
+  // A folder that nobody can write is seen now.
+  driverFor(undefined);
   const domain = lunaDomainOf(native.domain);
   return {
     shape: 'device',
     kind: 'luna',
     domain: async () => domain,
     sources: native.sources.map(({ serial }) => serial).filter((serial) => serial !== own.serial),
-    clone: async (serial, objects) => {
+    clone: async (serial, objects, signal) => {
       const source = native.sources.find((one) => one.serial === serial);
       return source === undefined
         ? refusing(objects, { code: 'NATIVE_SOURCE_UNREACHED' })
-        : cloneFrom(source, { own, driver, options, objects });
+        : queue.run(() => {
+            const driver = driverFor(signal);
+            const preflight = () => preflights.rulesAgainst(driver, { from: source, to: own });
+            return cloneFrom(source, { own, driver, options, objects, signal, preflight });
+          });
     },
   };
+}
+
+/** Both ends are compared before a copy, and again after so long: each comparison starts the tool three times. */
+const PREFLIGHT_MS = 3_600_000;
+
+/**
+ * Keys that arrive are used before they count, and none of them is a blob under a masking key. So this rule does not
+ * keep a copy from being tried.
+ */
+const JUDGED_BY_USE = ['masking key'];
+
+class Preflights {
+  readonly #clock: Clock;
+  /** When each source fitted last. */
+  readonly #fitted = new Map<string, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Undefined where none is known: what cannot be read keeps no key from being copied. */
+  async rulesAgainst(
+    driver: LunaDriver,
+    { from, to }: { from: PartitionAddress; to: PartitionAddress },
+  ): Promise<string | undefined> {
+    const fittedMs = this.#fitted.get(from.serial);
+    if (fittedMs !== undefined && this.#clock.monotonicMs() - fittedMs < PREFLIGHT_MS) return undefined;
+    try {
+      await driver.requireFit({ move: 'clone', from, to }, { except: JUDGED_BY_USE });
+      this.#fitted.set(from.serial, this.#clock.monotonicMs());
+      return undefined;
+    } catch (thrown) {
+      if (!(thrown instanceof AntipodeError)) throw thrown;
+      const { rules } = thrown.details;
+      return rules === undefined ? undefined : `preflight: ${String(rules)}`;
+    }
+  }
 }
 
 /** Failures before anything was moved. Each leaves the partition as it was, and can be gone at the next try. */
@@ -106,13 +153,13 @@ const NOT_REACHED = [
 const TURNS_MAX = 30;
 const TURN_MS = 1_000;
 
-async function whenFree<T>(clock: Clock, work: () => Promise<T>): Promise<T> {
+async function whenFree<T>(clock: Clock, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   for (let turn = 1; ; turn += 1)
     try {
       return await work();
     } catch (thrown) {
-      if (!hasCode(thrown, 'LUNA_BUSY') || turn === TURNS_MAX) throw thrown;
-      await clock.sleep(TURN_MS);
+      if (!hasCode(thrown, 'LUNA_BUSY') || turn === TURNS_MAX || signal?.aborted) throw thrown;
+      await clock.sleep(TURN_MS, signal);
     }
 }
 
@@ -128,11 +175,16 @@ async function cloneFrom(
     driver,
     options,
     objects,
+    signal,
+    preflight,
   }: {
     own: PartitionAddress;
     driver: LunaDriver;
     options: LunaClonerOptions;
     objects: readonly NativeObject[];
+    signal: AbortSignal | undefined;
+    /** The rules by which the copy will fail. */
+    preflight: () => Promise<string | undefined>;
   },
 ): Promise<DeviceMove> {
   const wanted = new Set(objects.map((object) => nameKey(nameOf(object))));
@@ -145,8 +197,10 @@ async function cloneFrom(
   /** Names of objects of the source that are here already, as their UIDs show. */
   const present = new Set<string>();
   try {
+    const unfit = await preflight();
+    if (unfit !== undefined) return refusing(objects, { code: 'NATIVE_NOT_CLONED', returnValue: unfit });
     const password = secretOf(options.pinFile);
-    const report = await whenFree(options.clock, () =>
+    const report = await whenFree(options.clock, signal, () =>
       driver.clone({
         source: {
           address: { serial: source.serial, label: source.label },

@@ -23,6 +23,8 @@ interface Device {
   /** Objects that are there after the call, and were not before. */
   readonly arrives?: readonly Shown[];
   readonly move?: Partial<DeviceMove>;
+  /** Is aborted while the devices copy. */
+  readonly ends?: AbortController;
 }
 
 /** Sources that answer in their order, and a token with one object of somebody else. */
@@ -41,8 +43,9 @@ function clones(devices: Readonly<Record<string, Device>>) {
     sources: Object.keys(devices),
     clone: async (serial, items) => {
       asked.push(serial);
-      const { arrives = [], move = {} } = devices[serial]!;
+      const { arrives = [], move = {}, ends } = devices[serial]!;
       for (const object of arrives) objects.set(BigInt(objects.size + 1), object);
+      ends?.abort();
       return { refusals: items.map(() => undefined), brought: [], ...move };
     },
   };
@@ -55,7 +58,7 @@ function clones(devices: Readonly<Record<string, Device>>) {
     shows: async (_domainKey, item, handle) => item.vectors === undefined || handle === 3n,
   });
   const copy = (items: readonly DeviceItem[], source = '0a') => made.clone({ domainKey: 9n, source, items });
-  return { copy, destroyed, asked };
+  return { copy, made, destroyed, asked };
 }
 
 it('asks the source of the manifest first, whatever zeros its serial number has, and the others for the rest', async () => {
@@ -123,4 +126,38 @@ it('gives an item the one of several alike that shows its value', async () => {
 it('does not ask a second source for a copy that differs', async () => {
   const { copy, asked } = clones({ a: { arrives: [key('x', { wrap: true })] }, b: { arrives: [key('x')] } });
   expect([await copy([key('x')]), asked]).toEqual([[{ code: 'NATIVE_MISMATCH' }], ['a']]);
+});
+
+it('asks no device without a source, and changes what is here', async () => {
+  const { made, asked } = clones({ a: { arrives: [key('x')] } });
+  expect(await made.clone({ domainKey: 9n, items: [key('x')] })).toEqual([{ code: 'NATIVE_SOURCE_UNREACHED' }]);
+  expect(asked).toEqual([]);
+});
+
+it('compares what has arrived when it is ended, says nothing of the rest, and asks no other source', async () => {
+  const ending = new AbortController();
+  const { made, asked, destroyed } = clones({
+    a: { arrives: [key('x'), key('y', { wrap: true })], ends: ending },
+    b: { arrives: [key('z')] },
+  });
+  const items = [key('x'), key('y'), key('z')];
+  expect(await made.clone({ domainKey: 9n, source: 'a', items, signal: ending.signal })).toEqual([
+    { handle: 2n },
+    { code: 'NATIVE_MISMATCH' },
+    { code: 'NATIVE_SOURCE_UNREACHED', returnValue: 'ended' },
+  ]);
+  expect([asked, destroyed]).toEqual([['a'], []]);
+});
+
+it('copies beside the other calls, and compares within its turn', async () => {
+  const { made, asked } = clones({ a: { arrives: [key('x')] } });
+  const told: string[] = [];
+  const meanwhile = async <T>(copying: () => Promise<T>): Promise<T> => {
+    told.push(`leaves after ${asked.length}`);
+    const result = await copying();
+    told.push(`is back after ${asked.length}`);
+    return result;
+  };
+  expect(await made.clone({ domainKey: 9n, source: 'a', items: [key('x')], meanwhile })).toEqual([{ handle: 2n }]);
+  expect(told).toEqual(['leaves after 0', 'is back after 1']);
 });

@@ -8,7 +8,7 @@ import { ASSUMED, ATTRIBUTES, type AttributeName } from '../../model/attributes.
 import type { Handle, ObservedObject } from '../../model/object.ts';
 import { type CloneDifference, differencesOf } from '../../objects/clone-comparison.ts';
 import { bareSerial, type DeviceCloner, type DeviceMove, nameKey, nameOf } from '../../provider/device-cloner.ts';
-import type { DeviceItem, DeviceOutcome, NativeObject } from '../../provider/native-cloner.ts';
+import type { DeviceItem, DeviceOrder, DeviceOutcome, NativeObject } from '../../provider/native-cloner.ts';
 import type { Refusal } from '../../provider/restorer.ts';
 import { encodeNative } from '../reading/objects.ts';
 import type { TokenSession } from '../token-session.ts';
@@ -19,12 +19,6 @@ export interface DeviceCloneParts {
   readonly read: (handle: Handle, publicHalf: Uint8Array | undefined) => ObservedObject | undefined;
   /** Whether the object shows the value of the item. */
   readonly shows: (domainKey: Handle, item: DeviceItem, handle: Handle) => Promise<boolean>;
-}
-
-interface Order {
-  readonly domainKey: Handle;
-  readonly source: string;
-  readonly items: readonly DeviceItem[];
 }
 
 /** An item that is not here yet. */
@@ -42,7 +36,8 @@ export class DeviceClones {
     this.#parts = parts;
   }
 
-  async clone({ domainKey, source, items }: Order): Promise<DeviceOutcome[]> {
+  async clone(order: DeviceOrder): Promise<DeviceOutcome[]> {
+    const { items, signal } = order;
     const made = new Map<number, Handle>();
     const refused = new Map<number, Refusal>();
     for (const [index, item] of items.entries()) {
@@ -50,11 +45,12 @@ export class DeviceClones {
       if (this.#change(item.replaces, item)) made.set(index, item.replaces);
       else refused.set(index, { code: 'NATIVE_MISMATCH' });
     }
-    for (const serial of this.#inOrder(source)) {
+    for (const serial of this.#inOrder(order)) {
+      if (signal?.aborted) break;
       const isOpen = (index: number): boolean => !made.has(index) && refused.get(index)?.code !== 'NATIVE_MISMATCH';
       const open = items.flatMap((item, index): Open[] => (isOpen(index) ? [{ index, item }] : []));
       if (open.length === 0) break;
-      const outcomes = await this.#from(serial, { domainKey, open });
+      const outcomes = await this.#from(serial, { order, open });
       for (const [at, { index }] of open.entries()) {
         const outcome = outcomes[at]!;
         if ('handle' in outcome) made.set(index, outcome.handle);
@@ -98,7 +94,8 @@ export class DeviceClones {
     return differences().length === 0;
   }
 
-  #inOrder(source: string): string[] {
+  #inOrder({ source }: DeviceOrder): string[] {
+    if (source === undefined) return [];
     const { sources } = this.#parts.cloner;
     const first = sources.filter((one) => bareSerial(one) === bareSerial(source));
     return [...first, ...sources.filter((one) => !first.includes(one))];
@@ -106,13 +103,12 @@ export class DeviceClones {
 
   async #from(
     serial: string,
-    { domainKey, open }: { domainKey: Handle; open: readonly Open[] },
+    { order, open }: { order: DeviceOrder; open: readonly Open[] },
   ): Promise<DeviceOutcome[]> {
+    const { domainKey, signal, meanwhile = (copying) => copying() } = order;
     const before = new Set(this.#handles());
-    const move = await this.#parts.cloner.clone(
-      serial,
-      open.map(({ item }) => item),
-    );
+    const items = open.map(({ item }) => item);
+    const move = await meanwhile(() => this.#parts.cloner.clone(serial, items, signal));
     const arrived = this.#handles().filter((handle) => !before.has(handle));
     const fitting = await this.#fitting({ domainKey, open, arrived });
     const wrong = this.#destroyStrays(
@@ -123,6 +119,8 @@ export class DeviceClones {
       const handle = fitting.get(item);
       if (handle !== undefined) return { handle };
       if (wrong.has(nameKey(nameOf(item)))) return { code: 'NATIVE_MISMATCH' };
+      // A copy that was ended says nothing of the key.
+      if (signal?.aborted) return { code: 'NATIVE_SOURCE_UNREACHED', returnValue: 'ended' };
       return move.refusals[at] ?? { code: 'NATIVE_NOT_CLONED' };
     });
   }

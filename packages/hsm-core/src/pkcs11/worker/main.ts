@@ -9,12 +9,15 @@ import type { HsmProvider, Look } from '../../provider/provider.ts';
 import { openProvider } from '../provider.ts';
 import type { PartitionConfig } from '../session/session.ts';
 import { EpochFloors } from './epoch-floors.ts';
+import { type Beside, Line } from './line.ts';
 import { type Call, callMethod, type FromWorker, type OpenOptions, type ToWorker } from './messages.ts';
 
 harden();
 
 let provider: HsmProvider | undefined;
-let tail: Promise<void> = Promise.resolve();
+const line = new Line();
+/** Of the copies by devices that are asked for, by the call. */
+const copies = new Map<number, AbortController>();
 /** None in a worker that a person's command has started: it acts in no tenure. */
 let floors: EpochFloors | undefined;
 
@@ -22,17 +25,21 @@ process.on('message', (message: ToWorker) => {
   if ('floors' in message) {
     floors ??= new EpochFloors();
     floors.raise(message.floors);
-  } else tail = tail.then(() => serve(message));
+  } else if ('abandon' in message) copies.get(message.abandon)?.abort();
+  else {
+    if (message.method === 'cloneNative') copies.set(message.id, new AbortController());
+    void line.run((beside) => serve(message, beside));
+  }
 });
 process.on('disconnect', () => process.exit(0));
 
-async function serve({ id, method, args, tenure }: Call): Promise<void> {
+async function serve({ id, method, args, tenure }: Call, beside: Beside): Promise<void> {
   servingId = id;
   try {
     const result =
       method === 'open'
         ? await open(id, ...(args as [PartitionConfig, OpenOptions]))
-        : await callProvider(method, args, tenure);
+        : await callProvider({ id, method, args, tenure }, beside);
     const end = { id, residentBytes: process.memoryUsage.rss() };
     if (method === 'look') {
       const { objects, ...rest } = result as Look;
@@ -45,6 +52,8 @@ async function serve({ id, method, args, tenure }: Call): Promise<void> {
   } catch (thrown) {
     const { code, message, details, ownHint } = translate(thrown);
     answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details, hint: ownHint } });
+  } finally {
+    copies.delete(id);
   }
 }
 
@@ -69,15 +78,23 @@ function answered(): void {
   answer({ id: servingId, isAlive: true });
 }
 
-function callProvider(
-  method: Exclude<Call['method'], 'open'>,
-  args: readonly unknown[],
-  tenure: Call['tenure'],
-): Promise<unknown> {
+function callProvider({ id, method, args, tenure }: Call, beside: Beside): Promise<unknown> {
   if (provider === undefined) throw new Error('the worker is not open');
   if (method === 'close') return provider.close();
+  if (method === 'open') throw new Error('the worker is open');
   floors?.check(method, tenure);
-  return callMethod(provider, method, args);
+  if (method !== 'cloneNative') return callMethod(provider, method, args);
+  const [order] = args as Parameters<HsmProvider['cloneNative']>;
+  const meanwhile: Beside = async (copying) => {
+    answer({ id, isBeside: true });
+    const result = await beside(copying);
+    servingId = id;
+    answer({ id, isBeside: false });
+    // A higher epoch may have come while the devices copied. Nothing is changed under this one then.
+    floors?.check(method, tenure);
+    return result;
+  };
+  return provider.cloneNative({ ...order, signal: copies.get(id)!.signal, meanwhile });
 }
 
 function answer(message: FromWorker): void {

@@ -95,13 +95,20 @@ export interface Floors {
   readonly floors: readonly GroupEpoch[];
 }
 
-export type ToWorker = Call | Floors;
+/** Ends the copy by devices that the call with this id has asked for. */
+export interface Abandon {
+  readonly abandon: number;
+}
+
+export type ToWorker = Call | Floors | Abandon;
 
 export type FromWorker =
   /** The slot that is being asked for its token; none when that is over. */
   | { readonly id: number; readonly asking: bigint | undefined }
   /** The module has answered one of the calls that the work consists of. */
   | { readonly id: number; readonly isAlive: true }
+  /** The call waits for devices that copy, beside all others, or is back in the line for the token. */
+  | { readonly id: number; readonly isBeside: boolean }
   /** The next items of a long list, so that no message holds up either side. */
   | { readonly id: number; readonly part: readonly unknown[] }
   /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */

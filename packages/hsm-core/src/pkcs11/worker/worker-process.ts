@@ -60,7 +60,10 @@ interface Waiting {
   readonly parts: unknown[];
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: AntipodeError) => void;
-  readonly askedMs: number;
+  /** When it was asked, or came back into the line. */
+  askedMs: number;
+  /** It waits for other devices: no sign of life of this one is due. */
+  isBeside: boolean;
 }
 
 export class WorkerProcess {
@@ -109,26 +112,36 @@ export class WorkerProcess {
     });
   }
 
-  call({ method, args, tenure }: Omit<Call, 'id'>, timeoutMs: number = this.#limitOf(method)): Promise<unknown> {
+  /** @param call its `signal` ends the copy of a `cloneNative` */
+  call(
+    { method, args, tenure, signal }: Omit<Call, 'id'> & { signal?: AbortSignal | undefined },
+    timeoutMs: number = this.#limitOf(method),
+  ): Promise<unknown> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const answered = new AbortController();
     const askedMs = this.#clock.monotonicMs();
-    this.#waiting.set(id, { method, parts: [], resolve, reject, askedMs });
-    void this.#watch({ method, askedMs, timeoutMs, signal: answered.signal });
-    this.#process.send({ id, method, args, tenure } satisfies ToWorker, (error) => {
+    const waiting = { method, parts: [], resolve, reject, askedMs, isBeside: false };
+    this.#waiting.set(id, waiting);
+    void this.#watch(waiting, { timeoutMs, signal: answered.signal });
+    this.#send({ id, method, args, tenure });
+    const abandon = (): void => this.#send({ abandon: id });
+    signal?.addEventListener('abort', abandon, { signal: answered.signal });
+    if (signal?.aborted) abandon();
+    return promise.finally(() => answered.abort());
+  }
+
+  #send(message: ToWorker): void {
+    this.#process.send(message, (error) => {
       if (error !== null) this.#lose(error.message);
     });
-    return promise.finally(() => answered.abort());
   }
 
   /** On its way before anything that is asked for afterwards. */
   raise(floors: readonly GroupEpoch[]): void {
     if (this.#lost !== undefined || this.#isClosing) return;
-    this.#process.send({ floors } satisfies ToWorker, (error) => {
-      if (error !== null) this.#lose(error.message);
-    });
+    this.#send({ floors });
   }
 
   get isLost(): boolean {
@@ -137,24 +150,16 @@ export class WorkerProcess {
 
   get unansweredMs(): number {
     const nowMs = this.#clock.monotonicMs();
-    return Math.max(0, ...[...this.#waiting.values()].map(({ askedMs }) => nowMs - Math.max(askedMs, this.#aliveMs)));
+    const due = [...this.#waiting.values()].filter(({ isBeside }) => !isBeside);
+    return Math.max(0, ...due.map(({ askedMs }) => nowMs - Math.max(askedMs, this.#aliveMs)));
   }
 
   /** Gives the worker up where it shows no sign of life for so long, or works for longer than anything takes. */
-  async #watch({
-    method,
-    askedMs,
-    timeoutMs,
-    signal,
-  }: {
-    method: string;
-    askedMs: number;
-    timeoutMs: number;
-    signal: AbortSignal;
-  }): Promise<void> {
+  async #watch(waiting: Waiting, { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal }): Promise<void> {
+    const { method, askedMs } = waiting;
     for (;;) {
       const nowMs = this.#clock.monotonicMs();
-      const quietMs = nowMs - Math.max(askedMs, this.#aliveMs);
+      const quietMs = waiting.isBeside ? 0 : nowMs - Math.max(waiting.askedMs, this.#aliveMs);
       if (quietMs >= timeoutMs) return this.#lose(`no answer to ${method} in ${timeoutMs} ms`);
       if (nowMs - askedMs >= WORK_TIMEOUT_MS) return this.#lose(`${method} did not end within ${WORK_TIMEOUT_MS} ms`);
       await this.#clock.sleep(Math.ceil(timeoutMs - quietMs), signal);
@@ -186,6 +191,10 @@ export class WorkerProcess {
     this.#aliveMs = this.#clock.monotonicMs();
     this.#onAlive();
     if ('isAlive' in message) return;
+    if ('isBeside' in message) {
+      Object.assign(waiting, { isBeside: message.isBeside, askedMs: this.#clock.monotonicMs() });
+      return;
+    }
     if ('asking' in message) {
       this.#awaitSlot(message.asking);
       return;

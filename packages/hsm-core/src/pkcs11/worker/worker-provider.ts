@@ -49,6 +49,9 @@ async function openToken(config: PartitionConfig, options: WorkerOptions): Promi
   const worker = await openWorker(config, options, []);
   const under = (tenure?: GroupEpoch): HsmProvider => ({
     ...methodsBy((method, args) => worker.call({ method, args, tenure })),
+    // Neither a signal nor a function can be sent.
+    cloneNative: ({ signal, meanwhile: _, ...order }) =>
+      worker.call({ method: 'cloneNative', args: [order], tenure, signal }) as ReturnType<HsmProvider['cloneNative']>,
     close: () => worker.close(),
   });
   return {
