@@ -65,14 +65,6 @@ export class BackupHsm {
     const vaults = [
       {
         name: 'vault',
-        lunacm: join(import.meta.dirname, '../emulators/lunacm/lunacm'),
-        clientConfig: this.folder,
-        environment: {
-          LUNACM_EMULATOR_NODE: process.execPath,
-          NODE_NO_WARNINGS: '1',
-          // A job starts it some ten times.
-          NODE_COMPILE_CACHE: join(this.folder, 'compiled'),
-        },
         ...VAULT,
         officerPasswordFile: join(this.folder, 'vault.pin'),
         backupPasswordFile: join(this.folder, 'backup.pin'),
@@ -86,7 +78,17 @@ export class BackupHsm {
         keep,
       },
     ];
-    return `\nvaults: ${JSON.stringify(vaults)}\n`;
+    const luna = {
+      lunacm: join(import.meta.dirname, '../emulators/lunacm/lunacm'),
+      configuration: this.folder,
+      environment: {
+        LUNACM_EMULATOR_NODE: process.execPath,
+        NODE_NO_WARNINGS: '1',
+        // A job starts it some ten times.
+        NODE_COMPILE_CACHE: join(this.folder, 'compiled'),
+      },
+    };
+    return `\nluna: ${JSON.stringify(luna)}\nvaults: ${JSON.stringify(vaults)}\n`;
   }
 
   partition(serial: string): PartitionRecord {

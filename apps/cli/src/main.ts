@@ -23,6 +23,7 @@ import { agentCommand, coordinatorCommand } from './commands/run.ts';
 import { deletedCommand } from './commands/site/deleted.ts';
 import { partitionCommand } from './commands/site/partition.ts';
 import { peerCommand } from './commands/site/peer.ts';
+import { preflightCommand } from './commands/site/preflight.ts';
 import { storeCommand } from './commands/site/store.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
 import { flushOutput, guardOutput, printError } from './output.ts';
@@ -69,6 +70,7 @@ export function program(): Command {
     approveCommand(),
     resolveCommand(),
     launchCommand(),
+    preflightCommand(),
     lunaCommand(),
     doctorCommand(),
     demoCommand(),

@@ -186,9 +186,9 @@ it('has the classes of objects that the rules of a group have', () => {
   expect(OBJECT_CLASSES).toEqual(FILTER_CLASSES);
 });
 
-const VAULT = `vaults:
+const VAULT = `luna: { lunacm: /opt/lunacm }
+vaults:
   - name: vault
-    lunacm: /opt/lunacm
     serial: '532018'
     label: vault
     officerPasswordFile: vault.pin
@@ -200,7 +200,7 @@ const VAULT = `vaults:
 it('takes a vault with the partition that it is for, and keeps three backups by default', () => {
   expect(load(GOOD + VAULT).vaults).toMatchObject([
     {
-      ...{ lunacm: '/opt/lunacm', clientConfig: '/etc', keep: 3, buffering: 'line' },
+      ...{ keep: 3, client: { lunacm: '/opt/lunacm', configuration: '/etc', buffering: 'line' } },
       ...{ officerPasswordFile: join(folder, 'vault.pin'), backupPasswordFile: join(folder, 'backup.pin') },
       scratch: { pinFile: join(folder, 'vault-scratch.pin') },
     },
@@ -217,7 +217,7 @@ it.each([
   ['label: vault-scratch', 'label: scratch', 'vaults.0.scratch.label', 'a drill clears all of it'],
   ["serial: '532018'", "serial: '53 2018'", 'vaults.0.serial', 'slot list'],
   ['    label: vault\n', '    label: "va?ult"\n', 'vaults.0.label', 'slot list'],
-  ['    lunacm: /opt/lunacm\n', '', 'vaults.0.lunacm', 'string'],
+  ['luna: { lunacm: /opt/lunacm }\n', '', 'vaults.0', 'expected a `luna` section'],
 ])('refuses a vault with %s replaced by %s, and names the place', (from, to, place, expected) => {
   const error = thrown(() => load(GOOD + VAULT.replace(from, to)));
   expect(error.code).toBe('CONFIG_INVALID');

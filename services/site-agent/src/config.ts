@@ -93,16 +93,6 @@ const slotOf = {
 const vault = z.strictObject({
   /** Name within this site. */
   name,
-  /** The vendor's program. */
-  lunacm: path,
-  /** The folder of `Chrystoki.conf`. */
-  clientConfig: path.default('/etc'),
-  /** For that program only. Never a password. */
-  environment: z.record(z.string(), z.string()).default({}),
-  /** `block`: the program writes nothing until it ends, unless a terminal reads it. */
-  buffering: z.enum(['line', 'block']).default('line'),
-  /** `prompt`: passwords are typed into a terminal, and are on no command line of the program. */
-  passwords: z.enum(['option', 'prompt']).default('option'),
   ...slotOf,
   /** The password of the security officer of the vault. */
   officerPasswordFile: path,
@@ -123,10 +113,6 @@ const vault = z.strictObject({
     .optional(),
   /** Complete backups that stay at least, whatever a group's policy says. */
   keep: z.number().int().min(1).max(99).default(3),
-  /** Records of login attempts and of own backups. Agents that reach one device must share it. */
-  stateFolder: path.optional(),
-  /** Locks of devices, on a file system that has locks. Agents that reach one device must share it. */
-  lockFolder: path.optional(),
 });
 
 const agentFields = z.strictObject({
@@ -152,7 +138,7 @@ const agentFields = z.strictObject({
   witness: z.boolean().default(false),
   /** The operators who must agree to guarded actions (docs/howto/approvals.md); absent where one certificate is enough. */
   approvals: approvalsSchema.optional(),
-  /** The Luna client of this machine, where a partition clones by it. */
+  /** The Luna client of this machine, where a partition clones by it or the site has a vault. */
   luna: lunaSchema.optional(),
   partitions: z
     .array(partitionSchema)
@@ -183,8 +169,14 @@ export const agentConfigSchema = agentFields
       for (const fault of vaultFaults(one, partitions))
         context.addIssue({ code: 'custom', path: ['vaults', at, ...fault.path], message: fault.message });
   })
-  .superRefine(({ luna, partitions }, context) => {
+  .superRefine(({ luna, partitions, vaults }, context) => {
     if (luna !== undefined) return;
+    if (vaults.length > 0)
+      context.addIssue({
+        code: 'custom',
+        path: ['vaults', 0],
+        message: 'expected a `luna` section that names the client of this machine (docs/devices/luna.md)',
+      });
     for (const [index, { native }] of partitions.entries())
       if (native?.kind === 'luna')
         context.addIssue({
@@ -199,7 +191,8 @@ export const agentConfigSchema = agentFields
       if (native === undefined) return one;
       return { ...one, native: native.kind === 'luna' ? { ...native, client: rest.luna! } : native };
     });
-    if ('list' in found) return { ...rest, partitions, coordinators: found.list };
+    const vaults = rest.vaults.map((one) => ({ ...one, client: rest.luna! }));
+    if ('list' in found) return { ...rest, partitions, vaults, coordinators: found.list };
     context.addIssue({ code: 'custom', path: ['coordinators'], message: found.fault });
     return z.NEVER;
   });
@@ -316,13 +309,10 @@ export function loadAgentConfig(file: string): AgentConfig {
     })),
     vaults: config.vaults.map((one) => ({
       ...one,
-      lunacm: from(one.lunacm),
-      clientConfig: from(one.clientConfig),
+      client: placedLuna(one.client, from),
       officerPasswordFile: from(one.officerPasswordFile),
       backupPasswordFile: from(one.backupPasswordFile),
       ...(one.scratch === undefined ? {} : { scratch: placed(one.scratch, from) }),
-      ...(one.stateFolder === undefined ? {} : { stateFolder: from(one.stateFolder) }),
-      ...(one.lockFolder === undefined ? {} : { lockFolder: from(one.lockFolder) }),
     })),
   };
 }

@@ -28,6 +28,7 @@ export {
   planInitialisation,
   planTrust,
   seatedGroups,
+  seatedPartition,
   showIdentity,
   type TrustedVersion,
   trustDomainKeys,
@@ -41,3 +42,4 @@ export { type BackedUp, backUpAgent } from './storage/backup.ts';
 export type { Erasure } from './storage/journal/collection.ts';
 export { type StoreReport, storeReport } from './storage/store-report.ts';
 export { type ArchivedObjects, listArchived } from './vaults/archived-objects.ts';
+export { preparationOf, prepareVault } from './vaults/prepare-vault.ts';

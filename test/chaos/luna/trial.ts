@@ -91,7 +91,7 @@ function siteOf(prng: Prng, { isReal, isVault }: { isReal: boolean; isVault: boo
   for (let count = upTo(prng, 2); count > 0; count -= 1) site.addKey(pick(prng, LABELS), '154438865301');
   const faults = faultsOf(prng, isVault ? VAULT_COMMANDS : COMMANDS);
   site.fault(...(isReal ? faults.map((fault) => ({ ...fault, ms: 500 })) : faults));
-  if (isReal) site.useDriver({ ...site.ports, settings: { isHaOnly: false, limits: SHORT_LIMITS } });
+  if (isReal) site.useDriver({ ...site.ports, settings: { isHaOnly: false, certificates: [], limits: SHORT_LIMITS } });
   return site;
 }
 

@@ -74,7 +74,7 @@ it('26: ends a run that hangs, with all that it has started', async () => {
   const ports: JobPorts = {
     ...site.ports,
     // Long enough for a machine that is busy, and no longer than a test can wait.
-    settings: { isHaOnly: false, limits: { ...site.ports.settings.limits, cloningMs: 4_000 } },
+    settings: { isHaOnly: false, certificates: [], limits: { ...site.ports.settings.limits, cloningMs: 4_000 } },
   };
   site.useDriver(ports);
   expect(await backUp(site)).toMatchObject({ verdict: 'partial', why: 'silent' });

@@ -107,7 +107,7 @@ describe('30: the obstacle to a move', () => {
     const [source, target] = [site.source, site.target].map(({ address }) => address);
     const vault = await site.finish(site.driver.examine(site.vault.address, 'device'));
     return preflightOf({
-      ...{ move, isHaOnly: false, attemptsFloor: 3 },
+      ...{ move, nowMs: 0, isHaOnly: false, attemptsFloor: 3 },
       client: (await site.finish(site.driver.survey())).version,
       from: move === 'restore' ? vault : await site.finish(site.driver.examine(source!, 'partition')),
       to: await site.finish(site.driver.examine(target!, 'partition')),

@@ -2,13 +2,14 @@
  * A group whose tools make unextractable keys, on partitions of emulated Luna devices: captured, copied by the devices,
  * drilled, moved and moved back, with coordinator, agents, lunacm and real tokens.
  */
-import { execFileSync } from 'node:child_process';
-import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FailoverPolicy, Movement } from '@antipode/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { LunaNetwork } from '../../support/luna-network.ts';
-import { CloningDomain, type PairedToken, paired } from '../../support/softhsm-pair.ts';
+import type { LunaNetwork } from '../../support/luna-network.ts';
+import { lunaNetworkOf } from '../../support/luna-system.ts';
+import { paired } from '../../support/softhsm-pair.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { SOFTHSM_MODULE, type TestToken } from '../../support/tokens.ts';
 
@@ -47,7 +48,7 @@ beforeAll(async () => {
   certify();
   writeFileSync(file('text'), 'the same in every partition 1234');
   openssl('dgst', '-sha256', '-binary', '-out', file('digest'), file('text'));
-  await asLuna();
+  luna = await lunaNetworkOf(system, PINS);
   await system.createGroup(FailoverPolicy.MANUAL, { rpoSeconds: 3_600 });
 }, 300_000);
 afterAll(() => system?.close());
@@ -63,29 +64,15 @@ function certify(): void {
   keytool('a', '-importcert', '-noprompt', '-alias', 'java', '-file', file('chain.pem'));
 }
 
-/** All tokens get one token key, as partitions of one cloning domain have one secret, and all agents a cloner. */
-async function asLuna(): Promise<void> {
-  for (const name of SITES) await system.stopAgent(name);
-  const main = new Map(SITES.map((name) => [name, paired(tokenOf(name))]));
-  const scratch = paired(system.site('c').scratch!);
-  const domain = new CloningDomain(main.get('a')!);
-  for (const one of [main.get('b')!, main.get('c')!, scratch]) await domain.join(one);
-  const partitions = [
-    ...SITES.map((name) => ({ ...main.get(name)!, pin: PINS[name]! })),
-    { ...scratch, pin: PINS['scratch']! },
-  ];
-  luna = new LunaNetwork(file('luna'), partitions);
-  for (const name of SITES) {
-    const { configFile } = system.site(name);
-    const natives: Record<string, PairedToken> = { main: main.get(name)!, scratch };
-    const text = readFileSync(configFile, 'utf8').replace(
-      /^( *)- name: (main|scratch)$/gm,
-      (line, indent: string, which: string) => `${line}\n${indent}  native: ${luna.nativeOf(natives[which]!.serial)}`,
-    );
-    writeFileSync(configFile, text);
-    appendFileSync(configFile, luna.clientSection);
-    await system.startAgent(name);
-  }
+/** The command line, beside the agents of this process. */
+async function cli(...words: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
+  const program = join(import.meta.dirname, '../../../apps/cli/src/main.ts');
+  return new Promise((resolve) => {
+    execFile(process.execPath, [program, ...words], (error, stdout, stderr) => {
+      const code: unknown = error?.code;
+      resolve({ status: error === null ? 0 : typeof code === 'number' ? code : -1, stdout, stderr });
+    });
+  });
 }
 
 /** Every key is used at the site by the program that made it. OpenSSL and site a judge the result. */
@@ -139,6 +126,42 @@ it('captures every key, and has the devices copy what no token wraps', async () 
     expect([name, accessOf(name)]).toEqual([name, accessOf('a')]);
   }
 }, 300_000);
+
+it('judges by `antipode preflight` what will keep keys from moving, and logs in nowhere', async () => {
+  const { configFile } = system.site('b');
+  const serial = paired(tokenOf('a')).serial.replace(/^0+(?=.)/, '');
+  const preflight = async (): Promise<{ status: number; rows: Record<string, string>[] }> => {
+    const { status, stdout } = await cli('preflight', GROUP, '--config', configFile, '--json');
+    return { status, rows: JSON.parse(stdout) as Record<string, string>[] };
+  };
+  const before = luna.typed.length;
+  const sound = await preflight();
+  expect([sound.status, new Set(sound.rows.map(({ move, from }) => `${move} ${from}`)).size]).toEqual([0, 3]);
+  expect(sound.rows.filter(({ verdict }) => verdict === 'will fail')).toEqual([]);
+  expect(sound.rows.every(({ source }) => source !== '')).toBe(true);
+
+  openssl(
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '7'],
+    ...['-keyout', file('ntls.key'), '-out', file('ntls.pem'), '-subj', '/CN=client-b'],
+  );
+  writeFileSync(join(luna.folder, 'Chrystoki.conf'), `LunaSA Client = {\n  ClientCertFile = ${file('ntls.pem')};\n}\n`);
+  const soon = await preflight();
+  const [certificate] = soon.rows.filter(({ rule }) => rule === 'certificates');
+  expect([soon.status, certificate?.['found']]).toEqual([4, expect.stringContaining('client-b until')]);
+  luna.change(paired(tokenOf('a')).serial, { policies: { 0: 0, 1: 1, 4: 1, 22: 1, 42: 0 } });
+  const failing = await preflight();
+  const [policy] = failing.rows.filter(({ verdict }) => verdict === 'will fail');
+  expect([failing.status, policy]).toEqual([
+    1,
+    expect.objectContaining({ move: 'clone', from: serial, rule: 'private key cloning', advice: expect.any(String) }),
+  ]);
+  luna.change(paired(tokenOf('a')).serial, { policies: { 0: 1, 1: 0, 4: 1, 22: 1, 42: 0 } });
+  writeFileSync(join(luna.folder, 'Chrystoki.conf'), '');
+  const { status, stderr } = await cli('preflight', 'others', '--config', configFile);
+  expect([status === 0, stderr]).toEqual([false, expect.stringContaining(`member of: ${GROUP}`)]);
+  const typed = luna.typed.slice(before);
+  expect(typed.filter((line) => !/^(slot|partition show|role show|hsm show|exit)/.test(line))).toEqual([]);
+}, 120_000);
 
 it('moves nothing that the manifest does not name', () => {
   const clones = luna.typed.filter((line) => line.startsWith('partition clone'));

@@ -32,7 +32,7 @@ export function cloningChecks(config: AgentConfig, partition: Partition): Check[
   ];
 }
 
-async function withDriver<T>(
+export async function withDriver<T>(
   config: AgentConfig,
   native: LunaNative,
   work: (driver: LunaDriver) => Promise<T>,
@@ -57,7 +57,7 @@ interface Own {
 }
 
 /** @throws PARTITION_NOT_FOUND unless exactly one slot is this partition */
-async function ownAddress(driver: LunaDriver, { partition, native }: Own): Promise<PartitionAddress> {
+export async function ownAddress(driver: LunaDriver, { partition, native }: Own): Promise<PartitionAddress> {
   const { slots } = await driver.survey();
   const label = native.label ?? partition.tokenLabel;
   const found = slots.filter(
@@ -94,5 +94,10 @@ async function compare(driver: LunaDriver, ends: { from: PartitionAddress; to: P
     });
   const open = rows.flatMap(({ verdict, rule }) => (verdict === 'not known' ? rule : []));
   const fit = `${rows.length - open.length} of ${rows.length} rules fit`;
-  return open.length === 0 ? fit : `${fit}; not known: ${open.join(', ')}`;
+  const soon = rows.flatMap(({ verdict, advice, found }) => (verdict === 'fits' && advice !== '' ? found : []));
+  return [
+    fit,
+    ...(open.length === 0 ? [] : [`not known: ${open.join(', ')}`]),
+    ...(soon.length === 0 ? [] : [`look at this soon: ${soon.join(', ')}`]),
+  ].join('; ');
 }

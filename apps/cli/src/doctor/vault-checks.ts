@@ -24,7 +24,8 @@ export const vaultChecks = ({ vaults, dataFolder }: Pick<AgentConfig, 'vaults' |
  * @throws PARTITION_NOT_FOUND, LUNA_REFUSED, and what stops the reading
  */
 function lookAt(vault: AgentConfig['vaults'][number]): Promise<string> {
-  const { lunacm, clientConfig, environment, buffering, partition, scratch } = vault;
+  const { client, partition, scratch } = vault;
+  const { lunacm, configuration: clientConfig, environment, buffering } = client;
   return withTool({ lunacm, clientConfig, environment, buffering }, async (ports) => {
     const driver = new LunaDriver(ports);
     const { slots } = await driver.survey();

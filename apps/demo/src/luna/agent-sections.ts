@@ -37,7 +37,6 @@ export function withLuna(
     const { serial, label, officerPasswordFile, backupPasswordFile, partition, scratch } = vault;
     const section = {
       name: 'vault',
-      ...{ lunacm, clientConfig: folder, environment, stateFolder: shared.records, lockFolder: shared.locks },
       ...{ serial, label, officerPasswordFile, backupPasswordFile },
       partition: { name: 'main', serial: partition.serial, label: partition.label },
       scratch: {

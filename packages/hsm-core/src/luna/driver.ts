@@ -5,7 +5,7 @@
 import { SerialQueue } from '@antipode/runtime';
 import type { ApprovedOrder, PartitionAddress } from './approvals.ts';
 import { withDevice } from './device-lock.ts';
-import { type CompareOrder, compareEnds } from './jobs/comparing.ts';
+import { type CompareOrder, compareEnds, requireFit } from './jobs/comparing.ts';
 import { clear, type DestroyReport, deleteArchive } from './jobs/destroying.ts';
 import { type DrillOrder, type DrillReport, drillVault } from './jobs/drilling.ts';
 import type { JobPorts } from './jobs/job-ports.ts';
@@ -62,6 +62,11 @@ export class LunaDriver {
   /** Every rule that a move has to fit, judged by both ends before anything is changed. */
   compareEnds(order: CompareOrder): Promise<PreflightRow[]> {
     return this.#queue.run(() => compareEnds(order, this.#ports));
+  }
+
+  /** @throws LUNA_REFUSED with the rules in its details, and what stops the reading */
+  requireFit(order: CompareOrder, options: { except?: readonly string[] } = {}): Promise<void> {
+    return this.#queue.run(() => requireFit(order, this.#ports, options));
   }
 
   vault(address: PartitionAddress): Promise<Vault> {

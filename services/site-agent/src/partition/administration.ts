@@ -251,6 +251,26 @@ export function seatedGroups(dataFolder: string): string[] {
   }
 }
 
+/** The partition of this site that is a member of a group. @throws NOT_FOUND */
+export function seatedPartition(
+  { dataFolder, partitions }: AgentConfig,
+  group: string,
+): { name: string; serial: string } {
+  const journal = Journal.open(dataFolder);
+  try {
+    const seat = journal.tenure.seat(group);
+    const found = partitions.find(({ name }) => journal.identities.of(name)?.serial === seat?.serial);
+    if (seat !== undefined && found !== undefined) return { name: found.name, serial: seat.serial };
+    const others = journal.tenure.seats().map((one) => one.group);
+    throw new AntipodeError('NOT_FOUND', `no partition of this site is a member of group ${group}`, {
+      details: { group },
+      hint: others.length === 0 ? 'This site is in no group yet.' : `This site is a member of: ${others.join(', ')}.`,
+    });
+  } finally {
+    journal.close();
+  }
+}
+
 /** @throws IDENTITY_MISSING */
 export function showIdentity(config: AgentConfig, name: string): PartitionIdentity {
   partitionSettings(config, name);

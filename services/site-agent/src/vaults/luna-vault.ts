@@ -7,7 +7,6 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { openingSigned, type PartitionConfig, type SealedGeneration } from '@antipode/hsm-core';
 import {
-  DEFAULT_PROFILE,
   Launcher,
   LunaDriver,
   type PartitionAccess,
@@ -29,6 +28,7 @@ import {
   writeFileDurably,
 } from '@antipode/runtime';
 import { type AgentConfig, type PartitionSettings, partitionConfig, type VaultSettings } from '../config.ts';
+import { lunaClientOf } from '../luna-config.ts';
 import { type BackedUp, backedUp, type RecordedBackup, type Vault } from './vault.ts';
 
 export interface LunaVaultPorts {
@@ -39,6 +39,8 @@ export interface LunaVaultPorts {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;
+  /** The folder of what its jobs need while they run, for a command beside the agent. */
+  readonly jobs?: string;
 }
 
 /** As many transcripts of the vendor's program as are kept for each vault. */
@@ -82,27 +84,24 @@ export class LunaVault implements Vault {
 
   #jobPorts(): ConstructorParameters<typeof LunaDriver>[0] {
     const { clock, prng, log, dataFolder } = this.#ports;
-    const { lunacm, clientConfig, environment, buffering, passwords, stateFolder, lockFolder, name } = this.settings;
+    const { client, name } = this.settings;
+    const { records, locks, lunacm, configuration, environment, buffering, passwords, attemptsFloor } = lunaClientOf(
+      client,
+      { dataFolder },
+    );
     const transcripts = join(this.#folder, 'transcripts');
-    const folders = {
-      stateFolder: stateFolder ?? join(dataFolder, 'login'),
-      lockFolder: lockFolder ?? join(dataFolder, 'vaults', 'locks'),
-    };
-    for (const folder of [transcripts, folders.stateFolder, folders.lockFolder]) makeFolder(folder);
+    for (const folder of [transcripts, records, locks]) makeFolder(folder);
     prune(transcripts);
     return {
       launcher: new Launcher({
-        program: lunacm,
-        configuration: clientConfig,
-        jobs: join(this.#folder, 'jobs'),
-        environment,
-        prng,
+        ...{ program: lunacm, configuration, environment, prng },
+        jobs: join(this.#folder, this.#ports.jobs ?? 'jobs'),
       }),
       clock,
       phrases: readPhrases(),
-      settings: readClientSettings(clientConfig),
-      profile: { ...DEFAULT_PROFILE, buffering, passwords },
-      ...folders,
+      settings: readClientSettings(configuration),
+      profile: { buffering, passwords, attemptsFloor },
+      ...{ stateFolder: records, lockFolder: locks },
       transcripts: new TranscriptFolder({ folder: transcripts, clock, prng }),
       onPed: ({ job }) => log.error('the device waits for people at its PED', { vault: name, job }),
     };

@@ -2,6 +2,7 @@
 import { AntipodeError } from '@antipode/runtime';
 import type { PartitionAddress } from '../approvals.ts';
 import type { Vault } from '../parse/archives.ts';
+import { certificatesIn } from '../preflight/certificates.ts';
 import type { Move, PreflightRow } from '../preflight/facts.ts';
 import { preflightOf } from '../preflight/rules.ts';
 import type { JobPorts } from './job-ports.ts';
@@ -30,6 +31,8 @@ export async function compareEnds(order: CompareOrder, ports: JobPorts): Promise
     ...{ move, from: here, to: there, isHaOnly: ports.settings.isHaOnly },
     client: (await survey(ports)).version,
     attemptsFloor: ports.profile.attemptsFloor,
+    certificates: certificatesIn(ports.settings.certificates),
+    nowMs: ports.clock.wallMs(),
     ...(list === undefined ? {} : { vault: list }),
     ...(archive === undefined ? {} : { archive }),
   });
@@ -38,17 +41,25 @@ export async function compareEnds(order: CompareOrder, ports: JobPorts): Promise
 /** A backup that has no space names who holds it, and so reports more than this rule. */
 const REPORTED_BY_THE_MOVE = 'space';
 
-/** @throws LUNA_REFUSED if a rule says that the move will fail, and what stops the reading */
-export async function requireFit(order: CompareOrder, ports: JobPorts): Promise<void> {
+/**
+ * @param options `except` names rules that this move is made against
+ * @throws LUNA_REFUSED if a rule says that the move will fail, and what stops the reading
+ */
+export async function requireFit(
+  order: CompareOrder,
+  ports: JobPorts,
+  { except = [] }: { except?: readonly string[] } = {},
+): Promise<void> {
   const rows = await compareEnds(order, ports);
-  const failing = rows.filter(({ verdict, rule }) => verdict === 'will fail' && rule !== REPORTED_BY_THE_MOVE);
+  const ignored = new Set([REPORTED_BY_THE_MOVE, ...except]);
+  const failing = rows.filter(({ verdict, rule }) => verdict === 'will fail' && !ignored.has(rule));
   const [first] = failing;
   if (first === undefined) return;
   throw new AntipodeError(
     'LUNA_REFUSED',
     `this ${order.move} will fail: ${failing.map(({ rule }) => rule).join(', ')}`,
     {
-      details: { serial: order.from.serial, found: first.found },
+      details: { serial: order.from.serial, found: first.found, rules: failing.map(({ rule }) => rule).join(', ') },
       hint: `${first.advice} Nothing was changed.`,
     },
   );

@@ -2,6 +2,7 @@
 import type { Examination } from '../jobs/reading.ts';
 import type { Vault } from '../parse/archives.ts';
 import type { ClientVersion } from '../parse/slots.ts';
+import type { CertificateFact } from './certificates.ts';
 
 export type Move = 'clone' | 'backup' | 'restore';
 
@@ -19,6 +20,9 @@ export interface PreflightFacts {
   readonly vault?: Vault;
   /** The backup to be restored. */
   readonly archive?: string;
+  /** Of the links between client and appliances. */
+  readonly certificates?: readonly CertificateFact[];
+  readonly nowMs: number;
 }
 
 export interface PreflightRow {
@@ -27,7 +31,7 @@ export interface PreflightRow {
   readonly found: string;
   /** Where the rule was read. */
   readonly source: string;
-  /** Empty where it fits. */
+  /** Empty where nothing is to be done. A rule that fits, and soon will not, has one. */
   readonly advice: string;
 }
 
@@ -72,8 +76,8 @@ export function worstOf(judged: readonly Judged[]): Judged | undefined {
     .map((verdict) => judged.filter((one) => one.verdict === verdict))
     .find(({ length }) => length > 0);
   if (worst === undefined) return undefined;
-  const [first] = worst;
-  return { ...first!, found: [...new Set(worst.map(({ found }) => found))].join('; ') };
+  const first = worst.find(({ advice }) => advice !== '') ?? worst[0]!;
+  return { ...first, found: [...new Set(worst.map(({ found }) => found))].join('; ') };
 }
 
 /** Three numbers; undefined if the text is not a version. */

@@ -47,6 +47,7 @@ const VAULT = {
 
 const facts = (given: Partial<PreflightFacts>): PreflightFacts => ({
   ...{ move: 'clone', client: CLIENT, isHaOnly: false, attemptsFloor: 3, vault: VAULT, archive: 'b' },
+  nowMs: Date.UTC(2026, 5, 1),
   from: given.move === 'restore' ? backupHsm() : partition('a'),
   to: given.move === 'backup' ? backupHsm() : partition('b'),
   ...given,
@@ -70,6 +71,28 @@ describe.each(['clone', 'backup', 'restore'] as const)('a %s between devices as 
       expect(advice === '').toBe(verdict === 'fits');
     }
   });
+});
+
+it.each<[string, number | undefined, string, boolean]>([
+  ['fits, with nothing to do, long before its end', Date.UTC(2026, 11, 1), 'fits', false],
+  ['fits, with something to do, in the last thirty days', Date.UTC(2026, 5, 20), 'fits', true],
+  ['keeps everything from moving after its end', Date.UTC(2026, 4, 31), 'will fail', true],
+  ['is not known where nobody can read it', undefined, 'not known', true],
+])('a certificate of a link %s', (_what, notAfterMs, verdict, hasAdvice) => {
+  const sound = { file: 'ca.pem', name: 'hsm-a', notAfterMs: Date.UTC(2030, 0, 1) };
+  const certificates = [sound, { file: 'client.pem', name: 'client', notAfterMs }];
+  const row = preflightOf(facts({ certificates })).find(({ rule }) => rule === 'certificates');
+  expect([row?.verdict, row?.advice !== '']).toEqual([verdict, hasAdvice]);
+});
+
+it('says nothing of certificates where the client names none', () => {
+  expect(verdictOf({}, 'certificates')).toBeUndefined();
+});
+
+it('tells a clock that is off, without CPv4 too, and lets keys move', () => {
+  const off = partition('a', { info: { clockDifferenceSeconds: 900 } });
+  const row = preflightOf(facts({ from: off })).find(({ rule }) => rule === 'clocks');
+  expect(row).toMatchObject({ verdict: 'fits', advice: expect.stringContaining('clock') });
 });
 
 it.each<[string, Partial<PreflightFacts>, string, string | undefined]>([
@@ -191,7 +214,7 @@ it.each<[string, Partial<PreflightFacts>, string, string | undefined]>([
     'clocks',
     'not known',
   ],
-  ['clocks where CPv4 is not spoken', {}, 'clocks', undefined],
+  ['clocks where CPv4 is not spoken', {}, 'clocks', 'fits'],
 ])('%s', (_what, given, rule, verdict) => {
   expect(verdictOf(given, rule)).toBe(verdict);
 });

@@ -30,6 +30,24 @@ const BACKUPS_MAX = 100;
 /** CPv4 refuses a clock that was not set. How far it can be off is not known. */
 const CLOCK_SECONDS_MAX = 60;
 
+/** Time enough for a change of certificates by people at several sites. */
+const CERTIFICATE_SOON_MS = 30 * 86_400_000;
+
+const RENEW =
+  'Make a new one, and register it at the other end of the link (`clientconfig deploy`, or `vtl` of the client), before the old one ends. Every copy stops with it.';
+
+function certificateRule({ certificates = [], nowMs }: PreflightFacts): Judged | undefined {
+  return worstOf(
+    certificates.map(({ file, name, notAfterMs }) => {
+      if (notAfterMs === undefined)
+        return unknown(`${file} has no certificate that can be read`, 'Look at it with `openssl x509 -enddate`.');
+      const found = `${name || file} until ${new Date(notAfterMs).toISOString().slice(0, 10)}`;
+      if (notAfterMs <= nowMs) return fails(found, RENEW);
+      return notAfterMs - nowMs < CERTIFICATE_SOON_MS ? { ...fits(found), advice: RENEW } : fits(found);
+    }),
+  );
+}
+
 /** Policy that must be on at each partition. A device leaves out a policy whose capability is off. */
 function cloningPolicy(facts: PreflightFacts, number: number, what: string): Judged | undefined {
   return worstOf(
@@ -62,6 +80,20 @@ const roleRule = (facts: PreflightFacts): Judged | undefined =>
     }),
   );
 
+/** Without CPv4 a clock keeps nothing from moving. One that is off confuses whoever compares the logs of both ends. */
+function clockDifference(facts: PreflightFacts): Judged | undefined {
+  return worstOf(
+    sides(facts).flatMap((side): Judged[] => {
+      const seconds = side.info.clockDifferenceSeconds;
+      if (seconds === undefined) return [];
+      const found = `${nameOf(side)}: ${seconds} s from its host`;
+      return [
+        seconds <= CLOCK_SECONDS_MAX ? fits(found) : { ...fits(found), advice: 'Have its officer set the clock.' },
+      ];
+    }),
+  );
+}
+
 export const PREFLIGHT_RULES: readonly Rule[] = [
   {
     rule: 'members visible',
@@ -70,6 +102,11 @@ export const PREFLIGHT_RULES: readonly Rule[] = [
       isHaOnly
         ? fails('HAOnly = 1', 'Give this program a client configuration of its own, with `HAOnly = 0`.')
         : fits('HAOnly is off'),
+  },
+  {
+    rule: 'certificates',
+    source: 'the client configuration (LunaSA Client), and the certificates that it names',
+    judge: certificateRule,
   },
   {
     rule: 'state of the devices',
@@ -261,7 +298,7 @@ export const PREFLIGHT_RULES: readonly Rule[] = [
     rule: 'clocks',
     source: 'vendor page of CPv4',
     judge: (facts) => {
-      if (!sides(facts).every((side) => protocolsOf(facts, side)?.has(4) === true)) return undefined;
+      if (!sides(facts).every((side) => protocolsOf(facts, side)?.has(4) === true)) return clockDifference(facts);
       return worstOf(
         sides(facts).map((side) => {
           const seconds = side.info.clockDifferenceSeconds;

@@ -19,6 +19,8 @@ export interface ClientSettings {
   readonly limits: SilenceLimits;
   /** The client hides the members of its high availability. */
   readonly isHaOnly: boolean;
+  /** Files of certificates that the client names: its own, and those of the appliances. */
+  readonly certificates: readonly string[];
 }
 
 /** The client's own values for settings that its file does not have, in milliseconds. */
@@ -49,6 +51,7 @@ export function clientSettingsIn(text: string): ClientSettings {
   const receiveMs = /^\d{1,9}$/.test(receive) ? Number(receive) : DEFAULTS.receive;
   return {
     isHaOnly: sections.get('haconfiguration')?.get('haonly') === '1',
+    certificates: ['clientcertfile', 'servercafile'].flatMap((key) => net.get(key) || []),
     limits: {
       startMs: Math.max(1, servers) * receiveMs + MARGIN_MS,
       commandMs: msOf('DefaultTimeOut', DEFAULTS.command) + MARGIN_MS,
