@@ -1,5 +1,5 @@
 /**
- * Copies of keys by devices, beside the orders of the partition (ADR 0063). A source can die in the middle of a copy,
+ * Copies of keys by devices, beside the orders of the partition (ADR 0064). A source can die in the middle of a copy,
  * and the tool of its vendor then waits for minutes. So a copy holds no turn of the partition, and ends at once when its
  * tenure does: a failover waits for no device that is dead.
  *
