@@ -1,5 +1,6 @@
 /**
- * Writes everything that is generated and committed: the code of both protocols, and the documents of errors and commands.
+ * Writes everything that is generated and committed: the code of both protocols, and the documents of errors, commands
+ * and metrics.
  * With `--check` it writes nothing, and fails where the committed copy is not what would be written.
  */
 import { spawnSync } from 'node:child_process';
@@ -13,7 +14,13 @@ const binaries = join(root, 'node_modules', '.bin');
 
 /** One template for each folder of generated code: hsm-core must not know the wire. */
 const TEMPLATES = ['buf.gen.yaml', 'buf.gen.seal.yaml'];
-const OUTPUTS = ['packages/protocol/src/gen', 'packages/hsm-core/src/gen', 'docs/errors.md', 'docs/cli.md'];
+const OUTPUTS = [
+  'packages/protocol/src/gen',
+  'packages/hsm-core/src/gen',
+  'docs/errors.md',
+  'docs/cli.md',
+  'docs/metrics.md',
+];
 
 async function generateInto(folder: string): Promise<void> {
   const env = {
@@ -26,13 +33,15 @@ async function generateInto(folder: string): Promise<void> {
     if (status !== 0) throw new Error(`buf generate --template ${template} failed`);
   }
   // Loaded now: they need the generated code, which a new definition does not have before.
-  const [{ errorDocs }, { cliDocs }] = await Promise.all([
+  const [{ errorDocs }, { cliDocs }, { metricsDocs }] = await Promise.all([
     import('./generate-error-docs.ts'),
     import('./generate-cli-docs.ts'),
+    import('./generate-metrics-docs.ts'),
   ]);
   mkdirSync(join(folder, 'docs'), { recursive: true });
   writeFileSync(join(folder, 'docs/errors.md'), errorDocs());
   writeFileSync(join(folder, 'docs/cli.md'), cliDocs());
+  writeFileSync(join(folder, 'docs/metrics.md'), metricsDocs());
 }
 
 /** The outputs under `folder` by their path. */

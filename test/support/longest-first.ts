@@ -32,6 +32,7 @@ export const LONGEST: readonly string[] = [
   'chaos/live/failover-wait.chaos.test.ts',
   'integration/system/coordinator-backup.int.test.ts',
   'integration/system/rebuild.int.test.ts',
+  'integration/system/monitoring.int.test.ts',
   'integration/system/cut-links.int.test.ts',
   'integration/coordinator/backup.int.test.ts',
   'integration/coordinator/coordinator-lost.int.test.ts',

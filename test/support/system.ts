@@ -88,6 +88,8 @@ export interface SystemOptions {
   readonly clocks?: ((name: string) => Clock) | undefined;
   /** Coordinators `main` and `south`, each a process of its own, on servers that the test runs. */
   readonly shared?: SharedServers | undefined;
+  /** Whether each process serves its health and metrics ({@link TestSystem.health}). */
+  readonly health?: boolean;
   /** Where sites and coordinators are. Default: all of them on loopback. */
   readonly network?: TownNetwork | undefined;
   /** The previous release, and who runs it: sites, and `coordinator`. They are processes, and it has founded their sites. */
@@ -162,6 +164,7 @@ export class TestSystem {
     officerKeys = false,
     distributor = false,
     spare = false,
+    health = false,
     environment,
     clocks,
     failoverPolicy,
@@ -186,6 +189,7 @@ export class TestSystem {
     });
     try {
       await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens, disguise });
+      if (health) await system.#serveHealth();
       if (shared === undefined) {
         await prepareCluster(loadCoordinatorConfig(system.#town.coordinatorFile).dataFolder);
         await system.startCoordinator({ asProcess: [...processes, ...system.#behind].includes('coordinator') });
@@ -203,6 +207,21 @@ export class TestSystem {
     } catch (thrown) {
       await system.close();
       throw thrown;
+    }
+  }
+
+  /** Where each process serves its health: `coordinator`, and the sites by their names. */
+  readonly health = new Map<string, string>();
+
+  async #serveHealth(): Promise<void> {
+    const files = [
+      ['coordinator', this.#town.coordinatorFile] as const,
+      ...[...this.sites.values()].map(({ name, configFile }) => [name, configFile] as const),
+    ];
+    for (const [name, file] of files) {
+      const address = `127.0.0.1:${await freePort()}`;
+      this.health.set(name, address);
+      appendFileSync(file, `http: ${address}\n`);
     }
   }
 

@@ -5,6 +5,7 @@ export * from './constants.ts';
 export { type Cryptoki, loadCryptoki } from './cryptoki.ts';
 export { exchangePaths, tryLockFile } from './file-calls.ts';
 export { aesCtr, aesGcm, derivationFrom, ecdh, rsaOaep, rsaPss } from './mechanisms.ts';
+export type { AnsweredCall } from './module.ts';
 export { readNestedTemplate } from './nested-template.ts';
 export { hardenProcess, lockBytes, unlockBytes } from './process-memory.ts';
 export {

@@ -4,7 +4,7 @@
  *
  * The module is loaded with RTLD_DEEPBIND, so that a vendor library does not bind to the OpenSSL inside Node.
  */
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, systemClock } from '@antipode/runtime';
 import koffi from 'koffi';
 import { CKR_OK } from './constants.ts';
 import { blameOf, CryptokiFailure, returnValueName, SessionFailure } from './return-values.ts';
@@ -56,6 +56,13 @@ const FUNCTIONS_3 = {
 } as const;
 
 export type FunctionName = keyof typeof FUNCTIONS;
+/** A call that the module has answered. */
+export interface AnsweredCall {
+  readonly name: FunctionName | LaterFunctionName;
+  readonly returned: number;
+  readonly tookMs: number;
+}
+
 export type CallArgument = number | bigint | Uint8Array | null;
 type Library = ReturnType<typeof koffi.load>;
 type Native = (...args: CallArgument[]) => number | bigint;
@@ -79,7 +86,7 @@ export class Module {
   readonly library: object;
 
   /** Told of every call that the module has answered. */
-  #answered: (() => void) | undefined;
+  #answered: ((call: AnsweredCall) => void) | undefined;
 
   /** Tells whether the session is sound, where a return value does not say what is at fault. */
   #isSound: (() => boolean) | undefined;
@@ -113,7 +120,7 @@ export class Module {
   }
 
   /** From now on every answer of the module is a sign of life: many calls in a row do not count as one that hangs. */
-  reportAnswers(answered: () => void): void {
+  reportAnswers(answered: (call: AnsweredCall) => void): void {
     this.#answered = answered;
   }
 
@@ -128,15 +135,17 @@ export class Module {
    */
   cancel(session: bigint, operations: number): boolean {
     if (this.#later === undefined) return false;
+    const beganMs = systemClock.monotonicMs();
     const returned = Number(this.#later.C_SessionCancel(session, operations));
-    this.#answered?.();
+    this.#answered?.({ name: 'C_SessionCancel', returned, tookMs: systemClock.monotonicMs() - beganMs });
     return returned === CKR_OK;
   }
 
   /** Calls a function, and gives what it returned. */
   tryCall(name: FunctionName, ...args: CallArgument[]): number {
+    const beganMs = systemClock.monotonicMs();
     const returned = Number(this.#functions[name](...args));
-    this.#answered?.();
+    this.#answered?.({ name, returned, tookMs: systemClock.monotonicMs() - beganMs });
     return returned;
   }
 

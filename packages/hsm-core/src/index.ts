@@ -72,6 +72,7 @@ export { POINT_ENCODINGS } from './pkcs11/agreement.ts';
 export { type OperatorToken, type OperatorTokenKey, useOperatorToken } from './pkcs11/operator-token.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
+export type { CallCount } from './pkcs11/worker/call-tally.ts';
 export type { GroupEpoch } from './pkcs11/worker/epoch-floors.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';
 export type { NativeCloner, NativeItem, PlacedObject, TakenObject } from './provider/native-cloner.ts';

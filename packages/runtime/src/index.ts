@@ -17,6 +17,18 @@ export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files/file
 export { type FolderLock, lockFolder } from './files/folder-lock.ts';
 export { temporaryBase } from './files/temporary-base.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
+export {
+  METRIC_LABELS,
+  METRIC_REASONS,
+  METRICS,
+  type MetricDeclaration,
+  type MetricLabel,
+  type MetricName,
+  PROTECTION_STATES,
+  SITE_STATES,
+} from './metrics/catalogue.ts';
+export { bucketOf, type HistogramDelta, Metrics, type SetGauge } from './metrics/metrics.ts';
+export { addProcessMetrics } from './metrics/process-metrics.ts';
 export { printable, printableBytes, printableLines } from './printable.ts';
 export { type Prng, seededPrng, systemPrng, uuidFrom } from './prng.ts';
 export { type Boot, readBoot } from './process/boot.ts';
@@ -35,7 +47,15 @@ export { requireProgram } from './process/programs.ts';
 export { type Send, Supervisor } from './process/supervisor.ts';
 export { readPinFile, Secret } from './secret.ts';
 export { SerialQueue } from './serial-queue.ts';
-export { continuedTrace, currentTrace, inSpan, inTrace, startTelemetry, type Telemetry } from './telemetry.ts';
+export {
+  continuedTrace,
+  currentTrace,
+  inSpan,
+  inTrace,
+  startTelemetry,
+  type Telemetry,
+  traceIdOf,
+} from './telemetry.ts';
 export { type Clock, elapsedMs, systemClock } from './time/clock.ts';
 export { every, type LoopOptions } from './time/loop.ts';
 export { type LoopDelay, measureLoopDelay } from './time/loop-delay.ts';

@@ -1,5 +1,5 @@
 /**
- * Traces. Exporters, endpoint and off-switch follow the OpenTelemetry environment variables
+ * Traces, and the export of metrics. Exporters, endpoint and off-switch follow the OpenTelemetry environment variables
  * (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SDK_DISABLED`, ...); without an endpoint nothing is exported.
  * Span attributes are ids, epochs and counts: never a label, a PIN or a blob (I5).
  */
@@ -14,6 +14,8 @@ import {
 } from '@opentelemetry/api';
 import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
 import { AntipodeError } from './errors.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import { isExportingMetrics, metricReaders } from './metrics/otlp.ts';
 
 export interface Telemetry {
   /** Sends what is still held and ends. Idempotent. */
@@ -26,20 +28,27 @@ type SpanProcessors = NonNullable<NodeSDKConfiguration['spanProcessors']>;
 export async function startTelemetry(options: {
   serviceName: string;
   spanProcessors?: SpanProcessors;
+  /** Of this process; absent for one without metrics. */
+  metrics?: Metrics;
 }): Promise<Telemetry> {
-  const isExporting =
+  const exported = isExportingMetrics() ? options.metrics : undefined;
+  const isTracing =
     process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] !== undefined ||
     process.env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] !== undefined;
-  if (process.env['OTEL_SDK_DISABLED'] === 'true' || (!isExporting && options.spanProcessors === undefined)) {
+  if (
+    process.env['OTEL_SDK_DISABLED'] === 'true' ||
+    !(isTracing || exported !== undefined || options.spanProcessors !== undefined)
+  ) {
     return { close: async () => {} };
   }
-  // Only traces for now: metrics and logs have no exporter unless the operator asks for one.
-  process.env['OTEL_METRICS_EXPORTER'] ??= 'none';
+  // Where only metrics have an endpoint, traces would be sent to the default one.
+  if (!isTracing && options.spanProcessors === undefined) process.env['OTEL_TRACES_EXPORTER'] ??= 'none';
   process.env['OTEL_LOGS_EXPORTER'] ??= 'none';
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
   const sdk = new NodeSDK({
     serviceName: process.env['OTEL_SERVICE_NAME'] ?? options.serviceName,
     instrumentations: [],
+    metricReaders: exported === undefined ? [] : await metricReaders(exported),
     ...(options.spanProcessors === undefined ? {} : { spanProcessors: options.spanProcessors }),
   });
   sdk.start();
@@ -66,6 +75,11 @@ export async function inSpan<T>(
       span.end();
     }
   });
+}
+
+/** The id of a trace from its carrier; undefined where there is none. */
+export function traceIdOf({ traceparent = '' }: Readonly<Record<string, string>>): string | undefined {
+  return /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(traceparent)?.[1];
 }
 
 /** The W3C trace context of the current span as a carrier (`traceparent`, ...): for job rows and gRPC metadata. */

@@ -2,6 +2,7 @@
 import { CoordinatorService, OperatorService, RpcServer, Tls } from '@antipode/protocol';
 import {
   AntipodeError,
+  addProcessMetrics,
   type Clock,
   type Closeable,
   closeAll,
@@ -10,6 +11,7 @@ import {
   type Log,
   type LoopWatch,
   lockFolder,
+  Metrics,
   measureLoopDelay,
   type Prng,
   systemClock,
@@ -32,6 +34,7 @@ export class Coordinator implements Closeable {
   readonly #config: CoordinatorConfig;
   readonly #ports: { clock: Clock; prng: Prng; log: Log };
   readonly #watch: LoopWatch | undefined;
+  readonly #metrics: Metrics;
   #leads: () => boolean = () => false;
   readonly #tls: Tls;
   readonly #stop = new AbortController();
@@ -51,8 +54,10 @@ export class Coordinator implements Closeable {
     clock = systemClock,
     prng = systemPrng,
     watch,
-  }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng; watch?: LoopWatch }) {
+    metrics = new Metrics({ role: 'coordinator', name: config.id, clock, log }),
+  }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng; watch?: LoopWatch; metrics?: Metrics }) {
     this.#config = config;
+    this.#metrics = metrics;
     this.#watch = watch;
     this.#ports = { clock, prng, log };
     this.#tls = new Tls(
@@ -150,6 +155,7 @@ export class Coordinator implements Closeable {
         loopDelayMs: () => loopDelay.maxMs(),
         certificate: () => this.#tls.state,
         hooks,
+        metrics: this.#metrics,
         watch: this.#watch,
       }),
     );
@@ -163,9 +169,11 @@ export class Coordinator implements Closeable {
     this.#own({ close: () => graph.stopLooking() });
     const leads = (): boolean => graph.leadership.epoch !== undefined;
     this.#leads = leads;
+    this.#own(addProcessMetrics(this.#metrics, { clock, certificate: () => this.#tls.state }));
     if (this.#config.http !== undefined) {
       const health = this.#own(
         new HealthServer({
+          metrics: this.#metrics,
           live: () => ({ ok: true, checks: { coordinator: id } }),
           ready: async () => {
             const isDatabaseUp = await store.query(readLeaderLease).then(

@@ -13,6 +13,7 @@ import {
   hex,
   type Log,
   type LoopWatch,
+  type Metrics,
   type Prng,
 } from '@antipode/runtime';
 import { RETENTION_INTERVAL_MS, Retention } from './calendar/retention.ts';
@@ -24,6 +25,8 @@ import { groupsAt } from './groups/groups-at-site.ts';
 import type { Hook, Veto } from './hooks/hook.ts';
 import { RoleChanges } from './hooks/role-changes.ts';
 import { askVetoes } from './hooks/vetoes.ts';
+import { addCoordinatorMetrics } from './metrics/coordinator-metrics.ts';
+import { OperationMeter } from './metrics/operation-meter.ts';
 import { votingSites } from './model.ts';
 import { Changes } from './operations/changes.ts';
 import { EffectContext } from './operations/context.ts';
@@ -66,6 +69,8 @@ export interface CoordinatorPorts {
   readonly certificate?: () => CertificateState;
   /** Told of the passes without which a coordinator is of no use. */
   readonly watch?: LoopWatch | undefined;
+  /** Of this process; absent where nobody measures. */
+  readonly metrics?: Metrics | undefined;
   /** Absent for none. */
   readonly hooks?: { readonly roleChange: readonly Hook[]; readonly veto: readonly Veto[] };
 }
@@ -172,7 +177,9 @@ export class CoordinatorGraph implements Closeable {
       timings,
     });
     const changes = new Changes();
-    const runner = new Runner({ store, election, context, changes, clock, prng, log });
+    const { metrics } = ports;
+    const meter = metrics && new OperationMeter({ metrics, isSite: (name) => this.#detector.view(name) !== undefined });
+    const runner = new Runner({ store, election, context, changes, clock, prng, log, meter });
     const deciding = { store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings, watch };
     const reconciler = new Reconciler({ ...deciding, touched: touched.reader({ againMs: PLAN_AGAIN_MS }) });
     this.#store = store;
@@ -209,13 +216,13 @@ export class CoordinatorGraph implements Closeable {
       reconciler,
       changes,
       timeline: clock,
+      calendarMs: () => ports.clock.wallMs(),
       roleChanges: this.#roleChanges,
       clockId: hex(prng.bytes(8)),
     };
-    this.handlers = {
-      coordinator: coordinatorHandlers(parts),
-      operator: operatorHandlers({ ...parts, ...(certificate === undefined ? {} : { certificate }) }),
-    };
+    const rpcPorts = { ...parts, ...(certificate === undefined ? {} : { certificate }) };
+    this.handlers = { coordinator: coordinatorHandlers(parts), operator: operatorHandlers(rpcPorts) };
+    if (metrics !== undefined) addCoordinatorMetrics(metrics, rpcPorts);
   }
 
   get leadership(): Leadership {

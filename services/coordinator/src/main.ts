@@ -5,6 +5,7 @@ import {
   crashOnDefect,
   DelayedService,
   LoopWatch,
+  Metrics,
   processLog,
   runUntilStopped,
   type Send,
@@ -28,7 +29,8 @@ export async function runCoordinator(configFile: string, { send }: { send?: Send
   crashOnDefect(log);
   const watch = new LoopWatch({ clock: systemClock, passMsMax: PASS_MS_MAX });
   const supervisor = Supervisor.take(process.env, { send, clock: systemClock, log, watch });
-  const telemetry = await startTelemetry({ serviceName: 'antipode-coordinator' });
+  const metrics = new Metrics({ role: 'coordinator', name: config.id, log });
+  const telemetry = await startTelemetry({ serviceName: 'antipode-coordinator', metrics });
   try {
     const { ca: caFile, certificate: certificateFile, key: keyFile } = config.tls;
     const service = new DelayedService({
@@ -45,7 +47,7 @@ export async function runCoordinator(configFile: string, { send }: { send?: Send
             },
           },
         ),
-      make: () => new Coordinator({ config, log, watch }),
+      make: () => new Coordinator({ config, log, watch, metrics }),
       http: config.http,
     });
     await runUntilStopped(service, { log, supervisor });

@@ -4,6 +4,7 @@ import { swapState, swapWarning } from '@antipode/hsm-core';
 import { createClient, LeaderFinder, ResolverService, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
 import {
   AntipodeError,
+  addProcessMetrics,
   type Clock,
   type Closeable,
   closeAll,
@@ -12,6 +13,7 @@ import {
   type Log,
   type LoopWatch,
   lockFolder,
+  Metrics,
   measureLoopDelay,
   type Prng,
   VERSION,
@@ -19,6 +21,7 @@ import {
 import { AgentLoops } from './agent-loops.ts';
 import { ApprovalRules } from './approvals/approval-rules.ts';
 import type { AgentConfig } from './config.ts';
+import { addAgentMetrics, countCalls } from './metrics/agent-metrics.ts';
 import { endStrayDrills } from './orders/drill.ts';
 import { siteAgentHandlers } from './orders/rpc.ts';
 import { workerPartitions } from './partition/worker-partition.ts';
@@ -45,7 +48,13 @@ export interface AgentOptions {
   readonly prng: Prng;
   /** Told of the passes without which an agent is of no use. */
   readonly watch?: LoopWatch | undefined;
+  /** Of this process; its own if absent. */
+  readonly metrics?: Metrics | undefined;
 }
+
+/** The metrics of an agent's process, with nothing in them yet. */
+export const agentMetrics = ({ config, log, clock }: Pick<AgentOptions, 'config' | 'log' | 'clock'>): Metrics =>
+  new Metrics({ role: config.witness ? 'witness' : 'agent', name: config.site, clock, log });
 
 interface Opened {
   readonly tls: Tls;
@@ -63,10 +72,13 @@ export class SiteAgent implements Closeable {
   readonly #health: HealthServer;
   readonly #lock: Closeable;
   readonly #loopDelay = measureLoopDelay();
+  readonly #processMetrics: Closeable;
   #port = 0;
+  #healthPort = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor({ config, log, clock, prng, watch }: AgentOptions, { tls, lock, journal, store }: Opened) {
+  private constructor(options: AgentOptions, { tls, lock, journal, store }: Opened) {
+    const { config, log, clock, prng, watch, metrics = agentMetrics(options) } = options;
     this.#config = config;
     this.#lock = lock;
     const link = new Link();
@@ -86,6 +98,7 @@ export class SiteAgent implements Closeable {
         dataFolder: config.dataFolder,
         clock,
         log,
+        onCalls: countCalls(metrics, config.site),
       }),
       vaults: openVaults({ config, clock, prng, log }),
       peers: new TlsPeers({ tls, link }),
@@ -117,7 +130,10 @@ export class SiteAgent implements Closeable {
       link,
       watch,
     });
+    this.#processMetrics = addProcessMetrics(metrics, { clock, certificate: () => tls.state });
+    addAgentMetrics(metrics, { site: this.#site, heartbeat: this.#heartbeat, dataFolder: config.dataFolder });
     this.#health = new HealthServer({
+      metrics,
       live: () => ({ ok: true, checks: { site: config.site } }),
       ready: () => this.#readiness(),
     });
@@ -170,6 +186,10 @@ export class SiteAgent implements Closeable {
     return this.#port;
   }
 
+  get healthPort(): number {
+    return this.#healthPort;
+  }
+
   /** All of it, or nothing of it runs and the folder is free again. @throws ADDRESS_UNAVAILABLE, CONFIG_INVALID */
   async start(): Promise<void> {
     try {
@@ -183,7 +203,7 @@ export class SiteAgent implements Closeable {
   async #start(): Promise<void> {
     const { log, partitions } = this.#site;
     this.#port = await this.#server.listen(this.#config.listen);
-    if (this.#config.http !== undefined) await this.#health.listen(this.#config.http);
+    if (this.#config.http !== undefined) this.#healthPort = await this.#health.listen(this.#config.http);
     this.#heartbeat.start();
     this.#loops.start();
     const warning = swapWarning(swapState());
@@ -221,6 +241,7 @@ export class SiteAgent implements Closeable {
         { close: async () => store.close() },
         { close: async () => journal.close() },
         { close: async () => this.#loopDelay.close() },
+        this.#processMetrics,
         this.#lock,
       ]);
     })();

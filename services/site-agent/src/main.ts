@@ -14,7 +14,7 @@ import {
   systemClock,
   systemPrng,
 } from '@antipode/runtime';
-import { SiteAgent } from './agent.ts';
+import { agentMetrics, SiteAgent } from './agent.ts';
 import { loadAgentConfig } from './config.ts';
 
 /** The last traces may leave; nobody waits for a collector that is away. */
@@ -30,7 +30,8 @@ export async function runAgent(configFile: string, { send }: { send?: Send | und
   crashOnDefect(log);
   const watch = new LoopWatch({ clock: systemClock, passMsMax: PASS_MS_MAX });
   const supervisor = Supervisor.take(process.env, { send, clock: systemClock, log, watch });
-  const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent' });
+  const metrics = agentMetrics({ config, log, clock: systemClock });
+  const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent', metrics });
   try {
     const { ca: caFile, certificate: certificateFile, key: keyFile } = config.tls;
     const service = new DelayedService({
@@ -47,7 +48,7 @@ export async function runAgent(configFile: string, { send }: { send?: Send | und
             },
           },
         ),
-      make: () => SiteAgent.open({ config, log, clock: systemClock, prng: systemPrng, watch }),
+      make: () => SiteAgent.open({ config, log, clock: systemClock, prng: systemPrng, watch, metrics }),
       http: config.http,
     });
     // For the next start, however this one ends: bin/antipode names a folder for it.

@@ -53,6 +53,10 @@ export class SimulatedPartition implements Partition {
     this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
   }
 
+  get ordersWaiting(): number {
+    return this.#turns.waiting;
+  }
+
   get serial(): string {
     return this.#options.member.serial;
   }

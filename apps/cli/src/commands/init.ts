@@ -75,7 +75,7 @@ export function initCommand(): Command {
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--id <id>', 'name of this coordinator')
       .requiredOption('--listen <host:port>', 'where agents and operators connect')
-      .option('--http <host:port>', 'health endpoints /livez and /readyz')
+      .option('--http <host:port>', 'health endpoints /livez and /readyz, and /metrics')
       .addOption(new Option('--timings <profile>', 'timing profile').choices(['default', 'wan', 'fast']))
       .option(...JSON_OPTION)
       .action(async (options) => wrote(await makeCoordinatorFolder(options), options.json)),

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { AntipodeError } from '../errors.ts';
+import { Metrics } from '../metrics/metrics.ts';
 import { rejection } from '../testing/index.ts';
 import { type Health, HealthServer } from './health.ts';
 
@@ -17,10 +18,37 @@ it('answers 200, 503 and 404 by what its probes say', async () => {
     ready = { ok: true, checks: { coordinator: true } };
     expect((await ask('/readyz')).status).toBe(200);
     expect(await ask('/metrics')).toMatchObject({ status: 404, body: { ok: false } });
+    expect(await ask('/')).toMatchObject({ status: 404, body: { ok: false } });
   } finally {
     await server.close();
   }
   await server.close();
+});
+
+it('serves the metrics of its process in the form that is asked for', async () => {
+  const metrics = new Metrics({ role: 'witness', name: 'w' });
+  metrics.part('agent', (set) => set('antipode_agent_term', { site: 'w' }, 7n));
+  const healthy = () => ({ ok: true, checks: {} });
+  const server = new HealthServer({ live: healthy, ready: healthy, metrics });
+  const port = await server.listen('127.0.0.1:0');
+  const ask = async (accept: string) => {
+    const response = await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { accept } });
+    return { status: response.status, type: response.headers.get('content-type'), text: await response.text() };
+  };
+  try {
+    expect(await ask('*/*')).toEqual({
+      status: 200,
+      type: 'text/plain; version=0.0.4; charset=utf-8',
+      text: expect.stringContaining('antipode_agent_term{site="w"} 7\n'),
+    });
+    expect(await ask('application/openmetrics-text; version=1.0.0')).toEqual({
+      status: 200,
+      type: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
+      text: expect.stringMatching(/# EOF\n$/),
+    });
+  } finally {
+    await server.close();
+  }
 });
 
 it('listens on an IPv6 address, and says what it expects where there is none', async () => {

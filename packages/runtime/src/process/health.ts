@@ -1,7 +1,12 @@
-/** Health of the process for supervisors and load balancers: /livez (it runs), /readyz (it can act). JSON, no secrets. */
+/**
+ * Health of the process for supervisors and load balancers: /livez (it runs), /readyz (it can act), in JSON. /metrics has
+ * its numbers for Prometheus. No secrets, and no names of keys: whoever reaches the port reads it all.
+ */
 import { createServer, type Server } from 'node:http';
 import { ADDRESS_EXPECTED, parseAddress } from '../address.ts';
 import { AntipodeError } from '../errors.ts';
+import { CONTENT_TYPES, exposed, expositionFor } from '../metrics/exposition.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { Closeable } from './lifecycle.ts';
 
 export interface Health {
@@ -12,8 +17,25 @@ export interface Health {
 export class HealthServer implements Closeable {
   readonly #server: Server;
 
-  constructor({ live, ready }: { live: () => Health; ready: () => Health | Promise<Health> }) {
+  constructor({
+    live,
+    ready,
+    metrics,
+  }: {
+    live: () => Health;
+    ready: () => Health | Promise<Health>;
+    /** Absent while the process waits to begin. */
+    metrics?: Metrics | undefined;
+  }) {
     this.#server = createServer((request, response) => {
+      if (request.url === '/metrics' && metrics !== undefined) {
+        const form = expositionFor(request.headers.accept);
+        void metrics.collect().then((families) => {
+          response.writeHead(200, { 'content-type': CONTENT_TYPES[form] });
+          response.end(exposed(families, form));
+        });
+        return;
+      }
       const probe = request.url === '/livez' ? live : request.url === '/readyz' ? ready : undefined;
       void answerOf(probe).then(({ status, health }) => {
         response.writeHead(status, { 'content-type': 'application/json' });
@@ -60,7 +82,7 @@ async function answerOf(
   probe: (() => Health | Promise<Health>) | undefined,
 ): Promise<{ status: number; health: Health }> {
   if (probe === undefined)
-    return { status: 404, health: { ok: false, checks: { path: 'expected /livez or /readyz' } } };
+    return { status: 404, health: { ok: false, checks: { path: 'expected /livez, /readyz or /metrics' } } };
   try {
     const health = await probe();
     return { status: health.ok ? 200 : 503, health };

@@ -6,6 +6,7 @@ import { isUnreachable } from '@antipode/protocol';
 import { AntipodeError, backoffMs, type Clock, hasCode, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
 import { inEpoch, type Leadership } from '../election.ts';
+import type { OperationMeter } from '../metrics/operation-meter.ts';
 import type { Failure, IntentStatus, OrderFailure, Resume, Step } from '../model.ts';
 import type { Store, Write } from '../store/store.ts';
 import { type Intent, readFailed, readIntent, requestIdOf, updateIntent } from '../store/tables/intents.ts';
@@ -24,6 +25,8 @@ export interface RunnerPorts {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;
+  /** Told of what is on record; absent where nobody measures. */
+  readonly meter?: OperationMeter | undefined;
 }
 
 /** The longest pause between two attempts. */
@@ -197,6 +200,7 @@ export class Runner {
         intent: intent.id,
         ...(code === '' ? {} : { code }),
       });
+    if (isKept && status !== 'open') ports.meter?.ended(intent, { status, nowMs, found: kind.outcome?.(state) });
     changes.announce(intent.id);
     return isKept;
   }
@@ -219,6 +223,7 @@ export class Runner {
       const { id, group } = intent;
       // An operation that waits for another one has not failed: the runner goes on, and its intervals do not grow.
       const isWaiting = code === 'GROUP_BUSY';
+      if (!isWaiting) ports.meter?.orderFailed({ kind: intent.kind, site: failure.site, code });
       log.at(isWaiting ? 'debug' : 'warn', 'order failed', {
         kind: intent.kind,
         group,

@@ -39,6 +39,7 @@ export function coordinatorHandlers({
   timings,
   store,
   clock,
+  calendarMs,
   clockId,
 }: HeartbeatPorts): Handlers<typeof CoordinatorService> {
   const rows = new SiteRows();
@@ -219,7 +220,7 @@ export function coordinatorHandlers({
       return answered({
         term: leaderEpoch,
         coordinator: id,
-        clock: { id: clockId, nowMs: elapsedMs(clock) },
+        clock: { id: clockId, nowMs: elapsedMs(clock), ...(calendarMs && { wallMs: calendarMs() }) },
         intervalMs: timings.heartbeatMs,
         roundTripMsMax: timings.roundTripMsMax,
         leases: held.map((group) => ({

@@ -33,6 +33,8 @@ export interface HeartbeatPorts {
   readonly agents: Pick<Agents, 'reconnect'>;
   readonly leases: Pick<LeaseBook, 'granted' | 'remainingMs' | 'vouchingEnded'>;
   readonly clock: Clock;
+  /** The clock on the wall, for agents that show how far theirs is from it. */
+  readonly calendarMs?: () => number;
   /** Names this clock to agents that compare theirs with it: another process has another origin. */
   readonly clockId: string;
   readonly timings: Timings;

@@ -52,6 +52,8 @@ export interface Partition extends Closeable {
   readonly silentSlots: readonly string[];
   /** How long its HSM has not answered the call that is under way; 0 where none is. */
   readonly unansweredMs: number;
+  /** How many orders wait for their turn. */
+  readonly ordersWaiting: number;
   /** The reason why it cannot be used; undefined if it can, so far as is known. */
   readonly failure: AntipodeError | undefined;
 

@@ -21,6 +21,11 @@ export class Turns {
   #makeWay: AbortController | undefined;
   #isClosed = false;
 
+  /** How many orders wait for their turn. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   /**
    * Runs `work` when its turn has come. The signal that it receives aborts when it should make way.
    * @throws HSM_UNAVAILABLE when too many orders wait or the partition is closed, TIMED_OUT when the caller gives up

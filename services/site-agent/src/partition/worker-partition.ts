@@ -4,6 +4,7 @@
  */
 
 import {
+  type CallCount,
   CaptureMemory,
   type DomainKeyRecord,
   fingerprint,
@@ -57,6 +58,8 @@ export interface PartitionOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly recycle?: RecyclePolicy;
+  /** Told of the calls of PKCS#11, by the name of the partition. */
+  readonly onCalls?: ((partition: string, calls: readonly CallCount[]) => void) | undefined;
 }
 
 export class WorkerPartition implements Partition {
@@ -67,6 +70,7 @@ export class WorkerPartition implements Partition {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #recycle: RecyclePolicy;
+  readonly #onCalls: (calls: readonly CallCount[]) => void;
   readonly #turns = new Turns();
   readonly #endWatch: () => void;
   /** Told of every epoch, from the moment when it is there. */
@@ -97,6 +101,7 @@ export class WorkerPartition implements Partition {
   constructor(options: PartitionOptions & { settings: PartitionSettings }) {
     this.settings = options.settings;
     this.#recycle = options.recycle ?? RECYCLE;
+    this.#onCalls = (calls) => options.onCalls?.(options.settings.name, calls);
     this.#journal = options.journal;
     this.#dataFolder = options.dataFolder;
     this.#clock = options.clock;
@@ -124,6 +129,10 @@ export class WorkerPartition implements Partition {
   get unansweredMs(): number {
     if (this.#openingSinceMs !== undefined) return this.#clock.monotonicMs() - this.#openingSinceMs;
     return this.#open?.provider.unansweredMs() ?? 0;
+  }
+
+  get ordersWaiting(): number {
+    return this.#turns.waiting;
   }
 
   get hasReceivingKey(): boolean {
@@ -362,7 +371,13 @@ export class WorkerPartition implements Partition {
     const onAlive = (): void => {
       if (this.#openingSinceMs !== undefined) this.#openingSinceMs = this.#clock.monotonicMs();
     };
-    const provider = await openPartition(config, { log: this.#log, clock: this.#clock, onAlive, isFenced: true });
+    const provider = await openPartition(config, {
+      log: this.#log,
+      clock: this.#clock,
+      onAlive,
+      onCalls: this.#onCalls,
+      isFenced: true,
+    });
     // Nothing comes between the two: from now on the watch passes on each epoch.
     this.#provider = provider;
     provider.raise(this.#journal.tenure.epochs());

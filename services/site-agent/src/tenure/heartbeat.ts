@@ -17,6 +17,7 @@ import { create } from '@bufbuild/protobuf';
 import { describe } from '../orders/describe.ts';
 import type { Link } from '../peers/link.ts';
 import type { Site } from '../site.ts';
+import { type ClockOffset, clockOffset } from './clock-offset.ts';
 import { HeartbeatAnswers } from './heartbeat-answers.ts';
 
 /** Until the coordinator has said otherwise. */
@@ -39,6 +40,8 @@ export class Heartbeat implements Closeable {
   #running: Promise<unknown> | undefined;
   #beats = 0n;
   lastSuccessMs: number | undefined;
+  /** By the last answer; undefined for a coordinator that does not tell its time. */
+  clockOffset: ClockOffset | undefined;
 
   constructor(options: {
     site: Site;
@@ -90,6 +93,11 @@ export class Heartbeat implements Closeable {
     this.#link.learn(answer.roundTripMsMax);
     if (answer.clock !== undefined)
       clockRates.compared({ ...answer.clock, sentMs: sentAtMs, receivedMs: elapsedMs(clock) });
+    const theirsMs = answer.clock?.wallMs;
+    this.clockOffset =
+      theirsMs === undefined
+        ? undefined
+        : clockOffset({ theirsMs, receivedMs: clock.wallMs(), roundTripMs: elapsedMs(clock) - sentAtMs });
     this.#answers.take(answer, { sentAtMs });
     if (answer.intervalMs > 0) this.#intervalMs = answer.intervalMs;
     this.lastSuccessMs = clock.monotonicMs();

@@ -68,6 +68,10 @@ export class SimulatedPartition implements Partition {
     };
   }
 
+  get ordersWaiting(): number {
+    return this.#turns.waiting;
+  }
+
   get serial(): string {
     return this.#member.serial;
   }

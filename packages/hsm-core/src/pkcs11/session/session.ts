@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import {
+  type AnsweredCall,
   answerOf,
   CKF_TOKEN_INITIALIZED,
   CKU_CONTEXT_SPECIFIC,
@@ -75,8 +76,8 @@ export interface SlotSearch {
   readonly skipped: readonly bigint[];
   /** Called before a slot is asked, and without one when none is any more: a slot may never answer. */
   readonly asking: (slot?: bigint) => Promise<void>;
-  /** Told of every call that the module has answered. */
-  readonly answered?: () => void;
+  /** Told of every call that the module has answered, and without one of other signs of life. */
+  readonly answered?: (call?: AnsweredCall) => void;
 }
 
 const PATIENT: SlotSearch = { skipped: [], asking: async () => {} };

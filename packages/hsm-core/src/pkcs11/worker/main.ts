@@ -3,11 +3,12 @@
  * block, leak or crash; here it harms one partition only. It dies with its parent, leaves no core file, and takes no
  * orders but the methods of HsmProvider, one at a time.
  */
-import { hardenProcess, translate } from '@antipode/cryptoki';
+import { type AnsweredCall, hardenProcess, translate } from '@antipode/cryptoki';
 import { bytesIn, inBatches } from '../../objects/batches.ts';
 import type { HsmProvider, Look } from '../../provider/provider.ts';
 import { openProvider } from '../provider.ts';
 import type { PartitionConfig } from '../session/session.ts';
+import { CallTally } from './call-tally.ts';
 import { EpochFloors } from './epoch-floors.ts';
 import { type Beside, Line } from './line.ts';
 import { type Call, callMethod, type FromWorker, type OpenOptions, type ToWorker } from './messages.ts';
@@ -33,6 +34,14 @@ process.on('message', (message: ToWorker) => {
 });
 process.on('disconnect', () => process.exit(0));
 
+/** Beside the answers: a call that ends the work counts too, and a lost worker has told most of what it did. */
+const tally = new CallTally();
+
+function tellCalls(): void {
+  const calls = tally.take();
+  if (calls !== undefined) answer({ id: servingId, calls });
+}
+
 async function serve({ id, method, args, tenure }: Call, beside: Beside): Promise<void> {
   servingId = id;
   try {
@@ -40,6 +49,7 @@ async function serve({ id, method, args, tenure }: Call, beside: Beside): Promis
       method === 'open'
         ? await open(id, ...(args as [PartitionConfig, OpenOptions]))
         : await callProvider({ id, method, args, tenure }, beside);
+    tellCalls();
     const end = { id, residentBytes: process.memoryUsage.rss() };
     if (method === 'look') {
       const { objects, ...rest } = result as Look;
@@ -50,6 +60,7 @@ async function serve({ id, method, args, tenure }: Call, beside: Beside): Promis
       answer({ ...end, result: [] });
     } else answer({ ...end, result });
   } catch (thrown) {
+    tellCalls();
     const { code, message, details, ownHint } = translate(thrown);
     answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details, hint: ownHint } });
   } finally {
@@ -71,10 +82,12 @@ let servingId = 0;
 let toldMs = 0;
 
 /** From within the work, which lets nothing else run: a message to the parent leaves at once. */
-function answered(): void {
+function answered(call?: AnsweredCall): void {
+  if (call !== undefined) tally.add(call);
   const nowMs = performance.now();
   if (nowMs - toldMs < SIGN_OF_LIFE_MS) return;
   toldMs = nowMs;
+  tellCalls();
   answer({ id: servingId, isAlive: true });
 }
 

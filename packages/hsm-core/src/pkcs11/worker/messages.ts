@@ -4,6 +4,7 @@
  */
 import type { ErrorCode, ErrorDetails } from '@antipode/runtime';
 import type { HsmProvider } from '../../provider/provider.ts';
+import type { CallCount } from './call-tally.ts';
 import type { GroupEpoch } from './epoch-floors.ts';
 
 /** A provider's methods that are one call of its worker. Closing ends the process too. */
@@ -103,6 +104,8 @@ export interface Abandon {
 export type ToWorker = Call | Floors | Abandon;
 
 export type FromWorker =
+  /** The calls of the module since the last message of this kind. */
+  | { readonly id: number; readonly calls: readonly CallCount[] }
   /** The slot that is being asked for its token; none when that is over. */
   | { readonly id: number; readonly asking: bigint | undefined }
   /** The module has answered one of the calls that the work consists of. */

@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { PartitionConfig } from '../session/session.ts';
+import type { CallCount } from './call-tally.ts';
 import type { GroupEpoch } from './epoch-floors.ts';
 import { type Call, type FromWorker, METHODS, type ToWorker } from './messages.ts';
 
@@ -16,6 +17,8 @@ export interface WorkerOptions {
   readonly callTimeoutMs?: number;
   /** Told of every sign of life. */
   readonly onAlive?: () => void;
+  /** Told of the calls of the module, some at a time. */
+  readonly onCalls?: ((calls: readonly CallCount[]) => void) | undefined;
   /** A worker that has not ended by then is killed. */
   readonly closeTimeoutMs?: number;
   /** A slot that does not tell its token by then is skipped. */
@@ -83,6 +86,7 @@ export class WorkerProcess {
   #lost: AntipodeError | undefined;
   #isClosing = false;
   readonly #onAlive: () => void;
+  readonly #onCalls: (calls: readonly CallCount[]) => void;
   /** The last sign of life. The worker does one thing at a time, so it is one for all that wait. */
   #aliveMs = 0;
 
@@ -94,6 +98,7 @@ export class WorkerProcess {
     this.#callTimeoutMs = callTimeoutMs;
     this.#closeTimeoutMs = closeTimeoutMs;
     this.#onAlive = options.onAlive ?? (() => {});
+    this.#onCalls = options.onCalls ?? (() => {});
     this.#process = fork(fileURLToPath(new URL('./main.ts', import.meta.url)), [String(process.pid)], {
       serialization: 'advanced',
       // Output of a vendor library must not mix with the output of the agent.
@@ -186,6 +191,10 @@ export class WorkerProcess {
   }
 
   #settle(message: FromWorker): void {
+    if ('calls' in message) {
+      this.#onCalls(message.calls);
+      return;
+    }
     const waiting = this.#waiting.get(message.id);
     if (waiting === undefined) return;
     this.#aliveMs = this.#clock.monotonicMs();

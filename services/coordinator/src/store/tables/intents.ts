@@ -145,6 +145,28 @@ const openRows = (db: Read) =>
 const allOpen = fixed((db) => openRows(db));
 const openOf = fixed((db, { group }: { group: string }) => openRows(db).where('grp', '=', group));
 
+/** The open operations by kind and status, and when the oldest of each was ordered. */
+export async function readQueue(
+  db: Read,
+): Promise<{ kind: string; status: string; count: number; oldestMs: number }[]> {
+  const { rows } = await queueOf(db, {});
+  return rows.map(({ kind, status, count, oldest }) => ({
+    kind,
+    status,
+    count: Number(count),
+    oldestMs: Number(oldest),
+  }));
+}
+
+const queueOf = fixed((db) =>
+  db
+    .selectFrom('intent')
+    .select(['kind', 'status'])
+    .select(({ fn }) => [fn.countAll().as('count'), fn.min('created_ms').as('oldest')])
+    .where('status', 'in', OPEN)
+    .groupBy(['kind', 'status']),
+);
+
 /** Whether the active role of the group is about to move: from the order on, until it has moved or that was given up. */
 export async function isMoveOpen(db: Read, group: string): Promise<boolean> {
   const row = await db

@@ -1,0 +1,122 @@
+/**
+ * The state of every group as metrics: the same readings as those of `antipode status`. In a fleet of a thousand groups a
+ * reading takes seconds. So it is not repeated before ten times that long, and ages are counted on meanwhile.
+ */
+import { METRIC_REASONS, type Metrics, PROTECTION_STATES, type SetGauge } from '@antipode/runtime';
+import type { MeasuredGroup } from '../rpc/group-reader.ts';
+import { GroupReader } from '../rpc/group-reader.ts';
+import type { RpcPorts } from '../rpc/ports.ts';
+
+/** Readings take a tenth of one connection at most. */
+const REST = 10;
+/** A scrape waits so long for a reading, and then takes the earlier one. */
+const WAIT_MS_MAX = 3_000;
+
+interface Reading {
+  readonly groups: readonly MeasuredGroup[];
+  readonly unreadable: readonly string[];
+  readonly epoch: bigint;
+  /** Monotonic, when the reading began: no age may be too low. */
+  readonly atMs: number;
+  readonly tookMs: number;
+}
+
+export class GroupMetrics {
+  readonly #ports: RpcPorts;
+  readonly #reader: GroupReader;
+  #last: Reading | undefined;
+  #reading: Promise<Reading> | undefined;
+
+  constructor(ports: RpcPorts) {
+    this.#ports = ports;
+    this.#reader = new GroupReader(ports);
+  }
+
+  async read(set: SetGauge, metrics: Pick<Metrics, 'count'>): Promise<void> {
+    const { epoch } = this.#ports.election;
+    if (epoch === undefined) {
+      this.#last = undefined;
+      return;
+    }
+    const { groups, unreadable, atMs } = await this.#current(epoch);
+    const sinceMs = this.#ports.clock.monotonicMs() - atMs;
+    set('antipode_groups_read_age_seconds', { name: this.#ports.id }, sinceMs / 1_000);
+    for (const group of groups) {
+      setGroup(set, group, { sinceMs });
+      this.#setLease(set, group.name);
+      // So that the first move and the first drill of this process show as a rise.
+      for (const outcome of ['done', 'failed'] as const) {
+        metrics.count('antipode_drills_total', { group: group.name, outcome }, 0);
+        for (const reason of ['automatic', 'operator'])
+          metrics.count('antipode_failovers_total', { group: group.name, reason, outcome }, 0);
+      }
+    }
+    for (const group of unreadable) setProtection(set, { group, protection: 'unreadable' });
+  }
+
+  /** From memory, and of this moment. */
+  #setLease(set: SetGauge, group: string): void {
+    set('antipode_group_lease_bound_seconds', { group }, this.#ports.leases.remainingMs(group) / 1_000);
+  }
+
+  async #current(epoch: bigint): Promise<Reading> {
+    const { clock } = this.#ports;
+    const last = this.#last?.epoch === epoch ? this.#last : undefined;
+    if (last !== undefined && clock.monotonicMs() - last.atMs < last.tookMs * REST) return last;
+    this.#reading ??= this.#measure(epoch).finally(() => {
+      this.#reading = undefined;
+    });
+    const reading = this.#reading;
+    if (last === undefined) return reading;
+    const waited = new AbortController();
+    try {
+      return await Promise.race([reading, clock.sleep(WAIT_MS_MAX, waited.signal).then(() => last)]);
+    } finally {
+      waited.abort();
+      reading.catch(() => 'the next scrape reads again');
+    }
+  }
+
+  async #measure(epoch: bigint): Promise<Reading> {
+    const { clock } = this.#ports;
+    const atMs = clock.monotonicMs();
+    const { groups, unreadable } = await this.#reader.measured();
+    const reading = { groups, unreadable, epoch, atMs, tookMs: clock.monotonicMs() - atMs };
+    this.#last = reading;
+    return reading;
+  }
+}
+
+function setProtection(set: SetGauge, { group, protection }: { group: string; protection: string }): void {
+  for (const state of PROTECTION_STATES) set('antipode_group_protection', { group, state }, state === protection);
+}
+
+function setGroup(set: SetGauge, measured: MeasuredGroup, { sinceMs }: { sinceMs: number }): void {
+  const { name: group, ages, counts } = measured;
+  const aged = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : (ms + sinceMs) / 1_000);
+  setProtection(set, { group, protection: measured.protection });
+  set('antipode_group_recovery_point_age_seconds', { group }, aged(ages.recoveryPointMs));
+  set('antipode_group_recovery_point_objective_seconds', { group }, measured.rpoMs / 1_000);
+  set('antipode_group_restorable_age_seconds', { group }, aged(ages.restorableMs));
+  set('antipode_drill_last_age_seconds', { group }, aged(ages.drillMs));
+  set('antipode_drill_last_passed', { group }, measured.drillPassed);
+  set('antipode_group_epoch', { group }, measured.epoch);
+  set('antipode_group_protected_keys', { group }, counts?.protectedKeys);
+  set('antipode_group_unprotected_keys', { group }, counts?.unprotectedKeys);
+  for (const { site, role: seat, recoveryPointMs, lagMs } of measured.members) {
+    set('antipode_member_seat', { group, site, seat }, 1);
+    set('antipode_member_recovery_point_age_seconds', { group, site }, aged(recoveryPointMs));
+    set('antipode_member_replication_lag_seconds', { group, site }, lagMs === undefined ? undefined : lagMs / 1_000);
+  }
+  for (const [reason, objects] of countedBy(counts?.uncaptured ?? [], reasonOf))
+    set('antipode_group_uncaptured_objects', { group, reason }, objects);
+  for (const [kind, concerns] of countedBy(measured.concerns, (one) => one))
+    set('antipode_group_concerns', { group, kind }, concerns);
+}
+
+/** An agent could name anything. All unknown reasons are one label value. */
+const reasonOf = (reason: string): string =>
+  (METRIC_REASONS as readonly string[]).includes(reason) ? reason : 'other';
+
+const countedBy = (all: readonly string[], of: (one: string) => string): [string, number][] =>
+  [...Map.groupBy(all, of)].map(([value, same]) => [value, same.length]);
