@@ -43,6 +43,13 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     stories: ['slow-then-paused/0'],
   },
   {
+    name: 'mute-queue-believed',
+    file: 'services/coordinator/src/operations/undelivered.ts',
+    from: "return nowMs - known.sinceMs >= (site === '' ? this.#patience.ms : this.#patience.ofSiteMs);",
+    to: "return nowMs - known.sinceMs < (site === '' ? -this.#patience.ms : -this.#patience.ofSiteMs);",
+    stories: ['a-queue-delivers-nothing/0'],
+  },
+  {
     name: 'most-sites-must-be-heard',
     file: 'services/coordinator/src/sites/detector.ts',
     from: 'isCutOff && !this.#hearsMajorityWith(site, missed) ? doubt : undefined;',
@@ -80,8 +87,8 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
   {
     name: 'open-operations-forgotten',
     file: 'services/coordinator/src/operations/reconciler.ts',
-    from: "if (intent.status === 'open' && isDue(intent, nowMs)) void this.#wake(intent);",
-    to: "if (intent.status === 'open' && nowMs < 0) void this.#wake(intent);",
+    from: "intent.status === 'open' && isDue(intent, nowMs) &&",
+    to: "intent.status === 'open' && nowMs < 0 &&",
     stories: ['paused-active/0'],
   },
   {

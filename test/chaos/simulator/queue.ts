@@ -8,6 +8,8 @@ const CONCURRENCY = 4;
 
 export class SimulatedQueue {
   isAway = false;
+  /** It takes jobs, and delivers none. */
+  isMute = false;
   /** How probable it is that a job is delivered twice. */
   doubling = 0;
   readonly #clock: WorldClock;
@@ -39,6 +41,7 @@ export class SimulatedQueue {
         if (this.isAway) throw new AntipodeError('QUEUE_UNAVAILABLE', 'the queue is away');
         if (this.#jobs.has(intentId)) return;
         this.#jobs.add(intentId);
+        if (this.isMute) return;
         this.#push(intentId, lane, { process, run });
         if (this.doubling > 0 && this.#chance.happens(this.doubling))
           this.#clock.after(this.#chance.fraction() * 2_000, () => this.#push(intentId, lane, { process, run }));

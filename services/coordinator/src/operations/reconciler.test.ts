@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../model.ts';
 import type { SiteStatus, SiteView } from '../sites/detector.ts';
 import type { Write } from '../store/store.ts';
-import { type Intent, readIntents } from '../store/tables/intents.ts';
+import { type Intent, readIntents, updateIntent } from '../store/tables/intents.ts';
 import type { Touched } from '../store/touched-groups.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
@@ -427,6 +427,37 @@ describe('an intent that is wanted only by what else is in the database', () => 
       return true;
     });
     expect(seen).toEqual([true, []]);
+  });
+});
+
+describe('while the queue takes wake-ups and delivers none', () => {
+  const look = async (ms: number): Promise<void> => {
+    await bench.clock.advance(ms);
+    await bench.reconciler.pass();
+  };
+  beforeEach(async () => {
+    bench.status = 'unknown';
+    await open('move', { kind: 'failover', site: '' });
+    await open('drill', { kind: 'drill', site: 'b' });
+    await bench.reconciler.pass();
+  });
+
+  it('a failover runs without it after some passes, and what waits at a site does later', async () => {
+    await look(TIMINGS.planMs * 3 - 1);
+    expect(bench.ran).toEqual([]);
+    await look(1);
+    expect(bench.ran).toEqual(['move']);
+    await look(TIMINGS.parkedRetryMs);
+    expect(bench.ran.toSorted()).toEqual(['drill', 'move', 'move']);
+  });
+
+  it('what runs, and what has come further meanwhile, is not run once more', async () => {
+    bench.running.add('drill');
+    await look(TIMINGS.planMs * 2);
+    await database.rows.write((trx) => updateIntent(trx, 'move', { attempts: 1 }, bench.clock.wallMs()));
+    await look(TIMINGS.planMs);
+    await look(TIMINGS.planMs * 2);
+    expect(bench.ran).toEqual([]);
   });
 });
 

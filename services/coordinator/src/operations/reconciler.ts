@@ -37,6 +37,7 @@ import type { Kind } from './kind.ts';
 import { KINDS } from './kinds.ts';
 import { type Plan, type Planned, plan } from './planner.ts';
 import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
+import { Undelivered } from './undelivered.ts';
 
 export interface ReconcilerPorts {
   readonly store: Store;
@@ -64,6 +65,10 @@ const LOOKS_MAX = 4;
  * thousand times, and write a line of the log for each.
  */
 const FAILED_LOOKS_MAX = 16;
+/** A queue that delivers nothing is reported so often. */
+const MUTE_TOLD_MS = 60_000;
+/** How many intervals a wake-up may take to arrive. */
+const DELIVERY_PASSES_MAX = 3;
 /** How many intervals a pass waits for a slow look before it goes on without it. */
 const LOOK_PASSES_MAX = 4;
 /** How many pauses of what waits until a group is read again that nothing has named: somebody else may have written. */
@@ -102,8 +107,11 @@ export class Reconciler implements Closeable {
   readonly #stop = new AbortController();
   readonly #passes = new SerialQueue();
   #running: Promise<void> | undefined;
+  readonly #undelivered: Undelivered;
   #localRuns = 0;
   #isQueueUp = true;
+  /** When it was logged last that the queue delivers nothing. */
+  #mutedToldMs = Number.NEGATIVE_INFINITY;
   /** Groups whose look has not ended yet. */
   readonly #looking = new Set<string>();
   /** Of a look that outlasted its pass: the next pass throws it. */
@@ -122,7 +130,10 @@ export class Reconciler implements Closeable {
   readonly #lookedMs = new Map<string, number>();
 
   constructor(ports: ReconcilerPorts) {
+    const { clock, timings } = ports;
     this.#ports = ports;
+    const patience = { ms: timings.planMs * DELIVERY_PASSES_MAX, ofSiteMs: timings.parkedRetryMs };
+    this.#undelivered = new Undelivered({ clock, patience });
   }
 
   start(): void {
@@ -223,7 +234,17 @@ export class Reconciler implements Closeable {
     await this.#lookAtEach(cache.all, { leaderEpoch, view });
     const nowMs = clock.wallMs();
     // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
-    for (const intent of open) if (intent.status === 'open' && isDue(intent, nowMs)) void this.#wake(intent);
+    const waiting = open.filter(
+      (intent) => intent.status === 'open' && isDue(intent, nowMs) && !this.#ports.runner.isRunning(intent.id),
+    );
+    const overdue = new Set(this.#undelivered.overdueOf(waiting));
+    if (overdue.size > 0 && clock.monotonicMs() - this.#mutedToldMs >= MUTE_TOLD_MS) {
+      this.#mutedToldMs = clock.monotonicMs();
+      log.warn('the queue takes wake-ups and delivers them to nobody: intents run without it', {
+        waiting: overdue.size,
+      });
+    }
+    for (const intent of waiting) void (overdue.has(intent) ? this.#runHere(intent) : this.#wake(intent));
   }
 
   /**
@@ -427,16 +448,20 @@ export class Reconciler implements Closeable {
       if (this.#isQueueUp)
         log.warn('the queue is unavailable: intents run without it', { error: AntipodeError.from(thrown) });
       this.#isQueueUp = false;
-      if (this.#localRuns >= LOCAL_RUNS_MAX && kind !== 'failover') return;
-      this.#localRuns += 1;
-      await runner
-        .run(id)
-        .catch((error: unknown) => {
-          if (AntipodeError.from(error).disposition === 'defect') throw error;
-        })
-        .finally(() => {
-          this.#localRuns -= 1;
-        });
+      await this.#runHere({ id, kind });
     }
+  }
+
+  async #runHere({ id, kind }: Pick<Intent, 'id' | 'kind'>): Promise<void> {
+    if (this.#localRuns >= LOCAL_RUNS_MAX && kind !== 'failover') return;
+    this.#localRuns += 1;
+    await this.#ports.runner
+      .run(id)
+      .catch((error: unknown) => {
+        if (AntipodeError.from(error).disposition === 'defect') throw error;
+      })
+      .finally(() => {
+        this.#localRuns -= 1;
+      });
   }
 }

@@ -71,6 +71,14 @@ export const COORDINATOR_FAULTS: FaultTable = {
       queue.isAway = false;
     };
   },
+  'mute-queue': (_act, { world: { queue } }) => {
+    queue.isMute = true;
+    return () => {
+      queue.isMute = false;
+      // It delivers nothing of what it holds. The reconciler has run that.
+      queue.wipe();
+    };
+  },
   'wipe-queue': (_act, { world: { queue } }) => {
     queue.wipe();
     return undefined;

@@ -109,6 +109,14 @@ export const RULES: WrittenStories = {
       [8.7, 'hsm-gone', 'a', { for: 21 }],
     ],
   },
+  'a-queue-delivers-nothing': {
+    servesAt: 26,
+    acts: [
+      [1, 'make-key'],
+      [4, 'mute-queue', '', { for: 25 }],
+      [8, 'lose-site', 'a', { for: 20 }],
+    ],
+  },
   'most-sites-are-gone': {
     servesAt: 28,
     acts: [
