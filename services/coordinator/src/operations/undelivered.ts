@@ -1,6 +1,7 @@
 /**
- * Wake-ups that the queue has taken and delivers to nobody. A queue that was paused with a tool of its own does that, and
- * so does one whose workers have no permission to read. The database is the truth, so such an operation runs without the queue (I8).
+ * Wake-ups that the queue has taken and delivers to nobody. A queue that was paused with a tool of its own does that. So
+ * does one whose workers have no permission to read. The database is the truth, so such an operation runs without the
+ * queue (I8).
  */
 import type { Clock } from '@antipode/runtime';
 import type { Intent } from '../store/tables/intents.ts';
