@@ -54,6 +54,7 @@ export const LONGEST: readonly string[] = [
   'chaos/live/acknowledged-move.chaos.test.ts',
   'integration/system/coordinators.int.test.ts',
   'integration/tokens/hsm-session.int.test.ts',
+  'integration/site/certificate-renewal.int.test.ts',
   'integration/site/partition-check.int.test.ts',
   'integration/system/trusted-system.int.test.ts',
   'chaos/live/copied-folder.chaos.test.ts',

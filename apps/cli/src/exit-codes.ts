@@ -49,6 +49,8 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   GROUP_CONTRADICTED: EXIT.operatorNeeded,
   PEER_REFUSED: EXIT.refused,
   OPERATOR_ROLE_INSUFFICIENT: EXIT.refused,
+  CERTIFICATE_REQUEST_INVALID: EXIT.verificationFailed,
+  ISSUER_MISSING: EXIT.operatorNeeded,
   APPROVAL_REQUIRED: EXIT.operatorNeeded,
   APPROVAL_INVALID: EXIT.verificationFailed,
   APPROVAL_INSUFFICIENT: EXIT.operatorNeeded,

@@ -2,6 +2,7 @@
 import { AntipodeError, VERSION } from '@antipode/runtime';
 import { Command, CommanderError } from 'commander';
 import { approveCommand } from './commands/approvals/approve.ts';
+import { certificateCommand } from './commands/certificates/certificate.ts';
 import { completionCommand } from './commands/completion.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -51,6 +52,7 @@ export function program(): Command {
     .addHelpText('after', [EXAMPLES, JSON_NOTE, exitCodes()].map((part) => `\n${part}`).join('\n'));
   for (const one of [
     initCommand(),
+    certificateCommand(),
     coordinatorCommand(),
     agentCommand(),
     partitionCommand(),

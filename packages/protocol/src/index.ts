@@ -37,6 +37,7 @@ export {
   signAsOperator,
 } from './approvals/operator-keys.ts';
 
+export { CertificateRenewal, type CertificateRenewalOptions } from './certificates/certificate-renewal.ts';
 export { START_WAIT_MS_MAX, untilCertificateBegins } from './certificates/certificate-start.ts';
 export { type CertificateState, certificateInfo, WARN_DAYS, warningsOf } from './certificates/certificate-watch.ts';
 export {
@@ -44,9 +45,13 @@ export {
   type CertificateDescription,
   type CertificateRequest,
   createAuthority,
+  createIssuer,
   describeCertificate,
   type IssuedCertificate,
   issueCertificate,
+  type ReadRequest,
+  readRequest,
+  signRequest,
 } from './certificates/certificates.ts';
 export {
   type Caller,
@@ -58,6 +63,7 @@ export {
   type OperatorRole,
   parseIdentity,
 } from './certificates/identity.ts';
+export { completeRenewal, installRenewal, renewalDueMs, requestRenewal } from './certificates/renewal-files.ts';
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
 export { ARCHIVE_WORKS, type ArchiveWorkName, archiveWorkName, archiveWorkNumber } from './convert/archive-work.ts';
@@ -87,6 +93,7 @@ export { isName, isSerial, NAME_EXPECTED, parseSeat, SERIAL_EXPECTED, type Seat 
 export { FAILED_IDS_MAX, NO_PROOF, type Proof, proofOf, proofSummary } from './convert/proofs.ts';
 export { type RoleName, roleName, roleNumber, roleOf } from './convert/roles.ts';
 export { enumWord } from './convert/words.ts';
+export * from './gen/antipode/v1/certificate_pb.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';
 export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/resolver_pb.ts';

@@ -2,6 +2,7 @@
  * The server side of every service: authorises before a message is read, validates what all requests must keep,
  * continues the caller's trace, and turns what a handler throws into a status. Knows no service in particular.
  */
+import { X509Certificate } from 'node:crypto';
 import {
   AntipodeError,
   type Clock,
@@ -60,6 +61,8 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Address and port that the connection comes from, for people; absent where no network is (tests). */
   readonly peer?: string;
+  /** The certificate that the caller has shown; undefined where no network is. */
+  readonly certificate?: () => X509Certificate | undefined;
 }
 
 type Handler<Method> =
@@ -257,7 +260,7 @@ export class RpcServer {
         validateRequest(method.input, request);
         if (method.parent.typeName === OperatorService.typeName && !READS.test(method.name))
           requireKnownFields(method.input, request);
-        await work(request, { identity, signal, peer: call.getPeer() });
+        await work(request, { identity, signal, peer: call.getPeer(), certificate: () => certificateOf(call) });
       },
       continuedTrace(carrier),
     );
@@ -270,6 +273,11 @@ export class RpcServer {
     this.#log.at(level, 'call failed', { method: methodName(method), error });
     return error;
   }
+}
+
+function certificateOf(call: AnyCall): X509Certificate | undefined {
+  const shown = call.getAuthContext().sslPeerCertificate;
+  return shown?.raw === undefined ? undefined : new X509Certificate(shown.raw);
 }
 
 /** A question of a later release is answered as far as it is understood. A plan is a promise, so it is not among them. */

@@ -445,6 +445,17 @@ export const CATALOGUE = {
     summary: 'The certificate of an operator has a role that does not allow this call.',
     hint: 'Ask an operator with the role that the message names. To change the role of an operator, issue another certificate with `antipode init operator --role`.',
   },
+  CERTIFICATE_REQUEST_INVALID: {
+    disposition: 'operator',
+    summary:
+      'A request for a certificate cannot be read, names another identity than its caller, or has a key that will not do.',
+    hint: 'Make another request with `antipode certificate request`. A renewal has the identity of the certificate in use and a new P-256 key. Another name or role needs `antipode init`.',
+  },
+  ISSUER_MISSING: {
+    disposition: 'operator',
+    summary: 'The coordinator that answers holds no issuer, so it signs no certificates.',
+    hint: 'Renew by hand: `antipode certificate request`, then `antipode certificate sign` at the authority, then `antipode certificate install`. Or give the coordinators an issuer (`antipode init issuer`).',
+  },
   CERTIFICATE_INVALID: {
     disposition: 'operator',
     summary: 'A certificate or key file is missing or expired, does not match the other, or has no usable identity.',

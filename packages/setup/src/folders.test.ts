@@ -20,6 +20,7 @@ import {
   makeApplicationFolder,
   makeAuthority,
   makeCoordinatorFolder,
+  makeIssuer,
   makeOperatorFolder,
   makeSiteFolder,
 } from './folders.ts';
@@ -38,6 +39,7 @@ const partition = {
 /** The kinds of folder; each call makes one at `folder`. */
 const MAKERS: Readonly<Record<string, (folder: string) => Promise<string[]>>> = {
   authority: (folder) => makeAuthority({ folder, trustDomain: 'dr.example.org' }),
+  issuer: (folder) => makeIssuer({ folder, authority, name: 'main' }),
   coordinator: (folder) => makeCoordinatorFolder({ folder, authority, id: 'main', listen: '10.0.0.5:7400' }),
   site: (folder) =>
     makeSiteFolder({

@@ -6,16 +6,22 @@ import {
   type CoordinatorAddress,
   coordinatorsFrom,
   createAuthority,
+  createIssuer,
   type IdentityKind,
   identityUri,
   isName,
   issueCertificate,
   type OperatorRole,
+  type ReadRequest,
+  readRequest,
+  signRequest,
 } from '@antipode/protocol';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { stringify } from 'yaml';
 
 const AUTHORITY_DAYS = 3_650;
+/** Long enough to be renewed by hand, and short enough for an offline authority to be looked after. */
+const ISSUER_DAYS = 730;
 const CERTIFICATE_DAYS = 365;
 
 /** Others may pass through, whatever the umask: where the coordinator is root, PostgreSQL below it is another user. */
@@ -66,7 +72,63 @@ export async function makeAuthority({
   });
 }
 
-function readAuthority(folder: string): { authority: Authority; trustDomain: string } {
+/** An issuer below an authority, in a folder that serves wherever that of the authority does. */
+export async function makeIssuer({
+  folder,
+  authority: authorityFolder,
+  name,
+  days = ISSUER_DAYS,
+}: {
+  folder: string;
+  authority: string;
+  name: string;
+  days?: number | undefined;
+}): Promise<string[]> {
+  const { authority, anchorPem, trustDomain } = readAuthority(authorityFolder);
+  requireName(name, 'name');
+  const issuer = await createIssuer({ authority, name, validDays: days, nowMs: systemClock.wallMs() });
+  return writeNew(folder, {
+    'ca.crt': { text: anchorPem, mode: PUBLIC },
+    'issuer.crt': { text: issuer.certificatePem, mode: PUBLIC },
+    'issuer.key': { text: issuer.keyPem, mode: SECRET },
+    'trust-domain': { text: `${trustDomain}\n`, mode: PUBLIC },
+  });
+}
+
+function requireName(name: string, field: string): void {
+  if (!isName(name))
+    throw new AntipodeError('USAGE', `"${name}" must be lower-case letters, digits and dashes`, { details: { field } });
+}
+
+/** A request for a certificate that is to be signed with the authority or the issuer in a folder. */
+export interface RequestToSign {
+  readonly request: ReadRequest;
+  readonly uri: string;
+  sign(days?: number): Promise<string>;
+}
+
+/** @throws CERTIFICATE_REQUEST_INVALID, also for another trust domain */
+export async function openRequest(
+  requestPem: string,
+  { authority: folder }: { authority: string },
+): Promise<RequestToSign> {
+  const { authority, trustDomain } = readAuthority(folder);
+  const request = await readRequest(requestPem);
+  if (request.identity.trustDomain !== trustDomain)
+    throw new AntipodeError(
+      'CERTIFICATE_REQUEST_INVALID',
+      `the request is of trust domain ${request.identity.trustDomain}, expected ${trustDomain}`,
+    );
+  return {
+    request,
+    uri: identityUri(request.identity),
+    sign: (days = CERTIFICATE_DAYS) =>
+      signRequest({ authority, validDays: days, nowMs: systemClock.wallMs() }, request),
+  };
+}
+
+/** Of an authority, or of an issuer below it. `anchorPem` is the authority, which everybody trusts. */
+function readAuthority(folder: string): { authority: Authority; anchorPem: string; trustDomain: string } {
   const read = (name: string): string => {
     try {
       return readFileSync(join(folder, name), 'utf8');
@@ -78,8 +140,10 @@ function readAuthority(folder: string): { authority: Authority; trustDomain: str
       );
     }
   };
+  const signer = existsSync(join(folder, 'issuer.key')) ? 'issuer' : 'ca';
   return {
-    authority: { certificatePem: read('ca.crt'), keyPem: read('ca.key') },
+    authority: { certificatePem: read(`${signer}.crt`), keyPem: read(`${signer}.key`) },
+    anchorPem: read('ca.crt'),
     trustDomain: read('trust-domain').trim(),
   };
 }
@@ -88,11 +152,8 @@ async function certificateFiles(
   authorityFolder: string,
   { kind, name, role }: { kind: IdentityKind; name: string; role?: OperatorRole | undefined },
 ) {
-  const { authority, trustDomain } = readAuthority(authorityFolder);
-  if (!isName(name))
-    throw new AntipodeError('USAGE', `"${name}" must be lower-case letters, digits and dashes`, {
-      details: { field: kind },
-    });
+  const { authority, anchorPem, trustDomain } = readAuthority(authorityFolder);
+  requireName(name, kind);
   const identity = { trustDomain, kind, name, ...(role === undefined ? {} : { role }) };
   const { certificatePem, keyPem } = await issueCertificate({
     authority,
@@ -103,7 +164,7 @@ async function certificateFiles(
   return {
     uri: identityUri(identity),
     files: {
-      'ca.crt': { text: authority.certificatePem, mode: PUBLIC },
+      'ca.crt': { text: anchorPem, mode: PUBLIC },
       'tls.crt': { text: certificatePem, mode: PUBLIC },
       'tls.key': { text: keyPem, mode: SECRET },
     },

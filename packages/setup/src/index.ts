@@ -3,7 +3,10 @@ export {
   makeApplicationFolder,
   makeAuthority,
   makeCoordinatorFolder,
+  makeIssuer,
   makeOperatorFolder,
   makeSiteFolder,
+  openRequest,
   type PartitionDraft,
+  type RequestToSign,
 } from './folders.ts';

@@ -37,6 +37,10 @@ export const coordinatorConfigSchema = z.strictObject({
   listen: address,
   tls: z.strictObject({ ca: path, certificate: path, key: path }),
   dataFolder: path,
+  /** Signs renewals. Its key can make anybody: absent unless certificates are to renew themselves. */
+  issuer: z
+    .strictObject({ certificate: path, key: path, days: z.number().positive().max(3_650).default(90) })
+    .optional(),
   /** Health endpoints; absent for none. */
   http: address.optional(),
   /** PostgreSQL; a supervised child where absent. `DATABASE_URL` overrides. */
@@ -84,6 +88,11 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     ...config,
     tls: { ca: from(config.tls.ca), certificate: from(config.tls.certificate), key: from(config.tls.key) },
     dataFolder: from(config.dataFolder),
+    issuer: config.issuer && {
+      ...config.issuer,
+      certificate: from(config.issuer.certificate),
+      key: from(config.issuer.key),
+    },
     hooks: {
       roleChange: config.hooks.roleChange.map((one) => withSecretFrom(one, from)),
       veto: config.hooks.veto.map((one) => withSecretFrom(one, from)),

@@ -1,5 +1,14 @@
 /** The process of a coordinator: database, queue, network and files around the graph. Started in order, closed in reverse. */
-import { CoordinatorService, OperatorService, RpcServer, Tls } from '@antipode/protocol';
+import {
+  CertificateRenewal,
+  CertificateService,
+  CoordinatorService,
+  OperatorService,
+  RpcServer,
+  readRequest,
+  signRequest,
+  Tls,
+} from '@antipode/protocol';
 import {
   AntipodeError,
   addProcessMetrics,
@@ -25,6 +34,7 @@ import { buildCoordinator, type CoordinatorGraph } from './graph.ts';
 import { openHooks } from './hooks/open-hooks.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
+import { readIssuer, renewalHandlers } from './rpc/renewals.ts';
 import { dialOverTls } from './sites/agents.ts';
 import { externalDatabase } from './store/postgres/external-database.ts';
 import { PostgresStore } from './store/postgres/postgres-store.ts';
@@ -163,9 +173,11 @@ export class Coordinator implements Closeable {
     await graph.takePart();
     const server = this.#own(new RpcServer({ tls: this.#tls, log }));
     server.add(CoordinatorService, graph.handlers.coordinator);
+    server.add(CertificateService, renewalHandlers({ id, issuer: this.#config.issuer, clock, log }));
     server.add(OperatorService, graph.handlers.operator);
     this.#port = await server.listen(this.#config.listen);
     graph.start();
+    this.#renewOwnCertificate();
     this.#own({ close: () => graph.stopLooking() });
     const leads = (): boolean => graph.leadership.epoch !== undefined;
     this.#leads = leads;
@@ -190,6 +202,25 @@ export class Coordinator implements Closeable {
       this.#healthPort = await health.listen(this.#config.http);
     }
     log.info('coordinator started', { coordinator: id, port: this.#port, leads: leads() });
+  }
+
+  /** It has the issuer itself, or an administrator renews its certificate. */
+  #renewOwnCertificate(): void {
+    const { issuer, tls } = this.#config;
+    if (issuer === undefined) return;
+    const { clock } = this.#ports;
+    const renewal = this.#own(
+      new CertificateRenewal({
+        files: { caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key },
+        ...this.#ports,
+        sign: async (requestPem) =>
+          signRequest(
+            { authority: readIssuer(issuer), validDays: issuer.days, nowMs: clock.wallMs() },
+            await readRequest(requestPem),
+          ),
+      }),
+    );
+    renewal.start();
   }
 
   async #database(url: string | undefined, dataFolder: string) {

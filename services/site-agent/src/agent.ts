@@ -1,7 +1,16 @@
 /** The agent of one site: opens what a site needs of its machine, starts it in order, and closes it in the opposite order. */
 import { randomUUID } from 'node:crypto';
 import { swapState, swapWarning } from '@antipode/hsm-core';
-import { createClient, LeaderFinder, ResolverService, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
+import {
+  CertificateRenewal,
+  CertificateService,
+  createClient,
+  LeaderFinder,
+  ResolverService,
+  RpcServer,
+  SiteAgentService,
+  Tls,
+} from '@antipode/protocol';
 import {
   AntipodeError,
   addProcessMetrics,
@@ -70,6 +79,7 @@ export class SiteAgent implements Closeable {
   readonly #heartbeat: Heartbeat;
   readonly #loops: AgentLoops;
   readonly #health: HealthServer;
+  readonly #renewal: CertificateRenewal;
   readonly #lock: Closeable;
   readonly #loopDelay = measureLoopDelay();
   readonly #processMetrics: Closeable;
@@ -113,19 +123,28 @@ export class SiteAgent implements Closeable {
     this.#server.add(SiteAgentService, siteAgentHandlers(this.#site));
     this.#server.add(ResolverService, resolverHandlers(this.#site));
     this.#loops = new AgentLoops({ site: this.#site, watch });
+    const coordinators = new LeaderFinder({
+      coordinators: config.coordinators,
+      clock,
+      dial: (service, { id, address }) =>
+        createClient(service, {
+          address,
+          tls,
+          expected: { kind: 'coordinator', name: id },
+          link: () => link.limits,
+        }),
+    });
+    const certificates = coordinators.client(CertificateService);
+    this.#renewal = new CertificateRenewal({
+      files: { caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key },
+      clock,
+      prng,
+      log,
+      sign: async (requestPem) => (await certificates.renewCertificate({ requestPem })).certificatePem,
+    });
     this.#heartbeat = new Heartbeat({
       site: this.#site,
-      coordinators: new LeaderFinder({
-        coordinators: config.coordinators,
-        clock,
-        dial: (service, { id, address }) =>
-          createClient(service, {
-            address,
-            tls,
-            expected: { kind: 'coordinator', name: id },
-            link: () => link.limits,
-          }),
-      }),
+      coordinators,
       advertise: () => config.advertise ?? config.listen.replace(/:0$/, `:${this.#port}`),
       link,
       watch,
@@ -206,6 +225,7 @@ export class SiteAgent implements Closeable {
     if (this.#config.http !== undefined) this.#healthPort = await this.#health.listen(this.#config.http);
     this.#heartbeat.start();
     this.#loops.start();
+    this.#renewal.start();
     const warning = swapWarning(swapState());
     if (warning !== '') log.warn(warning);
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
@@ -230,6 +250,7 @@ export class SiteAgent implements Closeable {
       this.#loops.stop();
       const { journal, store, peers, partitions, orders, idle } = this.#site;
       await closeAll([
+        this.#renewal,
         this.#heartbeat,
         this.#server,
         this.#config.http === undefined ? undefined : this.#health,

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import {
   type Caller,
+  CertificateService,
   type Client,
   CoordinatorService,
   createClient,
@@ -29,7 +30,7 @@ import { openLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 import { makeTrust, swap, type TestTrust } from '../../support/trust.ts';
 
-const SERVICES = [SiteAgentService, CoordinatorService, OperatorService, ResolverService] as const;
+const SERVICES = [SiteAgentService, CoordinatorService, CertificateService, OperatorService, ResolverService] as const;
 const CALLERS: readonly Pick<Identity, 'kind' | 'role'>[] = [
   { kind: 'site' },
   { kind: 'coordinator' },
@@ -76,6 +77,7 @@ async function serve(files: TlsFiles): Promise<number> {
   });
   server.add(SiteAgentService, noting(SiteAgentService));
   server.add(CoordinatorService, noting(CoordinatorService));
+  server.add(CertificateService, noting(CertificateService));
   server.add(OperatorService, noting(OperatorService));
   server.add(ResolverService, noting(ResolverService));
   opened.push({ close: () => server.close(0) });

@@ -4,12 +4,21 @@ import {
   makeApplicationFolder,
   makeAuthority,
   makeCoordinatorFolder,
+  makeIssuer,
   makeOperatorFolder,
   makeSiteFolder,
   type PartitionDraft,
 } from '@antipode/setup';
 import { type Command, Option } from 'commander';
-import { collect, command, JSON_OPTION, parseAgent, parseCoordinator, parseEnvironment } from '../options/options.ts';
+import {
+  collect,
+  command,
+  days,
+  JSON_OPTION,
+  parseAgent,
+  parseCoordinator,
+  parseEnvironment,
+} from '../options/options.ts';
 import { output } from '../output.ts';
 
 function wrote(files: readonly string[], json: boolean | undefined): void {
@@ -55,7 +64,7 @@ export function partitionsFrom(options: TokenOptions): PartitionDraft[] {
 export function initCommand(): Command {
   const init = command(
     'init',
-    'make the folder of an authority, a coordinator, a site, a witness, an operator or an application',
+    'make the folder of an authority, an issuer, a coordinator, a site, a witness, an operator or an application',
   );
   init.addCommand(
     command('authority', 'make a certificate authority; keep its key offline', [
@@ -65,6 +74,19 @@ export function initCommand(): Command {
       .requiredOption('--trust-domain <domain>', 'name of the trust domain, such as dr.example.org')
       .option(...JSON_OPTION)
       .action(async ({ folder, trustDomain, json }) => wrote(await makeAuthority({ folder, trustDomain }), json)),
+  );
+  init.addCommand(
+    command(
+      'issuer',
+      'make an issuer below an authority: its certificates are trusted, and the authority stays offline',
+      ['init issuer --folder issuer --authority ca --name main'],
+    )
+      .requiredOption('--folder <folder>', 'folder to make; it serves wherever `--authority` is asked for')
+      .requiredOption('--authority <folder>', 'folder of the authority')
+      .requiredOption('--name <name>', 'name of the issuer')
+      .option('--days <days>', 'life of the issuer (default: 730)', days)
+      .option(...JSON_OPTION)
+      .action(async ({ json, ...options }) => wrote(await makeIssuer(options), json)),
   );
   init.addCommand(
     command('coordinator', 'make the folder of a coordinator: configuration and certificate', [

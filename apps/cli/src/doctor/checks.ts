@@ -2,7 +2,8 @@
 import { accessSync, constants, existsSync, readdirSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import { type IdentityKind, Tls, warningsOf } from '@antipode/protocol';
+import { readIssuer } from '@antipode/coordinator';
+import { describeCertificate, type IdentityKind, Tls, WARN_DAYS, warningsOf } from '@antipode/protocol';
 import { AntipodeError, hasCode, lockFolder, parseAddress, systemClock } from '@antipode/runtime';
 
 /** One condition to check. Its result is shown to the operator; its error says what to do. */
@@ -56,7 +57,7 @@ export function tlsChecks(what: string, { kind, name, tls, dataFolder }: Process
         if (warnings.length > 0)
           throw new AntipodeError('CERTIFICATE_INVALID', warnings.join('; '), {
             details: { path: tls.certificate },
-            hint: 'Issue a new certificate with `antipode init`, or with your own authority, and replace the old one. No restart is needed.',
+            hint: 'Renew it with `antipode certificate renew`, or by hand as docs/howto/certificates.md says. No restart is needed.',
           });
         const days = Math.floor((state.certificateEndsMs - systemClock.wallMs()) / 86_400_000);
         const role = identity.role === undefined ? '' : ` with role ${identity.role}`;
@@ -64,6 +65,33 @@ export function tlsChecks(what: string, { kind, name, tls, dataFolder }: Process
       },
     ],
     [`${what} key file`, () => checkPrivateFile(tls.key, userOf(dataFolder))],
+  ];
+}
+
+/** The issuer of a coordinator that signs renewals. */
+export function issuerChecks({
+  issuer,
+  dataFolder,
+}: {
+  issuer?: { readonly certificate: string; readonly key: string } | undefined;
+  dataFolder: string;
+}): Check[] {
+  if (issuer === undefined) return [];
+  return [
+    [
+      'issuer certificate',
+      () => {
+        const { certificatePem } = readIssuer(issuer);
+        const { notAfter } = describeCertificate(certificatePem);
+        const left = Math.floor((notAfter.getTime() - systemClock.wallMs()) / 86_400_000);
+        if (left >= WARN_DAYS) return `${left} days left`;
+        throw new AntipodeError('CERTIFICATE_INVALID', `the issuer ends on ${notAfter.toISOString()}`, {
+          details: { path: issuer.certificate },
+          hint: 'Make another issuer with `antipode init issuer`, and replace certificate and key. No restart is needed.',
+        });
+      },
+    ],
+    ['issuer key file', () => checkPrivateFile(issuer.key, userOf(dataFolder))],
   ];
 }
 

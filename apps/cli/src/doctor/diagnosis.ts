@@ -24,7 +24,7 @@ import {
 import { certificateWarnings } from '../commands/operator/status.ts';
 import { loadOperatorConfig, type OperatorConfig, withOperator } from '../operator-connection.ts';
 import { table } from '../output.ts';
-import { type Check, machineChecks, tlsChecks } from './checks.ts';
+import { type Check, issuerChecks, machineChecks, tlsChecks } from './checks.ts';
 import { cloningChecks } from './cloning.ts';
 import { vaultChecks } from './vault-checks.ts';
 
@@ -83,6 +83,7 @@ export const coordinatorFindings = (file: string): Promise<Finding[]> =>
       return [
         ...tlsChecks('coordinator', { kind: 'coordinator', name: id, tls, dataFolder }),
         ...machineChecks('coordinator', config),
+        ...issuerChecks(config),
         ...(hooks.roleChange.length + hooks.veto.length === 0
           ? []
           : [['hooks', () => checkHooks(hooks)] satisfies Check]),
@@ -246,7 +247,7 @@ export const operatorFindings = (file: string): Promise<Finding[]> =>
           const warnings = certificateWarnings(status, systemClock.wallMs());
           if (warnings.length > 0)
             throw new AntipodeError('CERTIFICATE_INVALID', warnings.join('; '), {
-              hint: 'Issue new certificates and replace the old ones. No restart is needed.',
+              hint: 'Renew them with `antipode certificate renew`, or by hand as docs/howto/certificates.md says. No restart is needed.',
             });
           return `${status.coordinator}${status.isLeader ? '' : ' (does not lead)'}`;
         },

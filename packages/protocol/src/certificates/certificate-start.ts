@@ -5,6 +5,7 @@
  */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import { CertificateWatch, type TlsFiles } from './certificate-watch.ts';
+import { completeRenewal } from './renewal-files.ts';
 
 /** A time service that works has set the clock long before; where none is, somebody has to know. */
 export const START_WAIT_MS_MAX = 15 * 60_000;
@@ -29,6 +30,7 @@ export async function untilCertificateBegins(
   files: TlsFiles,
   { clock, log, signal, limitMs = START_WAIT_MS_MAX, onWaiting = () => {} }: CertificateStartOptions,
 ): Promise<void> {
+  completeRenewal(files);
   const startedMs = clock.monotonicMs();
   let toldMs: number | undefined;
   for (;;) {

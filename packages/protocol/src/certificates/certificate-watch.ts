@@ -72,8 +72,8 @@ export class CertificateWatch {
     this.#files = files;
     this.#options = options;
     this.#log = options.log ?? silentLog;
-    this.#used = contentsOf(files);
-    this.#checked = check(this.#used, files, options.clock);
+    this.#used = readContents(files);
+    this.#checked = checkCertificate(this.#used, files, options.clock);
     this.identity = this.#checked.identity;
     this.#warnOfEnds();
   }
@@ -86,7 +86,7 @@ export class CertificateWatch {
   /** The fault of the certificate in use: it has ended. A peer that refuses our certificate mostly just hangs up. */
   fault(): AntipodeError | undefined {
     try {
-      check(this.#used, this.#files, this.#options.clock);
+      checkCertificate(this.#used, this.#files, this.#options.clock);
       return undefined;
     } catch (thrown) {
       return AntipodeError.from(thrown);
@@ -96,7 +96,7 @@ export class CertificateWatch {
   /** One look at the files; takes what is new in them and fits. */
   look(): void {
     try {
-      const found = contentsOf(this.#files);
+      const found = readContents(this.#files);
       if (!isSame(found, this.#used)) this.#use(found);
       this.#settle();
     } catch (thrown) {
@@ -163,7 +163,7 @@ export class CertificateWatch {
 
   /** @throws CERTIFICATE_INVALID */
   #fitting(found: Contents): Checked {
-    const checked = check(found, this.#files, this.#options.clock);
+    const checked = checkCertificate(found, this.#files, this.#options.clock);
     const [uri, expected] = [identityUri(checked.identity), identityUri(this.identity)];
     if (uri === expected) return checked;
     throw invalid(this.#files.certificateFile, `belongs to ${uri}, expected ${expected}`);
@@ -236,13 +236,18 @@ export function certificateInfo({ certificateEndsMs, authorityEndsMs, problem }:
   };
 }
 
-function check({ ca, certificate: pem, key: keyPem }: Contents, files: TlsFiles, clock: Clock): Checked {
+/** Whether a pair can be used, and what is in it. @throws CERTIFICATE_INVALID */
+export function checkCertificate(
+  { ca, certificate: pem, key: keyPem }: Contents,
+  files: TlsFiles,
+  clock: Clock,
+): Checked {
   const { caFile, certificateFile, keyFile } = files;
   const authorities = parsed(caFile, ca, certificatesIn);
   const [certificate, ...intermediates] = parsed(certificateFile, pem, certificatesIn);
   const key = parsed(keyFile, keyPem, createPrivateKey);
   if (!certificate.checkPrivateKey(key)) throw invalid(keyFile, `is not the key of ${certificateFile}`);
-  const issuer = [...intermediates, ...authorities].find(({ publicKey }) => certificate.verify(publicKey));
+  const issuer = issuerOf(certificate, { intermediates, authorities });
   if (issuer === undefined) throw invalid(certificateFile, `is not issued by ${caFile}`);
   const now = clock.wallMs();
   if (now > certificate.validToDate.getTime())
@@ -264,7 +269,7 @@ function check({ ca, certificate: pem, key: keyPem }: Contents, files: TlsFiles,
   };
 }
 
-function contentsOf({ caFile, certificateFile, keyFile }: TlsFiles): Contents {
+export function readContents({ caFile, certificateFile, keyFile }: TlsFiles): Contents {
   return { ca: read(caFile), certificate: read(certificateFile), key: read(keyFile) };
 }
 
@@ -284,9 +289,30 @@ function parsed<T>(path: string, pem: Buffer, parse: (pem: string) => T): T {
   }
 }
 
-function certificatesIn(pem: string): [X509Certificate, ...X509Certificate[]] {
+export function certificatesIn(pem: string): [X509Certificate, ...X509Certificate[]] {
   const [first = pem, ...rest] = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   return [new X509Certificate(first), ...rest.map((one) => new X509Certificate(one))];
+}
+
+/**
+ * The certificate that signed this one, if the chain from there leads to an authority. Peers see the whole chain: one that
+ * ends nowhere is refused by all of them.
+ */
+function issuerOf(
+  certificate: X509Certificate,
+  {
+    intermediates,
+    authorities,
+  }: { intermediates: readonly X509Certificate[]; authorities: readonly X509Certificate[] },
+): X509Certificate | undefined {
+  const signed = (issuer: X509Certificate): boolean => issuer.ca && certificate.verify(issuer.publicKey);
+  return (
+    authorities.find(signed) ??
+    intermediates.find((one, at) => {
+      const rest = { intermediates: intermediates.filter((_, other) => other !== at), authorities };
+      return signed(one) && issuerOf(one, rest) !== undefined;
+    })
+  );
 }
 
 const isSame = (one: Contents, other: Contents): boolean =>

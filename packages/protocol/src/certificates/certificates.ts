@@ -11,7 +11,7 @@ import { AntipodeError } from '@antipode/runtime';
 import * as x509 from '@peculiar/x509';
 import { type Identity, identityFromNames, identityUri, parseIdentity } from './identity.ts';
 
-/** PEM. The key opens every site: keep it offline. */
+/** PEM, of an authority or of an issuer. The key opens every site: keep it offline. */
 export interface Authority {
   readonly certificatePem: string;
   readonly keyPem: string;
@@ -27,10 +27,12 @@ const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
 /** Clocks of sites differ a little. */
 const BACKDATE_MS = 60_000;
 const DAY_MS = 86_400_000;
+/** An authority may have issuers below it, and an issuer has nothing but identities. */
+const ISSUERS_BELOW_MAX = 1;
 
 /**
- * Makes the authority of a trust domain. It signs identities only, no further authorities. @throws REQUEST_INVALID if
- * the trust domain cannot be part of an identity
+ * Makes the authority of a trust domain. It signs identities, and issuers that sign nothing but identities.
+ * @throws REQUEST_INVALID if the trust domain cannot be part of an identity
  */
 export async function createAuthority({
   trustDomain,
@@ -51,10 +53,56 @@ export async function createAuthority({
       keys,
       signingAlgorithm: SIGNING,
       extensions: [
-        new x509.BasicConstraintsExtension(true, 0, true),
+        new x509.BasicConstraintsExtension(true, ISSUERS_BELOW_MAX, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
         await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto as never),
         new x509.SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain}` }]),
+      ],
+    },
+    webcrypto as never,
+  );
+  return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: await exportKey(keys.privateKey) };
+}
+
+/**
+ * Makes an issuer below an authority: what it signs is trusted wherever the authority is, while the authority stays
+ * offline. It never outlives its authority.
+ * @throws CERTIFICATE_INVALID if the authority cannot be read, or signs no issuers
+ */
+export async function createIssuer({
+  authority,
+  name,
+  validDays,
+  nowMs,
+}: {
+  authority: Authority;
+  name: string;
+  validDays: number;
+  nowMs: number;
+}): Promise<Authority> {
+  const above = readAuthority(authority.certificatePem);
+  const { pathLength } = above.getExtension(x509.BasicConstraintsExtension) ?? {};
+  if (pathLength === 0)
+    throw new AntipodeError('CERTIFICATE_INVALID', `${above.subject} signs identities only, and no issuers`, {
+      hint: 'Authorities that `antipode init authority` made before this release sign no issuers. Renew certificates with this authority itself (`antipode certificate sign`), or make another authority and name both in every `ca.crt` for the transition.',
+    });
+  const keys = await generate();
+  const names = above.getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? [];
+  const certificate = await x509.X509CertificateGenerator.create(
+    {
+      subject: `CN=Antipode issuer ${name}`,
+      issuer: above.subject,
+      notBefore: new Date(nowMs - BACKDATE_MS),
+      notAfter: new Date(Math.min(nowMs + validDays * DAY_MS, above.notAfter.getTime())),
+      publicKey: keys.publicKey,
+      signingKey: await importKey(authority.keyPem),
+      signingAlgorithm: SIGNING,
+      extensions: [
+        new x509.BasicConstraintsExtension(true, 0, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto as never),
+        await x509.AuthorityKeyIdentifierExtension.create(above, false, webcrypto as never),
+        new x509.SubjectAlternativeNameExtension(names.map(({ value }) => ({ type: 'url', value }) as const)),
       ],
     },
     webcrypto as never,
@@ -76,24 +124,31 @@ export interface CertificateRequest {
  * @throws REQUEST_INVALID where the identity has another form than `parseIdentity` takes, CERTIFICATE_INVALID where the
  *   authority cannot be read
  */
-export async function issueCertificate({
+export async function issueCertificate(request: CertificateRequest): Promise<IssuedCertificate> {
+  requireIdentity(request.identity);
+  const keys = await generate();
+  const certificatePem = await certify({ ...request, publicKey: keys.publicKey });
+  return { certificatePem, keyPem: await exportKey(keys.privateKey) };
+}
+
+/** The certificate, and behind it that of its issuer where that is not an authority: peers know the authority only. */
+async function certify({
   authority,
   identity,
   dnsNames = [],
   validDays,
   nowMs,
-}: CertificateRequest): Promise<IssuedCertificate> {
-  requireIdentity(identity);
+  publicKey,
+}: CertificateRequest & { publicKey: webcrypto.CryptoKey | x509.PublicKey }): Promise<string> {
   const issuer = readAuthority(authority.certificatePem);
   const signingKey = await importKey(authority.keyPem);
-  const keys = await generate();
   const certificate = await x509.X509CertificateGenerator.create(
     {
       subject: `CN=${identity.role ?? identity.kind} ${identity.name}`,
       issuer: issuer.subject,
       notBefore: new Date(nowMs - BACKDATE_MS),
       notAfter: new Date(Math.min(nowMs + validDays * DAY_MS, issuer.notAfter.getTime())),
-      publicKey: keys.publicKey,
+      publicKey,
       signingKey,
       signingAlgorithm: SIGNING,
       extensions: [
@@ -109,8 +164,80 @@ export async function issueCertificate({
     },
     webcrypto as never,
   );
-  return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: await exportKey(keys.privateKey) };
+  const chain = issuer.subject === issuer.issuer ? [certificate] : [certificate, issuer];
+  return chain.map((one) => `${one.toString('pem')}\n`).join('');
 }
+
+/** A new key, and a request (PKCS#10) for a certificate of an identity, signed with that key. */
+export async function requestCertificate(identity: Identity): Promise<{ requestPem: string; keyPem: string }> {
+  requireIdentity(identity);
+  const keys = await generate();
+  return { requestPem: await requestFor(identity, keys), keyPem: await exportKey(keys.privateKey) };
+}
+
+/** Another request with a key that is there. @throws CERTIFICATE_INVALID if the key cannot be read */
+export async function requestCertificateWith(keyPem: string, identity: Identity): Promise<string> {
+  requireIdentity(identity);
+  const privateKey = await importKey(keyPem, { extractable: true });
+  const { d: _, key_ops: _ops, ...half } = await webcrypto.subtle.exportKey('jwk', privateKey);
+  const publicKey = await webcrypto.subtle.importKey('jwk', half, ALGORITHM, true, ['verify']);
+  return requestFor(identity, { privateKey, publicKey });
+}
+
+async function requestFor(identity: Identity, keys: webcrypto.CryptoKeyPair): Promise<string> {
+  const request = await x509.Pkcs10CertificateRequestGenerator.create(
+    {
+      name: `CN=${identity.role ?? identity.kind} ${identity.name}`,
+      keys,
+      signingAlgorithm: SIGNING,
+      extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: identityUri(identity) }])],
+    },
+    webcrypto as never,
+  );
+  return `${request.toString('pem')}\n`;
+}
+
+export interface ReadRequest {
+  readonly identity: Identity;
+  readonly publicKey: x509.PublicKey;
+  /** The public key as SubjectPublicKeyInfo. */
+  readonly spki: Buffer;
+}
+
+/** Reads a request, and verifies that its maker has the key. @throws CERTIFICATE_REQUEST_INVALID */
+export async function readRequest(requestPem: string): Promise<ReadRequest> {
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new AntipodeError('CERTIFICATE_REQUEST_INVALID', `the request for a certificate ${why}`, { cause });
+  };
+  let request: x509.Pkcs10CertificateRequest;
+  try {
+    request = new x509.Pkcs10CertificateRequest(requestPem);
+  } catch (cause) {
+    return refuse('cannot be read as PEM', cause);
+  }
+  const names = request.extensions.flatMap((one) =>
+    one instanceof x509.SubjectAlternativeNameExtension ? one.names.items : [],
+  );
+  const [name] = names;
+  if (names.length !== 1 || name?.type !== 'url') return refuse(`has ${names.length} names, expected one URI`);
+  const identity = parseIdentity(name.value);
+  if (identity === undefined) return refuse('names no identity of this system');
+  const { algorithm } = request.publicKey;
+  if (algorithm.name !== ALGORITHM.name || (algorithm as { namedCurve?: string }).namedCurve !== ALGORITHM.namedCurve)
+    return refuse(`has a key of another kind, expected ${ALGORITHM.namedCurve}`);
+  const isSigned = await request.verify(webcrypto as never).catch(() => false);
+  if (!isSigned) return refuse('is not signed with its own key');
+  return { identity, publicKey: request.publicKey, spki: Buffer.from(request.publicKey.rawData) };
+}
+
+/**
+ * Signs a request that its caller has read and judged. @throws CERTIFICATE_INVALID where authority or issuer cannot be
+ * read
+ */
+export const signRequest = (
+  request: Omit<CertificateRequest, 'dnsNames' | 'identity'>,
+  { identity, publicKey }: ReadRequest,
+): Promise<string> => certify({ ...request, identity, publicKey });
 
 export interface CertificateDescription {
   /** Undefined for an authority, and for a certificate that is not of this system. */
@@ -163,11 +290,11 @@ function readAuthority(pem: string): x509.X509Certificate {
   }
 }
 
-async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
+async function importKey(pem: string, { extractable = false } = {}): Promise<webcrypto.CryptoKey> {
   try {
     const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
-    return await webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']);
+    return await webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, extractable, ['sign']);
   } catch (cause) {
-    throw new AntipodeError('CERTIFICATE_INVALID', 'the key of the authority cannot be read', { cause });
+    throw new AntipodeError('CERTIFICATE_INVALID', 'a private key cannot be read, expected P-256 as PKCS#8', { cause });
   }
 }

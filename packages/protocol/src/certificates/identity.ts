@@ -110,6 +110,7 @@ export const MAY_CALL: Readonly<Record<string, readonly Caller[]>> = {
   'SiteAgentService/Vouch': SITE,
   'CoordinatorService/Heartbeat': SITE,
   'CoordinatorService/GetLeader': ['site', 'viewer', 'application'],
+  'CertificateService/RenewCertificate': ['site', 'viewer', 'application'],
   'OperatorService/CreateGroup': OPERATOR,
   'OperatorService/PlanGroupChange': VIEWER,
   'OperatorService/ChangeGroup': OPERATOR,
