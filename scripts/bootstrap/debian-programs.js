@@ -42,6 +42,7 @@ const PROGRAMS = {
     { name: 'ldnsutils', isPresent: () => hasProgram('ldns-verify-zone') },
     { name: 'libhsm-bin', isPresent: () => hasProgram('ods-hsmutil') },
     { name: 'nginx', isPresent: () => hasProgram('nginx') },
+    { name: 'prometheus', isPresent: () => ['prometheus', 'promtool'].every(hasProgram) },
     { name: 'python3-pykcs11', isPresent: () => existsSync('/usr/lib/python3/dist-packages/PyKCS11') },
   ],
   /** A C compiler: for the floor of the benchmark, and for the PKCS#11 module that lies to the tests. */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs Debian packages, as root, and leaves the machine's services alone: no Redis, PostgreSQL, Knot or nginx is
-# started or restarted, none of them but a PostgreSQL that was there starts at the next boot, and no PostgreSQL cluster is
+# Installs Debian packages, as root, and leaves the machine's services alone: no Redis, PostgreSQL, Knot, nginx or
+# Prometheus is started or restarted, none of them but a PostgreSQL that was there starts at the next boot, and no PostgreSQL cluster is
 # made. Two files of the system are replaced for as long as it takes and put back afterwards, also on failure or Ctrl-C, and
 # by the next run if this one is killed. They are replaced only when everything is downloaded, and for all other services
 # they change nothing.
@@ -49,7 +49,7 @@ for word in "\$@"; do
   case \$word in
     -*) ;;
     redis-server | redis-server.service | redis-server@* | postgresql | postgresql.service | postgresql@*) exit 101 ;;
-    knot | knot.service | nginx | nginx.service) exit 101 ;;
+    knot | knot.service | nginx | nginx.service | prometheus | prometheus.service) exit 101 ;;
     *) break ;;
   esac
 done
@@ -110,8 +110,8 @@ install_all() {
     forbid_main_cluster || return
   fi
   install "$@" || return
-  # The project starts its own Redis, and tests start nginx; Debian's would appear at the next boot.
-  for service in redis-server knot nginx; do
+  # The project starts its own Redis, and tests start the others; Debian's would appear at the next boot.
+  for service in redis-server knot nginx prometheus; do
     if wants "$service"; then update-rc.d "$service" disable >>"$log" 2>&1 || true; fi
   done
 }

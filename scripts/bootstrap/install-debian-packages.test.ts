@@ -105,10 +105,11 @@ describe('an installation', () => {
   });
 
   it('keeps what the tests bring from starting at the next boot', async () => {
-    expect((await install(['nginx', 'knot', 'ldnsutils'])).status).toBe(0);
+    expect((await install(['nginx', 'knot', 'ldnsutils', 'prometheus'])).status).toBe(0);
     expect(calls().filter((call) => call.startsWith('update-rc.d'))).toEqual([
       'update-rc.d knot disable',
       'update-rc.d nginx disable',
+      'update-rc.d prometheus disable',
     ]);
   });
 
@@ -119,10 +120,10 @@ describe('an installation', () => {
   });
 
   const ASK = `for words in "redis-server start" "--quiet redis-server start" "redis-server.service restart" "postgresql start 15" \\
-      "postgresql@15-main.service start" "knot.service restart" "nginx start" "ssh restart" "cron.service start" "mypostgresql start"; do
+      "postgresql@15-main.service start" "knot.service restart" "nginx start" "prometheus start" "ssh restart" "cron.service start" "mypostgresql start"; do
       status=0; "$policy" $words || status=$?; echo "$words: $status" >>"$ROOT/answers"
     done`;
-  const answers = (): string[] => readFileSync(at('answers'), 'utf8').trim().split('\n').slice(-10);
+  const answers = (): string[] => readFileSync(at('answers'), 'utf8').trim().split('\n').slice(-11);
   const FORBIDDEN = [
     'redis-server start: 101',
     '--quiet redis-server start: 101',
@@ -131,9 +132,10 @@ describe('an installation', () => {
     'postgresql@15-main.service start: 101',
     'knot.service restart: 101',
     'nginx start: 101',
+    'prometheus start: 101',
   ];
 
-  it('forbids Redis, PostgreSQL, Knot and nginx only', async () => {
+  it('forbids Redis, PostgreSQL, Knot, nginx and Prometheus only', async () => {
     aptDoes(`[ $state = open ] || { ${ASK}; }`);
     await install(['redis-server']);
     expect(answers()).toEqual([...FORBIDDEN, 'ssh restart: 0', 'cron.service start: 0', 'mypostgresql start: 0']);

@@ -99,7 +99,7 @@ function filesOf(folder: string, below = ''): string[] {
 
 /** Documents, with the paths they have in the tree: their links stay right. */
 export function stageDocuments(root: string, target: string, folder: string): void {
-  for (const path of run('git', ['ls-files', '-z', '--', 'docs', 'README.md', 'CHANGELOG.md', 'SECURITY.md'], {
+  for (const path of run('git', ['ls-files', '-z', '--', 'docs', 'infra', 'README.md', 'CHANGELOG.md', 'SECURITY.md'], {
     cwd: root,
   })
     .split('\0')
