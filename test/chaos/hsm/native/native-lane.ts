@@ -7,13 +7,12 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serialize } from 'node:v8';
-import { systemClock } from '@antipode/runtime';
 import type { Harm, Violation } from '../judge/judge.ts';
 import { ReaderProcess } from '../judge/reader-process.ts';
 import type { Seen, TokenPlace } from '../judge/token-reader.ts';
 import type { Fixture, NativeStart } from '../standby/fixture.ts';
 import { type PointOrder, type Points, pointsEnvironment, pointsIn } from '../standby/kill.ts';
-import { groupIsRunning } from '../standby/process-group.ts';
+import { isTooLate, statesOf, untilDead } from '../standby/process-group.ts';
 import { replaceFolder, type Workspace } from '../workspace.ts';
 import type { NewcomerOrder } from './newcomer.ts';
 import type { SourceOrder } from './source.ts';
@@ -150,7 +149,7 @@ export class NativeLane {
     process.once('exit', kill);
     let answer: Life['answer'] = {};
     let printed = '';
-    let hasHung = false;
+    let hung: string | undefined;
     child.stderr!.on('data', (data: Buffer) => {
       printed = `${printed}${data.toString()}`.slice(-4_000);
     });
@@ -158,20 +157,16 @@ export class NativeLane {
       answer = message;
     });
     const done = new AbortController();
-    void systemClock.sleep(LIFE_MS_MAX, done.signal).then(() => {
-      if (done.signal.aborted) return;
-      hasHung = true;
+    void isTooLate(LIFE_MS_MAX, done.signal).then((isHung) => {
+      if (!isHung) return;
+      hung = statesOf(child.pid!);
       kill();
     });
     const signal = await new Promise<string | null>((resolve) => child.once('close', (_code, how) => resolve(how)));
     done.abort();
     process.off('exit', kill);
-    const untilMs = systemClock.monotonicMs() + DEATH_MS_MAX;
-    while (groupIsRunning(child.pid!)) {
-      if (systemClock.monotonicMs() > untilMs) throw new Error(`a process of ${child.pid} has outlived it`);
-      await systemClock.sleep(2);
-    }
-    if (hasHung) return { isKilled: false, answer: { failure: `it hangs\n${printed}` } };
+    await untilDead(child.pid!, DEATH_MS_MAX);
+    if (hung !== undefined) return { isKilled: false, answer: { failure: `it hangs: ${hung}\n${printed}` } };
     if (signal === 'SIGKILL' && points?.kill !== undefined) return { isKilled: true, answer: {} };
     return { isKilled: false, answer: Object.keys(answer).length > 0 ? answer : { failure: printed } };
   }

@@ -1,5 +1,6 @@
-/** The processes that still run, according to the kernel (proc(5)). */
+/** The processes that still run, according to the kernel (proc(5)), and how long a campaign waits for them. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { type Clock, systemClock } from '@antipode/runtime';
 
 /** A killed process stays in the table until somebody has asked for its end. */
 export function isRunning(pid: number): boolean {
@@ -13,8 +14,42 @@ export function groupIsRunning(group: number): boolean {
   } catch {
     return false;
   }
+  return processesOf(group).length > 0;
+}
+
+/** What each process does: its number, and the letter of its state. T was stopped from outside. */
+export const statesOf = (group: number): string =>
+  processesOf(group)
+    .map((pid) => `process ${pid} is in state ${statOf(pid)?.state ?? 'X'}`)
+    .join(', ');
+
+const TICK_MS = 1_000;
+
+/**
+ * True when so much time has passed before `done`. A tick counts once, however late it comes. So the time in which
+ * somebody has stopped the campaign does not count: its processes were not looked at meanwhile.
+ */
+export async function isTooLate(msMax: number, done: AbortSignal, clock: Clock = systemClock): Promise<boolean> {
+  for (let leftMs = msMax; leftMs > 0 && !done.aborted; leftMs -= TICK_MS)
+    await clock.sleep(Math.min(leftMs, TICK_MS), done);
+  // Whatever came while the campaign stood still is heard first.
+  await clock.makeWay();
+  return !done.aborted;
+}
+
+const LOOK_EVERY_MS = 2;
+
+/** A worker must not outlive its agent: two would work on one token. */
+export async function untilDead(group: number, msMax: number): Promise<void> {
+  for (let waitedMs = 0; groupIsRunning(group); waitedMs += LOOK_EVERY_MS) {
+    if (waitedMs >= msMax) throw new Error(`a process has outlived the first of its group: ${statesOf(group)}`);
+    await systemClock.sleep(LOOK_EVERY_MS);
+  }
+}
+
+function processesOf(group: number): number[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.some((pid) => statOf(Number(pid))?.group === group && isRunning(Number(pid)));
+  return pids.map(Number).filter((pid) => statOf(pid)?.group === group && isRunning(pid));
 }
 
 function statOf(pid: number): { state: string; group: number } | undefined {

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
-import { groupIsRunning } from './process-group.ts';
+import { isTooLate, statesOf, untilDead } from './process-group.ts';
 import type { FromStandby, Order } from './standby.ts';
 
 export type Life =
@@ -59,7 +59,7 @@ async function hear(
   let startMs = 0;
   let workerKilled = false;
   let last: Exclude<FromStandby, { kind: 'applying' | 'worker-killed' }> | undefined;
-  let hasHung = false;
+  let hung: string | undefined;
   let printed = '';
   child.stderr!.on('data', (data: Buffer) => {
     printed = `${printed}${data.toString()}`.slice(-4_000);
@@ -68,8 +68,9 @@ async function hear(
     void systemClock.sleep(ms, done).then(() => {
       if (!done.aborted) work();
     });
-  after(LIFE_MS_MAX, () => {
-    hasHung = true;
+  void isTooLate(LIFE_MS_MAX, done).then((isHung) => {
+    if (!isHung) return;
+    hung = statesOf(child.pid!);
     killGroup();
   });
   let ms = 0;
@@ -96,8 +97,8 @@ async function hear(
     child.once('close', (_code, how) => resolve(how ?? undefined)),
   );
   await judged;
-  await untilDead(child.pid!);
-  if (hasHung) return { ended: 'failed', why: `it hangs\n${printed}` };
+  await untilDead(child.pid!, DEATH_MS_MAX);
+  if (hung !== undefined) return { ended: 'failed', why: `it hangs: ${hung}\n${printed}` };
   if (last?.kind === 'failed') return { ended: 'failed', why: last.why };
   // Killed after it had told that it was done: nothing was cut short.
   if (last?.kind === 'acknowledged') return { ...last, ended: 'acknowledged', workerKilled, ms };
@@ -105,13 +106,4 @@ async function hear(
   if (signal === 'SIGKILL' && (hasBegun || order.kill.at === 'step' || order.kill.at === 'point'))
     return { ended: 'killed' };
   return { ended: 'failed', why: `it ended (${signal ?? 'by itself'}) before it was done\n${printed}` };
-}
-
-/** The worker must not outlive the agent: two would work on one token. */
-async function untilDead(group: number): Promise<void> {
-  const untilMs = systemClock.monotonicMs() + DEATH_MS_MAX;
-  while (groupIsRunning(group)) {
-    if (systemClock.monotonicMs() > untilMs) throw new Error(`the HSM worker of ${group} has outlived its agent`);
-    await systemClock.sleep(2);
-  }
 }
