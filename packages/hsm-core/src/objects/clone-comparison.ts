@@ -3,7 +3,14 @@
  * was rebuilt: its device makes the attributes, and not a template of ours.
  */
 import { bytesEqual } from '@antipode/runtime';
-import { ASSUMED, type AttributeName, attributesOf, encodeAttribute } from '../model/attributes.ts';
+import {
+  ASSUMED,
+  ATTRIBUTES,
+  type AttributeName,
+  type AttributeValue,
+  attributesOf,
+  encodeAttribute,
+} from '../model/attributes.ts';
 import type { ObservedObject } from '../model/object.ts';
 import type { NativeObject } from '../provider/native-cloner.ts';
 
@@ -23,7 +30,7 @@ export function differencesOf(item: NativeObject, seen: ObservedObject): CloneDi
   const isOtherHalf = item.publicHalf !== undefined && seen.publicHalf !== undefined;
   if (isOtherHalf && !bytesEqual(item.publicHalf, seen.publicHalf)) differences.push('public-half');
   for (const name of attributesOf(item.objectClass))
-    if (!bytesEqual(shown(item.attributes, name), shown(seen.attributes, name))) differences.push(name);
+    if (!isSame(name, item.attributes, seen.attributes)) differences.push(name);
   return differences;
 }
 
@@ -32,11 +39,17 @@ const HISTORY: readonly AttributeName[] = ['local', 'alwaysSensitive', 'neverExt
 
 /** The history in which they differ. */
 export const historyDifferences = (item: NativeObject, seen: ObservedObject): AttributeName[] =>
-  HISTORY.filter((name) => !bytesEqual(shown(item.attributes, name), shown(seen.attributes, name)));
+  HISTORY.filter((name) => !isSame(name, item.attributes, seen.attributes));
 
 const NOTHING = new Uint8Array();
 
-function shown(attributes: NativeObject['attributes'], name: AttributeName): Uint8Array {
-  const value = attributes[name] ?? ASSUMED[name];
-  return value === undefined ? NOTHING : encodeAttribute(name, value);
+function isSame(name: AttributeName, one: NativeObject['attributes'], other: NativeObject['attributes']): boolean {
+  const [left, right] = [one[name] ?? ASSUMED[name], other[name] ?? ASSUMED[name]];
+  if (left === right) return true;
+  // Most attributes are flags. Those need no bytes, of which a large partition would make millions.
+  if (ATTRIBUTES[name].kind === 'boolean' && left !== undefined && right !== undefined) return false;
+  return bytesEqual(bytesOf(name, left), bytesOf(name, right));
 }
+
+const bytesOf = (name: AttributeName, value: AttributeValue | undefined): Uint8Array =>
+  value === undefined ? NOTHING : encodeAttribute(name, value);

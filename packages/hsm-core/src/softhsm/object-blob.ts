@@ -62,7 +62,10 @@ export function differs(item: NativeObject, attributes: StoredAttributes): boole
   return names.some((name) => {
     const stored = attributes.get(ATTRIBUTES[name].type);
     if (stored === undefined || stored.kind === 'template') return false;
-    return !canonicalBytes(stored).equals(encodeAttribute(name, item.attributes[name]!));
+    const value = item.attributes[name]!;
+    // Most attributes are flags. Those need no bytes.
+    if (stored.kind === 'boolean' && typeof value === 'boolean') return stored.value !== value;
+    return !canonicalBytes(stored).equals(encodeAttribute(name, value));
   });
 }
 

@@ -250,11 +250,14 @@ function nativeBytes(stored: StoredValue): Buffer | undefined {
 const numberIn = (value: Buffer | undefined): number => (value?.length === 8 ? Number(value.readBigUInt64LE()) : -1);
 
 /** `value` gives what the token shows of an object. */
-export const shortPrint = (value: (type: number) => Buffer | undefined): string =>
-  BRIEF.map(({ type }) => {
+export function shortPrint(value: (type: number) => Buffer | undefined): string {
+  let print = '';
+  for (const { type } of BRIEF) {
     const bytes = value(type);
-    return bytes === undefined ? '0:' : `${bytes.length}:${bytes.toString('latin1')}`;
-  }).join('');
+    print += bytes === undefined ? '0:' : `${bytes.length}:${bytes.toString('latin1')}`;
+  }
+  return print;
+}
 
 function printed(values: readonly (readonly [type: number, value: Buffer | undefined])[]): string {
   const parts: Buffer[] = [];

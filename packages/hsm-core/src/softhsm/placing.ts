@@ -62,13 +62,14 @@ async function look(
     items.map(({ blob }) => blob),
     { domain: key.domain(), key },
   );
+  const suffixes = freshSuffixes(items.length);
   for (const [index, item] of items.entries()) {
     const blob = opened[index]!;
     if ('failure' in blob) return { ready, failure: { index, code: blob.failure } };
     if (differs(item, blob.attributes)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
     const stem = stemOf(item);
     const there = await sameAs(store, blob.body, made.get(stem) ?? []);
-    ready.push({ name: there ?? newName(stem), isNew: there === undefined, ...blob });
+    ready.push({ name: there ?? stem + suffixes[index]!, isNew: there === undefined, ...blob });
   }
   return { ready };
 }
@@ -88,11 +89,16 @@ function stemOf({ entry, blob }: PlacedObject): string {
   return `${PREFIX}${Buffer.from(digest).toString('hex', 0, DIGEST_BYTES)}-`;
 }
 
+const SUFFIX_BYTES = 4;
+
 /**
  * The name of a new object is one that was never used. SoftHSM remembers the name of an object that it has destroyed, and
  * does not see another one under it.
  */
-const newName = (stem: string): string => stem + randomBytes(4).toString('hex');
+function freshSuffixes(count: number): string[] {
+  const drawn = randomBytes(SUFFIX_BYTES * count).toString('hex');
+  return Array.from({ length: count }, (_, at) => drawn.slice(2 * SUFFIX_BYTES * at, 2 * SUFFIX_BYTES * (at + 1)));
+}
 
 interface Written extends ObjectFile {
   readonly isNew: boolean;
