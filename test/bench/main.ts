@@ -162,7 +162,7 @@ async function measureParts(bench: Bench, options: Options): Promise<Figures> {
   if (parts.has('native')) {
     const source = await filled('bench-native', mixed(keys));
     bench.tell(`${keys} mixed keys, cloned natively:`);
-    figures.native = nativeFigure(await measureNative(bench, { source }), { keys, target: NATIVE_TARGET });
+    figures.native = nativeFigure(await measureNative(bench, { source, keys }), { keys, target: NATIVE_TARGET });
     source.remove();
   }
   if (parts.has('scale')) {

@@ -1,6 +1,7 @@
 /**
  * Keys cloned natively from one SoftHSM token into another, beside `cp -a` of the whole token folder, which is SoftHSM's
  * own way to back up. Afterwards each key is used once, in the clone and in the copy. Opening the tokens is not counted.
+ * A C program makes the bare calls that the promises of cloning need, without anything around them.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -9,17 +10,23 @@ import { SoftwareDomain } from '@antipode/hsm-core/testing';
 import { silentLog, systemClock } from '@antipode/runtime';
 import { CloningDomain, paired } from '../../support/softhsm-pair.ts';
 import type { TestToken } from '../../support/tokens.ts';
+import type { NativeFloor } from './floor.ts';
 import type { Bench } from './measurements.ts';
 
 export interface NativeRound {
   readonly ours: { readonly takeMs: number; readonly placeMs: number; readonly useMs: number };
   readonly floor: { readonly copyMs: number; readonly useMs: number };
+  /** Undefined where the C program is left out. */
+  readonly bare: NativeFloor | undefined;
 }
 
 /** As many as an apply hands over at once. */
 const BATCH = 1_024;
 
-export async function measureNative(bench: Bench, { source }: { source: TestToken }): Promise<NativeRound[]> {
+export async function measureNative(
+  bench: Bench,
+  { source, keys }: { source: TestToken; keys: number },
+): Promise<NativeRound[]> {
   const { workspace, rounds, tell } = bench;
   const domain = new CloningDomain(paired(source));
   const measured: NativeRound[] = [];
@@ -30,15 +37,29 @@ export async function measureNative(bench: Bench, { source }: { source: TestToke
     const runOurs = () => cloned(bench, { source, standby });
     // The order alternates, so that neither always has the warmer machine.
     const [first, second] = round % 2 === 0 ? [await runFloor(), await runOurs()] : [await runOurs(), await runFloor()];
-    const one = (round % 2 === 0 ? { floor: first, ours: second } : { floor: second, ours: first }) as NativeRound;
-    measured.push(one);
-    const { ours, floor } = one;
+    const pair = (round % 2 === 0 ? { floor: first, ours: second } : { floor: second, ours: first }) as NativeRound;
+    const bare = await bareCalls(bench, { source, keys, domain, round });
+    measured.push({ ...pair, bare });
+    const { ours, floor } = pair;
     tell(
-      `  round ${round + 1}: take ${ours.takeMs.toFixed(0)}, place ${ours.placeMs.toFixed(0)}, use ${ours.useMs.toFixed(0)} ms; copy ${floor.copyMs.toFixed(0)}, use ${floor.useMs.toFixed(0)} ms`,
+      `  round ${round + 1}: take ${ours.takeMs.toFixed(0)}, place ${ours.placeMs.toFixed(0)}, use ${ours.useMs.toFixed(0)} ms; copy ${floor.copyMs.toFixed(0)}, use ${floor.useMs.toFixed(0)} ms${bare === undefined ? '' : `; bare calls: take ${bare.takeMs.toFixed(0)}, place ${bare.placeMs.toFixed(0)} ms`}`,
     );
     standby.remove();
   }
   return measured;
+}
+
+async function bareCalls(
+  { workspace, floor }: Bench,
+  { source, keys, domain, round }: { source: TestToken; keys: number; domain: CloningDomain; round: number },
+): Promise<NativeFloor | undefined> {
+  if (floor === undefined) return undefined;
+  const standby = workspace.token(`bench-bare-${round}`);
+  await domain.join(paired(standby));
+  const { objects, ...times } = await floor.clone(paired(source), paired(standby));
+  if (objects !== keys) throw new Error(`the bare calls moved ${objects} objects, expected ${keys}`);
+  standby.remove();
+  return times;
 }
 
 const open = ({ config }: TestToken, profiling: Bench['profiling']): Promise<HsmProvider> =>

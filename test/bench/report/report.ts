@@ -319,6 +319,8 @@ export interface NativeFigure {
   readonly ratio: number;
   readonly phasesMs: { readonly take: number; readonly place: number; readonly use: number };
   readonly floorPhasesMs: { readonly copy: number; readonly use: number };
+  /** The bare calls that the promises need, and the ratio that these and a use of each key would give. */
+  readonly bare: { readonly takeMs: number; readonly placeMs: number; readonly ratio: number } | null;
   readonly target: number;
   readonly isMet: boolean;
 }
@@ -328,11 +330,23 @@ export function nativeFigure(
   { keys, target }: { keys: number; target: number },
 ): NativeFigure {
   const middle = (of: (round: NativeRound) => number): number => rounded(median(rounds.map(of)), 1);
-  const ours = ({ ours: { takeMs, placeMs, useMs } }: NativeRound): number => takeMs + placeMs + useMs;
-  const floor = ({ floor: { copyMs, useMs } }: NativeRound): number => copyMs + useMs;
+  const ours = ({ ours: { takeMs, placeMs, useMs } }: Omit<NativeRound, 'bare'>): number => takeMs + placeMs + useMs;
+  const floor = ({ floor: { copyMs, useMs } }: Omit<NativeRound, 'bare'>): number => copyMs + useMs;
   const ratio = rounded(median(rounds.map((round) => ours(round) / floor(round))));
+  const bares = rounds.flatMap(({ bare, ...round }) => (bare === undefined ? [] : { ...bare, round }));
+  const bareRatios = bares.map(
+    ({ takeMs, placeMs, round }) => (takeMs + placeMs + round.ours.useMs) / (round.floor.copyMs + round.floor.useMs),
+  );
   return {
     keys,
+    bare:
+      bares.length === 0
+        ? null
+        : {
+            takeMs: rounded(median(bares.map(({ takeMs }) => takeMs)), 1),
+            placeMs: rounded(median(bares.map(({ placeMs }) => placeMs)), 1),
+            ratio: rounded(median(bareRatios)),
+          },
     oursMs: middle(ours),
     floorMs: middle(floor),
     ratio,

@@ -54,9 +54,20 @@ export function reportTable(report: Report): string {
     rows.push([`planner's look, ${days} days of history`, ours!, empty!, times(ratio), `<= ${target} x`, met(isMet)]);
   }
   if (native !== undefined) {
-    const { keys, oursMs, floorMs, ratio, target, isMet } = native;
+    const { keys, oursMs, floorMs, ratio, bare, target, isMet } = native;
     const name = `${keys} keys cloned natively, beside cp -a and a use of each`;
     rows.push([name, ms(oursMs), ms(floorMs), times(ratio), `<= ${target} x`, met(isMet)]);
+    if (bare !== null) {
+      const bareMs = bare.takeMs + bare.placeMs;
+      rows.push([
+        'the calls that its promises need, in C, and the same uses',
+        ms(bareMs),
+        '',
+        times(bare.ratio),
+        '',
+        '',
+      ]);
+    }
   }
   if (scale !== undefined) {
     const { groups, sites: count, members, steady, loss, targetCores, targetMiB, isMet } = scale;
