@@ -17,7 +17,7 @@ export function groupIsRunning(group: number): boolean {
   return processesOf(group).length > 0;
 }
 
-/** What each process does: its number, and the letter of its state. T was stopped from outside. */
+/** The processes by their numbers, each with the letter of its state. One in T was stopped from outside. */
 export const statesOf = (group: number): string =>
   processesOf(group)
     .map((pid) => `process ${pid} is in state ${statOf(pid)?.state ?? 'X'}`)
