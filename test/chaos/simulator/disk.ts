@@ -219,15 +219,21 @@ class Handle {
     const changes = this.#disk.changes[this.#file];
     const kept = (): KeptAnswers | undefined => (use.kind === 'reads' ? changes.answersTo(use) : undefined);
     const [one, many] = [kept(), kept()];
-    const ask = <T>(answers: KeptAnswers | undefined, values: readonly SQLInputValue[], work: () => T): T => {
+    type Given = readonly SQLInputValue[];
+    const ask = <T>(answers: KeptAnswers | undefined, values: Given, work: (values: Given) => T): T => {
       this.#live();
+      if (answers !== undefined) return answers.of(values, work);
       changes.note(use);
-      return answers === undefined ? work() : answers.of(values, work);
+      return work(values);
     };
+    // Made once for each statement, and not for each question.
+    const getOne = (values: Given) => frozen(statement.get(...values));
+    const getAll = (values: Given) => statement.all(...values).map(frozen);
+    const iterate = (values: Given) => statement.iterate(...values);
     return {
-      get: (...values: SQLInputValue[]) => ask(one, values, () => frozen(statement.get(...values))),
-      all: (...values: SQLInputValue[]) => [...ask(many, values, () => statement.all(...values).map(frozen))],
-      iterate: (...values: SQLInputValue[]) => ask(undefined, values, () => statement.iterate(...values)),
+      get: (...values: SQLInputValue[]) => ask(one, values, getOne),
+      all: (...values: SQLInputValue[]) => ask(many, values, getAll).slice(),
+      iterate: (...values: SQLInputValue[]) => ask(undefined, values, iterate),
       columns: () => statement.columns(),
       run: (...values: SQLInputValue[]) => {
         this.#live();

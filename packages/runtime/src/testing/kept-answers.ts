@@ -50,21 +50,26 @@ function examined(text: string): Use {
 export class TableChanges {
   readonly #tables = new Map<string, Counter>();
   readonly #any: Counter = { changes: 0 };
+  /** Of all tables together: while it stands still, no other counter has moved. */
+  readonly #all: Counter = { changes: 0 };
 
   /** Before a statement runs. */
   note(use: Use): void {
-    if (use.kind === 'writes') this.#of(use.table).changes += 1;
-    else if (use.kind === 'anything') this.noteAny();
+    if (use.kind === 'writes') {
+      this.#of(use.table).changes += 1;
+      this.#all.changes += 1;
+    } else if (use.kind === 'anything') this.noteAny();
   }
 
   /** Also when a transaction is rolled back. */
   noteAny(): void {
     this.#any.changes += 1;
+    this.#all.changes += 1;
   }
 
   /** For the answers to one statement that only reads. */
   answersTo({ words }: Use & { kind: 'reads' }): KeptAnswers {
-    return new KeptAnswers([this.#any, ...words.map((word) => this.#of(word))]);
+    return new KeptAnswers({ all: this.#all, its: [this.#any, ...words.map((word) => this.#of(word))] });
   }
 
   #of(word: string): Counter {
@@ -79,26 +84,35 @@ export class TableChanges {
 const NO_ANSWER = Symbol();
 
 export class KeptAnswers {
-  readonly #counters: readonly Counter[];
-  #changes = -1;
+  readonly #all: Counter;
+  readonly #its: readonly Counter[];
+  #allBefore = -1;
+  #itsBefore = -1;
   readonly #answers = new Map<string, unknown>();
 
-  constructor(counters: readonly Counter[]) {
-    this.#counters = counters;
+  /** @param counters of all tables together, and of those that the statement may read */
+  constructor({ all, its }: { all: Counter; its: readonly Counter[] }) {
+    this.#all = all;
+    this.#its = its;
   }
 
   /** @param values what was given for the parameters */
-  of<T>(values: readonly unknown[], ask: () => T): T {
-    let changes = 0;
-    for (const counter of this.#counters) changes += counter.changes;
-    if (changes !== this.#changes) this.#answers.clear();
-    this.#changes = changes;
+  of<Value, T>(values: readonly Value[], ask: (values: readonly Value[]) => T): T {
+    if (this.#all.changes !== this.#allBefore) this.#forgetChanged();
     const key = keyOf(values);
     const known = this.#answers.get(key);
     if (known !== undefined) return (known === NO_ANSWER ? undefined : known) as T;
-    const answer = ask();
+    const answer = ask(values);
     this.#answers.set(key, answer === undefined ? NO_ANSWER : answer);
     return answer;
+  }
+
+  #forgetChanged(): void {
+    this.#allBefore = this.#all.changes;
+    let changes = 0;
+    for (const counter of this.#its) changes += counter.changes;
+    if (changes !== this.#itsBefore) this.#answers.clear();
+    this.#itsBefore = changes;
   }
 }
 
