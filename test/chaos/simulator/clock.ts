@@ -122,6 +122,8 @@ function inTurns(step: () => boolean): Promise<void> {
   });
 }
 
+const PASSED = Promise.resolve();
+
 /**
  * A process. It runs, is paused (nothing of it goes on until it is resumed), or has ended (nothing of it ever goes on).
  * Everything that it waits for outside of its own memory passes its gate.
@@ -145,7 +147,12 @@ export class SimulatedProcess {
     return this.#state === 'ended';
   }
 
-  async gate(): Promise<void> {
+  /** One turn of the promises while it runs, which is nearly always: that costs no promise of its own. */
+  gate(): Promise<void> {
+    return this.#state === 'running' ? PASSED : this.#stand();
+  }
+
+  async #stand(): Promise<void> {
     while (this.#state === 'paused') await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#state === 'ended') await new Promise<never>(() => {});
   }
@@ -226,18 +233,24 @@ export class ProcessClock implements Clock {
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return;
-    await new Promise<void>((resolve) => {
+    if (signal === undefined) await this.#world.sleep(Math.max(0, ms) / this.#machine.rate);
+    else await this.#sleepUntil(ms, signal);
+    await this.#process.gate();
+  }
+
+  /** It is over, or the signal aborts. */
+  #sleepUntil(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise<void>((resolve) => {
       const abort = (): void => {
         cancel();
         resolve();
       };
       const cancel = this.#world.after(Math.max(0, ms) / this.#machine.rate, () => {
-        signal?.removeEventListener('abort', abort);
+        signal.removeEventListener('abort', abort);
         resolve();
       });
-      signal?.addEventListener('abort', abort, { once: true });
+      signal.addEventListener('abort', abort, { once: true });
     });
-    await this.#process.gate();
   }
 
   isSliceOver(): boolean {
