@@ -1,11 +1,16 @@
-/** A running system as its operators watch it: its metrics, as a scraper and a collector of OpenTelemetry get them. */
+/**
+ * A running system as its operators watch it: its metrics, as a scraper and a collector of OpenTelemetry get them; the
+ * alerts and dashboards, as a real Prometheus has them. The waits of alerts are a thousandth of those in production.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { FailoverPolicy } from '@antipode/protocol';
 import { METRICS, type MetricDeclaration, type MetricName } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dashboards, queriesOf, rulesWithWaitsTimes } from '../../support/alert-rules.ts';
 import { type ServedMetric, servedMetrics } from '../../support/metrics-page.ts';
+import { Prometheus } from '../../support/prometheus.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
 /** Metrics whose cause is not in the story, and the test that has it. */
@@ -16,6 +21,7 @@ const ELSEWHERE: readonly MetricName[] = [
 
 let system: TestSystem;
 let collector: Collector;
+let prometheus: Prometheus;
 /** Served by the coordinator while site a, which has a key that cannot be captured, was active. */
 let beforeMove: Map<string, ServedMetric>;
 /** Everything that was served in the course of the story, by the role of the process. */
@@ -36,10 +42,12 @@ beforeAll(async () => {
     }),
   });
   await becomeWitness('d');
+  prometheus = await Prometheus.start({ targets: [...system.health.values()], rules: rulesWithWaitsTimes(0.001) });
   await createGroup();
 }, 90_000);
 
 afterAll(async () => {
+  await prometheus?.close();
   await system?.close();
   await collector?.close();
 });
@@ -128,6 +136,47 @@ describe('the metrics of a running system', () => {
       expect(text).not.toContain(secret);
   });
 });
+
+describe('a Prometheus that scrapes the system', () => {
+  it('has the alerts of a PIN that is refused, of a lost site and of a system without a coordinator', async () => {
+    await untilFired('AntipodePinRefused', 'AntipodeRecoveryPointUnknown', 'AntipodeFailedOver');
+    await system.stopAgent('b');
+    await untilFired('AntipodeSiteDown', 'AntipodeProcessDown');
+    await system.untilActive('a');
+    // Nobody is left to whom the role could move.
+    await breakPinOf('a');
+    await untilFired('AntipodeGroupUnserved');
+    await system.coordinator.close();
+    // Site b is lost, so nobody else can keep the lease of site a alive.
+    await untilFired('AntipodeNoLeader', 'AntipodeCoordinatorSilent', 'AntipodeLeaseOver');
+    const quiet = ['AntipodeTwoLeaders', 'AntipodeGroupContradicted', 'AntipodeCertificateEnding', 'AntipodeHsmErrors'];
+    const fired = await prometheus.fired();
+    expect(quiet.filter((alert) => fired.has(alert))).toEqual([]);
+  }, 90_000);
+
+  it('has data for every query of every dashboard', async () => {
+    const empty: string[] = [];
+    for (const { from, expr } of dashboards().flatMap(queriesOf)) {
+      const found = await Promise.all(['a', 'b', 'c', 'd'].map((site) => prometheus.everSeen(filled(expr, site))));
+      if (found.flat().length === 0) empty.push(`${from}: ${expr}`);
+    }
+    expect(empty).toEqual([]);
+  });
+});
+
+const untilFired = (...alerts: string[]): Promise<true> =>
+  system.until(`${alerts.join(', ')} have fired`, async () => {
+    const fired = await prometheus.fired();
+    return alerts.every((alert) => fired.has(alert)) || undefined;
+  }) as Promise<true>;
+
+/** The query of a dashboard with its variables, as Grafana fills them in. */
+const filled = (expr: string, site: string): string =>
+  expr
+    .replaceAll('$__rate_interval', '10s')
+    .replaceAll('$group', GROUP)
+    .replaceAll('$site', site)
+    .replaceAll('$partition', 'main');
 
 /** Served by the coordinator when it leads and has read the groups: on a busy machine it can lose the lead for a moment. */
 function servedWith(name: MetricName): Promise<Map<string, ServedMetric>> {

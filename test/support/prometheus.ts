@@ -1,0 +1,97 @@
+/** A real Prometheus, as a child of the test, that scrapes given addresses and evaluates given rules. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort } from '@antipode/demo/town';
+import { systemClock } from '@antipode/runtime';
+import { stringify } from 'yaml';
+import { temporaryFolder } from './tokens.ts';
+
+const INTERVAL = '500ms';
+const START_MS_MAX = 20_000;
+const CALL = { headers: { connection: 'close' } };
+
+interface Series {
+  readonly metric: Readonly<Record<string, string>>;
+}
+
+export class Prometheus {
+  readonly #folder = temporaryFolder('prometheus');
+  readonly #startMs = systemClock.wallMs();
+  #child: ChildProcess | undefined;
+  #address = '';
+
+  static async start({ targets, rules }: { targets: readonly string[]; rules: string }): Promise<Prometheus> {
+    const made = new Prometheus();
+    try {
+      await made.#start(targets, rules);
+      return made;
+    } catch (thrown) {
+      await made.close();
+      throw thrown;
+    }
+  }
+
+  async #start(targets: readonly string[], rules: string): Promise<void> {
+    const [config, rulesFile] = [join(this.#folder, 'prometheus.yaml'), join(this.#folder, 'alerts.yaml')];
+    writeFileSync(rulesFile, rules);
+    writeFileSync(
+      config,
+      stringify({
+        global: { scrape_interval: INTERVAL, scrape_timeout: INTERVAL, evaluation_interval: INTERVAL },
+        rule_files: [rulesFile],
+        scrape_configs: [{ job_name: 'antipode', static_configs: [{ targets: [...targets] }] }],
+      }),
+    );
+    this.#address = `127.0.0.1:${await freePort()}`;
+    this.#child = spawn(
+      'prometheus',
+      [
+        `--config.file=${config}`,
+        `--storage.tsdb.path=${join(this.#folder, 'data')}`,
+        `--web.listen-address=${this.#address}`,
+        '--log.level=error',
+      ],
+      { stdio: ['ignore', 'ignore', 'inherit'] },
+    );
+    const endMs = systemClock.monotonicMs() + START_MS_MAX;
+    while (systemClock.monotonicMs() < endMs) {
+      const isReady = await fetch(`http://${this.#address}/-/ready`, CALL).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+      if (isReady) return;
+      await systemClock.sleep(50);
+    }
+    throw new Error(`Prometheus is not ready after ${START_MS_MAX} ms`);
+  }
+
+  /** The series that the query has had at any time since this Prometheus started. */
+  async everSeen(expr: string): Promise<Series[]> {
+    const [start, end] = [this.#startMs / 1_000, systemClock.wallMs() / 1_000];
+    return (await this.#ask('query_range', { query: expr, start: `${start}`, end: `${end}`, step: '0.5' })).result;
+  }
+
+  /** The names of alerts that have fired since then. */
+  async fired(): Promise<Set<string>> {
+    const series = await this.everSeen('ALERTS{alertstate="firing"}');
+    return new Set(series.map(({ metric }) => metric['alertname'] ?? ''));
+  }
+
+  async #ask(what: string, parameters: Record<string, string>): Promise<{ result: Series[] }> {
+    const response = await fetch(`http://${this.#address}/api/v1/${what}?${new URLSearchParams(parameters)}`, CALL);
+    const answer = (await response.json()) as { status: string; error?: string; data: { result: Series[] } };
+    if (answer.status !== 'success') throw new Error(`${parameters['query']}: ${answer.error}`);
+    return answer.data;
+  }
+
+  async close(): Promise<void> {
+    const child = this.#child;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await ended;
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
