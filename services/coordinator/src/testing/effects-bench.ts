@@ -76,6 +76,8 @@ export class EffectsBench {
   readonly statuses = new Map<string, SiteStatus>();
   /** Sites that this leader has not heard yet. */
   readonly unheard = new Set<string>();
+  /** Sites at whose address a copy of the agent answers, and not the process that is heard. */
+  readonly copied = new Set<string>();
   /** A site's seat by its heartbeat, and why it is in quarantine. */
   readonly said = new Map<string, SaidOfMember>();
   readonly quarantined = new Map<string, string>();
@@ -115,7 +117,8 @@ export class EffectsBench {
       election: this.leadership,
       agents: {
         address: (site) => ({ site, address: `${site}:1` }),
-        client: (site) => fakeAgent(({ method, request }) => this.#answer({ site, method, request })),
+        client: (site) =>
+          fakeAgent(async ({ method, request }) => this.#signed(site, await this.#answer({ site, method, request }))),
       },
       detector: { view: viewOf, snapshot: () => viewOf, isUp: (site) => this.#status(site) === 'up' },
       journals: { accept: (site) => void this.accepted.push(site), recordIn: async () => () => {} },
@@ -139,6 +142,12 @@ export class EffectsBench {
     return typeof answer === 'function' ? answer(order) : answer;
   }
 
+  /** Every answer that names a process names this one. */
+  #signed(site: string, answer: AgentAnswer): AgentAnswer {
+    const instance = this.copied.has(site) ? `copy of ${site}` : `process of ${site}`;
+    return typeof answer === 'string' ? answer : { instance, ...answer };
+  }
+
   #status(site: string): SiteStatus {
     return this.statuses.get(site) ?? (this.unheard.has(site) ? 'unknown' : 'up');
   }
@@ -153,12 +162,13 @@ export class EffectsBench {
     return siteView(
       site,
       {
+        instance: `process of ${site}`,
         members: this.members.get(site) ?? [{ group: 'payments', ...this.said.get(site) }],
         approvalRules: this.guarded.has(site) ? [{ group: '', required: 2, breakGlass: 3, operators: [] }] : [],
         journal: { quarantined: reason === undefined ? [] : [{ group: 'payments', reason }] },
         partitions: partitions.flatMap(({ serial, said }) => (said === undefined ? [] : [{ serial, ...said }])),
       },
-      { status: this.#status(site) },
+      { status: this.#status(site), instance: `process of ${site}` },
     );
   }
 }

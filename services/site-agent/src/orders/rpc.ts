@@ -166,6 +166,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         return {
           member: memberState(site, seatOf(site, group).seat),
           vouchSilentMs: BigInt(Math.floor(site.vouches.silentMs)),
+          instance: site.instance,
         };
       }),
 

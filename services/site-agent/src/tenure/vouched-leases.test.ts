@@ -261,12 +261,12 @@ describe('a site vouches', () => {
     await network.clock.advance(1_000);
     asks({ run: 'of a copy' });
     expect(b.site.vouches.silentMs).toBe(1_000);
-    const { vouchSilentMs } = await b.call('setRole', {
+    const { vouchSilentMs, instance } = await b.call('setRole', {
       fence: fence(2n, 'b'),
       serial: 'b-1',
       role: MemberRole.STANDBY,
     });
-    expect(vouchSilentMs).toBe(1_000n);
+    expect([vouchSilentMs, instance]).toEqual([1_000n, b.site.instance]);
     b.stop();
     await b.start();
     expect(b.site.vouches.silentMs).toBe(0);

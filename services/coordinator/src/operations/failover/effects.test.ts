@@ -259,6 +259,21 @@ describe('issuing an epoch', () => {
     expect(bench.leases.remainingMs('payments')).toBe(0);
   });
 
+  it('waits for the lease of a process in whose place another one of its site has answered', async () => {
+    bench.leases.granted('payments');
+    bench.copied.add('a');
+    expect(await perform(ISSUE)).toMatchObject({ type: 'issued', isOldActiveFenced: false });
+    expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
+    bench.copied.clear();
+    bench.unheard.add('a');
+    expect(await perform(ISSUE)).toMatchObject({ type: 'issued', isOldActiveFenced: false });
+  });
+
+  it('waits for the lease where the agent, of the release before, names no process', async () => {
+    bench.answers.set('setRole a', { instance: '' });
+    expect(await perform(ISSUE)).toMatchObject({ type: 'issued', isOldActiveFenced: false });
+  });
+
   it('is not done without a majority, whatever keeps a member from it', async () => {
     fault('a', 'PEER_REFUSED');
     fault('c', 'TIMED_OUT');

@@ -50,7 +50,7 @@ export async function issueEpoch(
   // From here on no heartbeat renews the old lease.
   await cache.refresh();
   const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
-  const [{ answers, failures, persisted }, witnesses] = await Promise.all([
+  const [{ answers, failures, persisted, isOldActiveFenced }, witnesses] = await Promise.all([
     fenceMembers(context, intent, group, effect),
     persistedByWitnesses(context, group, fence),
   ]);
@@ -72,7 +72,6 @@ export async function issueEpoch(
       { details: { group: name, epoch } },
     );
   }
-  const isOldActiveFenced = answers.has(from);
   if (isOldActiveFenced) leases.ended(name);
   else endVouching(context, group, effect, [...persisted, ...witnesses]);
   if (from === group.owner) await recordLast(context, group, answers.get(from));
@@ -176,7 +175,11 @@ async function writeDown(
   });
 }
 
-/** The members that have persisted the epoch, each with what it says of itself from then on; and why others have not. */
+/**
+ * The members that have persisted the epoch, each with what it says of itself from then on; and why others have not.
+ * `isOldActiveFenced`: the process that may hold the lease has answered. Another one of the same site, on a copy of its
+ * folder, can answer at its address while it stands still, and says nothing of its lease.
+ */
 async function fenceMembers(
   context: EffectContext,
   intent: Intent,
@@ -186,19 +189,23 @@ async function fenceMembers(
   answers: Map<string, MemberState | undefined>;
   failures: Map<string, AntipodeError>;
   persisted: Persisted[];
+  isOldActiveFenced: boolean;
 }> {
-  const { timings } = context.ports;
+  const { timings, detector } = context.ports;
   const failures = new Map<string, AntipodeError>();
   const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
   const answers = new Map<string, MemberState | undefined>();
   const persisted: Persisted[] = [];
+  let isOldActiveFenced = false;
   await Promise.all(
     group.members.map(async ({ site, serial }) => {
       const role = site === from && site !== to ? MemberRole.FENCED : MemberRole.STANDBY;
       const timeoutMs = site === from ? timings.probeTimeoutMs : ORDER_TIMEOUT_MS;
       try {
-        const { member, vouchSilentMs } = await context.agent(site).setRole({ fence, serial, role }, { timeoutMs });
+        const answer = await context.agent(site).setRole({ fence, serial, role }, { timeoutMs });
+        const { member, vouchSilentMs, instance } = answer;
         answers.set(site, member);
+        if (site === from) isOldActiveFenced = instance !== '' && instance === detector.view(from)?.instance;
         persisted.push({ site, vouchSilentMs: Number(vouchSilentMs) });
       } catch (thrown) {
         // A member that cannot be reached has not persisted the epoch. A member that knows a newer epoch ends the
@@ -209,7 +216,7 @@ async function fenceMembers(
       }
     }),
   );
-  return { answers, failures, persisted };
+  return { answers, failures, persisted, isOldActiveFenced };
 }
 
 /** A site that has persisted the epoch, and how long ago it last vouched for an active member, or may have. */

@@ -123,6 +123,16 @@ describe('reseating a group', () => {
     expect(await roles()).toEqual(['fenced', 'active', 'standby']);
   });
 
+  it('waits out the last lease when a copy of an agent answers in its place', async () => {
+    rolledBack();
+    bench.copied.add('a');
+    const done = run();
+    await bench.clock.advance(0);
+    expect(orders().map(({ site }) => site)).toEqual(['a', 'c']);
+    await bench.clock.advance(bench.context.ports.timings.leaseMs * 2);
+    expect(await done).toMatchObject({ activeSite: 'b', seated: expect.arrayContaining(['a', 'b', 'c']) });
+  });
+
   it('issues no epoch, which would end the tenure in force, where agents would refuse to be seated', async () => {
     rolledBack();
     bench.guarded.add('b');

@@ -56,6 +56,8 @@ interface Answered extends Account {
    * that should end it.
    */
   readonly isQuarantinePersisted: boolean;
+  /** The process that answers is the one that is heard, so no other one of its site may hold a lease. */
+  readonly isHeard: boolean;
 }
 
 interface AnsweredWitness extends WitnessAccount {
@@ -147,6 +149,7 @@ function accountOf(
     domainKeyVersion: seat?.domainKeyVersion ?? 0,
     hasPartition: state.partitions.some(({ serial }) => serial === seatHere.serial),
     refs,
+    isHeard: state.instance !== '' && state.instance === heard?.instance,
     ...quarantineIn(group, state, heard),
   };
 }
@@ -330,10 +333,11 @@ async function newTenure(
   if (votes < majorityOf(votersOf(group)) && unapproved !== undefined) throw unapproved.error;
   if (owner === undefined || votes < majorityOf(votersOf(group)))
     throw refused(group, `epoch ${epoch} has ${votes} of ${votersOf(group)} votes; it needs a majority`);
-  // A member that did not confirm may still hold the last lease, so wait until it has run out.
+  // A member that did not confirm may still hold the last lease, so wait until it has run out. So may a process whose copy
+  // answers in its place.
   // By the word of others too, which ends with the epoch that they have persisted by now.
   if (vouchersOf(group).length > 0) leases.vouchingEnded(name, 0);
-  if (others.seated.length + 1 < group.members.length)
+  if (others.seated.length + 1 < group.members.length || accounts.some(({ isHeard }) => !isHeard))
     for (let leftMs = leases.remainingMs(name); leftMs > 0; leftMs = leases.remainingMs(name))
       await clock.sleep(Math.ceil(leftMs));
   leases.ended(name);
