@@ -59,8 +59,8 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
   {
     name: 'lost-fence-counts',
     file: 'services/coordinator/src/operations/failover/issue-epoch.ts',
-    from: 'const isOldActiveFenced = answers.has(from);',
-    to: 'const isOldActiveFenced = true;',
+    from: 'let isOldActiveFenced = false;',
+    to: 'let isOldActiveFenced = true;',
     stories: ['slow-then-paused/0'],
   },
   {
