@@ -88,9 +88,12 @@ it('the plan of a move tells of it, and after the move the group is not protecte
   expect(others).toEqual([]);
   expect(concern).toMatchObject({ site: '', errorCode: 'NAMES_SHARED' });
   expect(concern!.message).toContain('2 share a CKA_ID');
-  expect(
-    seen.members.map(({ site, sharedIdObjects, sharedLabelObjects }) => [site, sharedIdObjects, sharedLabelObjects]),
-  ).toEqual(SITES.map((site) => [site, 2, 0]));
+  const countedAt = async () => {
+    const { members } = (await system.operator.getGroup({ group: GROUP })).group!;
+    return members.map(({ site, sharedIdObjects, sharedLabelObjects }) => [site, sharedIdObjects, sharedLabelObjects]);
+  };
+  // The next heartbeat of each member tells it.
+  await expect.poll(countedAt, { timeout: 60_000 }).toEqual(SITES.map((site) => [site, 2, 0]));
 
   for (const site of SITES) {
     expect(await standsFor(site, { id: '70', label: 'of b' })).toEqual([2, 1]);
