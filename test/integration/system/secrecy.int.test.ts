@@ -1,8 +1,9 @@
 /** Known key values are planted, replicated and drilled; then every place that a value could have reached is searched. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { type Dirent, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { type TestToken, USER_PIN } from '../../support/tokens.ts';
@@ -30,6 +31,32 @@ function secretNumbers(key: KeyObject): Buffer[] {
   return [d, p, q].filter((number) => number !== undefined).map((number) => Buffer.from(number, 'base64url'));
 }
 
+/**
+ * All commands that a Redis gets from now on, with their bytes as they were sent. By a socket of its own: the client
+ * fails where a command of somebody else comes before it has taken in the answer to MONITOR.
+ */
+async function monitored(path: string): Promise<{ commands: () => Buffer; close: () => void }> {
+  const socket = connect(path);
+  const parts: Buffer[] = [];
+  socket.on('data', (part) => parts.push(part));
+  socket.write('MONITOR\r\n');
+  await once(socket, 'data');
+  return { commands: () => unescaped(Buffer.concat(parts)), close: () => socket.destroy() };
+}
+
+/** MONITOR shows a byte that cannot be printed as `\x` and two digits, and a quotation mark behind a backslash. */
+const unescaped = (shown: Buffer): Buffer =>
+  Buffer.from(
+    shown
+      .toString('latin1')
+      .replace(/\\(?:x([0-9a-f]{2})|(.))/gs, (_all, byte: string | undefined, one: string) =>
+        byte === undefined
+          ? ({ n: '\n', r: '\r', t: '\t', a: '\x07', b: '\b' }[one] ?? one)
+          : String.fromCharCode(Number.parseInt(byte, 16)),
+      ),
+    'latin1',
+  );
+
 /** Every file under a folder, with its contents. Servers that run remove files meanwhile: those are nowhere any more. */
 function filesUnder(folder: string): [path: string, contents: Buffer][] {
   return list(folder).flatMap((entry): [string, Buffer][] => {
@@ -53,10 +80,7 @@ function unlessGone<T>(read: () => T): T | undefined {
 
 it('leaves no key value in any file, queue, log, database or connection', async () => {
   const { token } = system.site('a');
-  const redis = new Redis({ path: system.coordinator.embedded.redis!.socketPath });
-  const commands: string[] = [];
-  const monitor = await redis.monitor();
-  monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')));
+  const monitor = await monitored(system.coordinator.embedded.redis!.socketPath);
 
   const secret = randomBytes(32);
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
@@ -83,7 +107,7 @@ it('leaves no key value in any file, queue, log, database or connection', async 
   // Labels and PINs are as bad in a log and at the coordinator: only agents see manifests, only PIN files hold PINs.
   const sensitive = [...values, Buffer.from(LABEL), Buffer.from(USER_PIN)];
   const log = Buffer.from(system.logLines.join('\n'));
-  const queue = Buffer.from(commands.join('\n'));
+  const queue = monitor.commands();
   const wire = Buffer.concat(system.links.map((link) => link.recorded()));
   expect(log.length).toBeGreaterThan(1_000);
   expect(queue.includes('"intentId"')).toBe(true);
@@ -111,6 +135,5 @@ it('leaves no key value in any file, queue, log, database or connection', async 
     (path.includes('/coordinator/') ? sensitive : values).some((needle) => contents.includes(needle)),
   );
   expect(found.map(([path]) => path)).toEqual([]);
-  monitor.disconnect();
-  redis.disconnect();
+  monitor.close();
 });
