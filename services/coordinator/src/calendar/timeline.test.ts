@@ -189,6 +189,20 @@ describe('a process on another machine', () => {
     expect(next.wallMs() - leader.wallMs()).toBe(LOOK_MS);
   });
 
+  it('counts the first mark that it saw change from when it was written, though it was read much later', async () => {
+    const { leader, next, advance } = await pair(-300);
+    next.watch(leader.mark, { lookMs });
+    // The next one is the last that the leader writes. For a minute nobody reaches the database.
+    await advance(100);
+    const { mark } = leader;
+    await advance(60_000);
+    next.watch(mark, { lookMs });
+    await advance(9_000);
+    next.continueFrom(mark, { lookMs });
+    expect(next.wallMs() - leader.wallMs()).toBeGreaterThanOrEqual(-300);
+    expect(next.wallMs() - leader.wallMs()).toBeLessThanOrEqual(LOOK_MS);
+  });
+
   it('goes by the wall clocks where it has seen no mark written, since that may be long ago', async () => {
     const { leader, next, advance, ours } = await pair(0);
     const { mark } = leader;

@@ -108,7 +108,7 @@ export class Timeline implements Clock {
    * the two looks, so that this process can count on from it without a wall clock. The first mark may be of any age.
    * @param options.lookMs how often a leader writes a mark, and this process looks
    */
-  watch({ atMs }: TimelineMark, { lookMs }: { lookMs: number }): void {
+  watch({ atMs, wallMs }: TimelineMark, { lookMs }: { lookMs: number }): void {
     const whenMs = elapsedMs(this.#clock);
     const before = this.#lastRead;
     this.#lastRead = { atMs, whenMs };
@@ -118,8 +118,12 @@ export class Timeline implements Clock {
     // monotonic clocks, so that the mark was written as long after the one before as it says.
     const expectedMs = this.#seen && this.#seen.sinceMs + atMs - this.#seen.atMs;
     const isPlausible = expectedMs !== undefined && expectedMs >= before.whenMs && expectedMs <= whenMs;
-    // The earlier moment of the two: a stamp that lies ahead of the timeline would count as long past.
-    this.#seen = { atMs, sinceMs: isPlausible ? expectedMs : Math.max(before.whenMs, whenMs - lookMs) };
+    // Otherwise the wall clocks of the two machines say how old it is, if that is possible by the two looks.
+    const byWallMs = whenMs - (this.#clock.wallMs() - wallMs);
+    const isOlder = byWallMs >= before.whenMs - lookMs && byWallMs < whenMs - lookMs;
+    // The earlier moment: a stamp that lies ahead of the timeline would count as long past, and ages would be too low.
+    const assumedMs = Math.max(before.whenMs, isOlder ? byWallMs : whenMs - lookMs);
+    this.#seen = { atMs, sinceMs: isPlausible ? expectedMs : assumedMs };
   }
 
   /** Notes a mark that this process has written. */
