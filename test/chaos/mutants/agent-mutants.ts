@@ -133,7 +133,7 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     file: 'packages/hsm-core/src/replica/restoration.ts',
     from: '      options.journal.begin(batch.map(intentOf));\n',
     to: '      batch.map(intentOf);\n',
-    stories: ['killed-in-an-apply/0'],
+    stories: ['killed-in-an-apply/1', 'killed-in-an-apply/4'],
   },
   {
     name: 'deletion-forgotten',
