@@ -56,14 +56,17 @@ export class Prometheus {
     );
     const endMs = systemClock.monotonicMs() + START_MS_MAX;
     while (systemClock.monotonicMs() < endMs) {
-      const isReady = await fetch(`http://${this.#address}/-/ready`, CALL).then(
-        ({ ok }) => ok,
-        () => false,
-      );
+      const isReady = await this.#scrapesAll(targets).catch(() => false);
       if (isReady) return;
       await systemClock.sleep(50);
     }
-    throw new Error(`Prometheus is not ready after ${START_MS_MAX} ms`);
+    throw new Error(`Prometheus has not scraped ${targets.join(', ')} after ${START_MS_MAX} ms`);
+  }
+
+  /** It is ready some 5 s before it scrapes anything, and a short story would be over by then. */
+  async #scrapesAll(targets: readonly string[]): Promise<boolean> {
+    const up = (await this.#ask('query', { query: 'up == 1' })).result;
+    return targets.every((target) => up.some(({ metric }) => metric['instance'] === target));
   }
 
   /** The series that the query has had at any time since this Prometheus started. */
