@@ -9,6 +9,7 @@ import { type Archive, holdersOf, type Vault } from './parse/archives.ts';
 
 export interface OwnBackup {
   readonly name: string;
+  /** By the clock of the host, which can have been wrong. The order of the register says which one is newer. */
   readonly atMs: number;
   /** `begun` until its outcome was read: the run may have ended in between. */
   readonly state: 'begun' | 'complete';
@@ -29,7 +30,7 @@ export class VaultRegister {
     this.#prng = prng;
   }
 
-  /** @throws FILE_UNWRITABLE */
+  /** In the order in which they were begun. @throws FILE_UNWRITABLE */
   read(): OwnBackup[] {
     if (!existsSync(this.#path)) return [];
     try {
@@ -61,8 +62,8 @@ export class VaultRegister {
   }
 }
 
-/** A backup of our own, with the time of its beginning. */
-export type OwnArchive = Archive & { readonly atMs: number };
+/** A backup of our own, with its place in the register: a newer one has a higher place. */
+export type OwnArchive = Archive & { readonly place: number };
 
 /** The backups of a vault, by their maker. Own ones come with the newest first. */
 export interface VaultReview {
@@ -87,10 +88,10 @@ export interface VaultReview {
 export function reviewOf(vault: Vault, own: readonly OwnBackup[]): VaultReview {
   const found = new Map(vault.archives.map((archive) => [archive.name, archive]));
   const names = new Set(own.map(({ name }) => name));
-  const newestFirst = [...own].sort((a, b) => b.atMs - a.atMs || (a.name < b.name ? 1 : -1));
+  const newestFirst = own.map((one, place) => ({ ...one, place })).reverse();
   const present = newestFirst.flatMap((one) => {
     const archive = found.get(one.name);
-    return archive === undefined ? [] : [{ one, archive: { ...archive, atMs: one.atMs } }];
+    return archive === undefined ? [] : [{ one, archive: { ...archive, place: one.place } }];
   });
   const absent = newestFirst.filter(({ name }) => !found.has(name));
   const namesOf = (state: OwnBackup['state']): string[] =>
@@ -117,7 +118,7 @@ export function reviewOf(vault: Vault, own: readonly OwnBackup[]): VaultReview {
  */
 export function expiredIn({ complete, cutShort }: VaultReview, keep: number): string[] {
   invariant(Number.isInteger(keep) && keep >= 1, 'retention keeps at least one complete backup');
-  const kept = new Set(cutShort.filter(({ atMs }) => isAfter(atMs, complete)).slice(0, keep));
+  const kept = new Set(cutShort.filter(({ place }) => isAfter(place, complete)).slice(0, keep));
   return [...cutShort.filter((one) => !kept.has(one)), ...complete.slice(keep)].map(({ name }) => name);
 }
 
@@ -125,10 +126,11 @@ export function expiredIn({ complete, cutShort }: VaultReview, keep: number): st
 export function inTheWay({ complete, cutShort, holders, freeBytes }: VaultReview): string[] {
   return cutShort
     .filter(
-      ({ name, objectCount, atMs }) =>
-        objectCount === 0 || !isAfter(atMs, complete) || (freeBytes === 0 && holders[0] === name),
+      ({ name, objectCount, place }) =>
+        objectCount === 0 || !isAfter(place, complete) || (freeBytes === 0 && holders[0] === name),
     )
     .map(({ name }) => name);
 }
 
-const isAfter = (atMs: number, [newest]: readonly OwnArchive[]): boolean => newest === undefined || atMs > newest.atMs;
+const isAfter = (place: number, [newest]: readonly OwnArchive[]): boolean =>
+  newest === undefined || place > newest.place;

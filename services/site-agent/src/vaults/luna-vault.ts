@@ -164,7 +164,7 @@ export class LunaVault implements Vault {
     return this.driver
       .ownBackups(this.address)
       .map((one) => ({ ...one, of: backedUp(one.about) }))
-      .sort((a, b) => b.atMs - a.atMs || (a.name < b.name ? 1 : -1));
+      .reverse();
   }
 
   knownBackups(): RecordedBackup[] {
