@@ -100,6 +100,7 @@ async function interact(run: Run, next: () => Promise<string | undefined>): Prom
       break;
     }
     if (echo && !run.terminal.isTerminal) run.output.line(line);
+    await repeat(run, prompt);
     const words = wordsOf(line);
     if (words.length === 0) continue;
     if (typedOf(words)?.command === 'exit') {
@@ -110,6 +111,18 @@ async function interact(run: Run, next: () => Promise<string | undefined>): Prom
     await perform(run, words);
   }
   return run.slot === undefined ? STATUS_NO_SLOTS : 0;
+}
+
+async function repeat(run: Run, prompt: string): Promise<void> {
+  const { repeatMs } = run;
+  if (repeatMs === undefined) return;
+  run.repeatMs = undefined;
+  run.output.line();
+  run.say('ok');
+  run.output.line();
+  run.output.raw(prompt);
+  run.output.flush();
+  await run.terminal.sleep(repeatMs);
 }
 
 async function perform(run: Run, words: readonly string[]): Promise<void> {

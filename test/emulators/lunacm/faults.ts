@@ -7,8 +7,11 @@ export interface Fault {
   readonly command: string;
   /** An object by its place, from 1; 0 is before the first output, and `end` right before the trailer. */
   readonly at: number | 'end';
-  /** `skip` leaves the object out and reports success. */
-  readonly do: 'fail' | 'hang' | 'die' | 'slow' | 'garble' | 'skip' | 'ask';
+  /**
+   * `skip` leaves the object out and reports success. `repeat` reports the success of this command once more, when the
+   * next one has been typed.
+   */
+  readonly do: 'fail' | 'hang' | 'die' | 'slow' | 'garble' | 'skip' | 'ask' | 'repeat';
   /** At this run of the command only, from 1; at each if absent. */
   readonly run?: number;
   readonly ms?: number;

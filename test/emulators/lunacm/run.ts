@@ -68,6 +68,8 @@ export class Run {
   /** Logins end with the process: who is logged in, by serial number. */
   readonly loggedIn = new Map<string, RoleName>();
   slot: number | undefined;
+  /** Before the next command is done, the last one is reported again, and so long passes. */
+  repeatMs: number | undefined;
   #command = 'start';
   readonly #typed = new Set<string>();
   #nth = 0;
@@ -169,6 +171,7 @@ export class Run {
       await this.terminal.hang();
     } else if (fault.do === 'slow') await this.terminal.sleep(fault.ms ?? 1_000);
     else if (fault.do === 'garble') this.output.garble();
+    else if (fault.do === 'repeat') this.repeatMs = fault.ms ?? 1;
     else if (fault.do === 'ask') await this.confirm('goes on in a way that nobody has asked for');
   }
 

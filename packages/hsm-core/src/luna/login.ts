@@ -11,7 +11,7 @@ import { type Command, type Role, roleLogin, roleLogout, roleShow } from './comm
 import { underLock } from './device-lock.ts';
 import type { LunacmSession, Reply } from './lunacm-session.ts';
 import type { Refusal } from './parse/reply.ts';
-import { type RoleState, roleStateIn } from './parse/role-state.ts';
+import { isRoleStateIn, type RoleState, roleStateIn } from './parse/role-state.ts';
 import type { Phrases } from './phrases.ts';
 
 export interface Login {
@@ -92,13 +92,17 @@ interface Attempt {
 
 async function guardedAttempt(session: LunacmSession, { command, password, state, options }: Attempt): Promise<Reply> {
   const guard = guardOf(options);
-  const isLow = state.attemptsLeft !== undefined && state.attemptsLeft < options.attemptsFloor;
+  // An officer with three attempts in all must not count as one with few left.
+  const floor = Math.min(options.attemptsFloor, (SPENT_MAX[options.login.role] ?? Number.POSITIVE_INFINITY) + 1);
+  const isLow = state.attemptsLeft !== undefined && state.attemptsLeft < floor;
   guard.begin(password, flagsOf(WHOSE[options.login.role], { isLocked: false, isLow }));
   const reply = await session.run(command);
   if (reply.outcome === 'done') {
     // A device that sends people to its PED ignores what was typed.
     if (reply.wasAtPed) guard.withdrawn();
-    else guard.succeeded(password);
+    else if (await isInStep(session, options)) guard.succeeded(password);
+    // The attempt stays open in the record: nobody knows what the device made of it.
+    else return { outcome: 'unknown', why: 'several trailers', lines: reply.lines };
   } else if (reply.outcome === 'failed') {
     const { refusal } = reply.failure;
     if (refusal === 'wrongPassword') guard.refused(password);
@@ -107,6 +111,15 @@ async function guardedAttempt(session: LunacmSession, { command, password, state
     else if (refusal === 'alreadyLoggedIn' || NOT_LOOKED_AT[refusal] !== undefined) guard.withdrawn();
   }
   return reply;
+}
+
+/**
+ * Whether that success was the answer to the login. An answer without lines can be one that the tool printed late for an
+ * earlier command. The next answer is then that of the login, and not that of the command here.
+ */
+async function isInStep(session: LunacmSession, { login, phrases }: LoginOptions): Promise<boolean> {
+  const reply = await session.run(roleShow(login.role));
+  return reply.outcome === 'done' && isRoleStateIn(reply.lines, phrases);
 }
 
 function guardOf({ login, serial, stateFolder }: LoginOptions): LoginGuard {

@@ -27,3 +27,7 @@ export function roleStateIn(lines: readonly string[], phrases: Phrases): RoleSta
     attemptsLeft: attempts === undefined ? undefined : Number(attempts),
   };
 }
+
+/** Whether the lines are those of a role that somebody can log in as. */
+export const isRoleStateIn = (lines: readonly string[], phrases: Phrases): boolean =>
+  lines.some((line) => phrases.authentication.pattern.test(line) || phrases.attemptsLeft.pattern.test(line));

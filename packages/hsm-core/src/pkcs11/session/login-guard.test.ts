@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  CKF_SO_PIN_FINAL_TRY,
   CKF_TOKEN_INITIALIZED,
   CKF_USER_PIN_COUNT_LOW,
   CKF_USER_PIN_FINAL_TRY,
@@ -203,6 +204,13 @@ describe('a role whose last wrong PIN erases the device', () => {
     refuse('11111111');
     strict().begin(pin('22222222'), FLAGS);
     expect(thrown(() => strict().begin(pin('33333333'), FLAGS)).code).toBe('PIN_LOCKED');
+  });
+
+  it('is not tried at the last attempt, not even with the PIN that succeeded last: it can have been changed', () => {
+    strict().begin(pin(), FLAGS);
+    strict().succeeded(pin());
+    expect(thrown(() => strict().begin(pin(), FLAGS | CKF_SO_PIN_FINAL_TRY)).code).toBe('PIN_LOCKED');
+    strict().begin(pin(), FLAGS | CKF_USER_PIN_FINAL_TRY);
   });
 
   it('counts from the beginning after a success', () => {

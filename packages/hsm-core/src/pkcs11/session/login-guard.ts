@@ -3,8 +3,9 @@
  *
  * The attempt is recorded, durably, before it is made and after it ended. A PIN that was refused is not tried again
  * until the PIN file holds another one. The PIN that succeeded last may be tried even where other programs have used up
- * all attempts but one: else their wrong PINs would shut the right one out for good. The record keeps 16 bits of a
- * salted scrypt hash of each: enough to recognise a PIN, too little to find one.
+ * all attempts but one: else their wrong PINs would shut the right one out for good. This does not hold for a security
+ * officer, whose PIN can have been changed elsewhere and whose last wrong one can erase a device. The record keeps 16
+ * bits of a salted scrypt hash of each: enough to recognise a PIN, too little to find one.
  */
 import { randomBytes, scryptSync } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -21,6 +22,9 @@ import { AntipodeError, type Secret, sha256Hex, writeFileDurably } from '@antipo
 
 const CLEAR_THE_MARK =
   'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or have the security officer reset the PIN. Either of them clears the warning of the token. The agent then tries the PIN in the file by itself.';
+
+const CLEAR_THE_OFFICER =
+  'Log in once as the security officer with the vendor tool and the right PIN: the token then counts from the beginning again. Write that PIN into its file. The last wrong one can erase the device.';
 
 const SPENT =
   'Log in once with the vendor tool and the right password, so that the device counts from the beginning again. Then remove the record of this role from the folder `login` of the agent.';
@@ -113,10 +117,11 @@ export class LoginGuard {
         { details, hint: CLEAR_THE_MARK },
       );
     }
-    if (tokenFlags & finalTry && (!isKnownGood || wasLost)) {
+    const isOfficer = this.#whose === 'security officer';
+    if (tokenFlags & finalTry && (isOfficer || !isKnownGood || wasLost)) {
       throw new AntipodeError('PIN_LOCKED', 'one more wrong PIN would lock the token, so no PIN is tried', {
         details,
-        hint: CLEAR_THE_MARK,
+        hint: isOfficer ? CLEAR_THE_OFFICER : CLEAR_THE_MARK,
       });
     }
     const spent = this.#spentOf(record);
