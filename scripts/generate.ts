@@ -1,6 +1,6 @@
 /**
- * Writes everything that is generated and committed: the code of both protocols, and the documents of errors, commands
- * and metrics.
+ * Writes everything that is generated and committed: the code of both protocols, the documents of errors, commands and
+ * metrics, and the tables of the Terraform modules.
  * With `--check` it writes nothing, and fails where the committed copy is not what would be written.
  */
 import { spawnSync } from 'node:child_process';
@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TERRAFORM_READMES, terraformReadme } from './generate-terraform-docs.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const binaries = join(root, 'node_modules', '.bin');
@@ -20,6 +21,7 @@ const OUTPUTS = [
   'docs/errors.md',
   'docs/cli.md',
   'docs/metrics.md',
+  ...TERRAFORM_READMES,
 ];
 
 async function generateInto(folder: string): Promise<void> {
@@ -42,6 +44,10 @@ async function generateInto(folder: string): Promise<void> {
   writeFileSync(join(folder, 'docs/errors.md'), errorDocs());
   writeFileSync(join(folder, 'docs/cli.md'), cliDocs());
   writeFileSync(join(folder, 'docs/metrics.md'), metricsDocs());
+  for (const path of TERRAFORM_READMES) {
+    mkdirSync(join(folder, dirname(path)), { recursive: true });
+    writeFileSync(join(folder, path), terraformReadme(path));
+  }
 }
 
 /** The outputs under `folder` by their path. */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs Debian packages, as root, and leaves the machine's services alone: no Redis, PostgreSQL, Knot, nginx or
-# Prometheus is started or restarted, none of them but a PostgreSQL that was there starts at the next boot, and no PostgreSQL cluster is
-# made. Two files of the system are replaced for as long as it takes and put back afterwards, also on failure or Ctrl-C, and
+# Prometheus is started or restarted, and no SSH server that was not there. None of them but a PostgreSQL that was there
+# starts at the next boot, and no PostgreSQL cluster is made. Two files of the system are replaced for as long as it takes and put back afterwards, also on failure or Ctrl-C, and
 # by the next run if this one is killed. They are replaced only when everything is downloaded, and for all other services
 # they change nothing.
 #
@@ -40,8 +40,10 @@ put_all_back() {
 }
 
 # Only for the services that we bring; for all others the policy that was there decides, as ever. The words are options, the
-# name of a service or unit, and an action.
+# name of a service or unit, and an action. An SSH server that was there before is left to its own policy: it may be the
+# only way to this machine.
 forbid_service_starts() {
+  if wants openssh-server; then ssh='ssh | ssh.service | ssh.socket | sshd.service'; else ssh='no-ssh'; fi
   replace "$policy" 755 <<EOF
 #!/bin/sh
 $mark
@@ -50,6 +52,7 @@ for word in "\$@"; do
     -*) ;;
     redis-server | redis-server.service | redis-server@* | postgresql | postgresql.service | postgresql@*) exit 101 ;;
     knot | knot.service | nginx | nginx.service | prometheus | prometheus.service) exit 101 ;;
+    $ssh) exit 101 ;;
     *) break ;;
   esac
 done
@@ -114,6 +117,7 @@ install_all() {
   for service in redis-server knot nginx prometheus; do
     if wants "$service"; then update-rc.d "$service" disable >>"$log" 2>&1 || true; fi
   done
+  if wants openssh-server; then update-rc.d ssh disable >>"$log" 2>&1 || true; fi
 }
 
 # What the packages make must be as they mean it, whatever the umask of who calls.

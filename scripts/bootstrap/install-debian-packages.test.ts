@@ -105,11 +105,12 @@ describe('an installation', () => {
   });
 
   it('keeps what the tests bring from starting at the next boot', async () => {
-    expect((await install(['nginx', 'knot', 'ldnsutils', 'prometheus'])).status).toBe(0);
+    expect((await install(['nginx', 'knot', 'ldnsutils', 'prometheus', 'openssh-server'])).status).toBe(0);
     expect(calls().filter((call) => call.startsWith('update-rc.d'))).toEqual([
       'update-rc.d knot disable',
       'update-rc.d nginx disable',
       'update-rc.d prometheus disable',
+      'update-rc.d ssh disable',
     ]);
   });
 
@@ -139,6 +140,12 @@ describe('an installation', () => {
     aptDoes(`[ $state = open ] || { ${ASK}; }`);
     await install(['redis-server']);
     expect(answers()).toEqual([...FORBIDDEN, 'ssh restart: 0', 'cron.service start: 0', 'mypostgresql start: 0']);
+  });
+
+  it('forbids an SSH server only where it brings one', async () => {
+    aptDoes(`[ $state = open ] || { ${ASK}; }`);
+    await install(['openssh-server']);
+    expect(answers()).toEqual([...FORBIDDEN, 'ssh restart: 101', 'cron.service start: 0', 'mypostgresql start: 0']);
   });
 
   it('asks the policy that was there about all other services', async () => {

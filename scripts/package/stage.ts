@@ -103,7 +103,7 @@ export function stageDocuments(root: string, target: string, folder: string): vo
     cwd: root,
   })
     .split('\0')
-    .filter((path) => path !== ''))
+    .filter((path) => path !== '' && !/^infra\/terraform\/.*\/tests\//.test(path)))
     place(readFileSync(join(root, path)), join(target, folder, path), false);
 }
 

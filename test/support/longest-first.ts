@@ -4,6 +4,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Files in test/ that take more than ten seconds on an idle machine, the longest first. */
 export const LONGEST: readonly string[] = [
   'integration/system/previous-release.int.test.ts',
+  'integration/terraform/three-sites.int.test.ts',
   'integration/system/group-change-faults.int.test.ts',
   'integration/system/archive-kills.int.test.ts',
   'integration/system/archive.int.test.ts',

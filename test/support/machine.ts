@@ -36,11 +36,18 @@ export interface Ended {
   readonly output: string;
 }
 
+let made = 0;
+
 export class Machine {
   readonly #folder = temporaryFolder('machine');
-  readonly #name = `antipode-machine-${process.pid}`;
+  readonly #name = `antipode-machine-${process.pid}-${made++}`;
   #unshare: ChildProcess | undefined;
   #pid = 0;
+
+  /** Its first process, as this machine counts. */
+  get pid(): number {
+    return this.#pid;
+  }
 
   /** Where a file of the machine lies that was made there: outside, to be put in or read. */
   path(file: string): string {

@@ -1,0 +1,37 @@
+# Authority, certificate and key, as `antipode init` makes them, come over standard input. A host that has a key keeps it.
+owner=$unit
+stage=$(mktemp -d "$folder/.identity-XXXXXX")
+trap 'rm -rf "$stage"' EXIT
+tar -xf - -C "$stage" --no-same-owner --no-same-permissions ca.crt tls.crt tls.key
+node=$(ls /usr/lib/antipode/node_modules/node-linux-*/bin/node)
+expected=$kind
+read_names='
+const { X509Certificate, createPrivateKey } = require("node:crypto");
+const { readFileSync } = require("node:fs");
+const [folder] = process.argv.slice(1);
+const certificate = new X509Certificate(readFileSync(`${folder}/tls.crt`));
+if (!certificate.checkPrivateKey(createPrivateKey(readFileSync(`${folder}/tls.key`)))) throw new Error("the key does not fit the certificate");
+if (new Date(certificate.validTo) < new Date()) throw new Error(`the certificate has ended on ${certificate.validTo}`);
+console.log(/URI:(spiffe:[^,\s]+)/.exec(certificate.subjectAltName ?? "")?.[1] ?? "none");
+'
+given=$("$node" -e "$read_names" "$stage" 2>"$stage/errors") ||
+  refuse IDENTITY_INVALID "$(grep -m1 Error: "$stage/errors" || echo 'the certificate cannot be read'). Make the folder again with antipode init."
+# A witness is a site to all others.
+[ "$kind" != witness ] || expected=site
+case $given in
+  */"$expected/$name" | */"$expected/$name/"*) ;;
+  *) refuse IDENTITY_OTHER "the certificate is for $given, expected $expected/$name. Set identity.folder to the folder of $name." ;;
+esac
+if [ -f "$folder/tls.key" ]; then
+  there=$("$node" -e "$read_names" "$folder" 2>"$stage/errors") ||
+    refuse IDENTITY_INVALID "the certificate in $folder is not usable: $(grep -m1 Error: "$stage/errors" || echo 'it cannot be read'). Renew it (docs/howto/certificates.md)."
+  [ "$there" = "$given" ] || refuse IDENTITY_OTHER "the host has the certificate of $there, expected $given. It belongs to another site: use another host, or remove $folder if no group needs it."
+  say 'has its certificate, which stays'
+  exit 0
+fi
+chown "$owner:" "$stage"/ca.crt "$stage"/tls.crt "$stage"/tls.key
+chmod 644 "$stage"/ca.crt "$stage"/tls.crt
+chmod 600 "$stage"/tls.key
+# The key comes last: a host without one is given all three again.
+for file in ca.crt tls.crt tls.key; do mv "$stage/$file" "$folder/$file"; done
+say "has the certificate of $given"
