@@ -31,15 +31,19 @@ export {
   blobDigests,
   blobsNamed,
   blobsOfTombstone,
+  dataKeyIdsOf,
+  hasUnknownVersions,
+  versionsNeeded,
+} from './model/blobs.ts';
+export {
   type Entry,
   entryDigest,
   type Generation,
-  hasUnknownVersions,
+  hasClone,
   isByDevice,
   type SealedGeneration,
   type Tombstone,
   type Uncaptured,
-  versionsNeeded,
 } from './model/generation.ts';
 export { hasOfficerKey, hasReceivingKey } from './model/identity.ts';
 export { KDFS, type Kdf } from './model/kdf.ts';

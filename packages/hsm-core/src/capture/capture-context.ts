@@ -14,9 +14,10 @@ import { type CloningDomain, cloningDomainOf } from './native-sealing.ts';
 
 /**
  * How the keys of a group move. `sealed`: wrapped or encrypted under the domain key, on any device. `native`: the same,
- * and those that no token wraps by the cloning of their device (ADR 0055).
+ * and those that no token wraps by the cloning of their device (ADR 0055). `prefer-native`: the same, and keys that can
+ * be wrapped have both forms, so that a device that clones them keeps their history.
  */
-export type Movement = 'sealed' | 'native';
+export type Movement = 'sealed' | 'native' | 'prefer-native';
 
 /** The needs of the steps that look at a partition. They sign nothing, so no identity key is among them. */
 export interface LookingOptions {
@@ -74,6 +75,8 @@ export interface CaptureContext {
   readonly hasTrusted: boolean;
   /** The cloning domain, where this capture may move objects natively. */
   readonly cloning: CloningDomain | undefined;
+  /** Whether keys that can be wrapped have a second form, where their device gives one. */
+  readonly prefersNative: boolean;
   readonly previous: Generation | undefined;
   readonly remembered: Remembered | undefined;
   /** Objects that the token failed to give at former captures, and that this one asks for again. */
@@ -97,17 +100,25 @@ export function contextOf(options: LookingOptions, description: PartitionDescrip
   const hasTrusted = keyring
     .domainKeys(group)
     .some(({ version, trusted }) => version === domainKeyVersion && trusted !== undefined);
-  const cloning = movement === 'native' && description.cloning ? cloningDomainOf(description.cloning) : undefined;
+  const cloning = movement !== 'sealed' && description.cloning ? cloningDomainOf(description.cloning) : undefined;
+  const prefersNative = movement === 'prefer-native';
   return {
     options,
     description,
     domainKey: () => keyring.domainKey(group, domainKeyVersion),
     hasTrusted,
     cloning,
+    prefersNative,
     previous,
     remembered,
     askedAgain: memory.asksAgain() ? (remembered?.mayPass ?? new Set()) : new Set(),
-    filterKey: JSON.stringify([filter, hasTrusted, cloning?.domain, ...(cloning?.isByDevice ? ['by device'] : [])]),
+    filterKey: JSON.stringify([
+      filter,
+      hasTrusted,
+      cloning?.domain,
+      ...(cloning?.isByDevice ? ['by device'] : []),
+      ...(prefersNative ? ['both forms'] : []),
+    ]),
     live: new Map(previous?.entries.map((entry) => [entry.objectId, entry])),
     buried: new Map(previous?.tombstones.map((tombstone) => [tombstone.entry, tombstone])),
     isReseal: previous !== undefined && previous.domainKeyVersion !== domainKeyVersion,

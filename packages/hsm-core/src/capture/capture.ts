@@ -10,6 +10,7 @@
  * A capture stores and sends nothing, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
 import { runInSlices } from '@antipode/runtime';
+import { dataKeyIdsOf } from '../model/blobs.ts';
 import type { Generation, SealedGeneration, Uncaptured } from '../model/generation.ts';
 import { writingManifest } from '../model/manifest/manifest-writer.ts';
 import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.ts';
@@ -99,7 +100,7 @@ function usedDataKeys(
   { previous, isReseal }: CaptureContext,
   { entries, sealing }: { entries: Generation['entries']; sealing: Sealing },
 ): Generation['dataKeys'] {
-  const used = new Set(entries.map(({ dataKeyId }) => dataKeyId));
+  const used = dataKeyIdsOf(entries);
   return [...(isReseal ? [] : (previous?.dataKeys ?? [])), ...sealing.dataKeys].filter(({ id }) => used.has(id));
 }
 

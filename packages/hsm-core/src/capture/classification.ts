@@ -194,8 +194,11 @@ const mustCloneAgain = ({ cloning }: CaptureContext, { examined, readTwice }: Ca
     isByDevice(before) !== cloning.isByDevice ||
     differs(examined.object, before));
 
-/** Whether a blob that a restore needs is lost: the object's own, or that of its data key. */
-export function isLost({ options: { lost }, previous }: CaptureContext, { blobSha256, dataKeyId }: Entry): boolean {
+/** Whether a blob that this form needs is lost: its own, or that of its data key. */
+export function isLost(
+  { options: { lost }, previous }: CaptureContext,
+  { blobSha256, dataKeyId }: Pick<Entry, 'blobSha256' | 'dataKeyId'>,
+): boolean {
   if (lost === undefined || lost.size === 0) return false;
   const dataKey = previous?.dataKeys.find(({ id }) => id === dataKeyId);
   return [blobSha256, dataKey?.blobSha256].some((blob) => blob !== undefined && lost.has(blob));

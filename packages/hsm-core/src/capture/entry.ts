@@ -98,6 +98,7 @@ function unsealed(entry: Entry): Entry {
     cloningDomain: _domain,
     vectors: _shown,
     byDevice: _how,
+    clone: _clone,
     ...rest
   } = entry;
   return rest;

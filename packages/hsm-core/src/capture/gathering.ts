@@ -9,6 +9,7 @@ import { type CapturedObject, classify } from './classification.ts';
 import { type Candidate, matchSightings } from './match.ts';
 import type { Scan } from './scan.ts';
 import { type Sealing, sealObjects } from './sealing.ts';
+import { addSecondForms, withoutLostClones } from './second-forms.ts';
 import type { UncapturedObject } from './uncaptured.ts';
 
 export interface Gathered {
@@ -26,13 +27,22 @@ export async function gather(context: CaptureContext, scan: Scan): Promise<Gathe
     candidates.filter(({ before, hasVanished }) => before !== undefined || !hasVanished),
   );
   const sealing = await sealObjects(context, classification, scan.wraps);
+  const forms = await addSecondForms(context, {
+    captured: [...classification.captured, ...sealing.captured],
+    candidates,
+  });
   const resolved = await resolveDoubtful(context, sealing.doubtful);
   const deleted = [...classification.deleted, ...resolved.deleted].filter((entry: Entry) => isLive(context, entry));
+  const absence = explainAbsence(context, { candidates }, [...absent, ...deleted]);
   return {
     candidates,
-    captured: [...classification.captured, ...sealing.captured],
+    captured: forms.captured,
     uncaptured: [...classification.uncaptured, ...sealing.uncaptured, ...resolved.uncaptured],
-    absence: explainAbsence(context, { candidates }, [...absent, ...deleted]),
-    sealing,
+    absence: { ...absence, kept: withoutLostClones(context, absence.kept) },
+    sealing: {
+      ...sealing,
+      dataKeys: [...sealing.dataKeys, ...forms.dataKeys],
+      blobs: new Map([...sealing.blobs, ...forms.blobs]),
+    },
   };
 }

@@ -1,5 +1,6 @@
 /** The tombstones of a new generation: those that it keeps, and one for each object that is deleted now. */
-import { blobsOfTombstone, type Entry, type Tombstone } from '../model/generation.ts';
+import { blobsOfTombstone } from '../model/blobs.ts';
+import { type Entry, type Tombstone, withoutClone } from '../model/generation.ts';
 import { type CaptureContext, isLive } from './capture-context.ts';
 import type { UncapturedObject } from './uncaptured.ts';
 
@@ -36,7 +37,8 @@ export function tombstonesOf(
   const added = gone
     .filter((entry) => isLive(context, entry))
     .map((entry): Tombstone => {
-      const dataKey = previous?.dataKeys.find(({ id }) => id === entry.dataKeyId);
+      const dataKeyOf = (wanted: string | undefined) => previous?.dataKeys.find(({ id }) => id === wanted);
+      const [dataKey, cloneDataKey] = [entry.dataKeyId, entry.clone?.dataKeyId].map(dataKeyOf);
       return {
         entry,
         epoch,
@@ -44,6 +46,7 @@ export function tombstonesOf(
         deletedMs,
         domainKeyVersion: previous!.domainKeyVersion,
         ...(dataKey === undefined ? {} : { dataKey }),
+        ...(cloneDataKey === undefined ? {} : { cloneDataKey }),
         retentionMs,
       };
     });
@@ -52,7 +55,10 @@ export function tombstonesOf(
 
 /** A tombstone names no blob that every store has lost: no member could be whole with it. */
 function withoutLost({ options: { lost } }: CaptureContext, tombstone: Tombstone): Tombstone {
-  if (!lost?.size || ![...blobsOfTombstone(tombstone)].some((blob) => lost.has(blob))) return tombstone;
-  const { domainKeyVersion: _version, dataKey: _dataKey, ...rest } = tombstone;
+  const isLost = (one: Tombstone): boolean => [...blobsOfTombstone(one)].some((blob) => lost?.has(blob));
+  if (!lost?.size || !isLost(tombstone)) return tombstone;
+  const { cloneDataKey: _cloneDataKey, ...sealed } = { ...tombstone, entry: withoutClone(tombstone.entry) };
+  if (!isLost(sealed)) return sealed;
+  const { domainKeyVersion: _version, dataKey: _dataKey, ...rest } = sealed;
   return rest;
 }

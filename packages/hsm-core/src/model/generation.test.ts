@@ -8,13 +8,14 @@ import * as wire from '../gen/antipode/seal/v1/manifest_pb.ts';
 import { arbitraryGeneration, sorted } from '../testing/arbitrary-generation.ts';
 import { ecKey, publicHalfOf } from '../testing/index.ts';
 import { ATTRIBUTES, type Attributes } from './attributes.ts';
+import { blobDigests } from './blobs.ts';
 import {
-  blobDigests,
   contentDigest,
   contentDigestOf,
   type Entry,
   entryDigest,
   type Generation,
+  hasClone,
   isExact,
   isNative,
 } from './generation.ts';
@@ -48,7 +49,9 @@ const open = (signed: Uint8Array, expectedDigest?: string) =>
 const [sample] = fc.sample(
   generation.filter(({ entries, tombstones }) => {
     const all = [...entries, ...tombstones.map(({ entry }) => entry)];
-    return entries.length > 1 && tombstones.length > 0 && !all.some(isExact) && !all.some(isNative);
+    return (
+      entries.length > 1 && tombstones.length > 0 && !all.some(isExact) && !all.some(isNative) && !all.some(hasClone)
+    );
   }),
   { numRuns: 1 },
 ) as [Generation];
@@ -201,6 +204,30 @@ describe('a manifest', () => {
     });
   });
 
+  const cloneForm = () =>
+    create(wire.CloneFormSchema, {
+      cloningDomain: new Uint8Array(32).fill(7),
+      blobSha256: new Uint8Array(32).fill(8),
+      blobSize: 96n,
+      dataKeyId: new Uint8Array(16).fill(9),
+    });
+
+  /** Makes the first entry a secret key that has both forms. */
+  const bothIn = (message: wire.Manifest, format: number): wire.Entry =>
+    Object.assign(exactIn(message, format), { clone: cloneForm() });
+
+  it('has format 6 where a key has both forms', () => {
+    expect(opensChanged((message) => void bothIn(message, 6))().generation.entries[0]).toMatchObject({
+      dataKeyId: '00'.repeat(16),
+      clone: {
+        cloningDomain: '07'.repeat(32),
+        blobSha256: '08'.repeat(32),
+        blobSize: 96,
+        dataKeyId: '09'.repeat(16),
+      },
+    });
+  });
+
   it('has format 3 where a secret key has a data key', () => {
     expect(opensChanged((message) => void exactIn(message, 3))().generation.entries[0]).toMatchObject({
       objectClass: 'secret-key',
@@ -210,6 +237,7 @@ describe('a manifest', () => {
 
   it.each<[string, (message: wire.Manifest) => void]>([
     ['of another format', (message) => (message.format = 5)],
+    ['of a format that is not known', (message) => (message.format = 7)],
     ['of format 4 without a key that moves natively', (message) => (message.format = 4)],
     ['of format 3 with a key that moves natively', (message) => void nativeIn(message, 3)],
     [
@@ -259,6 +287,47 @@ describe('a manifest', () => {
       (message) => {
         const entry = nativeIn(message, 4);
         Object.assign(entry, { objectClass: wire.ObjectClass.PRIVATE_KEY, keyType: wire.KeyType.EC, vectors: [] });
+      },
+    ],
+    ['of format 6 without a key that has both forms', (message) => (message.format = 6)],
+    ['of format 5 with a key that has both forms', (message) => void bothIn(message, 5)],
+    ...(['cloningDomain', 'blobSha256', 'dataKeyId'] as const).map(
+      (part): [string, (message: wire.Manifest) => void] => [
+        `with a second form whose ${part} is a byte short`,
+        (message) => {
+          const { clone } = bothIn(message, 6);
+          clone![part] = clone![part].subarray(1);
+        },
+      ],
+    ),
+    [
+      'with a second form of a key that moves natively',
+      (message) => {
+        nativeIn(message, 6).clone = cloneForm();
+      },
+    ],
+    [
+      'with a second form of what is no key',
+      (message) => {
+        Object.assign(bothIn(message, 6), {
+          objectClass: wire.ObjectClass.DATA,
+          keyType: wire.KeyType.UNSPECIFIED,
+        });
+      },
+    ],
+    [
+      'with a deleted key of both forms that lacks the data key of its clone',
+      (message) => {
+        message.format = 6;
+        const [tombstone] = message.tombstones;
+        tombstone!.domainKeyVersion = 1;
+        tombstone!.entry = create(wire.EntrySchema, {
+          objectId: tombstone!.entry!.objectId,
+          objectClass: wire.ObjectClass.SECRET_KEY,
+          keyType: wire.KeyType.AES,
+          blobSha256: new Uint8Array(32),
+          clone: cloneForm(),
+        });
       },
     ],
     ['of format 3 without a secret key that has a data key', (message) => (message.format = 3)],
@@ -436,9 +505,14 @@ it('names every blob that a restore needs once, including those of deleted objec
       const digests = blobDigests({ ...given, dataKeys: [...given.dataKeys, ...given.dataKeys] });
       expect(new Set(digests).size).toBe(digests.length);
       const sealed = given.tombstones.filter(({ domainKeyVersion }) => domainKeyVersion !== undefined);
-      const deleted = sealed.flatMap(({ entry, dataKey }) => (dataKey === undefined ? [entry] : [entry, dataKey]));
-      const wanted = [...given.dataKeys, ...given.entries, ...deleted].flatMap(({ blobSha256 }) => blobSha256 ?? []);
-      expect([...digests].sort()).toEqual([...new Set(wanted)].sort());
+      const deleted = sealed.flatMap(({ entry, dataKey, cloneDataKey }) =>
+        [entry, dataKey ?? [], cloneDataKey ?? []].flat(),
+      );
+      const wanted = [...given.dataKeys, ...given.entries, ...deleted].flatMap((one) => [
+        one.blobSha256 ?? [],
+        'clone' in one ? one.clone!.blobSha256 : [],
+      ]);
+      expect([...digests].sort()).toEqual([...new Set(wanted.flat())].sort());
     }),
   );
 });

@@ -44,6 +44,16 @@ export interface Entry {
   readonly byDevice?: true;
   /** Of a secret key that moves natively (ADR 0057), in the order of use and mechanism. */
   readonly vectors?: readonly Vector[];
+  /** Of a key that is sealed as well (`prefer-native` of ADR 0055). No digest of the entry covers it. */
+  readonly clone?: CloneForm;
+}
+
+/** The second form of a key: what its device gives to others of its cloning domain. It keeps the history of the key. */
+export interface CloneForm {
+  readonly cloningDomain: string;
+  readonly blobSha256: string;
+  readonly blobSize: number;
+  readonly dataKeyId: string;
 }
 
 /**
@@ -60,6 +70,30 @@ export const isNative = (entry: Pick<Entry, 'cloningDomain'>): boolean => 'cloni
 
 /** Whether nothing but another device has the key: no blob of it exists (ADR 0058). */
 export const isByDevice = ({ byDevice }: Pick<Entry, 'byDevice'>): boolean => byDevice === true;
+
+/** Whether a key has both forms. Asks without decoding. */
+export const hasClone = (entry: Pick<Entry, 'clone'>): boolean => 'clone' in entry;
+
+/** The entry with its sealed form alone. */
+export function withoutClone<T extends Pick<Entry, 'clone'>>(entry: T): Omit<T, 'clone'> {
+  if (!hasClone(entry)) return entry;
+  const { clone: _clone, ...rest } = entry;
+  return rest;
+}
+
+/** The clone of a key, as an entry of a key that moves natively alone. */
+export function asClone(entry: Entry): Entry {
+  const { objectId, objectClass, keyType, sizeBits, attributes, publicHalf, clone } = entry;
+  return {
+    objectId,
+    objectClass,
+    ...(keyType === undefined ? {} : { keyType }),
+    sizeBits,
+    attributes,
+    ...(publicHalf === undefined ? {} : { publicHalf }),
+    ...clone!,
+  };
+}
 
 export interface DataKey {
   readonly id: string;
@@ -85,6 +119,8 @@ export interface Tombstone {
   readonly domainKeyVersion?: number;
   /** The data key of a data object, from format 2 on. */
   readonly dataKey?: DataKey;
+  /** The data key of its clone, where it has both forms. */
+  readonly cloneDataKey?: DataKey;
   /** The shortest time for which its sealed object is kept. Absent if it was deleted under format 1. */
   readonly retentionMs?: number;
 }
@@ -124,43 +160,6 @@ export interface SealedGeneration {
   /** Fingerprint of the identity key that signed it. */
   readonly signerSha256: string;
 }
-
-/**
- * Every blob that a member needs to restore these entries and the deleted objects, hexadecimal. A blob that several
- * objects share repeats.
- */
-export function* blobsNamed({
-  dataKeys,
-  entries,
-  tombstones = [],
-}: Pick<Generation, 'dataKeys' | 'entries'> & Partial<Pick<Generation, 'tombstones'>>): Iterable<string> {
-  for (const { blobSha256 } of dataKeys) yield blobSha256;
-  for (const { blobSha256 } of entries) if (blobSha256 !== undefined) yield blobSha256;
-  for (const tombstone of tombstones) if (tombstone.domainKeyVersion !== undefined) yield* blobsOfTombstone(tombstone);
-}
-
-/** The blobs that restore one deleted object. */
-export function* blobsOfTombstone({ entry: { blobSha256 }, dataKey }: Tombstone): Iterable<string> {
-  if (dataKey !== undefined) yield dataKey.blobSha256;
-  if (blobSha256 !== undefined) yield blobSha256;
-}
-
-/** The domain key versions that a generation needs: its own, and those that open its deleted objects. */
-export function versionsNeeded({ domainKeyVersion, tombstones }: Generation): ReadonlySet<number> {
-  return new Set([domainKeyVersion, ...tombstones.flatMap((one) => one.domainKeyVersion ?? [])]);
-}
-
-/** Whether any tombstone does not say which version opens its blob (format 1). It may be any version. */
-export function hasUnknownVersions({ tombstones }: Pick<Generation, 'tombstones'>): boolean {
-  return tombstones.some(({ entry, domainKeyVersion }) => domainKeyVersion === undefined && isSealed(entry));
-}
-
-const isSealed = ({ blobSha256 }: Entry): boolean => blobSha256 !== undefined;
-
-/** {@link blobsNamed} without repeats. */
-export const blobDigests = (generation: Pick<Generation, 'dataKeys' | 'entries'>): string[] => [
-  ...new Set(blobsNamed(generation)),
-];
 
 /** Digests of plain entries. An entry never changes, and every apply asks for each of them. */
 const entryDigests = new WeakMap<Entry, Uint8Array>();

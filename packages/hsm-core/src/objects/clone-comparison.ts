@@ -41,6 +41,10 @@ const HISTORY: readonly AttributeName[] = ['local', 'alwaysSensitive', 'neverExt
 export const historyDifferences = (item: NativeObject, seen: ObservedObject): AttributeName[] =>
   HISTORY.filter((name) => !isSame(name, item.attributes, seen.attributes));
 
+/** Whether two entries say the same of an object, in every attribute. */
+export const hasSameAttributes = (one: NativeObject, other: NativeObject): boolean =>
+  attributesOf(one.objectClass).every((name) => isSame(name, one.attributes, other.attributes));
+
 const NOTHING = new Uint8Array();
 
 function isSame(name: AttributeName, one: NativeObject['attributes'], other: NativeObject['attributes']): boolean {

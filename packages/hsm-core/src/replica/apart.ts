@@ -9,6 +9,7 @@ import { sealData } from '../capture/data-sealing.ts';
 import { entryOf, type Sealed } from '../capture/entry.ts';
 import { sealExactly } from '../capture/exact-sealing.ts';
 import { type CloningDomain, cloningDomainOf, sealNatively } from '../capture/native-sealing.ts';
+import { isWorthCloning, takeSecondForms } from '../capture/second-forms.ts';
 import { lengthReasonOf, reasonOf } from '../capture/uncaptured.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
@@ -72,7 +73,7 @@ export async function cloningOf({
   provider,
   movement,
 }: Pick<ApartOptions, 'provider' | 'movement'>): Promise<CloningDomain | undefined> {
-  const { cloning } = movement === 'native' ? await provider.describe() : {};
+  const { cloning } = movement !== undefined && movement !== 'sealed' ? await provider.describe() : {};
   return cloning?.shape === 'blobs' ? cloningDomainOf(cloning) : undefined;
 }
 
@@ -102,7 +103,7 @@ const isExactly = ({ object, valueTag }: Examined): boolean =>
   lengthReasonOf(object, { isNew: true }) !== undefined;
 
 async function sealAll(
-  { provider, clock, prng, target, domainKey }: ApartOptions,
+  { provider, clock, prng, target, domainKey, movement }: ApartOptions,
   {
     examined,
     blobs,
@@ -159,14 +160,24 @@ async function sealAll(
     for (const [sha256, blob] of values.blobs) blobs.set(sha256, blob);
     for (const [handle, form] of values.sealed) forms.set(handle, form);
   }
+  const sealed = named
+    .filter(({ object, handle }) => !isSealed(object) || forms.has(handle))
+    .map(({ one, object, handle, objectId }) => ({
+      one,
+      object,
+      entry: entryOf({ object, objectId, before: undefined, sealed: forms.get(handle) ?? {} }),
+    }));
+  const second = await takeSecondForms(
+    { ...ports, cloning },
+    movement === 'prefer-native' ? sealed.filter(isWorthCloning) : [],
+  );
+  for (const [sha256, blob] of second.blobs) blobs.set(sha256, blob);
   return {
-    sealed: named
-      .filter(({ object, handle }) => !isSealed(object) || forms.has(handle))
-      .map(({ one, object, handle, objectId }) => ({
-        one,
-        entry: entryOf({ object, objectId, before: undefined, sealed: forms.get(handle) ?? {} }),
-      })),
-    dataKeys: [...data.dataKeys, ...exact.dataKeys, ...(native?.dataKeys ?? [])],
+    sealed: sealed.map(({ one, entry }) => {
+      const clone = second.clones.get(entry.objectId);
+      return { one, entry: clone === undefined ? entry : { ...entry, clone } };
+    }),
+    dataKeys: [...data.dataKeys, ...exact.dataKeys, ...(native?.dataKeys ?? []), ...second.dataKeys],
   };
 }
 

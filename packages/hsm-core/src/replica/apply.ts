@@ -5,17 +5,24 @@
  * before any object that it replaces is destroyed, so that the previous generation stays whole until then (I4). An
  * apply destroys only objects of ours that it has replaced, and objects of its own that do not work (I11).
  */
-import { AntipodeError, bytesEqual, type ErrorCode, invariant, Pace, sha256Hex } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, type ErrorCode, invariant } from '@antipode/runtime';
 import { isTwin } from '../capture/namesakes.ts';
-import { blobDigests, type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
+import { type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
 import { entryBytes, inBatches } from '../objects/batches.ts';
 import { asSeen, destroyDoomed } from '../objects/doomed.ts';
 import type { Refusal } from '../provider/provider.ts';
+import { formsOf } from './forms.ts';
 import { proofItem } from './read-back.ts';
 import { recogniseAgain } from './recognition.ts';
 import { type ApplyIntent, hasDomainKeyOf, type Replica } from './replica.ts';
-import { type Restoration, type RestoredObject, restoreAll, type UncopiedKey } from './restoration.ts';
+import {
+  type Restoration,
+  type RestoredObject,
+  restoreAll,
+  startedRestoration,
+  type UncopiedKey,
+} from './restoration.ts';
 
 export interface ApplyOptions extends Replica {
   /** The generation that was read back and used here last. Objects that are the same in it need no second proof. */
@@ -52,6 +59,8 @@ export interface RefusedObject {
 export interface ApplyResult {
   /** Objects that this apply has made. */
   readonly applied: readonly ObjectId[];
+  /** Those of them that have two forms, and that are clones here. */
+  readonly cloned: readonly ObjectId[];
   /**
    * Exceptions of this replica: objects that are not restored here, each with its reason. Every apply tries them again.
    */
@@ -87,12 +96,12 @@ export async function applyGeneration(options: ApplyOptions): Promise<ApplyResul
   const domainKey = await recogniseAgain(options);
   const unsound = await findUnsound(options, domainKey);
   const stale = entries.filter((entry) => !isAsWanted(options, entry) || unsound.has(entry.objectId));
-  await checkBlobs(options, stale);
+  const forms = await formsOf(options, stale);
   const damaged = await findDamaged(options, stale);
-  const restoration: Restoration = { options, domainKey, restored: new Map(), refused: new Map(), uncopied: [] };
-  const { restored, refused, uncopied } = restoration;
+  const restoration: Restoration = startedRestoration(options, { domainKey, forms });
+  const { restored, cloned, refused, uncopied } = restoration;
   try {
-    await restoreAll(restoration, stale);
+    await restoreAll(restoration);
     checkAnyKey(entries, refused);
     await destroyReplaced(restoration, stale);
     memory.damaged = damaged.filter(({ objectId }) => restored.has(objectId)).map(({ handle }) => handle);
@@ -105,7 +114,7 @@ export async function applyGeneration(options: ApplyOptions): Promise<ApplyResul
   journal.commit(target.digest, [
     ...new Set([...begun.map(({ objectId }) => objectId), ...restored.keys(), ...refused.keys()]),
   ]);
-  return { ...resultOf(options, { begun, restored, refused }), uncopied };
+  return { ...resultOf(options, { begun, restored, cloned, refused }), uncopied };
 }
 
 function resultOf(
@@ -113,10 +122,12 @@ function resultOf(
   {
     begun,
     restored,
+    cloned,
     refused,
   }: {
     begun: readonly ApplyIntent[];
     restored: ReadonlyMap<ObjectId, RestoredObject>;
+    cloned: ReadonlySet<ObjectId>;
     refused: ReadonlyMap<ObjectId, AntipodeError>;
   },
 ): Omit<ApplyResult, 'uncopied'> {
@@ -125,13 +136,16 @@ function resultOf(
   const explained = new Set([...entries, ...tombstones.map(({ entry }) => entry)].map(({ objectId }) => objectId));
   return {
     applied: [...restored.keys()],
+    cloned: [...cloned].filter((objectId) => restored.has(objectId)),
     refused: [...refused].map(([objectId, { code, details }]) => ({
       objectId,
       code,
       ...(details['returnValue'] === undefined ? {} : { returnValue: String(details['returnValue']) }),
     })),
     unproven: unprovenOf(options, new Set([...restored.keys(), ...begun.map(({ objectId }) => objectId)])),
-    narrowed: entries.filter((entry) => restored.has(entry.objectId) && entry.attributes.sensitive === false).length,
+    narrowed: entries.filter(
+      ({ objectId, attributes }) => restored.has(objectId) && !cloned.has(objectId) && attributes.sensitive === false,
+    ).length,
     unaccounted: memory.unaccounted.length,
     divergent: [...memory.known.keys()].filter((objectId) => !explained.has(objectId)).length,
   };
@@ -245,20 +259,4 @@ function unprovenOf({ target, proved }: ApplyOptions, touched: ReadonlySet<Objec
       return !isSame || touched.has(entry.objectId);
     })
     .map(({ objectId }) => objectId);
-}
-
-/** Runs before the first write, so that a generation with a missing or changed blob changes nothing. */
-async function checkBlobs({ clock, target, blobOf }: ApplyOptions, stale: readonly Entry[]): Promise<void> {
-  const used = new Set(stale.map(({ dataKeyId }) => dataKeyId));
-  const dataKeys = target.generation.dataKeys.filter(({ id }) => used.has(id));
-  // Hashing must not hold up leases and heartbeats.
-  const pace = new Pace(clock);
-  for (const expected of blobDigests({ entries: stale, dataKeys })) {
-    if (pace.isDue()) await pace.makeWay();
-    const found = sha256Hex(blobOf(expected));
-    if (found === expected) continue;
-    throw new AntipodeError('BLOB_INVALID', 'a sealed object does not match its digest in the manifest', {
-      details: { expected, found },
-    });
-  }
 }

@@ -11,7 +11,8 @@
  */
 
 import { looksOf } from '../capture/namesakes.ts';
-import { blobsOfTombstone, type Entry, type Tombstone } from '../model/generation.ts';
+import { blobsOfTombstone } from '../model/blobs.ts';
+import { type Entry, type Tombstone, withoutClone } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type ObservedObject } from '../model/object.ts';
 import { asSeen, destroyDoomed, type Seen, seenAs } from '../objects/doomed.ts';
 import { examine } from '../objects/recognise.ts';
@@ -70,7 +71,12 @@ export async function bury(options: BuryOptions): Promise<BuryResult> {
  * cannot do that for data, nor for a secret that is sealed exactly.
  */
 async function sealedOf({ provider, keyring, target, hasBlob, putBlobs }: BuryOptions, here: readonly Deleted[]) {
-  const isSealed = ({ tombstone }: Deleted): boolean => [...blobsOfTombstone(tombstone)].every(hasBlob);
+  // The sealed form is enough to bring a key back.
+  const sealedForm = ({ cloneDataKey: _, ...tombstone }: Tombstone): Tombstone => ({
+    ...tombstone,
+    entry: withoutClone(tombstone.entry),
+  });
+  const isSealed = ({ tombstone }: Deleted): boolean => [...blobsOfTombstone(sealedForm(tombstone))].every(hasBlob);
   const lacking = here.filter(
     (one) =>
       !isSealed(one) && isWrapped(one.tombstone.entry.objectClass) && one.tombstone.entry.dataKeyId === undefined,

@@ -5,11 +5,19 @@
 import { AntipodeError, type Clock, sha256Hex } from '@antipode/runtime';
 import { looksOf } from '../capture/namesakes.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
-import { contentDigestOf, type Entry, isNative, type SealedGeneration } from '../model/generation.ts';
-import { isWrapped, type ObservedObject } from '../model/object.ts';
+import {
+  contentDigestOf,
+  type Entry,
+  hasClone,
+  isNative,
+  type SealedGeneration,
+  withoutClone,
+} from '../model/generation.ts';
+import { isWrapped, type ObjectId, type ObservedObject } from '../model/object.ts';
 import { destroyAll } from '../objects/batches.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import { applyGeneration } from './apply.ts';
+import { clonesHere } from './forms.ts';
 import { type ProofSummary, readBack } from './read-back.ts';
 import { type Replica, ReplicaMemory } from './replica.ts';
 import { findNamesakes } from './set-aside.ts';
@@ -76,6 +84,48 @@ export async function rehearse(options: {
     });
   }
   const target = destroyable(options.target);
+  const inScratch: InScratch = { provider, keyring, clock, blobOf, strangers };
+  const first = await restoreOnce(inScratch, target);
+  const clones = [...(await clonesHere(provider, target.generation.entries))];
+  const cloned = new Set(first.cloned);
+  // The members outside of the cloning domain take the sealed form, so that is tried as well.
+  const second =
+    first.isClean && clones.length > 0 ? await restoreOnce(inScratch, sealedOnly(target, clones)) : undefined;
+  const proofs = [first.proof, ...(second === undefined ? [] : [second.proof])];
+  const proof = withoutTrial(bothForms(proofs, { lost: clones.filter(({ objectId }) => !cloned.has(objectId)) }), [
+    ...options.target.generation.entries.filter(isKeptClone).map((entry) => ({ entry, ...KEPT_CLONE })),
+    ...options.target.generation.entries
+      .filter((entry) => hasClone(entry) && !clones.some(({ objectId }) => objectId === entry.objectId))
+      .map((entry) => ({ entry, ...(isKept(entry) ? KEPT_SECOND_FORM : OTHER_DOMAIN) })),
+  ]);
+  const rounds = [first, ...(second === undefined ? [] : [second])];
+  const sum = (of: (round: Round) => number): number => rounds.reduce((total, round) => total + of(round), 0);
+  return {
+    proof,
+    isEqual: rounds.every(({ isEqual }) => isEqual),
+    restoreMs: sum(({ restoreMs }) => restoreMs),
+    proveMs: sum(({ proveMs }) => proveMs),
+    cleanMs: sum(({ cleanMs }) => cleanMs),
+    isClean: rounds.every(({ isClean }) => isClean),
+    strangers: [...strangers.values()].reduce((total, copies) => total + copies, 0),
+  };
+}
+
+interface InScratch {
+  readonly provider: HsmProvider;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly blobOf: (sha256: string) => Uint8Array;
+  readonly strangers: Strangers;
+}
+
+type Round = Omit<Rehearsal, 'strangers'> & { readonly cloned: readonly ObjectId[] };
+
+/** Restores, proves, and empties the partition again. */
+async function restoreOnce(
+  { provider, keyring, clock, blobOf, strangers }: InScratch,
+  target: SealedGeneration,
+): Promise<Round> {
   const replica: Replica = {
     provider,
     keyring,
@@ -91,7 +141,7 @@ export async function rehearse(options: {
   let restoredMs = startedMs;
   let provedMs = startedMs;
   try {
-    await applyGeneration({ ...replica, proved: undefined, blobOf });
+    const { cloned } = await applyGeneration({ ...replica, proved: undefined, blobOf });
     restoredMs = clock.monotonicMs();
     const { contentDigest, proof } = await readBack({ ...replica, objectIds: 'everything' });
     // A program finds a key by its names. No other object may have them, except objects that anybody can put here.
@@ -99,19 +149,25 @@ export async function rehearse(options: {
     provedMs = clock.monotonicMs();
     const isClean = await emptyScratch({ provider, keyring, strangers });
     return {
-      proof: withKeptClones(proof, options.target),
+      cloned,
+      proof,
       isEqual: contentDigest === contentDigestOf(target.generation) && namesakes.length === 0,
       restoreMs: restoredMs - startedMs,
       proveMs: provedMs - restoredMs,
       cleanMs: clock.monotonicMs() - provedMs,
       isClean,
-      strangers: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),
     };
   } catch (thrown) {
     await emptyScratch({ provider, keyring, strangers }).catch(() => false);
     throw thrown;
   }
 }
+
+/** The sealed form of these keys, and nothing else. */
+const sealedOnly = (target: SealedGeneration, keys: readonly Entry[]): SealedGeneration => ({
+  ...target,
+  generation: { ...target.generation, entries: keys.map(destroyableForm), tombstones: [], uncaptured: [] },
+});
 
 /**
  * Destroys all objects of a scratch partition, except its own keys and the objects from before the drill. Returns
@@ -170,28 +226,61 @@ async function beside({
 function destroyable(target: SealedGeneration): SealedGeneration {
   const entries = target.generation.entries
     .filter((entry) => !isKeptClone(entry))
-    .map((entry) => {
-      const { attributes } = entry;
-      return attributes.destroyable === true || isNative(entry)
-        ? entry
-        : { ...entry, attributes: { ...attributes, destroyable: true } };
-    });
+    .map((entry) => (isNative(entry) || (hasClone(entry) && !isKept(entry)) ? entry : destroyableForm(entry)));
   return { ...target, generation: { ...target.generation, entries } };
 }
 
-/** Whether a token that has the clone keeps it for ever. */
-const isKeptClone = (entry: Entry): boolean => isNative(entry) && entry.attributes.destroyable === false;
+/** The sealed form, made so that it can be destroyed. */
+function destroyableForm(entry: Entry): Entry {
+  const { attributes } = entry;
+  if (attributes.destroyable === true) return withoutClone(entry);
+  return { ...withoutClone(entry), attributes: { ...attributes, destroyable: true } };
+}
 
-/** Names the clones that no drill can try. */
-function withKeptClones(proof: ProofSummary, { generation }: SealedGeneration): ProofSummary {
-  const kept = generation.entries.filter(isKeptClone).map(({ objectId }) => ({
-    objectId,
-    uses: ['restore'],
-    reasons: ['CKA_DESTROYABLE is false, so that the scratch partition would keep the clone'],
-  }));
+/** Whether a token that has a clone of it keeps that for ever. */
+const isKept = ({ attributes }: Entry): boolean => attributes.destroyable === false;
+const isKeptClone = (entry: Entry): boolean => isNative(entry) && isKept(entry);
+
+/** A use that no drill here can try. */
+interface NotTried {
+  readonly use: string;
+  readonly reason: string;
+}
+
+const KEPT_CLONE: NotTried = {
+  use: 'restore',
+  reason: 'CKA_DESTROYABLE is false, so that the scratch partition would keep the clone',
+};
+const KEPT_SECOND_FORM: NotTried = { ...KEPT_CLONE, use: 'clone' };
+const OTHER_DOMAIN: NotTried = {
+  use: 'clone',
+  reason: 'the scratch partition is not in the cloning domain of the clone, so that only the sealed form was restored',
+};
+
+/** The proofs of both rounds. A clone that was not made, or did not work, is a failure: the sealed form does not hide it. */
+function bothForms(proofs: readonly ProofSummary[], { lost }: { lost: readonly Entry[] }): ProofSummary {
+  const [first, second] = proofs as [ProofSummary, ProofSummary?];
+  const failed = new Set([
+    ...proofs.flatMap(({ failedObjectIds }) => failedObjectIds),
+    ...lost.map((one) => one.objectId),
+  ]);
+  const objects = first.proved + first.failed;
+  return {
+    proved: objects - failed.size,
+    failed: failed.size,
+    failedObjectIds: [...failed],
+    usesNotExercised: first.usesNotExercised + (second?.usesNotExercised ?? 0),
+    notExercised: [...first.notExercised, ...(second?.notExercised ?? [])],
+  };
+}
+
+function withoutTrial(proof: ProofSummary, untried: readonly ({ readonly entry: Entry } & NotTried)[]): ProofSummary {
   return {
     ...proof,
-    usesNotExercised: proof.usesNotExercised + kept.length,
-    notExercised: [...proof.notExercised, ...kept],
+    usesNotExercised: proof.usesNotExercised + untried.length,
+    notExercised: [
+      ...proof.notExercised,
+      ...untried.map(({ entry: { objectId }, use, reason }) => ({ objectId, uses: [use], reasons: [reason] })),
+    ],
   };
 }

@@ -2,15 +2,17 @@
  * Makes objects of a generation in the partition, batch by batch, and proves each of them. An object that this token
  * does not take is that object's trouble only (I15).
  */
-import { AntipodeError, hex, invariant } from '@antipode/runtime';
-import { type Entry, entryDigest, isByDevice, isExact, isNative } from '../model/generation.ts';
+import { AntipodeError, invariant } from '@antipode/runtime';
+import { asClone, type Entry, entryDigest, isByDevice, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
 import { destroyAll, entryBytes, inBatches, NATIVE_BATCH } from '../objects/batches.ts';
-import { aadOf, exactAadOf, nativeAadOf } from '../objects/recognise.ts';
+import { aadOf, exactAadOf } from '../objects/recognise.ts';
 import type { DeviceItem } from '../provider/native-cloner.ts';
 import type { BatchOutcome, CreateItem, OpenedKey, ProofOutcome, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
 import { ExactKeys } from './exact-keys.ts';
+import type { Forms } from './forms.ts';
+import { clonable, cloneBatch, openDataKey, putNative, replacing } from './native-restoration.ts';
 import { proofItem } from './read-back.ts';
 import { OWN_FAULTS, refusalOf, unprovenError } from './refusals.ts';
 import { intentOf, type Proof } from './replica.ts';
@@ -24,11 +26,22 @@ export interface RestoredObject {
 export interface Restoration {
   readonly options: ApplyOptions;
   readonly domainKey: Handle;
+  readonly forms: Forms;
   /** Made and proved. */
   readonly restored: Map<ObjectId, RestoredObject>;
+  /** Keys with two forms that are made as clones. */
+  readonly cloned: Set<ObjectId>;
   readonly refused: Map<ObjectId, AntipodeError>;
   readonly uncopied: UncopiedKey[];
 }
+
+export const startedRestoration = (
+  options: ApplyOptions,
+  { domainKey, forms }: Pick<Restoration, 'domainKey' | 'forms'>,
+): Restoration => ({
+  ...{ options, domainKey, forms },
+  ...{ restored: new Map(), cloned: new Set(), refused: new Map(), uncopied: [] },
+});
 
 /** As {@link HsmProvider.cloneNative} takes it. */
 export interface UncopiedKey {
@@ -37,16 +50,29 @@ export interface UncopiedKey {
 }
 
 /** Made, and not proved yet. */
-type Unproven = Map<ObjectId, Handle>;
+export type Unproven = Map<ObjectId, Handle>;
+
+/** Clones come first. A key whose clone is not what the manifest says, or does not work, is restored from its sealed form. */
+export async function restoreAll(restoration: Restoration): Promise<void> {
+  const { forms, cloned, refused } = restoration;
+  for (const { objectId } of forms.clones) cloned.add(objectId);
+  await restoreForms(restoration, forms.clones);
+  const instead = forms.clones.filter(({ objectId }) => refused.has(objectId) && !forms.onlyClones.has(objectId));
+  for (const { objectId } of instead) {
+    cloned.delete(objectId);
+    refused.delete(objectId);
+  }
+  await restoreForms(restoration, [...forms.others, ...instead]);
+}
 
 /** While the token proves one batch, the next batch is on its way to the token. The token does one after the other. */
-export async function restoreAll(restoration: Restoration, entries: readonly Entry[]): Promise<void> {
+async function restoreForms(restoration: Restoration, entries: readonly Entry[]): Promise<void> {
   const { options } = restoration;
   const unproven: Unproven = new Map();
   const exactKeys = new ExactKeys(restoration);
   let proving = Promise.resolve();
   try {
-    for (const batch of batchesOf(entries)) {
+    for (const batch of batchesOf(restoration, entries)) {
       options.checkFence();
       options.journal.begin(batch.map(intentOf));
       await makeBatch(restoration, { batch, unproven, exactKeys });
@@ -71,8 +97,8 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
 /** Each call starts the tool of a vendor several times, and one message holds this many. */
 const DEVICE_BATCH = 1_024;
 
-function* batchesOf(entries: readonly Entry[]): Generator<readonly Entry[]> {
-  const isBlob = (entry: Entry): boolean => isNative(entry) && !isByDevice(entry);
+function* batchesOf({ cloned }: Restoration, entries: readonly Entry[]): Generator<readonly Entry[]> {
+  const isBlob = (entry: Entry): boolean => (isNative(entry) && !isByDevice(entry)) || cloned.has(entry.objectId);
   yield* inBatches(
     entries.filter((entry) => !isBlob(entry) && !isByDevice(entry)),
     entryBytes,
@@ -84,8 +110,9 @@ function* batchesOf(entries: readonly Entry[]): Generator<readonly Entry[]> {
 
 async function makeBatch(
   restoration: Restoration,
-  { batch, unproven, exactKeys }: { batch: readonly Entry[]; unproven: Unproven; exactKeys: ExactKeys },
+  { batch: entries, unproven, exactKeys }: { batch: readonly Entry[]; unproven: Unproven; exactKeys: ExactKeys },
 ): Promise<void> {
+  const batch = entries.map((entry) => (restoration.cloned.has(entry.objectId) ? asClone(entry) : entry));
   if (batch.some(isByDevice)) return cloneBatch(restoration, { batch, unproven });
   const { refused, options } = restoration;
   const { provider, target, blobOf } = options;
@@ -117,7 +144,8 @@ async function makeBatch(
     const natives = wrapped.filter((entry) => isNative(entry) && entry.dataKeyId === id);
     const clones = await clonable(restoration, natives);
     if (data.length + clones.length === 0) continue;
-    const dataKey = await provider.unwrapDataKey(restoration.domainKey, blobOf(blobSha256));
+    const dataKey = await openDataKey(restoration, { blob: blobOf(blobSha256), clones });
+    if (dataKey === undefined) continue;
     try {
       await makeEach(restoration, {
         entries: data,
@@ -134,87 +162,6 @@ async function makeBatch(
     }
   }
 }
-
-/** Has the devices copy keys among themselves, or leaves that to the caller. Each has an outcome of its own. */
-async function cloneBatch(
-  restoration: Restoration,
-  { batch, unproven }: { batch: readonly Entry[]; unproven: Unproven },
-): Promise<void> {
-  const { options, domainKey, refused, uncopied } = restoration;
-  const { copies, memory, target } = options;
-  const all = await clonable(restoration, batch);
-  const entries = copies === undefined ? all : all.filter(({ objectId }) => memory.known.has(objectId));
-  for (const entry of all.filter((one) => !entries.includes(one))) {
-    const { objectId } = entry;
-    refused.set(objectId, refusalOf(objectId, copies?.get(objectId) ?? { code: 'NATIVE_CLONING' }));
-    uncopied.push({ objectId, item: deviceItem(entry) });
-  }
-  if (entries.length === 0) return;
-  const outcomes = await options.provider.cloneNative({
-    domainKey,
-    ...(copies === undefined ? { source: target.generation.source.serial } : {}),
-    items: entries.map((entry) => ({ ...deviceItem(entry), ...replacing(options, entry) })),
-  });
-  const faults: AntipodeError[] = [];
-  for (const [index, { objectId }] of entries.entries()) {
-    const outcome = outcomes[index] ?? { code: 'NATIVE_NOT_CLONED' };
-    if ('handle' in outcome) {
-      unproven.set(objectId, outcome.handle);
-      continue;
-    }
-    const error = refusalOf(objectId, outcome);
-    if (OWN_FAULTS.has(error.code)) refused.set(objectId, error);
-    else faults.push(error);
-  }
-  // All copies are recorded by then.
-  for (const fault of faults) throw fault;
-}
-
-function deviceItem({ objectClass, keyType, sizeBits, attributes, publicHalf, vectors }: Entry): DeviceItem {
-  return {
-    objectClass,
-    ...(keyType === undefined ? {} : { keyType }),
-    sizeBits,
-    attributes,
-    ...(publicHalf === undefined ? {} : { publicHalf }),
-    ...(vectors === undefined ? {} : { vectors }),
-  };
-}
-
-/** Keys that this partition can clone. The others are refused before anything is changed. */
-async function clonable(
-  { options: { provider }, refused }: Restoration,
-  entries: readonly Entry[],
-): Promise<readonly Entry[]> {
-  if (entries.length === 0) return entries;
-  const { cloning } = await provider.describe();
-  const domain = cloning && hex(cloning.domain);
-  return entries.filter((entry) => {
-    const { objectId, cloningDomain } = entry;
-    const hasWay = cloning !== undefined && isByDevice(entry) === (cloning.shape === 'device');
-    if (hasWay && domain === cloningDomain) return true;
-    const code = hasWay ? 'CLONING_DOMAIN_OTHER' : 'NATIVE_UNAVAILABLE';
-    refused.set(objectId, refusalOf(objectId, { code }));
-    return false;
-  });
-}
-
-const putNative = (
-  { options: { provider, target, blobOf } }: Restoration,
-  { dataKey, entries }: { dataKey: Handle; entries: readonly Entry[] },
-): Promise<BatchOutcome> =>
-  provider.putNative({
-    dataKey,
-    items: entries.map(({ objectId, objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256 }) => ({
-      objectClass,
-      ...(keyType === undefined ? {} : { keyType }),
-      sizeBits,
-      attributes,
-      ...(publicHalf === undefined ? {} : { publicHalf }),
-      ciphertext: blobOf(blobSha256 ?? ''),
-      aad: nativeAadOf(target.generation.group, objectId),
-    })),
-  });
 
 /** The provider stops at an object that the token does not take. The rest of the batch follows in another call. */
 async function makeEach(
@@ -299,21 +246,17 @@ const createData = (
     })),
   });
 
-function replacing({ memory }: ApplyOptions, { objectId }: Entry): { replaces?: Handle } {
-  const replaces = memory.known.get(objectId)?.handle;
-  return replaces === undefined ? {} : { replaces };
-}
-
 /** Records the objects that work as restored, and destroys the others. */
 async function proveBatch(
-  { options, domainKey, restored, refused }: Restoration,
+  { options, domainKey, restored, cloned, refused }: Restoration,
   { batch, unproven }: { batch: readonly Entry[]; unproven: Unproven },
 ): Promise<void> {
   const { provider, memory } = options;
   const made = batch.filter(({ objectId }) => !refused.has(objectId));
   const items = made.map((entry) => {
     const handle = unproven.get(entry.objectId);
-    if (handle !== undefined) return proofItem(entry, handle);
+    const isClone = cloned.has(entry.objectId);
+    if (handle !== undefined) return { ...proofItem(entry, handle), ...(isClone ? { isClone: true as const } : {}) };
     throw new AntipodeError(
       'MANIFEST_INVALID',
       `object ${entry.objectId} names a data key that the manifest does not have`,

@@ -68,6 +68,13 @@ const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((obj
       isMovedByDevice: fc.boolean(),
       cloningDomain: hexadecimal(32),
       vectors,
+      isBoth: fc.boolean(),
+      clone: fc.record({
+        cloningDomain: hexadecimal(32),
+        blobSha256: hexadecimal(32),
+        blobSize: fc.nat(),
+        dataKeyId: hexadecimal(16),
+      }),
     })
     .map(
       ({
@@ -83,7 +90,7 @@ const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((obj
         cloningDomain,
         ...more
       }) => {
-        const { vectors: shown, ...rest } = more;
+        const { vectors: shown, isBoth, clone, ...rest } = more;
         const isCloned = isNative && isWrapped(objectClass);
         const byDevice = isCloned && isMovedByDevice;
         return {
@@ -99,6 +106,7 @@ const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((obj
           ...(isCloned ? { cloningDomain } : {}),
           ...(byDevice ? { byDevice: true as const } : {}),
           ...(isCloned && objectClass === 'secret-key' ? { vectors: shown } : {}),
+          ...(isBoth && !isCloned && isWrapped(objectClass) ? { clone } : {}),
         };
       },
     ),
@@ -158,14 +166,18 @@ export const arbitraryGeneration = ({
           deletedMs: fc.maxSafeNat(),
           domainKeyVersion: fc.nat({ max: 3 }),
           dataKey: fc.record({ blobSha256: hexadecimal(32), blobSize: fc.nat() }),
+          cloneDataKey: fc.record({ blobSha256: hexadecimal(32), blobSize: fc.nat() }),
           retentionMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
         })
-        .map(({ dataKey, domainKeyVersion, ...rest }) => ({
+        .map(({ dataKey, cloneDataKey, domainKeyVersion, ...rest }) => ({
           ...rest,
           ...(domainKeyVersion === 0 ? {} : { domainKeyVersion }),
           ...(domainKeyVersion === 0 || rest.entry.dataKeyId === undefined
             ? {}
             : { dataKey: { id: rest.entry.dataKeyId, ...dataKey } }),
+          ...(domainKeyVersion === 0 || rest.entry.clone === undefined
+            ? {}
+            : { cloneDataKey: { id: rest.entry.clone.dataKeyId, ...cloneDataKey } }),
         })),
       byId(({ entry: { objectId } }) => objectId),
     ),

@@ -20,6 +20,7 @@ import type { Vector, VectorUse } from '../model/vector.ts';
 /** By what is in it: a secret key with a data key makes the difference. */
 const formatOf = ({ entries, tombstones }: Pick<Generation, 'entries' | 'tombstones'>): number => {
   const all = [...entries, ...tombstones.map(({ entry }) => entry)];
+  if (all.some(({ clone }) => clone !== undefined)) return 6;
   if (all.some(({ byDevice }) => byDevice)) return 5;
   if (all.some(({ cloningDomain }) => cloningDomain !== undefined)) return 4;
   const hasExact = all.some(({ objectClass, dataKeyId }) => objectClass === 'secret-key' && dataKeyId !== undefined);
@@ -80,14 +81,15 @@ function toMessage(generation: Generation): seal.Manifest {
     })),
     tombstones: [...generation.tombstones]
       .sort((a, b) => byObjectId(a.entry, b.entry))
-      .map(({ entry, epoch, generation: number, deletedMs, domainKeyVersion = 0, dataKey, retentionMs = 0 }) => ({
-        entry: entryMessage(entry),
-        epoch,
-        generation: number,
-        deletedMs: BigInt(deletedMs),
-        domainKeyVersion,
-        ...(dataKey === undefined ? {} : { dataKey: dataKeyMessage(dataKey) }),
-        retentionMs: BigInt(retentionMs),
+      .map((tombstone) => ({
+        entry: entryMessage(tombstone.entry),
+        epoch: tombstone.epoch,
+        generation: tombstone.generation,
+        deletedMs: BigInt(tombstone.deletedMs),
+        domainKeyVersion: tombstone.domainKeyVersion ?? 0,
+        ...(tombstone.dataKey === undefined ? {} : { dataKey: dataKeyMessage(tombstone.dataKey) }),
+        retentionMs: BigInt(tombstone.retentionMs ?? 0),
+        ...(tombstone.cloneDataKey === undefined ? {} : { cloneDataKey: dataKeyMessage(tombstone.cloneDataKey) }),
       })),
   });
 }
@@ -119,11 +121,21 @@ function entryMessage(entry: Entry): seal.Entry {
     cloningDomain: fromHex(entry.cloningDomain ?? ''),
     vectors: (entry.vectors ?? []).map(({ use, ...rest }) => ({ use: USE_NUMBERS[use], ...rest })),
     byDevice: entry.byDevice === true,
+    ...(entry.clone === undefined
+      ? {}
+      : {
+          clone: {
+            cloningDomain: fromHex(entry.clone.cloningDomain),
+            blobSha256: fromHex(entry.clone.blobSha256),
+            blobSize: BigInt(entry.clone.blobSize),
+            dataKeyId: fromHex(entry.clone.dataKeyId),
+          },
+        }),
   });
 }
 
 function fromMessage(message: seal.Manifest): Generation {
-  if (![2, 3, 4, 5].includes(message.format)) invalid(`its format is ${message.format}, expected 2 to 5`);
+  if (![2, 3, 4, 5, 6].includes(message.format)) invalid(`its format is ${message.format}, expected 2 to 6`);
   if (message.source === undefined) invalid('it has no source');
   const entries = message.entries.map((entry) => entryFrom(entry));
   if (new Set(entries.map(({ objectId }) => objectId)).size !== entries.length) invalid('an object id repeats');
@@ -158,11 +170,15 @@ function fromMessage(message: seal.Manifest): Generation {
 }
 
 function tombstoneFrom(message: seal.Tombstone): Tombstone {
-  const { epoch, generation, deletedMs, domainKeyVersion, dataKey, retentionMs } = message;
+  const { epoch, generation, deletedMs, domainKeyVersion, dataKey, retentionMs, cloneDataKey } = message;
   const entry = entryFrom(message.entry ?? invalid('a tombstone has no entry'));
   const hasDataKey = entry.dataKeyId !== undefined && domainKeyVersion !== 0;
   if ((dataKey !== undefined) !== hasDataKey) invalid('a tombstone has no fitting data key');
   if (dataKey !== undefined && hex(dataKey.id) !== entry.dataKeyId) invalid('a tombstone has another data key');
+  const hasCloneDataKey = entry.clone !== undefined && domainKeyVersion !== 0;
+  if ((cloneDataKey !== undefined) !== hasCloneDataKey) invalid('a tombstone has no data key of its clone');
+  if (cloneDataKey !== undefined && hex(cloneDataKey.id) !== entry.clone?.dataKeyId)
+    invalid('a tombstone has another data key of its clone');
   return {
     entry,
     epoch,
@@ -170,6 +186,7 @@ function tombstoneFrom(message: seal.Tombstone): Tombstone {
     deletedMs: Number(deletedMs),
     ...(domainKeyVersion === 0 ? {} : { domainKeyVersion }),
     ...(dataKey === undefined ? {} : { dataKey: dataKeyFrom(dataKey) }),
+    ...(cloneDataKey === undefined ? {} : { cloneDataKey: dataKeyFrom(cloneDataKey) }),
     ...(retentionMs === 0n ? {} : { retentionMs: Number(retentionMs) }),
   };
 }
@@ -203,6 +220,12 @@ function entryFrom(message: seal.Entry): Entry {
   const mayHaveDataKey =
     (isNative && !byDevice) || objectClass === 'data' || (objectClass === 'secret-key' && message.valueTag.length > 0);
   if (mayHaveDataKey !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`);
+  const { clone } = message;
+  if (clone !== undefined) {
+    if (isNative || !isWrapped(objectClass)) invalid('no second form fits it');
+    if (clone.cloningDomain.length !== 32 || clone.blobSha256.length !== 32 || clone.dataKeyId.length !== 16)
+      invalid('its second form is not whole');
+  }
   const attributes: Attributes = {};
   for (const { type, value } of message.attributes) {
     const decoded = decodeAttribute(type, value);
@@ -225,6 +248,16 @@ function entryFrom(message: seal.Entry): Entry {
     ...(isNative ? { cloningDomain: hex(message.cloningDomain) } : {}),
     ...(vectors.length === 0 ? {} : { vectors }),
     ...(byDevice ? { byDevice: true as const } : {}),
+    ...(clone === undefined
+      ? {}
+      : {
+          clone: {
+            cloningDomain: hex(clone.cloningDomain),
+            blobSha256: hex(clone.blobSha256),
+            blobSize: Number(clone.blobSize),
+            dataKeyId: hex(clone.dataKeyId),
+          },
+        }),
   };
 }
 

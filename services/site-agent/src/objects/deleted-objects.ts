@@ -5,6 +5,7 @@
  */
 import {
   applyGeneration,
+  dataKeyIdsOf,
   destroyNamesakes,
   findImpostors,
   type Generation,
@@ -216,14 +217,14 @@ function targetsOf(
     .map((entry) => ({
       entry,
       version: generation.domainKeyVersion,
-      dataKeys: generation.dataKeys.filter(({ id }) => id === entry.dataKeyId),
+      dataKeys: generation.dataKeys.filter(({ id }) => dataKeyIdsOf([entry]).has(id)),
     }));
   const deleted = generation.tombstones
     .filter(({ entry }) => wanted.has(entry.objectId))
-    .map(({ entry, domainKeyVersion = 0, dataKey }) => ({
+    .map(({ entry, domainKeyVersion = 0, dataKey, cloneDataKey }) => ({
       entry,
       version: domainKeyVersion,
-      dataKeys: dataKey === undefined ? [] : [dataKey],
+      dataKeys: [dataKey ?? [], cloneDataKey ?? []].flat(),
     }));
   return [...Map.groupBy([...live, ...deleted], ({ version }) => version)].map(([version, parts]) => ({
     ...newest,

@@ -5,7 +5,7 @@
  * again. It is made only from bytes that manifest-reader.ts has read strictly.
  */
 import { type Attributes, decodeAttribute, setAttribute } from '../attributes.ts';
-import type { Entry } from '../generation.ts';
+import type { CloneForm, Entry } from '../generation.ts';
 import type { KeyType, ObjectClass, ObjectId } from '../object.ts';
 import type { Vector } from '../vector.ts';
 import { CanonicalReader, type Range } from './canonical-protobuf.ts';
@@ -26,8 +26,10 @@ export const ENTRY = {
   cloningDomain: 11,
   vectors: 12,
   byDevice: 13,
+  clone: 14,
 } as const;
 export const ATTRIBUTE = { type: 1, value: 2 } as const;
+export const CLONE = { cloningDomain: 1, blobSha256: 2, blobSize: 3, dataKeyId: 4 } as const;
 export const VECTOR = { use: 1, mechanism: 2, nonce: 3, result: 4 } as const;
 
 export const DIGEST_BYTES = 32;
@@ -38,7 +40,15 @@ export interface EntryBytes {
   readonly digests: Uint8Array;
 }
 
-type Decoded = 'attributes' | 'publicHalf' | 'blobSha256' | 'dataKeyId' | 'valueTag' | 'cloningDomain' | 'vectors';
+type Decoded =
+  | 'attributes'
+  | 'publicHalf'
+  | 'blobSha256'
+  | 'dataKeyId'
+  | 'valueTag'
+  | 'cloningDomain'
+  | 'vectors'
+  | 'clone';
 
 export class EncodedEntry implements Entry {
   declare readonly objectId: ObjectId;
@@ -54,6 +64,7 @@ export class EncodedEntry implements Entry {
   declare readonly cloningDomain?: string;
   declare readonly vectors?: readonly Vector[];
   declare readonly byDevice?: true;
+  declare readonly clone?: CloneForm;
   readonly #of: EntryBytes;
   readonly #start: number;
   readonly #end: number;
@@ -83,6 +94,7 @@ export class EncodedEntry implements Entry {
     if (has.valueTag) Object.defineProperty(this, 'valueTag', EncodedEntry.#ACCESSORS.valueTag);
     if (has.cloningDomain) Object.defineProperty(this, 'cloningDomain', EncodedEntry.#ACCESSORS.cloningDomain);
     if (has.vectors) Object.defineProperty(this, 'vectors', EncodedEntry.#ACCESSORS.vectors);
+    if (has.clone) Object.defineProperty(this, 'clone', EncodedEntry.#ACCESSORS.clone);
   }
 
   /** A view on the bytes of an encoded entry. */
@@ -140,6 +152,12 @@ export class EncodedEntry implements Entry {
         return this.#vectors();
       },
     },
+    clone: {
+      enumerable: true,
+      get() {
+        return this.#clone();
+      },
+    },
   };
 
   #attributes(): Attributes {
@@ -161,6 +179,12 @@ export class EncodedEntry implements Entry {
     const reader = this.#reader();
     skipTo(reader, ENTRY.vectors);
     return readVectors(reader);
+  }
+
+  #clone(): CloneForm {
+    const reader = this.#reader();
+    skipTo(reader, ENTRY.clone);
+    return readClone(reader)!;
   }
 
   #copy(field: number): Uint8Array {
@@ -201,6 +225,23 @@ function skipTo(reader: CanonicalReader, field: number): void {
   reader.range(ENTRY.valueTag, RANGE);
   if (field === ENTRY.cloningDomain) return;
   reader.range(ENTRY.cloningDomain, RANGE);
+  if (field === ENTRY.vectors) return;
+  while (reader.skip(ENTRY.vectors));
+  reader.number(ENTRY.byDevice);
+}
+
+/** The second form of an entry, as it is. */
+export function readClone(reader: CanonicalReader): CloneForm | undefined {
+  const outer = reader.enter(ENTRY.clone);
+  if (outer === undefined) return undefined;
+  const clone = {
+    cloningDomain: reader.hex(CLONE.cloningDomain),
+    blobSha256: reader.hex(CLONE.blobSha256),
+    blobSize: reader.number(CLONE.blobSize),
+    dataKeyId: reader.hex(CLONE.dataKeyId),
+  };
+  reader.leave(outer);
+  return clone;
 }
 
 /** The vectors of an entry, as they are. A use that is not known is left out. */

@@ -6,16 +6,17 @@ import type { VectorUse } from '../vector.ts';
 /**
  * The formats, all of which can be read for ever. Tombstones of format 1 do not say which key opens their sealed objects.
  * In format 3 some secret key is sealed exactly (ADR 0034). In format 4 some key moves natively (ADR 0055), and
- * in format 5 some key by its device alone (ADR 0058). A generation without any of these is written in format 2, which
- * older members read.
+ * in format 5 some key by its device alone (ADR 0058). In format 6 some key has both forms
+ * (ADR 0055). A generation without any of these is written in format 2, which older members read.
  */
 export const FORMAT_1 = 1;
 export const FORMAT_2 = 2;
 export const FORMAT_3 = 3;
 export const FORMAT_4 = 4;
 export const FORMAT_5 = 5;
+export const FORMAT_6 = 6;
 /** A coordinator orders nothing that writes a format which some agent of the group does not read. */
-export const FORMAT_HIGHEST = FORMAT_5;
+export const FORMAT_HIGHEST = FORMAT_6;
 export const OBJECT_ID_BYTES = 16;
 export const SHA256_BYTES = 32;
 
@@ -46,6 +47,7 @@ export const TOMBSTONE = {
   domainKeyVersion: 5,
   dataKey: 6,
   retentionMs: 7,
+  cloneDataKey: 8,
 } as const;
 
 export const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {

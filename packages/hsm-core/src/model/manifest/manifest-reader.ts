@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { attributeOf, isCanonical } from '../attributes.ts';
 import {
+  type CloneForm,
   CONTENT_PREFIX,
   type DataKey,
   type Entry,
@@ -20,13 +21,21 @@ import {
 import { hasKeyType, isWrapped, type KeyType } from '../object.ts';
 import { sortedVectors, VECTOR_NONCE_BYTES, VECTOR_RESULT_BYTES, type Vector, vectorsProof } from '../vector.ts';
 import { CanonicalReader, NotCanonical, type Range } from './canonical-protobuf.ts';
-import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes, readVectors } from './encoded-entry.ts';
+import {
+  ATTRIBUTE,
+  DIGEST_BYTES,
+  ENTRY,
+  EncodedEntry,
+  type EntryBytes,
+  readClone,
+  readVectors,
+} from './encoded-entry.ts';
 import {
   CLASSES,
   DATA_KEY,
   FORMAT_1,
   FORMAT_2,
-  FORMAT_5,
+  FORMAT_6,
   KEY_TYPES,
   MANIFEST,
   OBJECT_ID_BYTES,
@@ -52,8 +61,8 @@ export interface ReadManifest {
 export function* readingManifest(manifest: Uint8Array): Generator<void, ReadManifest> {
   const reader = new CanonicalReader(manifest);
   const format = reader.uint32(MANIFEST.format);
-  if (format < FORMAT_1 || format > FORMAT_5)
-    throw new NotCanonical(`its format is ${format}, expected ${FORMAT_1} to ${FORMAT_5}`);
+  if (format < FORMAT_1 || format > FORMAT_6)
+    throw new NotCanonical(`its format is ${format}, expected ${FORMAT_1} to ${FORMAT_6}`);
   const header = {
     group: reader.text(MANIFEST.group),
     domainKeyVersion: reader.uint32(MANIFEST.domainKeyVersion),
@@ -186,13 +195,16 @@ function readSealedDeleted(reader: CanonicalReader, deleted: Tombstone): Tombsto
   const domainKeyVersion = reader.uint32(TOMBSTONE.domainKeyVersion);
   const dataKey = readDataKey(reader, TOMBSTONE.dataKey);
   const retentionMs = reader.number(TOMBSTONE.retentionMs);
-  const hasDataKey = entry.dataKeyId !== undefined && domainKeyVersion !== 0;
-  if ((dataKey !== undefined) !== hasDataKey || (dataKey !== undefined && dataKey.id !== entry.dataKeyId))
+  const cloneDataKey = readDataKey(reader, TOMBSTONE.cloneDataKey);
+  const isSealed = domainKeyVersion !== 0;
+  const wanted = [entry.dataKeyId, entry.clone?.dataKeyId].map((id) => (isSealed ? id : undefined));
+  if (dataKey?.id !== wanted[0] || cloneDataKey?.id !== wanted[1])
     throw new NotCanonical(`deleted object ${entry.objectId} has no fitting data key`);
   return {
     ...deleted,
     ...(domainKeyVersion === 0 ? {} : { domainKeyVersion }),
     ...(dataKey === undefined ? {} : { dataKey }),
+    ...(cloneDataKey === undefined ? {} : { cloneDataKey }),
     ...(retentionMs === 0 ? {} : { retentionMs }),
   };
 }
@@ -251,6 +263,7 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
     cloningDomain: false,
     vectors: false,
     byDevice: false,
+    clone: false,
   };
   const blobSize = reader.number(ENTRY.blobSize);
   has.dataKeyId = reader.range(ENTRY.dataKeyId, DATA_KEY_ID);
@@ -260,6 +273,8 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
   const vectors = reader.position === end ? [] : fittingVectors(reader, objectId);
   has.vectors = vectors.length > 0;
   has.byDevice = reader.number(ENTRY.byDevice) === 1;
+  const clone = reader.position === end ? undefined : readClone(reader);
+  has.clone = clone !== undefined;
   if (has.blobSha256 && BLOB_SHA256.end - BLOB_SHA256.start !== SHA256_BYTES)
     throw new NotCanonical(`object ${objectId} has an invalid digest`);
   if (has.byDevice && (!has.cloningDomain || blobSize !== 0))
@@ -272,6 +287,8 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
   const isLongEnough = CLONING_DOMAIN.end - CLONING_DOMAIN.start === SHA256_BYTES;
   if (has.cloningDomain && (!isLongEnough || !isWrapped(objectClass) || has.valueTag))
     throw new NotCanonical(`object ${objectId} has a cloning domain that does not fit`);
+  if (clone !== undefined && (has.cloningDomain || !isWrapped(objectClass) || !isWhole(clone)))
+    throw new NotCanonical(`object ${objectId} has a second form that does not fit`);
   const isShownOtherwise = objectClass === 'private-key' && has.publicHalf;
   if (
     has.vectors !== (has.cloningDomain && objectClass === 'secret-key') ||
@@ -287,6 +304,11 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
   of.digests.set(DIGEST.end(), index * DIGEST_BYTES);
   return new EncodedEntry(of, { start, end, index }, { objectId, objectClass, keyType, sizeBits, blobSize }, has);
 }
+
+const isWhole = ({ cloningDomain, blobSha256, dataKeyId }: CloneForm): boolean =>
+  cloningDomain.length === SHA256_BYTES * 2 &&
+  blobSha256.length === SHA256_BYTES * 2 &&
+  dataKeyId.length === OBJECT_ID_BYTES * 2;
 
 /** A vector of each use and mechanism once, in order. */
 function fittingVectors(reader: CanonicalReader, objectId: string): Vector[] {

@@ -4,9 +4,9 @@
  */
 import { runToEnd } from '@antipode/runtime';
 import { ATTRIBUTES, attributesOf, encodeAttribute } from '../attributes.ts';
-import type { Entry, Generation, Tombstone } from '../generation.ts';
+import type { DataKey, Entry, Generation, Tombstone } from '../generation.ts';
 import { CanonicalWriter } from './canonical-protobuf.ts';
-import { ATTRIBUTE, ENTRY, EncodedEntry, VECTOR } from './encoded-entry.ts';
+import { ATTRIBUTE, CLONE, ENTRY, EncodedEntry, VECTOR } from './encoded-entry.ts';
 import {
   CLASS_NUMBERS,
   DATA_KEY,
@@ -51,13 +51,8 @@ export function* writingManifest(
   part.text(SOURCE.firmware, source.firmware);
   part.hex(SOURCE.identitySha256, source.identitySha256);
   writer.message(MANIFEST.source, part.written);
-  for (const { id, blobSha256, blobSize } of sorted(generation.dataKeys, (dataKey) => dataKey.id)) {
-    part.clear();
-    part.hex(DATA_KEY.id, id);
-    part.hex(DATA_KEY.blobSha256, blobSha256);
-    part.number(DATA_KEY.blobSize, blobSize);
-    writer.message(MANIFEST.dataKeys, part.written);
-  }
+  for (const dataKey of sorted(generation.dataKeys, ({ id }) => id))
+    writer.message(MANIFEST.dataKeys, encodedDataKey(dataKey, part));
   const slice = new Slice();
   for (const entry of sorted(generation.entries, ({ objectId }) => objectId)) {
     const encoded = encodedEntry(entry, scratch);
@@ -88,18 +83,22 @@ export function* writingManifest(
 
 function writeSealedDeleted(
   part: CanonicalWriter,
-  { domainKeyVersion = 0, dataKey, retentionMs = 0 }: Tombstone,
+  { domainKeyVersion = 0, dataKey, retentionMs = 0, cloneDataKey }: Tombstone,
   scratch: CanonicalWriter,
 ): void {
   part.uint32(TOMBSTONE.domainKeyVersion, domainKeyVersion);
-  if (dataKey !== undefined) {
-    scratch.clear();
-    scratch.hex(DATA_KEY.id, dataKey.id);
-    scratch.hex(DATA_KEY.blobSha256, dataKey.blobSha256);
-    scratch.number(DATA_KEY.blobSize, dataKey.blobSize);
-    part.message(TOMBSTONE.dataKey, scratch.written);
-  }
+  if (dataKey !== undefined) part.message(TOMBSTONE.dataKey, encodedDataKey(dataKey, scratch));
   part.number(TOMBSTONE.retentionMs, retentionMs);
+  if (cloneDataKey !== undefined) part.message(TOMBSTONE.cloneDataKey, encodedDataKey(cloneDataKey, scratch));
+}
+
+/** A view. Valid until the next use of the writer. */
+function encodedDataKey({ id, blobSha256, blobSize }: DataKey, scratch: CanonicalWriter): Uint8Array {
+  scratch.clear();
+  scratch.hex(DATA_KEY.id, id);
+  scratch.hex(DATA_KEY.blobSha256, blobSha256);
+  scratch.number(DATA_KEY.blobSize, blobSize);
+  return scratch.written;
 }
 
 /** A view. Valid until the next call. */
@@ -111,7 +110,7 @@ function encodedEntry(
   if (known !== undefined) return known;
   const { entry: writer, attribute } = scratch;
   const { objectId, objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, blobSize } = entry;
-  const { dataKeyId, valueTag, cloningDomain, vectors = [], byDevice } = entry;
+  const { dataKeyId, valueTag, cloningDomain, vectors = [], byDevice, clone } = entry;
   writer.clear();
   writer.hex(ENTRY.objectId, objectId);
   writer.number(ENTRY.objectClass, CLASS_NUMBERS[objectClass]);
@@ -140,6 +139,14 @@ function encodedEntry(
     writer.message(ENTRY.vectors, attribute.written);
   }
   if (byDevice === true) writer.number(ENTRY.byDevice, 1);
+  if (clone !== undefined) {
+    attribute.clear();
+    attribute.hex(CLONE.cloningDomain, clone.cloningDomain);
+    attribute.hex(CLONE.blobSha256, clone.blobSha256);
+    attribute.number(CLONE.blobSize, clone.blobSize);
+    attribute.hex(CLONE.dataKeyId, clone.dataKeyId);
+    writer.message(ENTRY.clone, attribute.written);
+  }
   return writer.written;
 }
 

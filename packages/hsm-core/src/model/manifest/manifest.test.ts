@@ -146,7 +146,10 @@ const varint = (value: number): Uint8Array => {
 };
 
 /** Which fields are messages, by the path to them. */
-const MESSAGES = new Set(['9', '10', '11', '11.5', '11.12', '12', '13', '13.1', '13.1.5', '13.1.12']);
+const MESSAGES = new Set([
+  ...['9', '10', '11', '11.5', '11.12', '11.14', '12'],
+  ...['13', '13.1', '13.1.5', '13.1.12', '13.1.14', '13.8'],
+]);
 
 function fieldsOf(bytes: Uint8Array, path = ''): Field[] {
   const fields: Field[] = [];

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/seal/v1/manifest.proto.
  */
 export const file_antipode_seal_v1_manifest: GenFile = /*@__PURE__*/
-  fileDesc("Ch9hbnRpcG9kZS9zZWFsL3YxL21hbmlmZXN0LnByb3RvEhBhbnRpcG9kZS5zZWFsLnYxIqADCghNYW5pZmVzdBIOCgZmb3JtYXQYASABKA0SDQoFZ3JvdXAYAiABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAMgASgNEhwKFGRvbWFpbl9rZXlfY2hlY2tfdGFnGAQgASgMEg0KBWVwb2NoGAUgASgEEhIKCmdlbmVyYXRpb24YBiABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAcgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgIIAEoBBIoCgZzb3VyY2UYCSABKAsyGC5hbnRpcG9kZS5zZWFsLnYxLlNvdXJjZRIsCglkYXRhX2tleXMYCiADKAsyGS5hbnRpcG9kZS5zZWFsLnYxLkRhdGFLZXkSKAoHZW50cmllcxgLIAMoCzIXLmFudGlwb2RlLnNlYWwudjEuRW50cnkSMAoKdW5jYXB0dXJlZBgMIAMoCzIcLmFudGlwb2RlLnNlYWwudjEuVW5jYXB0dXJlZBIvCgp0b21ic3RvbmVzGA0gAygLMhsuYW50aXBvZGUuc2VhbC52MS5Ub21ic3RvbmUiaAoGU291cmNlEg4KBnNlcmlhbBgBIAEoCRIUCgxtYW51ZmFjdHVyZXIYAiABKAkSDQoFbW9kZWwYAyABKAkSEAoIZmlybXdhcmUYBCABKAkSFwoPaWRlbnRpdHlfc2hhMjU2GAUgASgMIvsCCgVFbnRyeRIRCglvYmplY3RfaWQYASABKAwSMwoMb2JqZWN0X2NsYXNzGAIgASgOMh0uYW50aXBvZGUuc2VhbC52MS5PYmplY3RDbGFzcxIrCghrZXlfdHlwZRgDIAEoDjIZLmFudGlwb2RlLnNlYWwudjEuS2V5VHlwZRIRCglzaXplX2JpdHMYBCABKA0SLwoKYXR0cmlidXRlcxgFIAMoCzIbLmFudGlwb2RlLnNlYWwudjEuQXR0cmlidXRlEhMKC3B1YmxpY19oYWxmGAYgASgMEhMKC2Jsb2Jfc2hhMjU2GAcgASgMEhEKCWJsb2Jfc2l6ZRgIIAEoBBITCgtkYXRhX2tleV9pZBgJIAEoDBIRCgl2YWx1ZV90YWcYCiABKAwSFgoOY2xvbmluZ19kb21haW4YCyABKAwSKQoHdmVjdG9ycxgMIAMoCzIYLmFudGlwb2RlLnNlYWwudjEuVmVjdG9yEhEKCWJ5X2RldmljZRgNIAEoCCJkCgZWZWN0b3ISKAoDdXNlGAEgASgOMhsuYW50aXBvZGUuc2VhbC52MS5WZWN0b3JVc2USEQoJbWVjaGFuaXNtGAIgASgNEg0KBW5vbmNlGAMgASgMEg4KBnJlc3VsdBgEIAEoDCIoCglBdHRyaWJ1dGUSDAoEdHlwZRgBIAEoDRINCgV2YWx1ZRgCIAEoDCI9CgdEYXRhS2V5EgoKAmlkGAEgASgMEhMKC2Jsb2Jfc2hhMjU2GAIgASgMEhEKCWJsb2Jfc2l6ZRgDIAEoBCK1AQoKVW5jYXB0dXJlZBIRCglvYmplY3RfaWQYASABKAwSMwoMb2JqZWN0X2NsYXNzGAIgASgOMh0uYW50aXBvZGUuc2VhbC52MS5PYmplY3RDbGFzcxIrCghrZXlfdHlwZRgDIAEoDjIZLmFudGlwb2RlLnNlYWwudjEuS2V5VHlwZRIyCgZyZWFzb24YBCABKA4yIi5hbnRpcG9kZS5zZWFsLnYxLlVuY2FwdHVyZWRSZWFzb24iyQEKCVRvbWJzdG9uZRImCgVlbnRyeRgBIAEoCzIXLmFudGlwb2RlLnNlYWwudjEuRW50cnkSDQoFZXBvY2gYAiABKAQSEgoKZ2VuZXJhdGlvbhgDIAEoBBISCgpkZWxldGVkX21zGAQgASgEEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgFIAEoDRIrCghkYXRhX2tleRgGIAEoCzIZLmFudGlwb2RlLnNlYWwudjEuRGF0YUtleRIUCgxyZXRlbnRpb25fbXMYByABKAQiRQoOU2lnbmVkTWFuaWZlc3QSEAoIbWFuaWZlc3QYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMEg4KBnNpZ25lchgDIAEoDCr0AQoLT2JqZWN0Q2xhc3MSHAoYT0JKRUNUX0NMQVNTX1VOU1BFQ0lGSUVEEAASGwoXT0JKRUNUX0NMQVNTX1NFQ1JFVF9LRVkQARIcChhPQkpFQ1RfQ0xBU1NfUFJJVkFURV9LRVkQAhIbChdPQkpFQ1RfQ0xBU1NfUFVCTElDX0tFWRADEhwKGE9CSkVDVF9DTEFTU19DRVJUSUZJQ0FURRAEEhUKEU9CSkVDVF9DTEFTU19EQVRBEAUSFgoST0JKRUNUX0NMQVNTX09USEVSEAYSIgoeT0JKRUNUX0NMQVNTX0RPTUFJTl9QQVJBTUVURVJTEAcqmAEKCVZlY3RvclVzZRIaChZWRUNUT1JfVVNFX1VOU1BFQ0lGSUVEEAASEwoPVkVDVE9SX1VTRV9TSUdOEAESFgoSVkVDVE9SX1VTRV9FTkNSWVBUEAISFgoSVkVDVE9SX1VTRV9ERUNSWVBUEAMSEwoPVkVDVE9SX1VTRV9XUkFQEAQSFQoRVkVDVE9SX1VTRV9ERVJJVkUQBSqoAwoHS2V5VHlwZRIYChRLRVlfVFlQRV9VTlNQRUNJRklFRBAAEhAKDEtFWV9UWVBFX0FFUxABEhsKF0tFWV9UWVBFX0dFTkVSSUNfU0VDUkVUEAISEAoMS0VZX1RZUEVfUlNBEAMSDwoLS0VZX1RZUEVfRUMQBBIRCg1LRVlfVFlQRV9ERVMyEAUSEQoNS0VZX1RZUEVfREVTMxAGEhUKEUtFWV9UWVBFX01ENV9ITUFDEAcSFwoTS0VZX1RZUEVfU0hBXzFfSE1BQxAIEhgKFEtFWV9UWVBFX1NIQTIyNF9ITUFDEAkSGAoUS0VZX1RZUEVfU0hBMjU2X0hNQUMQChIYChRLRVlfVFlQRV9TSEEzODRfSE1BQxALEhgKFEtFWV9UWVBFX1NIQTUxMl9ITUFDEAwSEAoMS0VZX1RZUEVfRFNBEA0SDwoLS0VZX1RZUEVfREgQDhIUChBLRVlfVFlQRV9FRDI1NTE5EA8SEgoOS0VZX1RZUEVfRUQ0NDgQEBITCg9LRVlfVFlQRV9YMjU1MTkQERIRCg1LRVlfVFlQRV9YNDQ4EBIqvwQKEFVuY2FwdHVyZWRSZWFzb24SIQodVU5DQVBUVVJFRF9SRUFTT05fVU5TUEVDSUZJRUQQABIjCh9VTkNBUFRVUkVEX1JFQVNPTl9VTkVYVFJBQ1RBQkxFEAESJwojVU5DQVBUVVJFRF9SRUFTT05fV1JBUF9XSVRIX1RSVVNURUQQAhIjCh9VTkNBUFRVUkVEX1JFQVNPTl9OT1RfV1JBUFBBQkxFEAMSJgoiVU5DQVBUVVJFRF9SRUFTT05fVU5TVVBQT1JURURfVFlQRRAEEi4KKlVOQ0FQVFVSRURfUkVBU09OX0xFTkdUSF9OT1RfTVVMVElQTEVfT0ZfOBAFEiQKIFVOQ0FQVFVSRURfUkVBU09OX0xFTkdUSF9VTktOT1dOEAYSHgoaVU5DQVBUVVJFRF9SRUFTT05fU0VUVExJTkcQBxIeChpVTkNBUFRVUkVEX1JFQVNPTl9FWENMVURFRBAIEiAKHFVOQ0FQVFVSRURfUkVBU09OX1VOUkVBREFCTEUQCRIdChlVTkNBUFRVUkVEX1JFQVNPTl9ERUxFVEVEEAoSHwobVU5DQVBUVVJFRF9SRUFTT05fVE9PX0xBUkdFEAsSKwonVU5DQVBUVVJFRF9SRUFTT05fVU5TVVBQT1JURURfQVRUUklCVVRFEAwSIwofVU5DQVBUVVJFRF9SRUFTT05fVkFMVUVfQ0hBTkdFRBAOEiMKH1VOQ0FQVFVSRURfUkVBU09OX0RPRVNfTk9UX1dPUksQD2IGcHJvdG8z");
+  fileDesc("Ch9hbnRpcG9kZS9zZWFsL3YxL21hbmlmZXN0LnByb3RvEhBhbnRpcG9kZS5zZWFsLnYxIqADCghNYW5pZmVzdBIOCgZmb3JtYXQYASABKA0SDQoFZ3JvdXAYAiABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAMgASgNEhwKFGRvbWFpbl9rZXlfY2hlY2tfdGFnGAQgASgMEg0KBWVwb2NoGAUgASgEEhIKCmdlbmVyYXRpb24YBiABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAcgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgIIAEoBBIoCgZzb3VyY2UYCSABKAsyGC5hbnRpcG9kZS5zZWFsLnYxLlNvdXJjZRIsCglkYXRhX2tleXMYCiADKAsyGS5hbnRpcG9kZS5zZWFsLnYxLkRhdGFLZXkSKAoHZW50cmllcxgLIAMoCzIXLmFudGlwb2RlLnNlYWwudjEuRW50cnkSMAoKdW5jYXB0dXJlZBgMIAMoCzIcLmFudGlwb2RlLnNlYWwudjEuVW5jYXB0dXJlZBIvCgp0b21ic3RvbmVzGA0gAygLMhsuYW50aXBvZGUuc2VhbC52MS5Ub21ic3RvbmUiaAoGU291cmNlEg4KBnNlcmlhbBgBIAEoCRIUCgxtYW51ZmFjdHVyZXIYAiABKAkSDQoFbW9kZWwYAyABKAkSEAoIZmlybXdhcmUYBCABKAkSFwoPaWRlbnRpdHlfc2hhMjU2GAUgASgMIqcDCgVFbnRyeRIRCglvYmplY3RfaWQYASABKAwSMwoMb2JqZWN0X2NsYXNzGAIgASgOMh0uYW50aXBvZGUuc2VhbC52MS5PYmplY3RDbGFzcxIrCghrZXlfdHlwZRgDIAEoDjIZLmFudGlwb2RlLnNlYWwudjEuS2V5VHlwZRIRCglzaXplX2JpdHMYBCABKA0SLwoKYXR0cmlidXRlcxgFIAMoCzIbLmFudGlwb2RlLnNlYWwudjEuQXR0cmlidXRlEhMKC3B1YmxpY19oYWxmGAYgASgMEhMKC2Jsb2Jfc2hhMjU2GAcgASgMEhEKCWJsb2Jfc2l6ZRgIIAEoBBITCgtkYXRhX2tleV9pZBgJIAEoDBIRCgl2YWx1ZV90YWcYCiABKAwSFgoOY2xvbmluZ19kb21haW4YCyABKAwSKQoHdmVjdG9ycxgMIAMoCzIYLmFudGlwb2RlLnNlYWwudjEuVmVjdG9yEhEKCWJ5X2RldmljZRgNIAEoCBIqCgVjbG9uZRgOIAEoCzIbLmFudGlwb2RlLnNlYWwudjEuQ2xvbmVGb3JtImAKCUNsb25lRm9ybRIWCg5jbG9uaW5nX2RvbWFpbhgBIAEoDBITCgtibG9iX3NoYTI1NhgCIAEoDBIRCglibG9iX3NpemUYAyABKAQSEwoLZGF0YV9rZXlfaWQYBCABKAwiZAoGVmVjdG9yEigKA3VzZRgBIAEoDjIbLmFudGlwb2RlLnNlYWwudjEuVmVjdG9yVXNlEhEKCW1lY2hhbmlzbRgCIAEoDRINCgVub25jZRgDIAEoDBIOCgZyZXN1bHQYBCABKAwiKAoJQXR0cmlidXRlEgwKBHR5cGUYASABKA0SDQoFdmFsdWUYAiABKAwiPQoHRGF0YUtleRIKCgJpZBgBIAEoDBITCgtibG9iX3NoYTI1NhgCIAEoDBIRCglibG9iX3NpemUYAyABKAQitQEKClVuY2FwdHVyZWQSEQoJb2JqZWN0X2lkGAEgASgMEjMKDG9iamVjdF9jbGFzcxgCIAEoDjIdLmFudGlwb2RlLnNlYWwudjEuT2JqZWN0Q2xhc3MSKwoIa2V5X3R5cGUYAyABKA4yGS5hbnRpcG9kZS5zZWFsLnYxLktleVR5cGUSMgoGcmVhc29uGAQgASgOMiIuYW50aXBvZGUuc2VhbC52MS5VbmNhcHR1cmVkUmVhc29uIvwBCglUb21ic3RvbmUSJgoFZW50cnkYASABKAsyFy5hbnRpcG9kZS5zZWFsLnYxLkVudHJ5Eg0KBWVwb2NoGAIgASgEEhIKCmdlbmVyYXRpb24YAyABKAQSEgoKZGVsZXRlZF9tcxgEIAEoBBIaChJkb21haW5fa2V5X3ZlcnNpb24YBSABKA0SKwoIZGF0YV9rZXkYBiABKAsyGS5hbnRpcG9kZS5zZWFsLnYxLkRhdGFLZXkSFAoMcmV0ZW50aW9uX21zGAcgASgEEjEKDmNsb25lX2RhdGFfa2V5GAggASgLMhkuYW50aXBvZGUuc2VhbC52MS5EYXRhS2V5IkUKDlNpZ25lZE1hbmlmZXN0EhAKCG1hbmlmZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIOCgZzaWduZXIYAyABKAwq9AEKC09iamVjdENsYXNzEhwKGE9CSkVDVF9DTEFTU19VTlNQRUNJRklFRBAAEhsKF09CSkVDVF9DTEFTU19TRUNSRVRfS0VZEAESHAoYT0JKRUNUX0NMQVNTX1BSSVZBVEVfS0VZEAISGwoXT0JKRUNUX0NMQVNTX1BVQkxJQ19LRVkQAxIcChhPQkpFQ1RfQ0xBU1NfQ0VSVElGSUNBVEUQBBIVChFPQkpFQ1RfQ0xBU1NfREFUQRAFEhYKEk9CSkVDVF9DTEFTU19PVEhFUhAGEiIKHk9CSkVDVF9DTEFTU19ET01BSU5fUEFSQU1FVEVSUxAHKpgBCglWZWN0b3JVc2USGgoWVkVDVE9SX1VTRV9VTlNQRUNJRklFRBAAEhMKD1ZFQ1RPUl9VU0VfU0lHThABEhYKElZFQ1RPUl9VU0VfRU5DUllQVBACEhYKElZFQ1RPUl9VU0VfREVDUllQVBADEhMKD1ZFQ1RPUl9VU0VfV1JBUBAEEhUKEVZFQ1RPUl9VU0VfREVSSVZFEAUqqAMKB0tleVR5cGUSGAoUS0VZX1RZUEVfVU5TUEVDSUZJRUQQABIQCgxLRVlfVFlQRV9BRVMQARIbChdLRVlfVFlQRV9HRU5FUklDX1NFQ1JFVBACEhAKDEtFWV9UWVBFX1JTQRADEg8KC0tFWV9UWVBFX0VDEAQSEQoNS0VZX1RZUEVfREVTMhAFEhEKDUtFWV9UWVBFX0RFUzMQBhIVChFLRVlfVFlQRV9NRDVfSE1BQxAHEhcKE0tFWV9UWVBFX1NIQV8xX0hNQUMQCBIYChRLRVlfVFlQRV9TSEEyMjRfSE1BQxAJEhgKFEtFWV9UWVBFX1NIQTI1Nl9ITUFDEAoSGAoUS0VZX1RZUEVfU0hBMzg0X0hNQUMQCxIYChRLRVlfVFlQRV9TSEE1MTJfSE1BQxAMEhAKDEtFWV9UWVBFX0RTQRANEg8KC0tFWV9UWVBFX0RIEA4SFAoQS0VZX1RZUEVfRUQyNTUxORAPEhIKDktFWV9UWVBFX0VENDQ4EBASEwoPS0VZX1RZUEVfWDI1NTE5EBESEQoNS0VZX1RZUEVfWDQ0OBASKr8EChBVbmNhcHR1cmVkUmVhc29uEiEKHVVOQ0FQVFVSRURfUkVBU09OX1VOU1BFQ0lGSUVEEAASIwofVU5DQVBUVVJFRF9SRUFTT05fVU5FWFRSQUNUQUJMRRABEicKI1VOQ0FQVFVSRURfUkVBU09OX1dSQVBfV0lUSF9UUlVTVEVEEAISIwofVU5DQVBUVVJFRF9SRUFTT05fTk9UX1dSQVBQQUJMRRADEiYKIlVOQ0FQVFVSRURfUkVBU09OX1VOU1VQUE9SVEVEX1RZUEUQBBIuCipVTkNBUFRVUkVEX1JFQVNPTl9MRU5HVEhfTk9UX01VTFRJUExFX09GXzgQBRIkCiBVTkNBUFRVUkVEX1JFQVNPTl9MRU5HVEhfVU5LTk9XThAGEh4KGlVOQ0FQVFVSRURfUkVBU09OX1NFVFRMSU5HEAcSHgoaVU5DQVBUVVJFRF9SRUFTT05fRVhDTFVERUQQCBIgChxVTkNBUFRVUkVEX1JFQVNPTl9VTlJFQURBQkxFEAkSHQoZVU5DQVBUVVJFRF9SRUFTT05fREVMRVRFRBAKEh8KG1VOQ0FQVFVSRURfUkVBU09OX1RPT19MQVJHRRALEisKJ1VOQ0FQVFVSRURfUkVBU09OX1VOU1VQUE9SVEVEX0FUVFJJQlVURRAMEiMKH1VOQ0FQVFVSRURfUkVBU09OX1ZBTFVFX0NIQU5HRUQQDhIjCh9VTkNBUFRVUkVEX1JFQVNPTl9ET0VTX05PVF9XT1JLEA9iBnByb3RvMw");
 
 /**
  * A numbered, immutable capture of the active partition. Its digest is SHA-256 over exactly these bytes.
@@ -22,8 +22,9 @@ export const file_antipode_seal_v1_manifest: GenFile = /*@__PURE__*/
  */
 export type Manifest = Message<"antipode.seal.v1.Manifest"> & {
   /**
-   * Version of this format: 5 where a device moves an object by itself, else 4 where an object moves natively, else 3 where a secret key has a data key, otherwise 2; 1
-   * where tombstones say nothing of their sealed objects.
+   * Version of this format: 6 where an object has a second form, else 5 where a device moves an object by itself, else 4
+   * where an object moves natively, else 3 where a secret key has a data key, otherwise 2; 1 where tombstones say nothing
+   * of their sealed objects.
    *
    * @generated from field: uint32 format = 1;
    */
@@ -270,6 +271,14 @@ export type Entry = Message<"antipode.seal.v1.Entry"> & {
    * @generated from field: bool by_device = 13;
    */
   byDevice: boolean;
+
+  /**
+   * The second form of a key that is sealed as well: the clone that its device makes. A member of the cloning domain takes
+   * it, and any other member takes the sealed form. From format 6 on.
+   *
+   * @generated from field: antipode.seal.v1.CloneForm clone = 14;
+   */
+  clone?: CloneForm | undefined;
 };
 
 /**
@@ -278,6 +287,48 @@ export type Entry = Message<"antipode.seal.v1.Entry"> & {
  */
 export const EntrySchema: GenMessage<Entry> = /*@__PURE__*/
   messageDesc(file_antipode_seal_v1_manifest, 2);
+
+/**
+ * A key as its device gives it to others of one cloning domain, beside its sealed form.
+ *
+ * @generated from message antipode.seal.v1.CloneForm
+ */
+export type CloneForm = Message<"antipode.seal.v1.CloneForm"> & {
+  /**
+   * The cloning domain, 32 bytes.
+   *
+   * @generated from field: bytes cloning_domain = 1;
+   */
+  cloningDomain: Uint8Array;
+
+  /**
+   * SHA-256 of the blob: what the device gives, encrypted under the data key.
+   *
+   * @generated from field: bytes blob_sha256 = 2;
+   */
+  blobSha256: Uint8Array;
+
+  /**
+   * Size of the blob in bytes.
+   *
+   * @generated from field: uint64 blob_size = 3;
+   */
+  blobSize: bigint;
+
+  /**
+   * Which data key encrypts the blob. 16 bytes.
+   *
+   * @generated from field: bytes data_key_id = 4;
+   */
+  dataKeyId: Uint8Array;
+};
+
+/**
+ * Describes the message antipode.seal.v1.CloneForm.
+ * Use `create(CloneFormSchema)` to create a new message.
+ */
+export const CloneFormSchema: GenMessage<CloneForm> = /*@__PURE__*/
+  messageDesc(file_antipode_seal_v1_manifest, 3);
 
 /**
  * The result of one use of a secret key on a labelled nonce.
@@ -319,7 +370,7 @@ export type Vector = Message<"antipode.seal.v1.Vector"> & {
  * Use `create(VectorSchema)` to create a new message.
  */
 export const VectorSchema: GenMessage<Vector> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 3);
+  messageDesc(file_antipode_seal_v1_manifest, 4);
 
 /**
  * One PKCS#11 attribute in the canonical form of docs/security.md: booleans 1 byte, numbers 8 bytes big-endian,
@@ -348,7 +399,7 @@ export type Attribute = Message<"antipode.seal.v1.Attribute"> & {
  * Use `create(AttributeSchema)` to create a new message.
  */
 export const AttributeSchema: GenMessage<Attribute> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 4);
+  messageDesc(file_antipode_seal_v1_manifest, 5);
 
 /**
  * A sealed AES-256 key for the data objects of one generation, or for its secrets that are sealed exactly. The blob of
@@ -384,7 +435,7 @@ export type DataKey = Message<"antipode.seal.v1.DataKey"> & {
  * Use `create(DataKeySchema)` to create a new message.
  */
 export const DataKeySchema: GenMessage<DataKey> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 5);
+  messageDesc(file_antipode_seal_v1_manifest, 6);
 
 /**
  * An object that this generation does not protect as it is now. Where an entry has the same object_id, it holds the
@@ -428,7 +479,7 @@ export type Uncaptured = Message<"antipode.seal.v1.Uncaptured"> & {
  * Use `create(UncapturedSchema)` to create a new message.
  */
 export const UncapturedSchema: GenMessage<Uncaptured> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 6);
+  messageDesc(file_antipode_seal_v1_manifest, 7);
 
 /**
  * An object that was deleted at the source. Members keep it sealed until its retention ends; in no token it answers to
@@ -485,6 +536,13 @@ export type Tombstone = Message<"antipode.seal.v1.Tombstone"> & {
    * @generated from field: uint64 retention_ms = 7;
    */
   retentionMs: bigint;
+
+  /**
+   * The sealed key that encrypts its clone; objects with a second form only. From format 6 on.
+   *
+   * @generated from field: antipode.seal.v1.DataKey clone_data_key = 8;
+   */
+  cloneDataKey?: DataKey | undefined;
 };
 
 /**
@@ -492,7 +550,7 @@ export type Tombstone = Message<"antipode.seal.v1.Tombstone"> & {
  * Use `create(TombstoneSchema)` to create a new message.
  */
 export const TombstoneSchema: GenMessage<Tombstone> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 7);
+  messageDesc(file_antipode_seal_v1_manifest, 8);
 
 /**
  * A manifest with its signature.
@@ -527,7 +585,7 @@ export type SignedManifest = Message<"antipode.seal.v1.SignedManifest"> & {
  * Use `create(SignedManifestSchema)` to create a new message.
  */
 export const SignedManifestSchema: GenMessage<SignedManifest> = /*@__PURE__*/
-  messageDesc(file_antipode_seal_v1_manifest, 8);
+  messageDesc(file_antipode_seal_v1_manifest, 9);
 
 /**
  * PKCS#11 object classes that are captured.
