@@ -193,9 +193,13 @@ it(
     // Everything is gone, the keys of the agent included, and a program has made a key since.
     new SoftHsmToken(join(token.folder, 'tokens')).clear();
     await system.makeKey('a', '07');
+    // A backup of what is left takes the place of none.
+    expect(await ended(ArchiveWork.BACKUP)).toMatchObject({ status: 'failed', errorCode: 'ARCHIVE_INCOMPLETE' });
+    const lacking = hsm.backups.at(-1);
+    expect(hsm.backups).toEqual([...before, lacking]);
     const { safetyBackup, verdict, objects } = await run(ArchiveWork.RESTORE);
     expect(verdict).toBe('complete');
-    expect(hsm.backups).toEqual([...before, safetyBackup]);
+    expect(hsm.backups).toEqual([...before, lacking, safetyBackup]);
     expect(typed('partition clear')).toEqual([hsm.scratchSerial]);
     expect(await system.keysAt('a')).toEqual(expect.arrayContaining(['key 03', 'key 07']));
     const [restored] = (await system.operator.listArchives({ group: GROUP, limit: 1 })).runs;

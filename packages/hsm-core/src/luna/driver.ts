@@ -110,7 +110,7 @@ export class LunaDriver {
   }
 
   dropBackup(
-    order: { vault: PartitionAccess; name: string },
+    order: { vault: PartitionAccess; name: string; keep: number },
     approvals: readonly ApprovedOrder[],
   ): Promise<DestroyReport> {
     return this.#queue.run(() => dropBackup(order, approvals, this.#ports));

@@ -26,7 +26,9 @@ export type Why =
   /** Another masking key at the destination: its blobs cannot be read there. */
   | 'maskingKey'
   /** The tool reports success, and objects are missing. */
-  | 'short';
+  | 'short'
+  /** Everything was moved, and the source itself does not have all that it should have. */
+  | 'lacking';
 
 export interface MovedObject {
   readonly object: ListedObject;

@@ -11,10 +11,15 @@ export interface OwnBackup {
   readonly name: string;
   /** By the clock of the host, which can have been wrong. The order of the register says which one is newer. */
   readonly atMs: number;
-  /** `begun` until its outcome was read: the run may have ended in between. */
-  readonly state: 'begun' | 'complete';
+  /**
+   * `begun` until its outcome was read: the run may have ended in between. `spoilt` if it was complete, and a list of the
+   * vault does not have it any more as it was made.
+   */
+  readonly state: 'begun' | 'complete' | 'spoilt';
   /** As many as a complete one had when it was made. */
   readonly objects?: number;
+  /** Backups of the same series follow each other. Retention counts and deletes none of another one. */
+  readonly series?: string;
   /** A note of its maker, written down before it was begun. */
   readonly about?: string;
 }
@@ -41,16 +46,29 @@ export class VaultRegister {
   }
 
   /** A name that nothing else has, durable before it is returned. @throws FILE_UNWRITABLE */
-  begin(about?: string): string {
+  begin({ about, series }: Pick<OwnBackup, 'about' | 'series'> = {}): string {
     const atMs = this.#clock.wallMs();
     const at = new Date(atMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 13);
     const name = `antipode-${at}-${Buffer.from(this.#prng.bytes(4)).toString('hex')}`;
-    this.#write([...this.read(), { name, atMs, state: 'begun', ...(about === undefined ? {} : { about }) }]);
+    const rest = { ...(series === undefined ? {} : { series }), ...(about === undefined ? {} : { about }) };
+    this.#write([...this.read(), { name, atMs, state: 'begun', ...rest }]);
     return name;
   }
 
   completed(name: string, objects: number): void {
     this.#write(this.read().map((one) => (one.name === name ? { ...one, state: 'complete' as const, objects } : one)));
+  }
+
+  /** Writes down which complete ones a list of the vault has shown, and which it has not. @throws FILE_UNWRITABLE */
+  seen({ complete, changed, lost }: VaultReview): void {
+    const whole = new Set(complete.map(({ name }) => name));
+    const spoilt = new Set([...changed.map(({ name }) => name), ...lost]);
+    const before = this.read();
+    const after = before.map((one): OwnBackup => {
+      const state = whole.has(one.name) ? 'complete' : spoilt.has(one.name) ? 'spoilt' : one.state;
+      return state === one.state ? one : { ...one, state };
+    });
+    if (after.some((one, at) => one !== before[at])) this.#write(after);
   }
 
   forget(names: readonly string[]): void {
@@ -63,7 +81,7 @@ export class VaultRegister {
 }
 
 /** A backup of our own, with its place in the register: a newer one has a higher place. */
-export type OwnArchive = Archive & { readonly place: number };
+export type OwnArchive = Archive & { readonly place: number; readonly series: string | undefined };
 
 /** The backups of a vault, by their maker. Own ones come with the newest first. */
 export interface VaultReview {
@@ -91,20 +109,20 @@ export function reviewOf(vault: Vault, own: readonly OwnBackup[]): VaultReview {
   const newestFirst = own.map((one, place) => ({ ...one, place })).reverse();
   const present = newestFirst.flatMap((one) => {
     const archive = found.get(one.name);
-    return archive === undefined ? [] : [{ one, archive: { ...archive, place: one.place } }];
+    return archive === undefined ? [] : [{ one, archive: { ...archive, place: one.place, series: one.series } }];
   });
   const absent = newestFirst.filter(({ name }) => !found.has(name));
-  const namesOf = (state: OwnBackup['state']): string[] =>
-    absent.filter((one) => one.state === state).map(({ name }) => name);
+  const namesOf = (isIt: (one: OwnBackup) => boolean): string[] => absent.filter(isIt).map(({ name }) => name);
+  const wasComplete = ({ state }: OwnBackup): boolean => state !== 'begun';
   const archivesOf = (isIt: (one: OwnBackup, archive: Archive) => boolean): OwnArchive[] =>
     present.filter(({ one, archive }) => isIt(one, archive)).map(({ archive }) => archive);
   const foreign = vault.archives.filter(({ name }) => !names.has(name));
   return {
-    complete: archivesOf(({ state, objects }, { objectCount }) => state === 'complete' && objects === objectCount),
-    changed: archivesOf(({ state, objects }, { objectCount }) => state === 'complete' && objects !== objectCount),
-    cutShort: archivesOf(({ state }) => state === 'begun'),
-    lost: namesOf('complete'),
-    neverMade: namesOf('begun'),
+    complete: archivesOf((one, { objectCount }) => wasComplete(one) && one.objects === objectCount),
+    changed: archivesOf((one, { objectCount }) => wasComplete(one) && one.objects !== objectCount),
+    cutShort: archivesOf((one) => !wasComplete(one)),
+    lost: namesOf(wasComplete),
+    neverMade: namesOf((one) => !wasComplete(one)),
     foreign,
     orphans: foreign.filter(({ objectCount }) => objectCount === 0).map(({ name }) => name),
     holders: holdersOf(vault).map(({ name }) => name),
@@ -112,22 +130,43 @@ export function reviewOf(vault: Vault, own: readonly OwnBackup[]): VaultReview {
   };
 }
 
-/**
- * The own backups that retention does not keep: complete ones beyond the newest, and incomplete ones that a complete one
- * has followed. Of incomplete ones without a successor, as many are kept. They can have the only copy of a new key.
- */
-export function expiredIn({ complete, cutShort }: VaultReview, keep: number): string[] {
-  invariant(Number.isInteger(keep) && keep >= 1, 'retention keeps at least one complete backup');
-  const kept = new Set(cutShort.filter(({ place }) => isAfter(place, complete)).slice(0, keep));
-  return [...cutShort.filter((one) => !kept.has(one)), ...complete.slice(keep)].map(({ name }) => name);
+type Incomplete = Pick<VaultReview, 'complete' | 'cutShort'>;
+
+/** The backups of one series alone. */
+const ofSeries = ({ complete, cutShort }: Incomplete, series: string | undefined): Incomplete => ({
+  complete: complete.filter((one) => one.series === series),
+  cutShort: cutShort.filter((one) => one.series === series),
+});
+
+/** The own backups of a series that retention does not keep: complete ones beyond the newest, and {@link futileIn}. */
+export function expiredIn(review: Incomplete, keep: number, series?: string): string[] {
+  const complete = ofSeries(review, series).complete.slice(keep);
+  return [...futileIn(review, keep, series), ...complete.map(({ name }) => name)];
 }
 
-/** Names that have to go before a new backup: incomplete ones that are of no use, or that hold all the space. */
-export function inTheWay({ complete, cutShort, holders, freeBytes }: VaultReview): string[] {
-  return cutShort
+/**
+ * Incomplete ones of a series that a complete one has followed. Of those without a successor, as many are kept as of
+ * complete ones. They can have the only copy of a new key.
+ */
+export function futileIn(review: Incomplete, keep: number, series?: string): string[] {
+  invariant(Number.isInteger(keep) && keep >= 1, 'retention keeps at least one complete backup');
+  const { complete, cutShort } = ofSeries(review, series);
+  const kept = new Set(cutShort.filter(({ place }) => isAfter(place, complete)).slice(0, keep));
+  return cutShort.filter((one) => !kept.has(one)).map(({ name }) => name);
+}
+
+/**
+ * Names that have to go before a new backup: incomplete ones of its series that are of no use, and one of whatever series
+ * that holds all the space. No other backup could be made then.
+ */
+export function inTheWay(review: VaultReview, series?: string): string[] {
+  const { holders, freeBytes } = review;
+  const { complete } = ofSeries(review, series);
+  return review.cutShort
     .filter(
-      ({ name, objectCount, place }) =>
-        objectCount === 0 || !isAfter(place, complete) || (freeBytes === 0 && holders[0] === name),
+      ({ name, objectCount, place, ...one }) =>
+        (freeBytes === 0 && holders[0] === name) ||
+        (one.series === series && (objectCount === 0 || !isAfter(place, complete))),
     )
     .map(({ name }) => name);
 }

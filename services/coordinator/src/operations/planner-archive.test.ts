@@ -1,6 +1,7 @@
 import { NO_PROOF } from '@antipode/protocol';
 import { describe, expect, it } from 'vitest';
 import type { ArchiveRunRecord, ArchiveStanding } from '../store/tables/archives.ts';
+import { siteView } from '../testing/site-views.ts';
 import { type Case, kinds, NOW_MS, situation, TIMINGS } from '../testing/situation.ts';
 import { plan, type Situation } from './planner.ts';
 
@@ -26,6 +27,21 @@ describe('a backup to a vault is due', () => {
     const made = (agoMs: number) => vault({ complete: run(agoMs), attempt: run(agoMs) });
     expect(due([made(7 * DAY_MS - 1)])).toEqual([]);
     expect(due([made(7 * DAY_MS)])).toEqual(['archive a']);
+  });
+
+  it('at once where the vault was seen without the newest complete one, and then as after every failure', () => {
+    const { view } = situation();
+    const seen = (spoilt: boolean): Partial<Situation> => ({
+      view: (site) => {
+        const { state, ...rest } = view(site)!;
+        const vaults = [{ serial: '532018', backups: [{ name: 'antipode-1', spoilt }] }];
+        return siteView(site, { members: state!.members, partitions: state!.partitions, vaults }, rest);
+      },
+    });
+    const made = vault({ complete: run(DAY_MS), attempt: run(DAY_MS) });
+    expect(due([made], {}, seen(false))).toEqual([]);
+    expect(due([made], {}, seen(true))).toEqual(['archive a']);
+    expect(due([{ ...made, attempt: away(1) }], {}, seen(true))).toEqual([]);
   });
 
   it('again some pauses after an attempt that found no vault, for as many weeks as it is away', () => {

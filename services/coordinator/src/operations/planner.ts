@@ -27,6 +27,7 @@ import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { Timings } from '../timings.ts';
+import { isHeld } from './archive/held.ts';
 import type { ArchiveTarget } from './archive/machine.ts';
 import { drillDueAgain } from './drill/retry.ts';
 import { type AwaitedGenerations, awaitedGenerationsOf } from './failover/awaited-generations.ts';
@@ -334,9 +335,11 @@ function dueArchives({ group, newest, archives, view, nowMs, timings }: Situatio
   const { everyMs } = archivePolicyOf(group.spec);
   const due = archives
     .filter(({ site }) => view(site)?.status === 'up')
-    .map(({ site, serial, complete, attempt }) => {
+    .map((standing) => {
+      const { site, serial, complete, attempt } = standing;
       const stampMs = complete?.startedMs ?? group.createdMs;
-      const overdueMs = complete === undefined ? 0 : agoMs({ nowMs, stampMs }) - everyMs;
+      const isThere = complete !== undefined && isHeld(standing, view);
+      const overdueMs = isThere ? agoMs({ nowMs, stampMs }) - everyMs : 0;
       const hasJustTried =
         attempt !== undefined &&
         attempt.id !== complete?.id &&

@@ -63,7 +63,7 @@ function listText({ archives, backups, runs }: ListArchivesResponse): string {
       new Date(Number(backup?.madeMs ?? 0n)).toISOString(),
       backup?.generation === undefined ? '-' : String(backup.generation.generation),
       String(backup?.objects ?? 0),
-      backup?.complete === true ? 'complete' : 'not complete',
+      backup?.complete === true ? 'complete' : backup?.spoilt === true ? 'gone or changed' : 'not complete',
     ]),
   );
   const done = table(

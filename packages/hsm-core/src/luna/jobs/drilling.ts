@@ -11,6 +11,7 @@ import type { ListedObject } from '../parse/contents.ts';
 import { requireFit } from './comparing.ts';
 import { clear, type DestroyReport } from './destroying.ts';
 import type { JobPorts } from './job-ports.ts';
+import { lookAtVault } from './keeping.ts';
 import { type PartitionAccess, restore } from './moving.ts';
 import { type ArchiveSource, archiveObjects, orUnlisted, partitionObjects } from './reading.ts';
 
@@ -59,6 +60,7 @@ async function drill(
     (await partitionObjects(scratch.address, scratch.login, ports)).objects;
   const isOurs = (objects: readonly ListedObject[]): boolean => isWithin(objects, register.read());
   const { vault, partition } = from;
+  await lookAtVault(vault, ports);
   await requireFit({ move: 'restore', from: vault, to: scratch.address, archive: partition }, ports);
   const expected = await archiveObjects(from, ports);
   const found = await list();

@@ -66,6 +66,21 @@ describe('work with a vault', () => {
     expect(await database.rows.events()).toEqual(['archive-worked', 'archive-not-worked']);
   });
 
+  it('has the newest complete backup that no order has deleted', async () => {
+    await perform({ type: 'record-work', target: TARGET, code: '', outcome: OUTCOME });
+    await perform(
+      { type: 'record-work', target: TARGET, code: '', outcome: { ...OUTCOME, backup: 'antipode-2', startedMs: 78 } },
+      'second',
+    );
+    expect((await standing()).complete).toMatchObject({ backup: 'antipode-2' });
+    const target = { ...TARGET, work: 'delete' } as const;
+    const outcome = { ...OUTCOME, backup: 'antipode-2', verdict: 'still there', startedMs: 79 };
+    await perform({ type: 'record-work', target, code: 'ARCHIVE_INCOMPLETE', outcome }, 'not deleted');
+    expect((await standing()).complete).toMatchObject({ backup: 'antipode-2' });
+    await perform({ type: 'record-work', target, code: '', outcome: { ...outcome, verdict: 'gone' } }, 'deleted');
+    expect((await standing()).complete).toMatchObject({ backup: 'antipode-1' });
+  });
+
   it('counts as a drill among the others, and not as one of a sealed generation', async () => {
     const target = { ...TARGET, work: 'drill' } as const;
     await perform({ type: 'record-work', target, code: '', outcome: { ...OUTCOME, verdict: 'proved' } });

@@ -14,11 +14,14 @@ const run = (daysAgo: number, rest: Partial<ArchiveRunRecord> = {}): ArchiveRunR
   ...{ evidence: '{}', signature: new Uint8Array(), signer: new Uint8Array() },
   ...rest,
 });
-const shown = (standing: Partial<ArchiveStanding>) =>
+const shown = (standing: Partial<ArchiveStanding>, spoilt: readonly string[] = []) =>
   archiveMessage(
     {
       group: groupOf(SPEC),
-      view: (site) => siteView(site, { vaults: [{ name: 'vault', serial: VAULT.serial }] }),
+      view: (site) =>
+        siteView(site, {
+          vaults: [{ name: 'vault', serial: VAULT.serial, backups: spoilt.map((name) => ({ name, spoilt: true })) }],
+        }),
       nowMs: NOW_MS,
     },
     { ...VAULT, complete: undefined, attempt: undefined, proven: undefined, ...standing },
@@ -51,5 +54,14 @@ describe('a vault', () => {
       'Due since 24 hours. The last attempt ended with PIN_REFUSED.',
     );
     expect(shown({})).toMatchObject({ state: 'empty', dueInMs: 0n, reminder: expect.stringContaining('No complete') });
+  });
+
+  it('is late, and not current, once it was seen without its newest backup', () => {
+    const complete = run(2);
+    expect(shown({ complete, attempt: complete }, ['antipode-1'])).toMatchObject({
+      ...{ state: 'late', dueInMs: 0n, backup: 'antipode-1' },
+      reminder: expect.stringContaining('does not have backup antipode-1 any more'),
+    });
+    expect(shown({ complete, attempt: complete }, ['antipode-0'])).toMatchObject({ state: 'current', reminder: '' });
   });
 });

@@ -2,6 +2,7 @@
 import type { GroupArchiveSchema } from '@antipode/protocol';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { archivePolicyOf, type Group } from '../../model.ts';
+import { isHeld } from '../../operations/archive/held.ts';
 import { AWAY_CODES } from '../../operations/archive/machine.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import type { ArchiveRunRecord, ArchiveStanding } from '../../store/tables/archives.ts';
@@ -17,11 +18,13 @@ const generationOf = ({ epoch, number }: ArchiveRunRecord) => ({ epoch, generati
 /** Late, and never lost: what a vault has stays in it. */
 export function archiveMessage(
   { group, view, nowMs }: ArchiveFacts,
-  { site, serial, complete, attempt, proven }: ArchiveStanding,
+  standing: ArchiveStanding,
 ): MessageInitShape<typeof GroupArchiveSchema> {
+  const { site, serial, complete, attempt, proven } = standing;
+  const isThere = isHeld(standing, view);
   const { everyMs } = archivePolicyOf(group.spec);
   const ageOf = (run: ArchiveRunRecord): number => Math.max(0, Math.round(nowMs - run.startedMs));
-  const dueInMs = complete === undefined ? 0 : Math.max(0, everyMs - ageOf(complete));
+  const dueInMs = complete === undefined || !isThere ? 0 : Math.max(0, everyMs - ageOf(complete));
   const state = complete === undefined ? 'empty' : dueInMs > 0 ? 'current' : 'late';
   const isNewer = attempt !== undefined && (complete === undefined || attempt.startedMs > complete.startedMs);
   const lastFailure = isNewer ? attempt.errorCode || attempt.verdict : '';
@@ -36,7 +39,10 @@ export function archiveMessage(
     dueInMs: BigInt(dueInMs),
     ...(proven === undefined ? {} : { proven: generationOf(proven), provenAgeMs: BigInt(ageOf(proven)) }),
     lastFailure,
-    reminder: reminderOf({ site, state, lastFailure, dueInMs, overdueMs: complete && ageOf(complete) - everyMs }),
+    reminder: reminderOf({
+      ...{ site, state, lastFailure, dueInMs, overdueMs: complete && ageOf(complete) - everyMs },
+      spoilt: isThere ? '' : (complete?.backup ?? ''),
+    }),
   };
 }
 
@@ -51,16 +57,20 @@ function reminderOf({
   lastFailure,
   dueInMs,
   overdueMs,
+  spoilt,
 }: {
   site: string;
   state: string;
   lastFailure: string;
   dueInMs: number;
   overdueMs: number | undefined;
+  /** The newest complete backup, if the vault was seen without it. */
+  spoilt: string;
 }): string {
   const attach = `Attach the vault at site ${site}; the backup then begins by itself.`;
   const why = lastFailure === '' || AWAY.has(lastFailure) ? attach : `The last attempt ended with ${lastFailure}.`;
   if (state === 'empty') return `No complete backup yet. ${why}`;
+  if (spoilt !== '') return `The vault does not have backup ${spoilt} any more as it was made. ${why}`;
   if (state === 'late') return `Due since ${timeText(overdueMs ?? 0)}. ${why}`;
   return dueInMs < NOTICE_MS ? `Due in ${timeText(dueInMs)}: have the vault at site ${site} by then.` : '';
 }

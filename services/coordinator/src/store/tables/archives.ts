@@ -30,7 +30,7 @@ export interface ArchiveRunRecord {
 
 /** The record of one vault, since the group was declared. */
 export interface ArchiveStanding extends Seat {
-  /** The newest complete backup. */
+  /** The newest complete backup that no order has deleted. */
   readonly complete: ArchiveRunRecord | undefined;
   /** The newest attempt at a backup. */
   readonly attempt: ArchiveRunRecord | undefined;
@@ -126,7 +126,24 @@ const runsAt = (db: Read, { group, site, serial, work, sinceMs }: Place) =>
 
 const newestTried = fixed((db, place: Place) => runsAt(db, place));
 const newestEnded = fixed((db, place: Place & { readonly verdict: string }) =>
-  runsAt(db, place).where('verdict', '=', place.verdict).where('error_code', '=', ''),
+  runsAt(db, place)
+    .where('verdict', '=', place.verdict)
+    .where('error_code', '=', '')
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('archive_run as deletion')
+            .select('deletion.id')
+            .whereRef('deletion.grp', '=', 'archive_run.grp')
+            .whereRef('deletion.site', '=', 'archive_run.site')
+            .whereRef('deletion.serial', '=', 'archive_run.serial')
+            .where('deletion.work', '=', 'delete')
+            .where('deletion.verdict', '=', 'gone')
+            .whereRef('deletion.backup', '=', 'archive_run.backup')
+            .where('archive_run.work', '=', 'backup'),
+        ),
+      ),
+    ),
 );
 
 const runFrom = (row: Schema['archive_run']): ArchiveRunRecord => ({

@@ -1,6 +1,6 @@
 /** A backup of the partition that a vault is for. The site has approved what it deletes, by its configuration. */
 import { AntipodeError } from '@antipode/runtime';
-import { newestHere } from '../../site.ts';
+import { newestHere, refusedAt } from '../../site.ts';
 import { toldBackup } from './told.ts';
 import { arrived, type Response, type Work } from './work.ts';
 
@@ -24,10 +24,15 @@ export async function backUp(work: Work): Promise<Response> {
   };
   // The floor is in the site's own configuration: no order lowers it.
   const keep = Math.max(vault.settings.keep, request.keep);
+  // Keys that this member could not restore are not missed.
+  const refused = refusedAt(site, seat);
+  const needed = sealed.generation.entries
+    .filter(({ objectId }) => !refused.has(objectId))
+    .map(({ attributes: { label } }) => Buffer.from(label ?? new Uint8Array()).toString('utf8'));
   const report = await vault.withPasswords(({ backup: password, ...access }) => {
     // It waited for its turn, and a PIN file was read: the tenure may be over by now.
     site.authority.asMember({ ...fence, serial });
-    return vault.driver.keepBackups({ ...access, password, keep, about: JSON.stringify(of) }, [
+    return vault.driver.keepBackups({ ...access, password, keep, series: group, needed, about: JSON.stringify(of) }, [
       { action: 'expire own backups', target: vault.address, keep },
     ]);
   });

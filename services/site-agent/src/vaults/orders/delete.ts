@@ -8,24 +8,20 @@ export async function drop(work: Work): Promise<Response> {
   const { group } = fence;
   site.authority.inForce(fence);
   const all = vault.backups();
-  const doomed = all.find(({ name }) => name === request.backup);
+  // Those of another group are that group's. One that was made before a restore has no generation.
+  const doomed = all.find(({ name, of }) => name === request.backup && (of === undefined || of.group === group));
   if (doomed === undefined)
     throw new AntipodeError(
       'NOT_FOUND',
-      `this site has made no backup ${request.backup || '(without a name)'} in the vault`,
+      `this site has made no backup ${request.backup || '(without a name)'} of group ${group} in the vault`,
       {
         details: { group },
         hint: 'Backups of others are never deleted here. Use the vendor tool for them.',
       },
     );
   const keep = Math.max(vault.settings.keep, request.keep);
-  const complete = all.filter(({ state }) => state === 'complete');
-  if (doomed.state === 'complete' && complete.length <= keep)
-    throw new AntipodeError('ARCHIVE_KEPT', `${complete.length} complete backups are in the vault, and ${keep} stay`, {
-      details: { group, backups: complete.length, keep },
-    });
   const { verdict, why } = await vault.withPasswords(({ vault: officer }) =>
-    vault.driver.dropBackup({ vault: officer, name: doomed.name }, [
+    vault.driver.dropBackup({ vault: officer, name: doomed.name, keep }, [
       { action: 'delete backup', target: vault.address, partition: doomed.name },
     ]),
   );

@@ -45,7 +45,7 @@ export async function restore(work: Work): Promise<Response> {
     const { objects } = await vault.driver.contents(vault.source, source.login);
     let safety = '';
     if (objects.length > 0) {
-      const order = { source, vault: officer, password, keep: KEEP_ALL };
+      const order = { source, vault: officer, password, keep: KEEP_ALL, series: `${group} before a restore` };
       const kept = await vault.driver.keepBackups(order, []);
       safety = kept.name;
       if (kept.backup.verdict !== 'complete')

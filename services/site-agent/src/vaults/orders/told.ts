@@ -17,6 +17,7 @@ export const toldBackup = ({ name, atMs, state, objects = 0, of }: RecordedBacku
       }),
   objects,
   complete: state === 'complete',
+  spoilt: state === 'spoilt',
   madeMs: BigInt(atMs),
 });
 
