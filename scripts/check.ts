@@ -28,6 +28,7 @@ const STATIC: readonly Check[] = [
     command: [binary('biome'), 'ci', '--error-on-warnings', `--colors=${isTerminal ? 'force' : 'off'}`],
   },
   { name: 'types', command: [binary('tsc'), '--project', 'tsconfig.json'] },
+  { name: 'types of the page', command: [binary('tsc'), '--project', 'apps/dashboard/page/tsconfig.json'] },
 ];
 /** Against the last release: what was sealed or sent by it must stay readable. */
 function protocolChanges(): Check[] {

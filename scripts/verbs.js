@@ -14,7 +14,7 @@ export const VERBS = {
   // The unit tests run once, with the others, so that vitest has the last line. With names of tests only those run, and no
   // static checks.
   test: {
-    needs: ['services', 'java', 'tests', 'compiler'],
+    needs: ['services', 'java', 'tests', 'compiler', 'browser'],
     steps: (args) => [...(args.length === 0 ? [[CHECK, '--static']] : []), [VITEST, 'run', ...args]],
   },
   bench: { needs: ['services', 'compiler'], steps: (args) => [['test/bench/main.ts', ...args]] },

@@ -29,7 +29,7 @@ it('nothing asks for more of the system than it runs', () => {
   const asked = Object.entries(VERBS).flatMap(([name, { needs }]) => (needs.length === 0 ? [] : [[name, ...needs]]));
   expect(asked).toEqual([
     ['demo', 'services'],
-    ['test', 'services', 'java', 'tests', 'compiler'],
+    ['test', 'services', 'java', 'tests', 'compiler', 'browser'],
     ['bench', 'services', 'compiler'],
     ['chaos:hsm', 'services'],
     ['chaos:live', 'services', 'java', 'tests'],

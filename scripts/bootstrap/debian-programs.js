@@ -46,6 +46,8 @@ const PROGRAMS = {
     { name: 'prometheus', isPresent: () => ['prometheus', 'promtool'].every(hasProgram) },
     { name: 'python3-pykcs11', isPresent: () => existsSync('/usr/lib/python3/dist-packages/PyKCS11') },
   ],
+  /** For the test of the dashboard, and the largest of all: no other verb downloads it. */
+  browser: [{ name: 'chromium', isPresent: () => hasProgram('chromium') }],
   /** A C compiler: for the floor of the benchmark, and for the PKCS#11 module that lies to the tests. */
   compiler: [
     { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },

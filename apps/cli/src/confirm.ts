@@ -1,5 +1,6 @@
 /** The question before something that is hard to take back. */
 import { createInterface } from 'node:readline/promises';
+import { confirmationQuestion, requireTyped } from '@antipode/operator';
 import { AntipodeError } from '@antipode/runtime';
 
 /** @throws USAGE when it is not confirmed, and when there is no terminal to ask at */
@@ -14,13 +15,9 @@ export async function confirm(name: string, what = 'the group'): Promise<void> {
     const answer = await new Promise<string | undefined>((resolve) => {
       // Ctrl-C and Ctrl-D close it, and leave the question without an answer.
       prompt.once('close', () => resolve(undefined));
-      prompt.question(`Type the name of ${what} to continue: `).then(resolve, () => resolve(undefined));
+      prompt.question(`${confirmationQuestion(what)}: `).then(resolve, () => resolve(undefined));
     });
-    if (answer?.trim() !== name)
-      throw new AntipodeError('USAGE', `not confirmed: the answer was not "${name}"; nothing was changed`, {
-        details: { field: 'confirm' },
-        hint: `Run the command again and type the name of ${what} exactly, or add --yes.`,
-      });
+    requireTyped(answer, { name, what });
   } finally {
     prompt.close();
   }

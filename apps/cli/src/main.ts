@@ -9,6 +9,7 @@ import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
 import { lunaCommand } from './commands/luna/luna.ts';
 import { archiveCommand } from './commands/operator/archive.ts';
+import { dashboardCommand } from './commands/operator/dashboard.ts';
 import { divergenceCommand } from './commands/operator/divergence.ts';
 import { drillCommand } from './commands/operator/drill.ts';
 import { failoverCommand } from './commands/operator/failover.ts';
@@ -59,6 +60,7 @@ export function program(): Command {
     peerCommand(),
     groupCommand(),
     statusCommand(),
+    dashboardCommand(),
     replicateCommand(),
     drillCommand(),
     archiveCommand(),

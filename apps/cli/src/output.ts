@@ -7,6 +7,8 @@ import { AntipodeError, printableLines } from '@antipode/runtime';
 import Table from 'cli-table3';
 import { exitCodeOf } from './exit-codes.ts';
 
+export { duration } from '@antipode/operator';
+
 export interface Output {
   readonly isJson: boolean;
   /** The answer: `json` for programs, `text` for people, unless it is `forShell`: a shell must read what was meant. */
@@ -65,16 +67,6 @@ export function printError(error: AntipodeError, { json }: { json: boolean }): v
     return;
   }
   process.stderr.write(printableLines(`${error.message}\n  ${error.hint}\n`));
-}
-
-/** `2 min`, `4.2 s`, `just now`. */
-export function duration(ms: number | bigint | undefined): string {
-  if (ms === undefined) return '-';
-  const value = Number(ms);
-  if (value < 1_000) return `${Math.round(value)} ms`;
-  if (value < 120_000) return `${(value / 1_000).toFixed(1)} s`;
-  if (value < 7_200_000) return `${Math.round(value / 60_000)} min`;
-  return `${Math.round(value / 3_600_000)} h`;
 }
 
 /**

@@ -445,6 +445,11 @@ export const CATALOGUE = {
     summary: 'The certificate of an operator has a role that does not allow this call.',
     hint: 'Ask an operator with the role that the message names. To change the role of an operator, issue another certificate with `antipode init operator --role`.',
   },
+  DASHBOARD_REFUSED: {
+    disposition: 'operator',
+    summary: 'The dashboard has refused a request: it is not from the page that was opened with the printed address.',
+    hint: 'Open the address that `antipode dashboard` printed last. It works once, and each opening prints the next one.',
+  },
   CERTIFICATE_REQUEST_INVALID: {
     disposition: 'operator',
     summary:

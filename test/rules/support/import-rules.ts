@@ -19,13 +19,18 @@ const PARTS: Readonly<Record<string, readonly string[]>> = {
   'packages/hsm-core': ['packages/runtime', 'packages/cryptoki'],
   'packages/protocol': ['packages/runtime'],
   'packages/setup': ['packages/runtime', 'packages/protocol'],
+  'packages/operator': ['packages/runtime', 'packages/protocol'],
   'services/site-agent': ['packages/runtime', 'packages/hsm-core', 'packages/protocol'],
   // It never touches key material, sealed or not: it could not even parse it.
   'services/coordinator': ['packages/runtime', 'packages/protocol'],
   // It is handed the commands of the command line, which starts it.
   'apps/demo': ['packages/runtime', 'packages/protocol', 'packages/setup', 'services/site-agent'],
+  // It is handed the connection to the coordinator, and no key material.
+  'apps/dashboard': ['packages/runtime', 'packages/protocol', 'packages/operator'],
   'apps/cli': [
     'packages/runtime',
+    'packages/operator',
+    'apps/dashboard',
     // For the processes that it starts. It makes no PKCS#11 call.
     'packages/cryptoki',
     'packages/hsm-core',
@@ -49,6 +54,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   ioredis: ['services/coordinator/src/queue/', 'services/coordinator/src/embedded/'],
   pg: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
   kysely: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
+  'lit-html': ['apps/dashboard/page/'],
 };
 
 const TIMERS = new Set(['setTimeout', 'setInterval', 'setImmediate']);

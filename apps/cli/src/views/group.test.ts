@@ -1,9 +1,10 @@
+import { troublesOf } from '@antipode/operator';
 import { GroupStateSchema, MemberRole } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
 import { remarksOn } from '../commands/operator/group.ts';
 import { WAYS_OUT } from '../ways-out.ts';
-import { distributorText, groupTable, memberTable, troublesOf, uncapturedTable } from './group.ts';
+import { distributorText, groupTable, memberTable, uncapturedTable } from './group.ts';
 
 const bare = create(GroupStateSchema, { spec: { name: 'payments' }, protection: 'unprotected' });
 const state = create(GroupStateSchema, {

@@ -1,20 +1,11 @@
 /** One move of the active role, for the commands that order one: the plan first, then a yes, then the order. */
-import { AntipodeError } from '@antipode/runtime';
+import { orderMove, otherSite, planMove, requireAcceptance } from '@antipode/operator';
 import { submitApprovals } from '../../approvals/approval-file.ts';
 import { confirm } from '../../confirm.ts';
 import { EXIT } from '../../exit-codes.ts';
 import { follow, withOperator } from '../../operator-connection.ts';
 import { failedOver } from '../../outcomes.ts';
 import { duration, output } from '../../output.ts';
-import {
-  acceptedLosses,
-  consequences,
-  leftBehind,
-  meaningOfAcceptance,
-  otherSite,
-  refuseObstacle,
-  takesAlong,
-} from '../../views/failover.ts';
 
 export interface MoveOptions {
   readonly config?: string | undefined;
@@ -39,37 +30,20 @@ export async function moveGroup(group: string, options: MoveOptions): Promise<vo
   const { planned = false, acceptLoss = false } = options;
   await withOperator(options.config, async (operator) => {
     await submitApprovals(operator, options.dryRun ? [] : options.approval);
-    const plan = await operator.planFailover({ group, toSite: options.to, planned });
-    refuseObstacle(group, plan);
-    const { group: state } = await operator.getGroup({ group });
-    const along =
-      state === undefined ? [] : [...leftBehind(state, plan, { planned }), ...takesAlong(state, plan.toSite)];
-    for (const line of [...consequences(group, plan), ...along]) out.note(line);
-    if (plan.needsAcceptLoss) out.note(`This needs --accept-loss. ${meaningOfAcceptance(plan)}`);
+    const move = await planMove(operator, { group, to: options.to, planned });
+    const { plan, lines, acceptance } = move;
+    for (const line of lines) out.note(line);
+    if (acceptance !== undefined) out.note(`This needs --accept-loss. ${acceptance}`);
     if (options.dryRun) {
       out.data(plan, () => 'Nothing was changed (--dry-run).');
       return;
     }
-    if (plan.needsAcceptLoss && !acceptLoss)
-      throw new AntipodeError(
-        'FAILOVER_REFUSED',
-        `the failover of group ${group} to ${plan.toSite} needs --accept-loss, which was not given; nothing was changed`,
-        {
-          details: { group },
-          hint: `Read above what the failover would do. To accept that, repeat the command with --accept-loss. ${meaningOfAcceptance(plan)}`,
-        },
-      );
+    requireAcceptance(move, { acceptLoss });
     if (!options.yes) await confirm(group);
-    const { operationId, replacedOperationId } = await operator.failover({
-      group,
-      // The one that was shown: another would be another consequence.
-      toSite: plan.toSite === plan.fromSite ? options.to : plan.toSite,
+    const { operationId, replacedOperationId } = await orderMove(operator, move, {
       acceptLoss,
-      acceptedLosses: acceptedLosses(plan, options),
-      acceptedRefusedObjects: acceptLoss ? plan.refusedObjects : 0,
       ignoreVetoes: options.ignoreVetoes === true,
-      planned,
-      deadlineMs: BigInt(Math.round((options.deadline ?? 0) * 1_000)),
+      deadlineMs: Math.round((options.deadline ?? 0) * 1_000),
     });
     if (replacedOperationId !== '')
       out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);

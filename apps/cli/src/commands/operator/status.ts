@@ -1,3 +1,4 @@
+import { CHOSEN_FOR, notCaptured, notServed, troublesOf } from '@antipode/operator';
 import {
   type GetStatusResponse,
   type GroupState,
@@ -15,8 +16,7 @@ import { readCommand } from '../../options/options.ts';
 import { duration, type Output, output, table } from '../../output.ts';
 import { askOverTls, ownAccounts } from '../../place/own-accounts.ts';
 import { archiveLines } from '../../views/archive.ts';
-import { CHOSEN_FOR } from '../../views/failover.ts';
-import { groupTable, notCaptured, notServed, troublesOf } from '../../views/group.ts';
+import { groupTable } from '../../views/group.ts';
 import { ownAccountsText } from '../../views/own-accounts.ts';
 import { divergentMembers } from './divergence.ts';
 import { failureText } from './operation.ts';

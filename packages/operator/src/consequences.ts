@@ -1,8 +1,7 @@
 /** The plan of a move of the active role, for the person who is about to order it. */
 import type { GenerationRef, GroupState, NeededApproval, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import type { FailedOver } from '../outcomes.ts';
-import { duration } from '../output.ts';
+import { duration } from './duration.ts';
 
 /** Why a site was chosen, for people. */
 export const CHOSEN_FOR: Readonly<Record<string, string>> = {
@@ -129,7 +128,13 @@ export function leftBehind(
 }
 
 /** Tells that another site serves than the person was shown; undefined where it is that one. */
-export function otherSite(shown: string, { to, excluded }: Pick<FailedOver, 'to' | 'excluded'>): string | undefined {
+export function otherSite(
+  shown: string,
+  {
+    to,
+    excluded,
+  }: { readonly to: string; readonly excluded: readonly { readonly site: string; readonly code: string }[] },
+): string | undefined {
   if (to === shown) return undefined;
   const code = excluded.find(({ site }) => site === shown)?.code;
   return `Warning: site ${shown} was not promoted${code === undefined ? '' : ` (${code})`}. Site ${to} is active now: move the applications there.`;

@@ -14,7 +14,7 @@ import {
   otherSite,
   refuseObstacle,
   takesAlong,
-} from './failover.ts';
+} from './consequences.ts';
 
 const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): string =>
   consequences(
