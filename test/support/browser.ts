@@ -43,11 +43,6 @@ export class WatchedPage {
     return watched;
   }
 
-  /** The whole text of the page, as people see it. */
-  text(): Promise<string> {
-    return this.page.locator('body').innerText();
-  }
-
   /** How many pixels of it are beyond its window. */
   overflow(): Promise<number> {
     return this.page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');

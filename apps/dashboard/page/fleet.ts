@@ -142,7 +142,7 @@ function row(group: Group, names: readonly string[], nowMs: number): TemplateRes
   const [concern] = concerns;
   return html`
     <tr role="row" data-group=${name} data-severity=${severityOf(rank)}>
-      <th role="rowheader" scope="row" class="name"><a href="#/group/${name}">${name}</a></th>
+      <th role="rowheader" scope="row" class="name"><a class="group-link" href="#/group/${name}">${name}</a></th>
       <td role="cell" class="protection">
         ${dot(severityOf(rank))}<span>${protection}</span>
         ${keys !== undefined && keys.not > 0 ? html`<span class="aside">${plural(keys.not, 'key')} not protected</span>` : uncaptured > 0 ? html`<span class="aside">${uncaptured} not captured</span>` : nothing}

@@ -1,5 +1,4 @@
 /** The dashboard as an operator has it: the real command, a real system, and a real browser. */
-import { join } from 'node:path';
 import { systemClock } from '@antipode/runtime';
 import type { Browser, BrowserContext } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -51,7 +50,7 @@ describe('the page of an operator', () => {
     await system.site('b').process!.killAll();
     await tile.and(page.locator(':not([data-severity=well])')).waitFor();
     const toldMs = systemClock.monotonicMs() - killedMs;
-    expect(await tile.innerText()).toMatch(/suspect|down/);
+    expect(await tile.textContent()).toMatch(/suspect|down/);
     expect(toldMs).toBeLessThan(TOLD_MS_MAX);
     await system.startAgent('b', { asProcess: true });
     await tile.and(page.locator('[data-severity=well]')).waitFor();
