@@ -7,6 +7,7 @@ import { completionCommand } from './commands/completion.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
+import { siteCommand } from './commands/joining/site.ts';
 import { lunaCommand } from './commands/luna/luna.ts';
 import { archiveCommand } from './commands/operator/archive.ts';
 import { dashboardCommand } from './commands/operator/dashboard.ts';
@@ -56,6 +57,7 @@ export function program(): Command {
     certificateCommand(),
     coordinatorCommand(),
     agentCommand(),
+    siteCommand(),
     partitionCommand(),
     peerCommand(),
     groupCommand(),

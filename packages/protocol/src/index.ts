@@ -39,7 +39,14 @@ export {
 
 export { CertificateRenewal, type CertificateRenewalOptions } from './certificates/certificate-renewal.ts';
 export { START_WAIT_MS_MAX, untilCertificateBegins } from './certificates/certificate-start.ts';
-export { type CertificateState, certificateInfo, WARN_DAYS, warningsOf } from './certificates/certificate-watch.ts';
+export {
+  type CertificateState,
+  certificateInfo,
+  certificatesIn,
+  checkCertificate,
+  WARN_DAYS,
+  warningsOf,
+} from './certificates/certificate-watch.ts';
 export {
   type Authority,
   type CertificateDescription,
@@ -51,6 +58,8 @@ export {
   issueCertificate,
   type ReadRequest,
   readRequest,
+  requestCertificate,
+  requestCertificateWith,
   signRequest,
 } from './certificates/certificates.ts';
 export {
@@ -95,12 +104,24 @@ export { type RoleName, roleName, roleNumber, roleOf } from './convert/roles.ts'
 export { enumWord } from './convert/words.ts';
 export * from './gen/antipode/v1/certificate_pb.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';
+export * from './gen/antipode/v1/join_pb.ts';
 export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/resolver_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
 export { accountOf, HeardHeartbeats } from './heartbeats/heard-heartbeats.ts';
 export { SentHeartbeats } from './heartbeats/sent-heartbeats.ts';
+export { askToJoin, CLOCK_OFFSET_MS_MAX, type Joined } from './joining/join-client.ts';
+export { DOOR_LIMITS, type DoorLimits, JoinDoor, type JoinDoorOptions } from './joining/join-door.ts';
+export {
+  type JoinPlace,
+  type JoinToken,
+  SECRET_BYTES,
+  secretDigest,
+  siteTokenFrom,
+  siteTokenText,
+  TOKEN_ID,
+} from './joining/join-token.ts';
 export type { CoordinatorObservation, CoordinatorOutcome } from './leader/coordinator-observations.ts';
 export {
   type ConfiguredCoordinators,

@@ -461,6 +461,32 @@ export const CATALOGUE = {
     summary: 'The coordinator that answers holds no issuer, so it signs no certificates.',
     hint: 'Renew by hand: `antipode certificate request`, then `antipode certificate sign` at the authority, then `antipode certificate install`. Or give the coordinators an issuer (`antipode init issuer`).',
   },
+  SITE_TOKEN_INVALID: {
+    disposition: 'operator',
+    summary: 'The text is not a token of `antipode site token`, or it was cut or changed on its way.',
+    hint: 'Copy the whole line that `antipode site token` printed into a file, and name the file. If that line is lost, make another token.',
+  },
+  SITE_TOKEN_REFUSED: {
+    disposition: 'operator',
+    summary:
+      'A coordinator does not accept the token of a site: it has ended, was used by another key or revoked, or is unknown.',
+    hint: 'Make another token with `antipode site token SITE`. If the message says that another key has used the token and nobody of you did, somebody has read it: see docs/howto/join.md.',
+  },
+  JOIN_NOT_OFFERED: {
+    disposition: 'operator',
+    summary: 'A coordinator has no address at which machines can join.',
+    hint: 'Set `join: { listen: host:port }` in coordinator.yaml of every coordinator and restart them, or make the folder of the site with `antipode init site`.',
+  },
+  CERTIFICATE_AWAITED: {
+    disposition: 'operator',
+    summary: 'A machine has made its key and its request, and waits for the certificate that the authority signs.',
+    hint: 'Take the request that the message names to the authority and run `antipode certificate sign FILE --authority ca --out join.crt`. Put join.crt beside the request and run the same command again.',
+  },
+  CLOCK_WRONG: {
+    disposition: 'operator',
+    summary: 'The clock of this machine differs too much from that of the coordinator.',
+    hint: 'Correct the clock (chrony, systemd-timesyncd) and run the same command again. Nothing was used up.',
+  },
   CERTIFICATE_INVALID: {
     disposition: 'operator',
     summary: 'A certificate or key file is missing or expired, does not match the other, or has no usable identity.',

@@ -177,6 +177,19 @@ function yaml(comment: string, value: unknown): { text: string; mode: number } {
   return { text: `# ${comment}\n${stringify(value)}`, mode: PUBLIC };
 }
 
+/** @throws USAGE if it is the folder of an authority, whose key stays offline */
+function issuerFiles(folder: string): Record<string, { text: string; mode: number }> {
+  if (!existsSync(join(folder, 'issuer.key')))
+    throw new AntipodeError('USAGE', `${folder} has no issuer.key, expected the folder of \`antipode init issuer\``, {
+      details: { field: 'issuer' },
+    });
+  const { authority } = readAuthority(folder);
+  return {
+    'issuer.crt': { text: authority.certificatePem, mode: PUBLIC },
+    'issuer.key': { text: authority.keyPem, mode: SECRET },
+  };
+}
+
 export async function makeCoordinatorFolder(options: {
   folder: string;
   authority: string;
@@ -186,8 +199,12 @@ export async function makeCoordinatorFolder(options: {
   timings?: string | undefined;
   databaseUrl?: string | undefined;
   redisUrl?: string | undefined;
+  /** The folder of an issuer, which is copied. */
+  issuer?: string | undefined;
+  /** Where machines join. */
+  join?: string | undefined;
 }): Promise<string[]> {
-  const { folder, authority, id, listen, http, timings, databaseUrl, redisUrl } = options;
+  const { folder, authority, id, listen, http, timings, databaseUrl, redisUrl, issuer, join: door } = options;
   const { files } = await certificateFiles(authority, { kind: 'coordinator', name: id });
   const config = {
     id,
@@ -196,11 +213,14 @@ export async function makeCoordinatorFolder(options: {
     tls: TLS,
     dataFolder: 'data',
     timings: timings ?? 'default',
+    ...(issuer === undefined ? {} : { issuer: { certificate: 'issuer.crt', key: 'issuer.key' } }),
+    ...(door === undefined ? {} : { join: { listen: door } }),
     ...(databaseUrl === undefined ? {} : { databaseUrl }),
     ...(redisUrl === undefined ? {} : { redisUrl }),
   };
   return writeNew(folder, {
     ...files,
+    ...(issuer === undefined ? {} : issuerFiles(issuer)),
     'coordinator.yaml': yaml(
       'Antipode coordinator. PostgreSQL and Redis run as its children unless databaseUrl and redisUrl name your own.',
       config,
@@ -237,8 +257,27 @@ export async function makeSiteFolder(options: {
   /** None for a witness. */
   partitions: readonly PartitionDraft[];
 }): Promise<string[]> {
-  const { folder, authority, site, listen, advertise, coordinators, partitions } = options;
+  const { folder, authority, site } = options;
+  const config = agentConfigFile(options);
   const { files } = await certificateFiles(authority, { kind: 'site', name: site });
+  return writeNew(folder, { ...files, 'agent.yaml': config });
+}
+
+/** agent.yaml of a site, beside its certificate. @throws USAGE */
+export function agentConfigFile({
+  site,
+  listen,
+  advertise,
+  coordinators,
+  partitions,
+}: {
+  site: string;
+  listen: string;
+  advertise?: string | undefined;
+  coordinators: readonly CoordinatorAddress[];
+  /** None for a witness. */
+  partitions: readonly PartitionDraft[];
+}): { text: string; mode: number } {
   const config = {
     site,
     listen,
@@ -260,7 +299,7 @@ export async function makeSiteFolder(options: {
     partitions.length === 0
       ? 'Antipode witness: a site agent without an HSM.'
       : 'Antipode site agent. Each PIN is in a file of its own, mode 0600.';
-  return writeNew(folder, { ...files, 'agent.yaml': yaml(comment, config) });
+  return yaml(comment, config);
 }
 
 interface AskerFolder {

@@ -10,3 +10,12 @@ export {
   type PartitionDraft,
   type RequestToSign,
 } from './folders.ts';
+export {
+  type AgentDraft,
+  addressTowards,
+  agentConfigPath,
+  defaultListen,
+  type JoinPorts,
+  joinCertificate,
+  joinConfig,
+} from './joining.ts';

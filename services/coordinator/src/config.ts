@@ -37,10 +37,12 @@ export const coordinatorConfigSchema = z.strictObject({
   listen: address,
   tls: z.strictObject({ ca: path, certificate: path, key: path }),
   dataFolder: path,
-  /** Signs renewals. Its key can make anybody: absent unless certificates are to renew themselves. */
+  /** Signs renewals, and machines that join. Its key can make anybody: absent unless certificates are to renew themselves. */
   issuer: z
     .strictObject({ certificate: path, key: path, days: z.number().positive().max(3_650).default(90) })
     .optional(),
+  /** Where machines with a token of a site get their first certificate. Absent: nothing listens. */
+  join: z.strictObject({ listen: address }).optional(),
   /** Health endpoints; absent for none. */
   http: address.optional(),
   /** PostgreSQL; a supervised child where absent. `DATABASE_URL` overrides. */

@@ -1,8 +1,10 @@
 /** The process of a coordinator: database, queue, network and files around the graph. Started in order, closed in reverse. */
+import { readFileSync } from 'node:fs';
 import {
   CertificateRenewal,
   CertificateService,
   CoordinatorService,
+  JoinDoor,
   OperatorService,
   RpcServer,
   readRequest,
@@ -34,6 +36,7 @@ import { buildCoordinator, type CoordinatorGraph } from './graph.ts';
 import { openHooks } from './hooks/open-hooks.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
+import { answerJoin } from './rpc/joining.ts';
 import { readIssuer, renewalHandlers } from './rpc/renewals.ts';
 import { dialOverTls } from './sites/agents.ts';
 import { externalDatabase } from './store/postgres/external-database.ts';
@@ -51,6 +54,7 @@ export class Coordinator implements Closeable {
   readonly #started: Closeable[] = [];
   #port = 0;
   #healthPort = 0;
+  #joinPort: number | undefined;
   #closed: Promise<void> | undefined;
   #embedded: { postgres: EmbeddedPostgres | undefined; redis: EmbeddedRedis | undefined } = {
     postgres: undefined,
@@ -90,6 +94,11 @@ export class Coordinator implements Closeable {
 
   get healthPort(): number {
     return this.#healthPort;
+  }
+
+  /** Where machines join; undefined if they cannot. */
+  get joinPort(): number | undefined {
+    return this.#joinPort;
   }
 
   /** The embedded servers, for tests that kill or wipe them. */
@@ -164,6 +173,10 @@ export class Coordinator implements Closeable {
         wakeUps: queue,
         loopDelayMs: () => loopDelay.maxMs(),
         certificate: () => this.#tls.state,
+        joining:
+          this.#config.join === undefined
+            ? undefined
+            : { port: () => this.#joinPort, hasIssuer: this.#config.issuer !== undefined },
         hooks,
         metrics: this.#metrics,
         watch: this.#watch,
@@ -178,6 +191,7 @@ export class Coordinator implements Closeable {
     this.#port = await server.listen(this.#config.listen);
     graph.start();
     this.#renewOwnCertificate();
+    await this.#letJoin({ store, timeline, graph });
     this.#own({ close: () => graph.stopLooking() });
     const leads = (): boolean => graph.leadership.epoch !== undefined;
     this.#leads = leads;
@@ -202,6 +216,33 @@ export class Coordinator implements Closeable {
       this.#healthPort = await health.listen(this.#config.http);
     }
     log.info('coordinator started', { coordinator: id, port: this.#port, leads: leads() });
+  }
+
+  /** Opens the door for machines that have a token and no certificate yet. */
+  async #letJoin({ store, timeline, graph }: { store: PostgresStore; timeline: Timeline; graph: CoordinatorGraph }) {
+    const { id, join, issuer, tls } = this.#config;
+    if (join === undefined) return;
+    const { clock, log } = this.#ports;
+    const ports = {
+      store,
+      election: graph.leadership,
+      clock: timeline,
+      calendarMs: () => clock.wallMs(),
+      trustDomain: this.#tls.identity.trustDomain,
+      issuer,
+      authoritiesPem: () => readFileSync(tls.ca, 'utf8'),
+      log,
+    };
+    const door = this.#own(
+      new JoinDoor({
+        coordinator: id,
+        tls: this.#tls,
+        clock,
+        log,
+        answer: (request, from) => answerJoin(request, from, ports),
+      }),
+    );
+    this.#joinPort = await door.listen(join.listen);
   }
 
   /** It has the issuer itself, or an administrator renews its certificate. */

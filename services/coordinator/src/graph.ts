@@ -19,7 +19,7 @@ import {
 import { RETENTION_INTERVAL_MS, Retention } from './calendar/retention.ts';
 import { Schedule } from './calendar/schedule.ts';
 import type { Timeline } from './calendar/timeline.ts';
-import { Election, type Leadership } from './election.ts';
+import { Election, type RenewableLeadership } from './election.ts';
 import { GroupCache } from './groups/group-cache.ts';
 import { groupsAt } from './groups/groups-at-site.ts';
 import type { Hook, Veto } from './hooks/hook.ts';
@@ -36,6 +36,7 @@ import { Runner } from './operations/runner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import { coordinatorHandlers } from './rpc/heartbeat.ts';
 import { operatorHandlers } from './rpc/operator.ts';
+import type { JoiningOffer } from './rpc/ports.ts';
 import { Agents, type Dial } from './sites/agents.ts';
 import { CoordinatorBook } from './sites/coordinator-book.ts';
 import { Detector, type Probe, type Transition } from './sites/detector.ts';
@@ -67,6 +68,8 @@ export interface CoordinatorPorts {
   /** How late this process is. */
   readonly loopDelayMs: () => number;
   readonly certificate?: () => CertificateState;
+  /** Absent where machines cannot join. */
+  readonly joining?: JoiningOffer | undefined;
   /** Told of the passes without which a coordinator is of no use. */
   readonly watch?: LoopWatch | undefined;
   /** Of this process; absent where nobody measures. */
@@ -205,7 +208,7 @@ export class CoordinatorGraph implements Closeable {
     });
     this.#retention = new Retention({ store, election, cache, clock, log });
     this.#roleChanges = new RoleChanges(ports.hooks?.roleChange ?? [], { store, election, cache, clock, prng, log });
-    const { certificate } = ports;
+    const { certificate, joining } = ports;
     const parts = {
       ...deciding,
       id,
@@ -215,6 +218,7 @@ export class CoordinatorGraph implements Closeable {
       agents,
       reconciler,
       changes,
+      joining,
       timeline: clock,
       calendarMs: () => ports.clock.wallMs(),
       roleChanges: this.#roleChanges,
@@ -225,7 +229,7 @@ export class CoordinatorGraph implements Closeable {
     if (metrics !== undefined) addCoordinatorMetrics(metrics, rpcPorts);
   }
 
-  get leadership(): Leadership {
+  get leadership(): RenewableLeadership {
     return this.#election;
   }
 

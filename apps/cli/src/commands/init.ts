@@ -91,6 +91,7 @@ export function initCommand(): Command {
   init.addCommand(
     command('coordinator', 'make the folder of a coordinator: configuration and certificate', [
       'init coordinator --folder coordinator --authority ca --id main --listen 10.0.0.5:7400',
+      'init coordinator --folder coordinator --authority ca --id main --listen 10.0.0.5:7400 --issuer issuer --join 10.0.0.5:7402',
       'init coordinator --folder coordinator --authority ca --id south --listen 10.0.9.5:7400',
     ])
       .requiredOption('--folder <folder>', 'folder to make')
@@ -98,6 +99,11 @@ export function initCommand(): Command {
       .requiredOption('--id <id>', 'name of this coordinator')
       .requiredOption('--listen <host:port>', 'where agents and operators connect')
       .option('--http <host:port>', 'health endpoints /livez and /readyz, and /metrics')
+      .option(
+        '--issuer <folder>',
+        'folder of `init issuer`, which is copied: this coordinator signs certificates of sites',
+      )
+      .option('--join <host:port>', 'where machines with a token of `site token` join')
       .addOption(new Option('--timings <profile>', 'timing profile').choices(['default', 'wan', 'fast']))
       .option(...JSON_OPTION)
       .action(async (options) => wrote(await makeCoordinatorFolder(options), options.json)),

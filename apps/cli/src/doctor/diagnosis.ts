@@ -28,7 +28,7 @@ import { type Check, issuerChecks, machineChecks, tlsChecks } from './checks.ts'
 import { cloningChecks } from './cloning.ts';
 import { vaultChecks } from './vault-checks.ts';
 
-interface Finding {
+export interface Finding {
   readonly check: string;
   readonly ok: boolean;
   readonly detail: string;
@@ -55,7 +55,11 @@ async function perform([name, work]: Check): Promise<Finding> {
 }
 
 /** The configuration first; what depends on it is checked only where it can be read. */
-async function performAll<T>(name: string, load: () => T, checks: (config: T) => readonly Check[]): Promise<Finding[]> {
+export async function performAll<T>(
+  name: string,
+  load: () => T,
+  checks: (config: T) => readonly Check[],
+): Promise<Finding[]> {
   let config: T | undefined;
   const first = await perform([
     name,
@@ -125,7 +129,10 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
   );
 
 /** Each of them, by itself: one that cannot be reached is missed on the day on which it should lead. */
-const coordinatorChecks = (of: string, { coordinators, tls }: Pick<OperatorConfig, 'coordinators' | 'tls'>): Check[] =>
+export const coordinatorChecks = (
+  of: string,
+  { coordinators, tls }: Pick<OperatorConfig, 'coordinators' | 'tls'>,
+): Check[] =>
   coordinators.map((coordinator) => [
     coordinators.length === 1 ? `coordinator ${of}` : `coordinator ${coordinator.id} ${of}`,
     () => reachCoordinator(coordinator, tls),
@@ -193,7 +200,7 @@ function checkPins({ pinsFile, site, dataFolder }: AgentConfig): string {
   return groups.map(([group, pins]) => `${group}: ${pins.length}`).join(', ');
 }
 
-function checkSwap(): string {
+export function checkSwap(): string {
   const state = swapState();
   const warning = swapWarning(state);
   if (warning === '') return state;

@@ -108,6 +108,12 @@ export function parseCoordinator(text: string): { id: string; address: string } 
   return { id: name, address };
 }
 
+/** `id@host:port`, of the door at which machines join. */
+export function parseJoin(text: string): { id: string; address: string } {
+  const { name, address } = parsePeer(text, { field: 'join', form: 'ID@HOST:PORT' });
+  return { id: name, address };
+}
+
 /** `site@host:port` */
 export function parseAgent(text: string): { site: string; address: string } {
   const { name, address } = parsePeer(text, { field: 'agent', form: 'SITE@HOST:PORT' });

@@ -77,6 +77,8 @@ const VIEWER: readonly Caller[] = ['viewer'];
 const OPERATOR: readonly Caller[] = ['operator'];
 /** A method that is added for role `security` does not go to certificates without a role. */
 const APPROVALS: readonly Caller[] = ['security', WITHOUT_ROLE];
+/** Whoever makes a token makes a site. */
+const SECURITY: readonly Caller[] = ['security'];
 /** Applications only ask: where they must go, and how things are. */
 const APPLICATION: readonly Caller[] = ['application', 'viewer'];
 
@@ -140,6 +142,9 @@ export const MAY_CALL: Readonly<Record<string, readonly Caller[]>> = {
   'OperatorService/ResumeAutomation': OPERATOR,
   'OperatorService/SubmitApproval': APPROVALS,
   'OperatorService/ListApprovals': VIEWER,
+  'OperatorService/CreateSiteToken': SECURITY,
+  'OperatorService/ListSiteTokens': VIEWER,
+  'OperatorService/RevokeSiteToken': SECURITY,
   'OperatorService/Resolve': APPLICATION,
   'ResolverService/LastKnown': APPLICATION,
   'ResolverService/OwnAccount': VIEWER,

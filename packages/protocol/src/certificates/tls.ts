@@ -69,6 +69,31 @@ export class Tls {
     return experimental.createCertificateProviderServerCredentials(this.#watch, this.#watch, true);
   }
 
+  /** Calls `use` with the pair in use and the authorities (PEM), and again with each change, until the function is called. */
+  watchPair(
+    use: (pair: { readonly ca: string; readonly certificate: string; readonly key: string }) => void,
+  ): () => void {
+    const seen: { ca?: string | undefined; pair?: { certificate: string; key: string } } = {};
+    const tell = (): void => {
+      if (seen.ca !== undefined && seen.pair !== undefined) use({ ca: seen.ca, ...seen.pair });
+    };
+    const onCa: Parameters<CertificateWatch['addCaCertificateListener']>[0] = (update) => {
+      seen.ca = update?.caCertificate.toString();
+      tell();
+    };
+    const onPair: Parameters<CertificateWatch['addIdentityCertificateListener']>[0] = (update) => {
+      if (update !== null)
+        seen.pair = { certificate: update.certificate.toString(), key: update.privateKey.toString() };
+      tell();
+    };
+    this.#watch.addCaCertificateListener(onCa);
+    this.#watch.addIdentityCertificateListener(onPair);
+    return () => {
+      this.#watch.removeCaCertificateListener(onCa);
+      this.#watch.removeIdentityCertificateListener(onPair);
+    };
+  }
+
   /** Resolves when a server that listens with these credentials has its certificate. It drops who comes before. */
   ready(): Promise<void> {
     return new Promise((resolve) => {
@@ -93,7 +118,7 @@ export class Tls {
     const credentials = experimental.createCertificateProviderChannelCredentials(this.#watch, this.#watch, {
       // Called only when the chain is good. Replaces the comparison with the host name.
       checkServerIdentity: (_host, certificate) =>
-        refusal(identityFromNames(certificate.subjectaltname), expected, trustDomain),
+        identityRefusal(identityFromNames(certificate.subjectaltname), expected, trustDomain),
     });
     observeConnections(credentials, {
       report,
@@ -116,7 +141,12 @@ function pinTls(): void {
   tls.DEFAULT_ECDH_CURVE = KEY_EXCHANGE;
 }
 
-function refusal(peer: Identity | undefined, expected: ExpectedPeer, trustDomain: string): AntipodeError | undefined {
+/** Why a certificate is not that of the expected peer; undefined if it is. */
+export function identityRefusal(
+  peer: Identity | undefined,
+  expected: ExpectedPeer,
+  trustDomain: string,
+): AntipodeError | undefined {
   const isExpected =
     peer?.trustDomain === trustDomain &&
     peer.kind === expected.kind &&

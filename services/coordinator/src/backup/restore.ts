@@ -21,6 +21,7 @@ import type { Refill } from '../store/sql-store.ts';
 import { readNewest } from '../store/tables/generations.ts';
 import { readGroups } from '../store/tables/groups.ts';
 import { raiseLeaseLength } from '../store/tables/lease-length.ts';
+import { dropUnusedSiteTokens } from '../store/tables/site-tokens.ts';
 import { readSites } from '../store/tables/sites.ts';
 import { PROFILES } from '../timings.ts';
 import type { CommandPorts } from './database-at-hand.ts';
@@ -125,6 +126,8 @@ function contentsOf({ path, manifest, sha256 }: RestorePlan): Refill {
     end: async (trx, record) => {
       // Leases may have been longer since: only the database knows how long they were.
       await raiseLeaseLength(trx, LEASE_MS_MAX);
+      // Since then some were used or revoked, and nobody here knows which.
+      await dropUnusedSiteTokens(trx);
       record({ kind: 'database-restored', details: { takenAt: manifest.takenAt, sha256, term: manifest.term } });
     },
   };

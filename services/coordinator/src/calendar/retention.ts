@@ -15,6 +15,7 @@ import {
   retireFires,
   retireGenerations,
   retireIntents,
+  retireSiteTokens,
   retireUnchangedCaptures,
 } from '../store/tables/retention.ts';
 
@@ -34,6 +35,7 @@ const GENERATION_DAYS = 30;
 /** However old: a group that seldom changes keeps its line. */
 const GENERATIONS_KEPT = 100;
 const FIRE_DAYS = 400;
+const SITE_TOKEN_DAYS = 30;
 /** A year, and the time to look at it. */
 const EVENT_DAYS = 400;
 /** However old: time alone, which somebody may have set wrongly before the first start, takes away no whole log. */
@@ -62,6 +64,7 @@ export class Retention {
     const approvals = { beforeMs: before(APPROVAL_DAYS) };
     await this.#retire('approvals', retireApprovals(approvals));
     await this.#retire('uses of approvals', retireApprovalUses(approvals));
+    await this.#retire('tokens of sites', retireSiteTokens({ beforeMs: before(SITE_TOKEN_DAYS) }));
     // By whole days: each batch leaves a row behind for ever.
     const eventsBeforeMs = Math.floor(before(EVENT_DAYS) / DAY_MS) * DAY_MS;
     await this.#retire('events', retireEvents({ beforeMs: eventsBeforeMs, keep: EVENTS_KEPT, atMs: nowMs }));

@@ -15,6 +15,7 @@ import type { RpcPorts } from './ports.ts';
 import { reseatHandlers } from './reseat.ts';
 import { resolveHandlers } from './resolve.ts';
 import { scrubHandlers } from './scrubs.ts';
+import { siteTokenHandlers } from './site-tokens.ts';
 import { statusHandlers } from './status.ts';
 
 export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorService> =>
@@ -32,6 +33,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...operationHandlers(ports),
     ...automationHandlers(ports),
     ...approvalHandlers(ports),
+    ...siteTokenHandlers(ports),
     ...resolveHandlers(ports),
   });
 

@@ -1,6 +1,6 @@
 /** The parts that the services of the coordinator need. */
 import type { CertificateState } from '@antipode/protocol';
-import type { Clock, Log } from '@antipode/runtime';
+import type { Clock, Log, Prng } from '@antipode/runtime';
 import type { Timeline } from '../calendar/timeline.ts';
 import type { RenewableLeadership, Terms } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
@@ -40,6 +40,13 @@ export interface HeartbeatPorts {
   readonly timings: Timings;
 }
 
+/** How machines join here. */
+export interface JoiningOffer {
+  /** Undefined before the door is open. */
+  readonly port: () => number | undefined;
+  readonly hasIssuer: boolean;
+}
+
 /** For the orders and questions of operators. */
 export interface RpcPorts {
   readonly id: string;
@@ -61,6 +68,9 @@ export interface RpcPorts {
   readonly timeline: Pick<Timeline, 'toWallMs' | 'lastStep'>;
   readonly log: Log;
   readonly timings: Timings;
+  readonly prng: Prng;
+  /** Absent where machines cannot join. */
+  readonly joining?: JoiningOffer | undefined;
   /** Of our own certificate; absent where no network is (tests). */
   readonly certificate?: () => CertificateState;
 }

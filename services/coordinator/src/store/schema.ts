@@ -147,6 +147,21 @@ export interface Schema {
     expires_ms: bigint;
   };
   approval_use: { site: string; digest: string; grp: string; use: Json; used_ms: bigint };
+  /** Of tokens with which machines join: the secret itself is nowhere here. */
+  site_token: {
+    id: string;
+    site: string;
+    secret_digest: string;
+    created_by: string;
+    created_ms: bigint;
+    expires_ms: bigint;
+    /** SHA-256 of the public key that used it first; null before. */
+    used_key: string | null;
+    used_ms: bigint | null;
+    used_from: string | null;
+    revoked_ms: bigint | null;
+    revoked_by: string | null;
+  };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   /**
@@ -324,5 +339,11 @@ export const MIGRATIONS: readonly string[] = [
   // Scrubs in a row that could not look: the pause before the next one grows with them.
   `
   ALTER TABLE scrub ADD COLUMN failures int NOT NULL DEFAULT 0;
+  `,
+  // Tokens with which machines join as sites. A token belongs to the first key that uses it.
+  `
+  CREATE TABLE site_token (id text PRIMARY KEY, site text NOT NULL, secret_digest text NOT NULL, created_by text NOT NULL, created_ms int8 NOT NULL, expires_ms int8 NOT NULL,
+    used_key text, used_ms int8, used_from text, revoked_ms int8, revoked_by text);
+  CREATE INDEX site_token_by_end ON site_token (expires_ms);
   `,
 ];

@@ -1,6 +1,6 @@
 /** The ports of the handlers for operators, around the store of a test. Sites announce themselves with their partitions. */
 import { type CallContext, DescribeResponseSchema } from '@antipode/protocol';
-import { silentLog } from '@antipode/runtime';
+import { seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import type { Group } from '../model.ts';
@@ -51,6 +51,7 @@ export class OperatorBench {
     });
     this.ports = {
       id: 'main',
+      prng: seededPrng('operator bench'),
       clock,
       timeline: { toWallMs: (atMs) => atMs + this.wallAheadMs, lastStep: undefined },
       timings: TIMINGS,

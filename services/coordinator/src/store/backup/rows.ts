@@ -26,6 +26,7 @@ export const TABLES = [
   'former_group',
   'approval',
   'approval_use',
+  'site_token',
   'schedule_fire',
   'timeline',
   'archive_run',

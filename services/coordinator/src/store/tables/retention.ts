@@ -120,6 +120,17 @@ export const retireApprovalUses =
     return Number(numAffectedRows);
   };
 
+/** Tokens that ended long ago. The event log has the operator who made each, and the machine that used it. */
+export const retireSiteTokens =
+  ({ beforeMs }: { beforeMs: number }): Retire =>
+  async (trx) => {
+    const { numDeletedRows } = await trx
+      .deleteFrom('site_token')
+      .where('expires_ms', '<', BigInt(Math.round(beforeMs)))
+      .executeTakeFirstOrThrow();
+    return Number(numDeletedRows);
+  };
+
 /** Fire times of calendars, but for the last of each. */
 export const retireFires =
   ({ beforeMs }: { beforeMs: number }): Retire =>

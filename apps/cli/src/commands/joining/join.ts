@@ -1,0 +1,156 @@
+/** `antipode site join`: makes the machine that it runs on to a site, or completes that. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { siteTokenFrom } from '@antipode/protocol';
+import { ADDRESS_EXPECTED, AntipodeError, isAddress, systemClock } from '@antipode/runtime';
+import { addressTowards, agentConfigPath, defaultListen, joinCertificate, joinConfig } from '@antipode/setup';
+import { loadAgentConfig } from '@antipode/site-agent';
+import type { Command } from 'commander';
+import { EXIT } from '../../exit-codes.ts';
+import { collect, command, JSON_OPTION } from '../../options/options.ts';
+import { output } from '../../output.ts';
+import { partitionsFrom } from '../init.ts';
+
+/** Those of the package, each owned by the user of its service. */
+const FOLDERS = { site: '/var/lib/antipode/site', witness: '/var/lib/antipode/witness' } as const;
+const TOKEN_BYTES_MAX = 16 * 1024;
+const STDIN = 0;
+
+export function joinCommand(): Command {
+  return command(
+    'join',
+    'make this machine a site: key, certificate, configuration, checks; run again to complete it',
+    [
+      'site join b.token --token-label payments --pin-file /run/credentials/antipode-agent.service/payments.pin',
+      'site join - --witness',
+      'site join b.token --folder site-b --module /usr/lib/softhsm/libsofthsm2.so --token-label payments --pin-file payments.pin',
+    ],
+  )
+    .argument('<token>', 'file with the token of `site token`, or - for standard input; never the token itself')
+    .option('--folder <folder>', `folder of the site (default: ${FOLDERS.site}, for a witness ${FOLDERS.witness})`)
+    .option('--witness', 'a site without an HSM, which votes and watches')
+    .option(
+      '--listen <host:port>',
+      'where coordinators and other agents connect (default: the address from which the coordinator is reached, port 7401)',
+    )
+    .option('--advertise <host:port>', 'how they reach it, if that differs')
+    .option('--module <file>', 'PKCS#11 module')
+    .option('--token-label <label>', 'label of the token that will be a member')
+    .option('--pin-file <file>', 'file with its user PIN, mode 0600')
+    .option('--partition <name>', 'name of the partition in the configuration', 'main')
+    .option('--scratch-token-label <label>', 'label of an empty token for drills; each drill empties it again')
+    .option('--scratch-pin-file <file>', 'file with its user PIN, mode 0600')
+    .option(
+      '--environment <name=value>',
+      'variable that the module needs, such as SOFTHSM2_CONF; repeatable; never a PIN',
+      collect,
+      [],
+    )
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      '\nThe key is made here and never leaves the folder. Before it says anything, the command verifies the coordinator by\nthe digest of the authority in the token. No key and no configuration is ever replaced.',
+    )
+    .action(async (source: string, options) => {
+      const { witness = false, json } = options;
+      const said = output({ json });
+      const note = (text: string): void => said.note(text);
+      const folder = resolve(options.folder ?? (witness ? FOLDERS.witness : FOLDERS.site));
+      requireAddress('listen', options.listen);
+      requireAddress('advertise', options.advertise);
+      requireFolder(folder, options.folder);
+      const token = siteTokenFrom(tokenText(source, note));
+      const config = agentConfigPath(folder);
+      if (existsSync(config)) requireSite(config, token.site);
+      const written = await joinCertificate(token, { folder, clock: systemClock, note });
+      if (!existsSync(config)) {
+        const [first] = token.coordinators;
+        const made = joinConfig(folder, {
+          site: token.site,
+          listen: options.listen ?? defaultListen(await addressTowards(first!.join)),
+          advertise: options.advertise,
+          coordinators: token.coordinators.map(({ id, address }) => ({ id, address })),
+          partitions: witness ? [] : partitionsFrom(options),
+        });
+        if (made) written.push(config);
+      }
+      const { joinFindings } = await import('../../doctor/join-checks.ts');
+      const findings = await joinFindings(config);
+      const next = nextCommands(folder, { witness });
+      const state = written.length > 0 ? 'joined' : 'already-joined';
+      const checks = findings.map(({ check: name, ok, detail, hint }) => ({
+        name,
+        ok,
+        detail,
+        ...(hint === '' ? {} : { hint }),
+      }));
+      const { findingsTable } = await import('../../doctor/diagnosis.ts');
+      said.data({ site: token.site, folder, state, written, checks, next }, () =>
+        [
+          ...(written.length > 0
+            ? written.map((file) => `wrote ${file}`)
+            : [`this machine is site ${token.site} already; nothing was changed in ${folder}`]),
+          '',
+          findingsTable(findings),
+          '',
+          'Next:',
+          ...next.map((line) => `  ${line}`),
+        ].join('\n'),
+      );
+      if (findings.some(({ ok }) => !ok)) process.exitCode = EXIT.degraded;
+    });
+}
+
+function requireAddress(field: string, value: string | undefined): void {
+  if (value === undefined || isAddress(value)) return;
+  throw new AntipodeError('USAGE', `--${field}: ${ADDRESS_EXPECTED}, found "${value}"`, { details: { field } });
+}
+
+/** The package makes its folders, with the user of the service. */
+function requireFolder(folder: string, given: string | undefined): void {
+  if (given !== undefined || existsSync(folder)) return;
+  throw new AntipodeError('USAGE', `${folder} does not exist, expected the folder that the package makes`, {
+    details: { field: 'folder' },
+    hint: 'Install the Debian package of Antipode, or name a folder with --folder.',
+  });
+}
+
+/** Nothing of it may appear in a message. */
+function tokenText(source: string, note: (text: string) => void): string {
+  try {
+    const bytes = readFileSync(source === '-' ? STDIN : source);
+    if (source !== '-' && (statSync(source).mode & 0o077) !== 0)
+      note(`Warning: other users of this machine can read ${source}. Remove it when the machine has joined.`);
+    if (bytes.length <= TOKEN_BYTES_MAX) return bytes.toString('utf8');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    // Somebody may have given the token itself. It must not be in the message too.
+    const what = source === '-' ? 'standard input' : source.length > 200 ? 'the file that was named' : source;
+    throw new AntipodeError('USAGE', `cannot read the token from ${what}: ${code}`, {
+      details: { field: 'token' },
+      cause,
+      hint: 'Name the file with the token, or `-` and give it on standard input. The token itself must not be an argument.',
+    });
+  }
+  throw new AntipodeError('SITE_TOKEN_INVALID', 'not a token of a site: it is too long');
+}
+
+function requireSite(config: string, site: string): void {
+  const found = loadAgentConfig(config).site;
+  if (found === site) return;
+  throw new AntipodeError('FILE_EXISTS', `${config} is of site ${found}, and the token is for site ${site}`, {
+    details: { path: config, found, expected: site },
+    hint: 'Take another folder with --folder. Nothing was changed here, and the token was not used.',
+  });
+}
+
+/** From here to the first generation. With the package by its services, and else in the foreground. */
+function nextCommands(folder: string, { witness }: { witness: boolean }): string[] {
+  const isPackaged = folder === FOLDERS.site || folder === FOLDERS.witness;
+  const start = isPackaged
+    ? `systemctl enable --now antipode-${witness ? 'witness' : 'agent'}`
+    : `antipode agent run --config ${join(folder, 'agent.yaml')}`;
+  if (witness) return [start];
+  const here = isPackaged ? 'antipode-site' : `cd ${dirname(join(folder, 'agent.yaml'))} && antipode`;
+  return [start, `${here} partition init main`, `${here} partition show-identity main`];
+}
