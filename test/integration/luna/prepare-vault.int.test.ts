@@ -1,8 +1,13 @@
 /** `antipode luna prepare-vault`: a device in factory state is taken into use, and one that has something is not. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { approvalFileText, parseApprovalBytes, type SignedApproval } from '@antipode/protocol';
+import { SomeOperators, someRequest } from '@antipode/protocol/testing';
+import { systemClock } from '@antipode/runtime';
+import { preparationOf } from '@antipode/site-agent';
+import { Journal } from '@antipode/site-agent/testing';
+import { describe, expect, it } from 'vitest';
 import { verificationOf } from '../../emulators/lunacm/commands/hsm.ts';
 import type { LunaSite } from '../../emulators/lunacm/luna-site.ts';
 import { lunaSite } from './support.ts';
@@ -102,3 +107,116 @@ it('initialises no device that has a backup or another label', () => {
   expect(prepare(folder, '--serial', VAULT, '--yes').status).not.toBe(0);
   expect(initialisations()).toEqual([]);
 }, 120_000);
+
+describe('where the site guards the group of the partition', () => {
+  const operators = new SomeOperators();
+  const SERIAL = '0154438865287';
+  const EPOCH = 3n;
+
+  /** The site with a seat in each group, and with rules about approvals. */
+  const guarded = (...groups: string[]): string => {
+    const folder = prepared();
+    const journal = Journal.open(join(folder, 'data'), { site: 'a' });
+    journal.identities.add('main', { serial: SERIAL, ckaId: Buffer.from('id'), publicHalf: Buffer.from('half') });
+    for (const group of groups) {
+      journal.tenure.raise(group, { epoch: EPOCH, owner: 'a' });
+      journal.tenure.setSeat(group, SERIAL, 'standby');
+    }
+    journal.close();
+    const list = operators.policy.operators.map(({ name, key }) => ({
+      name,
+      key: key.export({ type: 'spki', format: 'der' }).toString('base64'),
+    }));
+    appendFileSync(join(folder, 'agent.yaml'), `approvals: ${JSON.stringify({ required: 2, operators: list })}\n`);
+    return folder;
+  };
+  const request = (changes: Parameters<typeof someRequest>[0] = {}, fromMs = systemClock.wallMs() - 1_000) =>
+    someRequest(
+      {
+        action: 'restore',
+        partitions: [{ site: 'a', serial: SERIAL, role: 'member', identity: '' }],
+        epochs: { from: Number(EPOCH), to: Number(EPOCH) },
+        limits: { losesAtMost: 0, keepsGeneration: 0, withoutHearing: [] },
+        objects: [preparationOf({ serial: VAULT, label: 'vault' })],
+        ...changes,
+      },
+      fromMs,
+    );
+  const fileOf = (folder: string, { request: bytes, signatures }: SignedApproval): string => {
+    const path = join(folder, 'approval.json');
+    writeFileSync(path, approvalFileText(parseApprovalBytes(bytes), signatures));
+    return path;
+  };
+  const uses = (folder: string): number => {
+    const journal = Journal.open(join(folder, 'data'), { site: 'a' });
+    const { length } = journal.approvals.latest(9);
+    journal.close();
+    return length;
+  };
+  const ordered = (folder: string, approval?: SignedApproval) =>
+    prepare(
+      folder,
+      ...['--serial', VAULT, '--yes'],
+      ...(approval === undefined ? [] : ['--approval', fileOf(folder, approval)]),
+    );
+
+  it('types nothing without an approval, and says what it would have to name', () => {
+    const folder = guarded('payments');
+    const { stderr, status } = ordered(folder);
+    expect([status, stderr]).toEqual([expect.any(Number), expect.stringContaining('APPROVAL_REQUIRED')]);
+    expect(stderr).toContain(preparationOf({ serial: VAULT, label: 'vault' }));
+    expect([typed(), uses(folder)]).toEqual([[], 0]);
+  }, 60_000);
+
+  it.each([
+    [
+      'APPROVAL_MISMATCH',
+      'another label',
+      () => operators.sign(request({ objects: [preparationOf({ serial: VAULT, label: 'other' })] })),
+    ],
+    [
+      'APPROVAL_MISMATCH',
+      'another device',
+      () => operators.sign(request({ objects: [preparationOf({ serial: '1', label: 'vault' })] })),
+    ],
+    ['APPROVAL_MISMATCH', 'another group', () => operators.sign(request({ group: 'cards' }))],
+    ['APPROVAL_MISMATCH', 'another epoch', () => operators.sign(request({ epochs: { from: 4, to: 9 } }))],
+    [
+      'APPROVAL_MISMATCH',
+      'another site',
+      () => operators.sign(request({ partitions: [{ site: 'b', serial: SERIAL, role: 'member', identity: '' }] })),
+    ],
+    ['APPROVAL_INSUFFICIENT', 'one signature less', () => operators.sign(request(), ['alice', 'bob'])],
+    ['APPROVAL_EXPIRED', 'yesterday', () => operators.sign(request({}, systemClock.wallMs() - 86_400_000))],
+    [
+      'APPROVAL_INVALID',
+      'a signature under the name of another',
+      () => {
+        const approval = operators.sign(request(), ['alice', 'bob']);
+        return {
+          ...approval,
+          signatures: [...approval.signatures, operators.signature(approval.request, 'carol', 'bob')],
+        };
+      },
+    ],
+  ])(
+    'is refused with %s by an approval for %s, and the device is not asked',
+    (code, _what, approval) => {
+      const folder = guarded('payments');
+      expect(ordered(folder, approval())).toMatchObject({ stderr: expect.stringContaining(`[${code}]`) });
+      expect([typed(), uses(folder)]).toEqual([[], 0]);
+    },
+    60_000,
+  );
+
+  it('uses its approval before the device is changed, and goes on with it after a cut', () => {
+    const folder = guarded('payments');
+    const approval = operators.sign(request());
+    site.fault({ command: 'hsm init', at: 0, do: 'die', run: 1 });
+    expect(ordered(folder, approval).status).not.toBe(0);
+    expect(uses(folder)).toBe(1);
+    expect(ordered(folder, approval)).toMatchObject({ status: 0 });
+    expect(uses(folder)).toBe(1);
+    expect(site.partition(VAULT)).toMatchObject({ label: 'vault', isZeroized: false, policies: { 55: 1 } });
+  }, 120_000);
+});
