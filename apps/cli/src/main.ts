@@ -16,6 +16,7 @@ import { drillCommand } from './commands/operator/drill.ts';
 import { failoverCommand } from './commands/operator/failover.ts';
 import { groupCommand } from './commands/operator/group.ts';
 import { launchCommand } from './commands/operator/launch.ts';
+import { notifyCommand } from './commands/operator/notify.ts';
 import { operationCommand } from './commands/operator/operation.ts';
 import { replicateCommand } from './commands/operator/replicate.ts';
 import { resolveCommand } from './commands/operator/resolve.ts';
@@ -74,6 +75,7 @@ export function program(): Command {
     divergenceCommand(),
     operationCommand(),
     approveCommand(),
+    notifyCommand(),
     resolveCommand(),
     launchCommand(),
     preflightCommand(),

@@ -519,6 +519,11 @@ export const CATALOGUE = {
     summary: 'A hook did not answer: it does not start, takes too long, or cannot be reached.',
     hint: 'Run the executable of the hook by hand as the user of the coordinator, or ask its address with curl. The coordinator tries again by itself.',
   },
+  NOTICE_UNDELIVERED: {
+    disposition: 'retry',
+    summary: 'A receiver of notices has not accepted one: it does not answer, refuses, or takes too long.',
+    hint: 'Run `antipode notify test <name>` after each change. For a web address ask it with curl, for a mail server look at its log, and run an executable by hand as the user of the coordinator. The coordinator tries again by itself.',
+  },
   GROUP_BUSY: {
     disposition: 'retry',
     summary: 'Another operation of this group is under way: one of the same kind, or a failover.',

@@ -48,6 +48,7 @@ describe('the configuration of a coordinator', () => {
       tls: { ca: join(folder, 'ca.crt'), certificate: join(folder, 'tls.crt'), key: join(folder, 'keys/tls.key') },
       dataFolder: join(folder, 'data'),
       hooks: { roleChange: [], veto: [] },
+      notifications: { receivers: [], heartbeats: [], waitFactor: 1 },
       timings: PROFILES.default,
     });
     expect(load(`${GOOD}timings: fast\n`).timings).toEqual(PROFILES.fast);

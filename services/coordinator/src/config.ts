@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
+import { SEVERITIES } from './notices/causes.ts';
 import { PROFILES, type Timings } from './timings.ts';
 
 const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
@@ -22,7 +23,7 @@ const web = z.strictObject({
   ...hook,
   url: z
     .url({ protocol: /^https?$/, error: 'expected https://...' })
-    .refine(isPrivate, 'expected https://... (http only to this machine)'),
+    .refine(isPrivateUrl, 'expected https://... (http only to this machine)'),
   /** A file with the key of the signature. */
   secretFile: path,
 });
@@ -30,6 +31,40 @@ const HOOK_EXPECTED =
   'expected `name` with `command` (a list that begins with an absolute path), or `name` with `url` (https) and `secretFile`';
 /** The meaning of no answer, for a hook that may refuse a move. */
 const unanswered = { ifUnanswered: z.enum(['refuse', 'allow']).default('refuse') };
+
+const filters = {
+  severities: z.array(z.enum(SEVERITIES)).min(1).default(['page', 'ticket']),
+  /** Empty for all. */
+  groups: z.array(name).default([]),
+  /** Whether it hears that a cause is gone. */
+  resolved: z.boolean().default(true),
+};
+const mailbox = z.string().regex(/^[^\s<>@,;"]+@[A-Za-z0-9.-]+$/, 'expected name@domain');
+const mail = z.strictObject({
+  ...hook,
+  timeoutSeconds: z.number().positive().max(SECONDS_MAX).default(30),
+  mail: z
+    .strictObject({
+      server: z
+        .url({ protocol: /^smtps?$/, error: 'expected smtps://HOST:PORT or smtp://HOST:PORT (STARTTLS)' })
+        .refine((url) => new URL(url).username === '', 'expected no login in the address: `user` and `passwordFile`'),
+      from: mailbox,
+      to: z.array(mailbox).min(1).max(50),
+      user: z.string().min(1).optional(),
+      passwordFile: path.optional(),
+    })
+    .refine(({ user, passwordFile }) => (user === undefined) === (passwordFile === undefined), {
+      error: 'expected `user` and `passwordFile` together',
+    }),
+});
+const RECEIVER_EXPECTED =
+  'expected `name` with `mail` (server, from, to), or with `command` (a list that begins with an absolute path), or with `url` (https) and `secretFile`';
+const beat = {
+  ...hook,
+  method: z.enum(['GET', 'POST']).default('POST'),
+  everySeconds: z.number().min(1).max(86_400).default(60),
+};
+const HEARTBEAT_EXPECTED = 'expected `name` with `url` (https), or with `urlFile`, a file that holds the address';
 
 export const coordinatorConfigSchema = z.strictObject({
   id: name,
@@ -56,25 +91,51 @@ export const coordinatorConfigSchema = z.strictObject({
     })
     .default({ roleChange: [], veto: [] })
     .refine(haveOwnNames, 'expected another name for each hook'),
+  notifications: z
+    .strictObject({
+      receivers: z
+        .array(z.union([executable.extend(filters), web.extend(filters), mail.extend(filters)], RECEIVER_EXPECTED))
+        .default([]),
+      heartbeats: z
+        .array(
+          z.union([z.strictObject({ ...beat, url: web.shape.url }), z.strictObject({ ...beat, urlFile: path })], {
+            error: HEARTBEAT_EXPECTED,
+          }),
+        )
+        .default([]),
+      /** For all waits: 1, or less in tests and demonstrations. */
+      waitFactor: z.number().positive().max(10).default(1),
+    })
+    .default({ receivers: [], heartbeats: [], waitFactor: 1 })
+    .refine(
+      ({ receivers, heartbeats }) => haveDistinctNames([...receivers, ...heartbeats]),
+      'expected another name for each receiver and heartbeat',
+    ),
   timings: z.enum(Object.keys(PROFILES) as [keyof typeof PROFILES]).default('default'),
 });
 
 export type HooksConfig = z.output<typeof coordinatorConfigSchema>['hooks'];
+export type NotificationsConfig = z.output<typeof coordinatorConfigSchema>['notifications'];
 export type CoordinatorConfig = Omit<z.output<typeof coordinatorConfigSchema>, 'timings'> & {
   readonly timings: Timings;
 };
 
 /** By its name it is known what a hook has accepted. */
 function haveOwnNames({ roleChange, veto }: Record<'roleChange' | 'veto', readonly { name: string }[]>): boolean {
-  const names = [...roleChange, ...veto].map((one) => one.name);
-  return new Set(names).size === names.length;
+  return haveDistinctNames([...roleChange, ...veto]);
+}
+
+function haveDistinctNames(all: readonly { name: string }[]): boolean {
+  return new Set(all.map((one) => one.name)).size === all.length;
 }
 
 /** Nobody between us and the receiver reads or changes a message. */
-function isPrivate(url: string): boolean {
+export function isPrivateUrl(url: string): boolean {
   const { protocol, hostname } = new URL(url);
-  return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+  return protocol === 'https:' || isThisMachine(hostname);
 }
+
+export const isThisMachine = (hostname: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
 
 /** @throws CONFIG_INVALID */
 export function loadCoordinatorConfig(file: string): CoordinatorConfig {
@@ -99,13 +160,26 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
       roleChange: config.hooks.roleChange.map((one) => withSecretFrom(one, from)),
       veto: config.hooks.veto.map((one) => withSecretFrom(one, from)),
     },
+    notifications: {
+      ...config.notifications,
+      receivers: config.notifications.receivers.map((one) => withPasswordFrom(withSecretFrom(one, from), from)),
+      heartbeats: config.notifications.heartbeats.map((one) =>
+        'urlFile' in one ? { ...one, urlFile: from(one.urlFile) } : one,
+      ),
+    },
     timings: PROFILES[config.timings],
     ...(databaseUrl === undefined ? {} : { databaseUrl }),
     ...(redisUrl === undefined ? {} : { redisUrl }),
   };
 }
 
-const withSecretFrom = <One extends { command: unknown } | { secretFile: string }>(
-  one: One,
+const withSecretFrom = <One extends object>(one: One, from: (path: string) => string): One =>
+  'secretFile' in one ? { ...one, secretFile: from(one.secretFile as string) } : one;
+
+const withPasswordFrom = (
+  one: NotificationsConfig['receivers'][number],
   from: (path: string) => string,
-): One => ('secretFile' in one ? { ...one, secretFile: from(one.secretFile) } : one);
+): NotificationsConfig['receivers'][number] =>
+  'mail' in one && one.mail.passwordFile !== undefined
+    ? { ...one, mail: { ...one.mail, passwordFile: from(one.mail.passwordFile) } }
+    : one;

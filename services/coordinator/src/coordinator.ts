@@ -34,6 +34,7 @@ import { EmbeddedPostgres } from './embedded/postgres.ts';
 import { EmbeddedRedis } from './embedded/redis.ts';
 import { buildCoordinator, type CoordinatorGraph } from './graph.ts';
 import { openHooks } from './hooks/open-hooks.ts';
+import { openReceivers } from './notices/open-receivers.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
 import { answerJoin } from './rpc/joining.ts';
@@ -140,6 +141,7 @@ export class Coordinator implements Closeable {
     const timeline = new Timeline({ clock, log });
     const { id, timings, dataFolder, databaseUrl, redisUrl } = this.#config;
     const hooks = openHooks(this.#config.hooks, { clock });
+    const notifications = openReceivers(this.#config.notifications, { id, clock });
     // Before anything in the folder is touched: it may be that of a coordinator that is alive.
     this.#own(lockFolder(dataFolder, { program: 'coordinator' }));
     const [database, redis] = await Promise.all([
@@ -178,6 +180,7 @@ export class Coordinator implements Closeable {
             ? undefined
             : { port: () => this.#joinPort, hasIssuer: this.#config.issuer !== undefined },
         hooks,
+        notifications,
         metrics: this.#metrics,
         watch: this.#watch,
       }),

@@ -28,12 +28,18 @@ import { askVetoes } from './hooks/vetoes.ts';
 import { addCoordinatorMetrics } from './metrics/coordinator-metrics.ts';
 import { OperationMeter } from './metrics/operation-meter.ts';
 import { votingSites } from './model.ts';
+import { Heartbeats } from './notices/heartbeat.ts';
+import { Notices } from './notices/notices.ts';
+import type { OpenNotifications } from './notices/open-receivers.ts';
+import { failingOf, Receivers } from './notices/receivers.ts';
+import { seeing } from './notices/see.ts';
 import { Changes } from './operations/changes.ts';
 import { EffectContext } from './operations/context.ts';
 import { startDrills } from './operations/drill/calendar.ts';
 import { Reconciler } from './operations/reconciler.ts';
 import { Runner } from './operations/runner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
+import { GroupReadings } from './rpc/group-readings.ts';
 import { coordinatorHandlers } from './rpc/heartbeat.ts';
 import { operatorHandlers } from './rpc/operator.ts';
 import type { JoiningOffer } from './rpc/ports.ts';
@@ -76,6 +82,8 @@ export interface CoordinatorPorts {
   readonly metrics?: Metrics | undefined;
   /** Absent for none. */
   readonly hooks?: { readonly roleChange: readonly Hook[]; readonly veto: readonly Veto[] };
+  /** Absent where nobody hears of anything. */
+  readonly notifications?: OpenNotifications;
 }
 
 /** After an error of the database: the groups are three reads, whatever their number. */
@@ -84,6 +92,15 @@ const CACHE_AGAIN_MS = 5_000;
 const PLAN_AGAIN_MS = 15_000;
 /** While the database is away: the newest ones count. */
 const TRANSITIONS_KEPT_MAX = 200;
+
+/** A new leader has heard every site that is there after so many times the silence that makes a site suspect. */
+const SETTLE_SUSPECTS = 3;
+/** Notices are looked for so many times less often than what is due. */
+const NOTICES_PLANS = 5;
+/** A reading of a thousand groups takes seconds. */
+const NOTICES_LATE_MS = 60_000;
+/** A receiver that is mute for so long more ends the heartbeat: somebody must notice. */
+const MUTE_MS = 15 * 60_000;
 
 /** The loop here without which a coordinator is of no use. Passes of the others can wait for hooks and long statements. */
 const WATCHED = 'detector';
@@ -110,6 +127,9 @@ export class CoordinatorGraph implements Closeable {
   readonly #schedule: Schedule;
   readonly #retention: Retention;
   readonly #roleChanges: RoleChanges;
+  readonly #receivers: Receivers;
+  readonly #notices: Notices;
+  readonly #heartbeats: Heartbeats;
   readonly #loops: Closeable[] = [];
   #transitions: readonly Transition[] = [];
   #closed: Promise<void> | undefined;
@@ -224,9 +244,33 @@ export class CoordinatorGraph implements Closeable {
       roleChanges: this.#roleChanges,
       clockId: hex(prng.bytes(8)),
     };
-    const rpcPorts = { ...parts, ...(certificate === undefined ? {} : { certificate }) };
+    const { receivers: told = [], heartbeats: targets = [], factor = 1 } = ports.notifications ?? {};
+    this.#receivers = new Receivers(told, {
+      store,
+      election,
+      clock,
+      toWallMs: (atMs) => clock.toWallMs(atMs),
+      groupsAt: (site) => groupsAt(cache.all, site).map(({ spec }) => spec.name),
+      prng,
+      log,
+      factor,
+    });
+    this.#heartbeats = new Heartbeats(targets, { election, clock, log, obstacle: () => this.#obstacle() });
+    const notifying = { receivers: this.#receivers, heartbeats: this.#heartbeats };
+    const rpcPorts = { ...parts, notifying, ...(certificate === undefined ? {} : { certificate }) };
+    const readings = new GroupReadings(rpcPorts);
+    this.#notices = new Notices({
+      store,
+      election,
+      clock,
+      log,
+      receivers: this.#receivers,
+      see: seeing(rpcPorts, { readings, receivers: this.#receivers }),
+      settleMs: timings.suspectMs * SETTLE_SUSPECTS,
+      factor,
+    });
     this.handlers = { coordinator: coordinatorHandlers(parts), operator: operatorHandlers(rpcPorts) };
-    if (metrics !== undefined) addCoordinatorMetrics(metrics, rpcPorts);
+    if (metrics !== undefined) addCoordinatorMetrics(metrics, rpcPorts, readings);
   }
 
   get leadership(): RenewableLeadership {
@@ -276,6 +320,12 @@ export class CoordinatorGraph implements Closeable {
     );
     for (const hook of this.#roleChanges.hooks)
       this.#loop(`hook ${hook}`, timings.planMs, () => this.#roleChanges.pass(hook));
+    if (this.#receivers.all.length + this.#heartbeats.all.length > 0)
+      this.#loop('notices', timings.planMs * NOTICES_PLANS, () => this.#notices.pass());
+    for (const { hook } of this.#receivers.all)
+      this.#loop(`receiver ${hook.name}`, timings.planMs, () => this.#receivers.pass(hook.name));
+    for (const { name, everyMs } of this.#heartbeats.all)
+      this.#loop(`heartbeat ${name}`, everyMs, () => this.#heartbeats.pass(name));
     this.#loop('retention', RETENTION_INTERVAL_MS, () => this.#retention.pass());
     this.#loop('timeline', timings.leaderMs, async () => {
       const { timeline } = this.#ports;
@@ -327,6 +377,19 @@ export class CoordinatorGraph implements Closeable {
     await this.#cache.refresh();
     this.#detector.expect(await store.query(readSites));
     wakeUps.lead(epoch);
+  }
+
+  /** Why it must not be said that all is well here. */
+  #obstacle(): string | undefined {
+    const { timeline, timings } = this.#ports;
+    const nowMs = timeline.monotonicMs();
+    const [trouble] = this.#reconciler.troubles.filter(({ group }) => group === '');
+    if (trouble !== undefined) return `groups cannot be planned: ${trouble.error.code}`;
+    const { passedMs } = this.#notices;
+    const lateMs = Math.max(NOTICES_LATE_MS, timings.suspectMs * SETTLE_SUSPECTS * 2);
+    if (passedMs === undefined || nowMs - passedMs > lateMs) return 'the look for notices has not succeeded lately';
+    const failing = failingOf(this.#receivers, nowMs - MUTE_MS);
+    return failing.length === 0 ? undefined : `receiver ${failing.join(', ')} does not accept notices`;
   }
 
   /** If the database is away, the next pass writes them: a verdict does not wait for a database. */

@@ -133,6 +133,9 @@ const CASES: Readonly<Record<string, Case>> = {
     ],
   },
   AntipodeQueueDown: gauge('antipode_queue_up{name="main"}', 0, 1, { name: 'main' }),
+  AntipodeNoticesUndelivered: gauge('antipode_notice_receiver_failing_seconds{receiver="desk"}', 61, 59, {
+    receiver: 'desk',
+  }),
   AntipodeOperationWaits: gauge('antipode_operations_open{kind="domain-key",status="parked"}', 1, 0, {
     kind: 'domain-key',
   }),

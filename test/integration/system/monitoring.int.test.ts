@@ -17,6 +17,10 @@ import { GROUP, TestSystem } from '../../support/system.ts';
 const ELSEWHERE: readonly MetricName[] = [
   // services/coordinator/src/metrics/coordinator-metrics.test.ts
   'antipode_planning_failures',
+  'antipode_notices_open',
+  'antipode_notices_undelivered',
+  'antipode_notice_receiver_failing_seconds',
+  'antipode_notice_heartbeat_age_seconds',
 ];
 
 let system: TestSystem;

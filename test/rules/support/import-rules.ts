@@ -53,6 +53,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   bullmq: ['services/coordinator/src/queue/', 'services/coordinator/src/embedded/'],
   ioredis: ['services/coordinator/src/queue/', 'services/coordinator/src/embedded/'],
   pg: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
+  nodemailer: ['services/coordinator/src/notices/'],
   kysely: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
   'lit-html': ['apps/dashboard/page/'],
 };

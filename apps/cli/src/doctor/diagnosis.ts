@@ -21,9 +21,9 @@ import {
   seatedGroups,
   showIdentity,
 } from '@antipode/site-agent';
-import { certificateWarnings } from '../commands/operator/status.ts';
 import { loadOperatorConfig, type OperatorConfig, withOperator } from '../operator-connection.ts';
 import { table } from '../output.ts';
+import { certificateWarnings } from '../views/status.ts';
 import { type Check, issuerChecks, machineChecks, tlsChecks } from './checks.ts';
 import { cloningChecks } from './cloning.ts';
 import { vaultChecks } from './vault-checks.ts';

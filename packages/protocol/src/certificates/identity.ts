@@ -146,6 +146,8 @@ export const MAY_CALL: Readonly<Record<string, readonly Caller[]>> = {
   'OperatorService/ListSiteTokens': VIEWER,
   'OperatorService/RevokeSiteToken': SECURITY,
   'OperatorService/Resolve': APPLICATION,
+  'OperatorService/ListNotices': VIEWER,
+  'OperatorService/TestReceivers': OPERATOR,
   'ResolverService/LastKnown': APPLICATION,
   'ResolverService/OwnAccount': VIEWER,
 };

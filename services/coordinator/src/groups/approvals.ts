@@ -127,6 +127,35 @@ export function requestsFor(
   });
 }
 
+/** An approval on record with too few signatures: people wait for people. */
+export interface WaitingApproval {
+  readonly digest: string;
+  readonly group: string;
+  readonly action: string;
+  readonly requestedBy: string;
+  readonly missing: number;
+}
+
+/** None where enough have signed for every site that it names, or where it does not count at this time. */
+export function missingSignatures(
+  { digest, request: text, signatures }: Pick<ApprovalRecord, 'digest' | 'request' | 'signatures'>,
+  view: (site: string) => SiteView | undefined,
+  nowMs: number,
+): WaitingApproval[] {
+  if (!isCurrent(text, nowMs)) return [];
+  const { group, action, requestedBy, required, partitions } = parsed(text);
+  const missing = partitions.map(({ site }) => {
+    const rule = ruleAt(view(site)?.state, group);
+    if (rule === undefined) return 0;
+    const signed = new Set(signatures.map(({ operator }) => operator).filter((name) => rule.operators.includes(name)));
+    const ofRequester = signed.delete(requestedBy) ? 0 : 1;
+    const needed = Math.max(required, action === 'break-glass' ? rule.breakGlass : rule.required);
+    return ofRequester + Math.max(0, needed - signed.size);
+  });
+  const most = Math.max(0, ...missing);
+  return most === 0 ? [] : [{ digest, group, action, requestedBy, missing: most }];
+}
+
 /** Whether one of them is for this action at this partition. The limits of a failover are looked at elsewhere. */
 export function isCovered(
   requests: readonly ApprovalRequest[],

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { type Clock, printable, within } from '@antipode/runtime';
-import { type Answer, bodyOf, type Hook, type HookMessage, hookFailed } from './hook.ts';
+import { type Answer, bodyOf, type Caller, type Hook, type HookMessage, hookFailed } from './hook.ts';
 
 const REASON_BYTES_MAX = 1_024;
 const ACCEPTED = 0;
@@ -16,19 +16,23 @@ export interface ExecutableHookOptions {
   /** The program by its path, and its arguments. No shell reads them. */
   readonly command: readonly [string, ...string[]];
   readonly timeoutMs: number;
+  readonly caller?: Caller;
 }
 
-export function executableHook({ name, command, timeoutMs }: ExecutableHookOptions, { clock }: { clock: Clock }): Hook {
+export function executableHook(
+  { name, command, timeoutMs, caller = 'hook' }: ExecutableHookOptions,
+  { clock }: { clock: Clock },
+): Hook {
   return {
     name,
     call: async (message) => {
       try {
-        return await within({ clock, timeoutMs, what: `hook ${name}` }, (signal) =>
-          run(name, command, message, signal),
+        return await within({ clock, timeoutMs, what: `${caller} ${name}` }, (signal) =>
+          run({ name, caller }, command, message, signal),
         );
       } catch (thrown) {
         throw thrown instanceof Error && 'code' in thrown && thrown.code === 'TIMED_OUT'
-          ? hookFailed(name, `it took longer than ${timeoutMs} ms and was ended`)
+          ? hookFailed(name, `it took longer than ${timeoutMs} ms and was ended`, caller)
           : thrown;
       }
     },
@@ -36,13 +40,13 @@ export function executableHook({ name, command, timeoutMs }: ExecutableHookOptio
 }
 
 function run(
-  name: string,
+  { name, caller }: { name: string; caller: Caller },
   [program, ...args]: readonly [string, ...string[]],
   message: HookMessage,
   signal: AbortSignal,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const fail = (reason: string): void => reject(hookFailed(name, reason));
+    const fail = (reason: string): void => reject(hookFailed(name, reason, caller));
     // A group of its own: what the program has started ends with it.
     const child = spawn(program, args, {
       detached: true,
@@ -83,13 +87,11 @@ function endGroup(pid: number | undefined): void {
   }
 }
 
-/** `toSite` is ANTIPODE_TO_SITE. */
+/** `toSite` is ANTIPODE_TO_SITE. A list is on the standard input only. */
 function environmentOf(message: HookMessage): Record<string, string> {
+  const fields = Object.entries(message).filter(([, value]) => typeof value !== 'object');
   return Object.fromEntries(
-    Object.entries(message).map(([field, value]) => [
-      `ANTIPODE_${field.replaceAll(/[A-Z]/g, '_$&').toUpperCase()}`,
-      String(value),
-    ]),
+    fields.map(([field, value]) => [`ANTIPODE_${field.replaceAll(/[A-Z]/g, '_$&').toUpperCase()}`, String(value)]),
   );
 }
 

@@ -32,7 +32,37 @@ export interface MoveQuestion {
   readonly lostGenerations: number;
 }
 
-export type HookMessage = RoleChange | MoveQuestion;
+/** Some notices for operators at once. */
+export interface NoticeMessage {
+  readonly type: 'notices';
+  /** The same each time that this message is sent. */
+  readonly id: string;
+  /** The worst of them: `page`, `ticket` or `info`. */
+  readonly severity: string;
+  /** One line for all of them. */
+  readonly summary: string;
+  readonly notices: readonly NoticeItem[];
+  /** How many others this message has no room for. */
+  readonly others: number;
+}
+
+export interface NoticeItem {
+  /** Of the occurrence. A receiver can tell by it and by `state` what it has seen already. */
+  readonly id: string;
+  readonly kind: string;
+  readonly state: 'raised' | 'resolved' | 'test';
+  readonly severity: string;
+  readonly group: string;
+  readonly site: string;
+  readonly text: string;
+  /** A path in the documents of this release. */
+  readonly runbook: string;
+  /** When it began and, if it has, when it ended: ISO 8601. */
+  readonly since: string;
+  readonly until: string;
+}
+
+export type HookMessage = RoleChange | MoveQuestion | NoticeMessage;
 
 export interface Answer {
   readonly isAccepted: boolean;
@@ -44,7 +74,8 @@ export interface Hook {
   readonly name: string;
   /**
    * One call, with a time limit. The receiver may get the same message twice.
-   * @throws HOOK_FAILED if the hook did not answer: it does not start, takes too long, or cannot be reached
+   * @throws HOOK_FAILED (of a receiver of notices: NOTICE_UNDELIVERED) if the hook did not answer: it does not start,
+   * takes too long, or cannot be reached
    */
   call(message: HookMessage): Promise<Answer>;
 }
@@ -57,15 +88,32 @@ export interface Veto {
 }
 
 /** The same for every call about the same thing, so that a receiver can know what it has seen already. */
-export const messageId = (message: HookMessage): string =>
-  message.type === 'role-change'
-    ? `role-change/${message.group}/${message.epoch}`
-    : `may-move/${message.group}/${message.epoch}/${message.toSite}`;
+export function messageId(message: HookMessage): string {
+  switch (message.type) {
+    case 'role-change':
+      return `role-change/${message.group}/${message.epoch}`;
+    case 'may-move':
+      return `may-move/${message.group}/${message.epoch}/${message.toSite}`;
+    case 'notices':
+      return message.id;
+  }
+}
 
 /** The body, in JSON. Epochs are strings, as everywhere in Antipode's JSON. */
 export const bodyOf = (message: HookMessage): string =>
-  JSON.stringify({ id: messageId(message), ...message, epoch: message.epoch.toString() });
+  JSON.stringify({
+    id: messageId(message),
+    ...message,
+    ...('epoch' in message ? { epoch: message.epoch.toString() } : {}),
+  });
 
-export function hookFailed(hook: string, reason: string): AntipodeError {
-  return new AntipodeError('HOOK_FAILED', `hook ${hook} gave no answer: ${reason}`, { details: { hook } });
+/** What calls: a hook, or a receiver of notices. */
+export type Caller = 'hook' | 'receiver';
+
+export function hookFailed(name: string, reason: string, caller: Caller = 'hook'): AntipodeError {
+  return new AntipodeError(
+    caller === 'hook' ? 'HOOK_FAILED' : 'NOTICE_UNDELIVERED',
+    `${caller} ${name} gave no answer: ${reason}`,
+    { details: { [caller]: name } },
+  );
 }

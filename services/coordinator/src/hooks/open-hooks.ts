@@ -28,9 +28,16 @@ export function openHooks(
   };
 }
 
-function readSecret(path: string): Secret {
+/**
+ * The first line of a file that only this user can read.
+ * @throws CONFIG_INVALID
+ */
+export function readSecret(
+  path: string,
+  { of = 'hook', bytesMin = SECRET_BYTES_MIN }: { of?: string; bytesMin?: number } = {},
+): Secret {
   const refuse = (why: string, cause?: unknown): never => {
-    throw new AntipodeError('CONFIG_INVALID', `the secret of a hook, ${path}, ${why}`, {
+    throw new AntipodeError('CONFIG_INVALID', `the secret of a ${of}, ${path}, ${why}`, {
       details: { path },
       cause,
       hint: 'Write the secret into the file as its only line, and give it to the user of the coordinator with mode 0600. `openssl rand -base64 32` makes one.',
@@ -50,8 +57,7 @@ function readSecret(path: string): Secret {
     const bytes = line.startsWith(BASE64_PREFIX)
       ? Buffer.from(line.slice(BASE64_PREFIX.length), 'base64')
       : Buffer.from(line, 'latin1');
-    if (bytes.length < SECRET_BYTES_MIN)
-      refuse(`has ${bytes.length} bytes, expected at least ${SECRET_BYTES_MIN} in the first line`);
+    if (bytes.length < bytesMin) refuse(`has ${bytes.length} bytes, expected at least ${bytesMin} in the first line`);
     return new Secret(bytes);
   } finally {
     closeSync(descriptor);

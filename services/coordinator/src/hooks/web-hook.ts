@@ -14,7 +14,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { type Clock, type Secret, within } from '@antipode/runtime';
 import { EXTERNAL_TLS } from '../external-url.ts';
 import { firstLine } from './executable-hook.ts';
-import { type Answer, bodyOf, type Hook, type HookMessage, hookFailed, messageId } from './hook.ts';
+import { type Answer, bodyOf, type Caller, type Hook, type HookMessage, hookFailed, messageId } from './hook.ts';
 
 const REASON_BYTES_MAX = 1_024;
 const REFUSALS: readonly number[] = [403, 409];
@@ -25,33 +25,60 @@ export interface WebHookOptions {
   /** The key of the signature. */
   readonly secret: Secret;
   readonly timeoutMs: number;
+  readonly caller?: Caller;
 }
 
 /** `tls` adds to the options of these connections, such as an authority of one's own in a test. */
 export function webHook(
-  { name, url, secret, timeoutMs }: WebHookOptions,
+  { name, url, secret, timeoutMs, caller }: WebHookOptions,
   { clock, tls = {} }: { clock: Clock; tls?: ConnectionOptions },
 ): Hook {
   return {
     name,
-    call: async (message) => {
-      try {
-        return await within({ clock, timeoutMs, what: `hook ${name}` }, (signal) =>
-          post(name, url, signedRequest(message, { secret, clock }), { signal, tls: { ...EXTERNAL_TLS, ...tls } }),
-        );
-      } catch (thrown) {
-        throw thrown instanceof Error && 'code' in thrown && thrown.code === 'TIMED_OUT'
-          ? hookFailed(name, `${url} did not answer within ${timeoutMs} ms`)
-          : thrown;
-      }
-    },
+    call: (message) =>
+      callUrl(
+        { name, url, shownUrl: url, method: 'POST', timeoutMs, caller },
+        { clock, tls, request: () => signedRequest(message, { secret, clock }) },
+      ),
   };
+}
+
+export interface Address {
+  readonly name: string;
+  readonly url: string;
+  /** The part of the address that messages and logs may name: the rest can be a secret. */
+  readonly shownUrl: string;
+  readonly method: 'GET' | 'POST';
+  readonly timeoutMs: number;
+  readonly caller?: Caller | undefined;
+}
+
+/** @throws HOOK_FAILED, NOTICE_UNDELIVERED */
+export async function callUrl(
+  address: Address,
+  { clock, tls = {}, request }: { clock: Clock; tls?: ConnectionOptions; request: () => Request },
+): Promise<Answer> {
+  const { name, shownUrl, timeoutMs, caller = 'hook' } = address;
+  try {
+    return await within({ clock, timeoutMs, what: `${caller} ${name}` }, (signal) =>
+      send(address, request(), { signal, tls: { ...EXTERNAL_TLS, ...tls } }),
+    );
+  } catch (thrown) {
+    throw thrown instanceof Error && 'code' in thrown && thrown.code === 'TIMED_OUT'
+      ? hookFailed(name, `${shownUrl} did not answer within ${timeoutMs} ms`, caller)
+      : thrown;
+  }
+}
+
+export interface Request {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
 }
 
 export function signedRequest(
   message: HookMessage,
   { secret, clock }: { secret: Secret; clock: Pick<Clock, 'wallMs'> },
-): { headers: Record<string, string>; body: string } {
+): Request {
   const body = bodyOf(message);
   const id = messageId(message);
   const timestamp = Math.floor(clock.wallMs() / 1_000);
@@ -67,27 +94,26 @@ export function signedRequest(
   };
 }
 
-async function post(
-  name: string,
-  url: string,
-  { headers, body }: { headers: Record<string, string>; body: string },
+async function send(
+  { name, url, shownUrl, method, caller }: Address,
+  { headers, body }: Request,
   { signal, tls }: { signal: AbortSignal; tls: ConnectionOptions },
 ): Promise<Answer> {
   let response: IncomingMessage;
   try {
     response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = callerOf(url)(url, { method: 'POST', headers, signal, ...tls }, resolve);
+      const request = callerOf(url)(url, { method, headers, signal, ...tls }, resolve);
       request.once('error', reject);
       request.end(body);
     });
   } catch (thrown) {
-    throw hookFailed(name, `${url} cannot be reached (${reasonOf(thrown)})`);
+    throw hookFailed(name, `${shownUrl} cannot be reached (${reasonOf(thrown)})`, caller);
   }
   const { statusCode: status = 0 } = response;
   const reason = await firstBytes(response);
   if (status >= 200 && status < 300) return { isAccepted: true, reason };
   if (REFUSALS.includes(status)) return { isAccepted: false, reason };
-  throw hookFailed(name, `${url} answered with status ${status}${reason && `, ${reason}`}`);
+  throw hookFailed(name, `${shownUrl} answered with status ${status}${reason && `, ${reason}`}`, caller);
 }
 
 /** `http` is for this machine only (config.ts). */

@@ -1,6 +1,12 @@
-import { AntipodeError, Metrics } from '@antipode/runtime';
+import { AntipodeError, Metrics, seededPrng, silentLog } from '@antipode/runtime';
 import { beforeEach, expect, it } from 'vitest';
+import { type Hook, hookFailed } from '../hooks/hook.ts';
+import { SEVERITIES } from '../notices/causes.ts';
+import { Heartbeats } from '../notices/heartbeat.ts';
+import { Receivers } from '../notices/receivers.ts';
+import { GroupReadings } from '../rpc/group-readings.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
+import { putNotice } from '../store/tables/notices.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
 import { OperatorBench } from '../testing/operator-bench.ts';
@@ -13,7 +19,8 @@ let metrics: Metrics;
 /** Of the coordinator with these ports in place of the bench's. */
 function measure(instead: Partial<RpcPorts> = {}): void {
   metrics = new Metrics({ role: 'coordinator', name: 'main', clock: bench.clock });
-  addCoordinatorMetrics(metrics, { ...bench.ports, ...instead });
+  const ports = { ...bench.ports, ...instead };
+  addCoordinatorMetrics(metrics, ports, new GroupReadings(ports));
 }
 
 beforeEach(() => {
@@ -80,6 +87,37 @@ it('knows the size of every table', async () => {
   const bytes = await samples('antipode_table_bytes');
   expect(bytes['intent']).toBeGreaterThan(0);
   expect(Object.keys(bytes).length).toBeGreaterThan(20);
+});
+
+it('counts the notices that are raised, and what a receiver has not accepted, where there is one', async () => {
+  expect(await samples('antipode_notices_open')).toEqual({});
+  const { clock } = bench;
+  const hook: Hook = { name: 'desk', call: () => Promise.reject(hookFailed('desk', 'away', 'receiver')) };
+  const all = [{ hook, way: 'web', severities: SEVERITIES, groups: [], resolved: true }];
+  const rest = { clock, log: silentLog, election: bench.leadership };
+  const receivers = new Receivers(all, {
+    ...rest,
+    store: database.store,
+    toWallMs: (atMs) => atMs,
+    groupsAt: () => [],
+    prng: seededPrng('metrics'),
+    factor: 1,
+  });
+  const beat = async () => ({ isAccepted: true, reason: '' });
+  const heartbeats = new Heartbeats([{ name: 'watch', everyMs: 1_000, beat }], { ...rest, obstacle: () => undefined });
+  measure({ notifying: { receivers, heartbeats } });
+  await receivers.pass('desk');
+  const [sinceMs, raisedMs] = [clock.wallMs(), clock.wallMs()];
+  await database.rows.write((trx) =>
+    putNotice(trx, { id: 'n@1', kind: 'site-down', group: '', site: 'b', text: '', sinceMs, raisedMs }),
+  );
+  await clock.advance(10_000);
+  await Promise.all([receivers.pass('desk'), heartbeats.pass('watch')]);
+  await clock.advance(5_000);
+  expect(await samples('antipode_notices_open')).toEqual({ page: 1, ticket: 0, info: 0 });
+  expect(await samples('antipode_notices_undelivered')).toEqual({ desk: 1 });
+  expect(await samples('antipode_notice_receiver_failing_seconds')).toEqual({ desk: 5 });
+  expect(await samples('antipode_notice_heartbeat_age_seconds')).toEqual({ watch: 5 });
 });
 
 it('counts the groups that cannot be planned by code', async () => {

@@ -3,15 +3,19 @@
  * not know. Names, labels and meanings are in the catalogue (runtime, metrics/catalogue.ts).
  */
 import { type Metrics, type SetGauge, SITE_STATES } from '@antipode/runtime';
+import { declarationOf, SEVERITIES } from '../notices/causes.ts';
 import { INTENT_KINDS } from '../operations/kinds.ts';
+import type { GroupReadings } from '../rpc/group-readings.ts';
+import { toldTo } from '../rpc/notices.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 import { readQueue } from '../store/tables/intents.ts';
+import { readNotices } from '../store/tables/notices.ts';
 import { readTableSizes } from '../store/tables/sizes.ts';
 import { GroupMetrics } from './group-metrics.ts';
 
 const STATUSES = ['open', 'parked'] as const;
 
-export function addCoordinatorMetrics(metrics: Metrics, ports: RpcPorts): void {
+export function addCoordinatorMetrics(metrics: Metrics, ports: RpcPorts, readings: GroupReadings): void {
   const { id: name, election, wakeUps, store } = ports;
   metrics.part('coordinator', (set) => {
     const { epoch } = election;
@@ -34,14 +38,39 @@ export function addCoordinatorMetrics(metrics: Metrics, ports: RpcPorts): void {
         set('antipode_operations_oldest_age_seconds', { kind, status }, secondsOf(ageMs));
       }
   });
+  const { receivers, heartbeats } = ports.notifying ?? {};
+  if ((receivers?.all.length ?? 0) + (heartbeats?.all.length ?? 0) > 0)
+    whileLeading('notices', (set) => setNotices(set, ports));
   whileLeading('tables', async (set) => {
     for (const { table, rows, bytes } of await store.query(readTableSizes)) {
       set('antipode_table_rows', { table }, rows);
       set('antipode_table_bytes', { table }, bytes);
     }
   });
-  const groups = new GroupMetrics(ports);
+  const groups = new GroupMetrics(ports, readings);
   metrics.part('groups', (set) => groups.read(set, metrics));
+}
+
+async function setNotices(set: SetGauge, ports: RpcPorts): Promise<void> {
+  const { receivers, heartbeats } = await toldTo(ports);
+  const notices = await ports.store.query(readNotices);
+  const open = notices.filter(({ raisedMs, resolvedMs }) => raisedMs !== undefined && resolvedMs === undefined);
+  for (const severity of SEVERITIES)
+    set(
+      'antipode_notices_open',
+      { severity },
+      open.filter(({ kind }) => declarationOf(kind).severity === severity).length,
+    );
+  for (const { name: receiver = '', undelivered, troubleAgeMs = 0n } of receivers) {
+    set('antipode_notices_undelivered', { receiver }, undelivered);
+    set('antipode_notice_receiver_failing_seconds', { receiver }, Number(troubleAgeMs) / 1_000);
+  }
+  for (const { name: receiver = '', acceptedAgeMs } of heartbeats)
+    set(
+      'antipode_notice_heartbeat_age_seconds',
+      { receiver },
+      secondsOf(acceptedAgeMs === undefined ? undefined : Number(acceptedAgeMs)),
+    );
 }
 
 function setSites(set: SetGauge, { detector, reconciler, clock }: RpcPorts): void {

@@ -4,41 +4,28 @@
  */
 import { METRIC_REASONS, type Metrics, PROTECTION_STATES, type SetGauge } from '@antipode/runtime';
 import type { MeasuredGroup } from '../rpc/group-reader.ts';
-import { GroupReader } from '../rpc/group-reader.ts';
+import type { GroupReadings } from '../rpc/group-readings.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 
-/** Readings take a tenth of one connection at most. */
-const REST = 10;
 /** A scrape waits so long for a reading, and then takes the earlier one. */
 const WAIT_MS_MAX = 3_000;
 
-interface Reading {
-  readonly groups: readonly MeasuredGroup[];
-  readonly unreadable: readonly string[];
-  readonly epoch: bigint;
-  /** Monotonic, when the reading began: no age may be too low. */
-  readonly atMs: number;
-  readonly tookMs: number;
-}
-
 export class GroupMetrics {
   readonly #ports: RpcPorts;
-  readonly #reader: GroupReader;
-  #last: Reading | undefined;
-  #reading: Promise<Reading> | undefined;
+  readonly #readings: GroupReadings;
 
-  constructor(ports: RpcPorts) {
+  constructor(ports: RpcPorts, readings: GroupReadings) {
     this.#ports = ports;
-    this.#reader = new GroupReader(ports);
+    this.#readings = readings;
   }
 
   async read(set: SetGauge, metrics: Pick<Metrics, 'count'>): Promise<void> {
     const { epoch } = this.#ports.election;
     if (epoch === undefined) {
-      this.#last = undefined;
+      this.#readings.forget();
       return;
     }
-    const { groups, unreadable, atMs } = await this.#current(epoch);
+    const { groups, unreadable, atMs } = await this.#readings.current(epoch, { waitMs: WAIT_MS_MAX });
     const sinceMs = this.#ports.clock.monotonicMs() - atMs;
     set('antipode_groups_read_age_seconds', { name: this.#ports.id }, sinceMs / 1_000);
     for (const group of groups) {
@@ -57,33 +44,6 @@ export class GroupMetrics {
   /** From memory, and of this moment. */
   #setLease(set: SetGauge, group: string): void {
     set('antipode_group_lease_bound_seconds', { group }, this.#ports.leases.remainingMs(group) / 1_000);
-  }
-
-  async #current(epoch: bigint): Promise<Reading> {
-    const { clock } = this.#ports;
-    const last = this.#last?.epoch === epoch ? this.#last : undefined;
-    if (last !== undefined && clock.monotonicMs() - last.atMs < last.tookMs * REST) return last;
-    this.#reading ??= this.#measure(epoch).finally(() => {
-      this.#reading = undefined;
-    });
-    const reading = this.#reading;
-    if (last === undefined) return reading;
-    const waited = new AbortController();
-    try {
-      return await Promise.race([reading, clock.sleep(WAIT_MS_MAX, waited.signal).then(() => last)]);
-    } finally {
-      waited.abort();
-      reading.catch(() => 'the next scrape reads again');
-    }
-  }
-
-  async #measure(epoch: bigint): Promise<Reading> {
-    const { clock } = this.#ports;
-    const atMs = clock.monotonicMs();
-    const { groups, unreadable } = await this.#reader.measured();
-    const reading = { groups, unreadable, epoch, atMs, tookMs: clock.monotonicMs() - atMs };
-    this.#last = reading;
-    return reading;
   }
 }
 

@@ -10,6 +10,7 @@ import { failoverHandlers } from './failover.ts';
 import { generationHandlers } from './generations.ts';
 import { groupChangeHandlers } from './group-changes.ts';
 import { groupHandlers } from './groups.ts';
+import { noticeHandlers } from './notices.ts';
 import { operationHandlers } from './operations.ts';
 import type { RpcPorts } from './ports.ts';
 import { reseatHandlers } from './reseat.ts';
@@ -35,6 +36,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...approvalHandlers(ports),
     ...siteTokenHandlers(ports),
     ...resolveHandlers(ports),
+    ...noticeHandlers(ports),
   });
 
 /**

@@ -17,6 +17,7 @@ import type { JournalBook } from '../sites/journals.ts';
 import type { LeaseBook } from '../sites/leases.ts';
 import type { Store } from '../store/store.ts';
 import type { Timings } from '../timings.ts';
+import type { Notifying } from './notices.ts';
 
 /** For heartbeats, which wait for no query. */
 export interface HeartbeatPorts {
@@ -63,6 +64,8 @@ export interface RpcPorts {
   readonly wakeUps: Pick<WakeUps, 'isUp'>;
   readonly changes: Changes;
   readonly roleChanges: Pick<RoleChanges, 'troubles'>;
+  /** Absent where nobody hears of anything. */
+  readonly notifying?: Notifying | undefined;
   readonly clock: Clock;
   /** The same time as `clock`, with what the wall clock made of it. */
   readonly timeline: Pick<Timeline, 'toWallMs' | 'lastStep'>;

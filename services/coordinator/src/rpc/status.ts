@@ -11,6 +11,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ClockStep } from '../calendar/timeline.ts';
 import { readRecent } from '../store/tables/intents.ts';
 import { GroupReader } from './group-reader.ts';
+import { toldTo } from './notices.ts';
 import type { RpcPorts } from './ports.ts';
 import { coordinatorStates } from './views/coordinators.ts';
 import { operationMessage } from './views/operation.ts';
@@ -63,6 +64,7 @@ export function statusHandlers(ports: RpcPorts): StatusHandlers {
       operations: (await store.query(readRecent)).map((intent) =>
         operationMessage(intent, (atMs) => timeline.toWallMs(atMs)),
       ),
+      ...(await toldTo(ports)),
       isQueueUp: wakeUps.isUp(),
       planningTroubles: reconciler.troubles.map(({ group, error, sinceMs }) => ({
         group,

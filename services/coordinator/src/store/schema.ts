@@ -9,6 +9,22 @@ export interface Schema {
   lease_length: { id: number; lease_ms: bigint };
   /** The newest epoch of each group that each hook has accepted. */
   hook_accepted: { hook: string; grp: string; epoch: bigint };
+  /** Notices for operators, with when each began and ended. */
+  notice: {
+    id: string;
+    kind: string;
+    grp: string;
+    site: string;
+    text: string;
+    since_ms: bigint;
+    raised_ms: bigint | null;
+    absent_ms: bigint | null;
+    resolved_ms: bigint | null;
+  };
+  /** The message under way to each receiver; empty for none. */
+  notice_receiver: { name: string; since_ms: bigint; batch: Json };
+  /** The last state of each notice that each receiver has accepted. */
+  notice_told: { receiver: string; notice: string; state: string };
   site: { name: string; address: string; version: string; partitions: Json };
   replication_group: {
     name: string;
@@ -345,5 +361,11 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE site_token (id text PRIMARY KEY, site text NOT NULL, secret_digest text NOT NULL, created_by text NOT NULL, created_ms int8 NOT NULL, expires_ms int8 NOT NULL,
     used_key text, used_ms int8, used_from text, revoked_ms int8, revoked_by text);
   CREATE INDEX site_token_by_end ON site_token (expires_ms);
+  `,
+  // Notices for operators, and how far each receiver has been told.
+  `
+  CREATE TABLE notice (id text PRIMARY KEY, kind text NOT NULL, grp text NOT NULL, site text NOT NULL, text text NOT NULL, since_ms int8 NOT NULL, raised_ms int8, absent_ms int8, resolved_ms int8);
+  CREATE TABLE notice_receiver (name text PRIMARY KEY, since_ms int8 NOT NULL, batch text NOT NULL);
+  CREATE TABLE notice_told (receiver text, notice text, state text NOT NULL, PRIMARY KEY (receiver, notice));
   `,
 ];

@@ -7,6 +7,7 @@ export { EmbeddedRedis } from '../embedded/redis.ts';
 export { buildCoordinator, type CoordinatorGraph, type CoordinatorPorts } from '../graph.ts';
 export { GroupCache } from '../groups/group-cache.ts';
 export type { Generation, IntentKind, IntentStatus } from '../model.ts';
+export { declarationOf, NOTICES, type NoticeDeclaration, type NoticeKind } from '../notices/causes.ts';
 export { EffectContext } from '../operations/context.ts';
 export { failover } from '../operations/failover/effects.ts';
 export type { FailoverEffect } from '../operations/failover/machine.ts';

@@ -8,12 +8,10 @@ export function guardRestore(
     fence: { group, epoch, approvals: given },
     serial,
     objects,
-    what = `the restore of ${objects.length} objects into partition ${serial}`,
   }: {
     fence: { group: string; epoch: bigint; approvals?: Parameters<Approvals['use']>[1] };
     serial: string;
     objects: readonly string[];
-    what?: string | undefined;
   },
 ): void {
   approvals.use(
@@ -23,7 +21,7 @@ export function guardRestore(
       epoch,
       partition: { site: name, serial },
       scope: `restore ${[...objects].sort().join(' ')}`,
-      what,
+      what: `the restore of ${objects.length} objects into partition ${serial}`,
       beyond: (request) => {
         const other = objects.find((objectId) => !request.objects.includes(objectId));
         return other === undefined ? undefined : `it does not name object ${other}`;

@@ -144,15 +144,12 @@ export function useApproval(
     config: { site, approvals: settings },
     group,
     objects,
-    what,
     approval,
     log,
   }: {
     config: Pick<AgentConfig, 'site' | 'approvals'>;
     group: string;
     objects: readonly string[];
-    /** For people, where it is not a restore of objects. */
-    what?: string;
     approval: SignedApproval | undefined;
     log: Log;
   },
@@ -175,7 +172,6 @@ export function useApproval(
       },
       serial: seat.serial,
       objects,
-      what,
     },
   );
 }

@@ -80,10 +80,7 @@ export async function prepareVault(options: PrepareVaultOptions): Promise<Prepar
     for (const seat of journal.tenure.seats().filter((one) => one.serial === serialOf))
       useApproval(
         { journal, seat, clock },
-        {
-          ...{ config, group: seat.group, objects: [preparationOf(settings)], approval: options.approval, log },
-          what: `the preparation of vault ${serial}, which an approval for a restore names as object ${preparationOf(settings)},`,
-        },
+        { config, group: seat.group, objects: [preparationOf(settings)], approval: options.approval, log },
       );
     return await vault.driver.prepareVault(order, [{ action: 'prepare vault', target: vault.address }]);
   } finally {

@@ -1,8 +1,8 @@
 import { GroupStateSchema, MemberRole, type MergedObject } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
+import { besideTheLine } from '../../views/status.ts';
 import { divergentMembers, hasMerged, silentSites, uncountedSites } from './divergence.ts';
-import { besideTheLine } from './status.ts';
 
 type Member = NonNullable<MessageInitShape<typeof GroupStateSchema>['members']>[number];
 

@@ -30,6 +30,9 @@ export const TABLES = [
   'schedule_fire',
   'timeline',
   'archive_run',
+  'notice',
+  'notice_receiver',
+  'notice_told',
   'event_retirement',
   'event',
 ] as const satisfies readonly (keyof Schema)[];

@@ -224,6 +224,20 @@ export async function readDone(
   return rows.map(intentFrom);
 }
 
+/** Failovers of all groups that ended since then, well or not, the oldest first. */
+export async function readEndedFailovers(db: Read, { sinceMs }: { sinceMs: number }): Promise<Intent[]> {
+  const rows = await db
+    .selectFrom('intent')
+    .selectAll()
+    .where('kind', '=', 'failover')
+    .where('status', 'in', ['done', 'failed'])
+    .where('updated_ms', '>=', BigInt(Math.round(sinceMs)))
+    .orderBy('updated_ms')
+    .limit(LIST_MAX)
+    .execute();
+  return rows.map(intentFrom);
+}
+
 /** The newest of one kind that ended well, newest first. */
 export async function readNewestDone(
   db: Read,
