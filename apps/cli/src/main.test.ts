@@ -47,6 +47,9 @@ function entries(command: Command, path: readonly string[] = []): Entry[] {
   return [{ name: path.join(' '), command, help }, ...children];
 }
 const ALL = entries(program());
+const has = (command: Command, option: string): boolean => command.options.some(({ long }) => long === option);
+/** They run something, or print what a shell reads. */
+const WITHOUT_ANSWER: readonly string[] = ['agent run', 'completion', 'coordinator run', 'dashboard', 'run'];
 const EXAMPLES = ALL.flatMap(({ help }) =>
   [...help.matchAll(/^ {2}\$ antipode (.+)$/gm)].map(([, example]) => example!),
 );
@@ -91,6 +94,16 @@ describe('help', () => {
     await root.parseAsync(words, { from: 'user' });
     expect(taken).toHaveLength(1);
     expect(example.startsWith(taken[0]!)).toBe(true);
+  });
+
+  it('offers every form of the answer wherever there is an answer', () => {
+    const without = ALL.filter(({ command }) => command.commands.length === 0 && !has(command, '--output'));
+    expect(without.map(({ name }) => name).sort()).toEqual(WITHOUT_ANSWER);
+    for (const { command, help } of ALL)
+      if (has(command, '--output')) {
+        expect(has(command, '--json')).toBe(true);
+        expect(help).toMatch(/choices:\s+"table",\s+"json",\s+"yaml"/);
+      }
   });
 
   it('explains the exit codes', () => {

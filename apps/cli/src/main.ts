@@ -1,11 +1,12 @@
 /** The `antipode` command: parses the command line, runs one command, turns errors into messages and exit codes. */
 import { AntipodeError, VERSION } from '@antipode/runtime';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { approveCommand } from './commands/approvals/approve.ts';
 import { certificateCommand } from './commands/certificates/certificate.ts';
 import { completionCommand } from './commands/completion.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { explainCommand } from './commands/explain.ts';
 import { initCommand } from './commands/init.ts';
 import { siteCommand } from './commands/joining/site.ts';
 import { lunaCommand } from './commands/luna/luna.ts';
@@ -30,7 +31,7 @@ import { peerCommand } from './commands/site/peer.ts';
 import { preflightCommand } from './commands/site/preflight.ts';
 import { storeCommand } from './commands/site/store.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
-import { flushOutput, guardOutput, printError } from './output.ts';
+import { flushOutput, guardOutput, isStructured, printError } from './output.ts';
 
 const EXAMPLES = `Examples:
   $ antipode demo
@@ -81,13 +82,29 @@ export function program(): Command {
     preflightCommand(),
     lunaCommand(),
     doctorCommand(),
+    explainCommand(),
     demoCommand(),
     completionCommand(() => root),
   ]) {
     root.addCommand(one);
   }
   refuseInOurWords(root, ['antipode']);
+  offerForms(root);
   return root;
+}
+
+const FORMS = ['table', 'json', 'yaml'] as const;
+
+/** Each command that shows data offers it in every form. `--json` is the short form of `--output json`. */
+function offerForms(one: Command): void {
+  if (one.options.some(({ long }) => long === '--json'))
+    one
+      .addOption(new Option('--output <form>', 'form of the answer; errors are JSON unless it is table').choices(FORMS))
+      .hook('preAction', (_of, acting) => {
+        const { output: form } = acting.opts<{ output?: (typeof FORMS)[number] }>();
+        if (form !== undefined) acting.setOptionValue('json', form === 'yaml' ? 'yaml' : form === 'json');
+      });
+  for (const child of one.commands) offerForms(child);
 }
 
 /** Makes an error of the command line one of ours, with a hint and in JSON where that is asked for. */
@@ -112,7 +129,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       return;
     }
     const error = AntipodeError.from(thrown);
-    printError(error, { json: argv.includes('--json') });
+    printError(error, { json: isStructured(argv) });
     process.exitCode = exitCodeOf(error);
   }
 }

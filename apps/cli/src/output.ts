@@ -4,10 +4,12 @@
  */
 import { enumWord } from '@antipode/protocol';
 import { AntipodeError, printableLines } from '@antipode/runtime';
-import Table from 'cli-table3';
+import { stringify } from 'yaml';
+import { coloured, isColoured } from './colours.ts';
 import { exitCodeOf } from './exit-codes.ts';
 
 export { duration } from '@antipode/operator';
+export { table } from './table.ts';
 
 export interface Output {
   readonly isJson: boolean;
@@ -17,46 +19,33 @@ export interface Output {
   note(text: string): void;
 }
 
-export function output({ json }: { json?: boolean | undefined }): Output {
+/** As `--json` or `--output` asks; `main` makes one of the other. */
+export type Structure = boolean | 'yaml' | undefined;
+
+export function output({ json }: { json?: Structure }): Output {
   return {
-    isJson: json === true,
+    isJson: Boolean(json),
     data: (value, text, { forShell = false } = {}) => {
-      const shown = json === true ? JSON.stringify(value, plain, 2) : forShell ? text() : printableLines(text());
+      const shown = json ? structured(value, json) : forShell ? text() : painted(printableLines(text()));
       process.stdout.write(`${shown}\n`);
     },
     note: (text) => process.stderr.write(`${printableLines(text)}\n`),
   };
 }
 
-/** Rows in columns without frames: readable, and easy on grep. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const made = new Table({
-    head: [...head],
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-    chars: {
-      top: '',
-      'top-mid': '',
-      'top-left': '',
-      'top-right': '',
-      bottom: '',
-      'bottom-mid': '',
-      'bottom-left': '',
-      'bottom-right': '',
-      left: '',
-      'left-mid': '',
-      mid: '',
-      'mid-mid': '',
-      right: '',
-      'right-mid': '',
-      middle: '',
-    },
+function structured(value: unknown, how: true | 'yaml'): string {
+  const json = JSON.stringify(value, plain, 2);
+  return how === 'yaml' ? stringify(JSON.parse(json) as unknown).trimEnd() : json;
+}
+
+const painted = (text: string): string => (isColoured(process.stdout) ? coloured(text) : text);
+
+/** Whether a program reads the answer: then an error is one line of JSON, whatever the form of the answer. */
+export function isStructured(argv: readonly string[]): boolean {
+  return argv.some((word, at) => {
+    const format = word === '--output' ? argv[at + 1] : /^--output=(.*)$/.exec(word)?.[1];
+    return word === '--json' || format === 'json' || format === 'yaml';
   });
-  made.push(...rows.map((row) => [...row]));
-  return made
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
 }
 
 export function printError(error: AntipodeError, { json }: { json: boolean }): void {
@@ -93,7 +82,7 @@ export function guardOutput({
   stdout = process.stdout,
   stderr = process.stderr,
   fail = (error: AntipodeError): void => {
-    printError(error, { json: process.argv.includes('--json') });
+    printError(error, { json: isStructured(process.argv) });
     process.exit(exitCodeOf(error));
   },
 }: {

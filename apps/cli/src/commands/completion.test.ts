@@ -103,7 +103,14 @@ describe('completion in bash', () => {
   });
 
   it('goes on after the value of an option', () => {
-    expect(offer('status', '--config', 'operator.yaml', '--')).toEqual(['--config', '--json', '--timeout']);
+    expect(offer('status', '--config', 'operator.yaml', '--')).toEqual([
+      '--config',
+      '--json',
+      '--timeout',
+      '--watch',
+      '--every',
+      '--output',
+    ]);
   });
 });
 

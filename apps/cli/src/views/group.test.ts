@@ -44,10 +44,10 @@ const rows = (text: string): string[][] =>
     .slice(1)
     .map((line) => line.split(/ {2,}/));
 
-it('a group is shown with its protection, its age, and how much of it is not captured', () => {
+it('a group is shown with its protection, its age, and how much of it is not captured, the worst first', () => {
   expect(rows(groupTable([state, bare]))).toEqual([
-    ['payments', 'partially-protected', '1 of 5', 'a', '3', '8', '5', '1', '60.0 s', '2026-01-01T00:00:00.000Z'],
     ['payments', 'unprotected', '-', '-', '0', '-', '-', '-', '-', 'never'],
+    ['payments', 'partially-protected', '1 of 5', 'a', '3', '8', '5', '1', '60.0 s', '2026-01-01T00:00:00.000Z'],
   ]);
 });
 

@@ -1,8 +1,19 @@
 /** Groups as tables and sentences for people. */
 import { duration, troublesOf, unprotectedKeys } from '@antipode/operator';
 import { type GroupState, roleName } from '@antipode/protocol';
+import { PROTECTION_STATES } from '@antipode/runtime';
 import { table } from '../output.ts';
 import { WAYS_OUT } from '../ways-out.ts';
+
+/** The worst first, and those that are equally well by their names. */
+export function worstFirst(groups: readonly GroupState[]): GroupState[] {
+  const rank = ({ protection }: GroupState): number => {
+    const at = (PROTECTION_STATES as readonly string[]).indexOf(protection);
+    return at === -1 ? PROTECTION_STATES.length : at;
+  };
+  const nameOf = ({ spec }: GroupState): string => spec?.name ?? '';
+  return [...groups].sort((one, other) => rank(other) - rank(one) || (nameOf(one) < nameOf(other) ? -1 : 1));
+}
 
 export function groupTable(groups: readonly GroupState[]): string {
   return table(
@@ -18,7 +29,7 @@ export function groupTable(groups: readonly GroupState[]): string {
       'RECOVERY POINT AGE',
       'LAST PROVEN',
     ],
-    groups.map((group) => [
+    worstFirst(groups).map((group) => [
       group.spec?.name ?? '',
       group.protection,
       unprotectedKeys(group) ?? '-',

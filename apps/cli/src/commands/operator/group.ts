@@ -32,6 +32,7 @@ import {
   memberTable,
   notCarriedTable,
   uncapturedTable,
+  worstFirst,
 } from '../../views/group.ts';
 import { pauseCommand, resumeCommand } from './automation.ts';
 import {
@@ -190,11 +191,11 @@ export function groupCommand(): Command {
       }),
   );
   group.addCommand(
-    readCommand('list', 'list groups', ['group list', 'group list --json']).action(async (options) => {
+    readCommand('list', 'list groups, the worst first', ['group list', 'group list --json']).action(async (options) => {
       const { groups } = await withOperator(options.config, (operator) => operator.listGroups({}), {
         timeoutMs: options.timeout * 1_000,
       });
-      output(options).data(groups, () => groupTable(groups));
+      output(options).data(worstFirst(groups), () => groupTable(groups));
     }),
   );
   group.addCommand(

@@ -78,7 +78,7 @@ export function resolveCommand(): Command {
     )
     .action(async (group, options) => {
       const { wait = false, timeout, format } = options;
-      const out = output({ json: options.json === true || format === 'json' });
+      const out = output({ json: options.json || format === 'json' });
       const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(options.config)));
       try {
         const timeoutMs = timeout === undefined ? (wait ? Number.POSITIVE_INFINITY : READ_MS) : timeout * 1_000;

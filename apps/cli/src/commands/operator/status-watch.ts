@@ -1,0 +1,105 @@
+/**
+ * The status again and again. A terminal is drawn over in place, line by line, so that nothing flickers, and is put back
+ * as it was at the end. Anything else gets a line for each change.
+ */
+import type { GetStatusResponse } from '@antipode/protocol';
+import { AntipodeError, type Clock, hasCode, PROTECTION_STATES, printableLines } from '@antipode/runtime';
+import { coloured, isColoured } from '../../colours.ts';
+import { plain } from '../../output.ts';
+import { isDegraded, statusText } from '../../views/status.ts';
+
+export interface Screen {
+  readonly isTTY?: boolean;
+  readonly rows?: number;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+export interface WatchPorts {
+  readonly read: () => Promise<GetStatusResponse>;
+  readonly screen: Screen;
+  readonly clock: Pick<Clock, 'sleep' | 'wallMs'>;
+  readonly everyMs: number;
+  /** Ends it. */
+  readonly signal: AbortSignal;
+  /** A line of JSON for each change, whatever reads it. */
+  readonly json: boolean;
+}
+
+const ENTER = '\u001b[?1049h\u001b[?25l';
+const LEAVE = '\u001b[?25h\u001b[?1049l';
+const HOME = '\u001b[H';
+const END_OF_LINE = '\u001b[K';
+const BELOW = '\u001b[J';
+
+/** Goes on over errors that pass: a coordinator that restarts is what somebody watches for. */
+export async function watchStatus({ read, screen, clock, everyMs, signal, json }: WatchPorts): Promise<void> {
+  const isDrawn = screen.isTTY === true && !json;
+  let last: readonly string[] = [];
+  if (isDrawn) screen.write(ENTER);
+  try {
+    while (!signal.aborted) {
+      const status = await read().catch((thrown: unknown) => {
+        const error = AntipodeError.from(thrown);
+        if (error.disposition === 'retry' || hasCode(error, 'TIMED_OUT', 'NOT_LEADER', 'SITE_UNREACHABLE'))
+          return error;
+        throw error;
+      });
+      if (signal.aborted) break;
+      const at = new Date(clock.wallMs()).toISOString();
+      if (isDrawn) screen.write(frame(status, { screen, at }));
+      else last = tell(status, { last, screen, at, json });
+      await clock.sleep(everyMs, signal);
+    }
+  } finally {
+    if (isDrawn) screen.write(LEAVE);
+  }
+}
+
+function frame(status: GetStatusResponse | AntipodeError, { screen, at }: { screen: Screen; at: string }): string {
+  const text = status instanceof AntipodeError ? `${status.message}\n  ${status.hint}` : statusText(status);
+  const painted = isColoured(screen) ? coloured(printableLines(text)) : printableLines(text);
+  const lines = [`${at}  Ctrl-C ends`, '', ...painted.split('\n')];
+  const room = Math.max(3, (screen.rows ?? 24) - 1);
+  const shown =
+    lines.length <= room ? lines : [...lines.slice(0, room - 1), `... ${lines.length - room + 1} more lines`];
+  return `${HOME}${shown.map((line) => `${line}${END_OF_LINE}`).join('\n')}${BELOW}`;
+}
+
+/** @returns the facts of now: the next call tells only those that are new */
+function tell(
+  status: GetStatusResponse | AntipodeError,
+  { last, screen, at, json }: { last: readonly string[]; screen: Screen; at: string; json: boolean },
+): readonly string[] {
+  const facts = status instanceof AntipodeError ? [`no answer: ${status.code}`] : factsOf(status);
+  const news = facts.filter((fact) => !last.includes(fact));
+  if (news.length === 0) return facts;
+  if (!json) screen.write(news.map((fact) => `${at} ${printableLines(fact)}\n`).join(''));
+  else if (!(status instanceof AntipodeError)) screen.write(`${JSON.stringify({ at, status }, plain)}\n`);
+  else screen.write(`${JSON.stringify({ at, error: { code: status.code, hint: status.hint } })}\n`);
+  return facts;
+}
+
+function factsOf(status: GetStatusResponse): string[] {
+  const { coordinator, sites, groups, operations, planningTroubles, receivers, heartbeats } = status;
+  const worst = [...groups].sort((one, other) => rank(other.protection) - rank(one.protection));
+  return [
+    `coordinator ${coordinator} leads${isDegraded(status) ? '; something needs a look' : '; all is well'}`,
+    ...planningTroubles.map(({ group, errorCode }) => `planning of ${group || 'all groups'}: ${errorCode}`),
+    ...worst.map(
+      ({ spec, protection, activeSite, epoch }) =>
+        `group ${spec?.name ?? ''} ${protection}, active at ${activeSite || 'no site'} in epoch ${epoch}`,
+    ),
+    ...sites.map(({ site, state }) => `site ${site} ${state}`),
+    ...operations
+      .filter(({ status: state }) => state === 'open' || state === 'parked')
+      .map(
+        ({ id, kind, group, phase, status: state }) =>
+          `operation ${id.slice(0, 8)} ${kind} of ${group}: ${state === 'parked' ? 'waits for a person' : phase}`,
+      ),
+    ...receivers.filter(({ trouble }) => trouble !== '').map(({ name }) => `receiver ${name} accepts nothing`),
+    ...heartbeats.filter(({ trouble }) => trouble !== '').map(({ name }) => `heartbeat ${name} does not go out`),
+  ];
+}
+
+const rank = (protection: string): number => (PROTECTION_STATES as readonly string[]).indexOf(protection);
