@@ -26,6 +26,7 @@ export const CKU_USER = 1;
 export const CKU_CONTEXT_SPECIFIC = 2;
 
 /** Token flags, C_GetTokenInfo. */
+export const CKF_USER_PIN_INITIALIZED = 0x8;
 export const CKF_TOKEN_INITIALIZED = 0x400;
 export const CKF_USER_PIN_COUNT_LOW = 0x10000;
 export const CKF_USER_PIN_FINAL_TRY = 0x20000;

@@ -14,6 +14,9 @@ export {
 } from './capture/preview.ts';
 export { RETENTION_MS } from './capture/tombstones.ts';
 export { nameUncaptured } from './capture/uncaptured.ts';
+export { type MachineToSearch, type ModuleCandidate, moduleCandidates, thisMachine } from './detection/candidates.ts';
+export { type DetectedModule, type DetectOptions, detectTokens } from './detection/detect.ts';
+export type { ProbedToken } from './detection/probe.ts';
 export { type Distribution, distributeDomainKey } from './domain-key/distribution.ts';
 export type { BeginExchange, CompleteExchange, ExchangeOffer, ExchangeTransport } from './domain-key/exchange.ts';
 export {

@@ -239,7 +239,9 @@ function requireCoordinators(coordinators: readonly CoordinatorAddress[]): reado
 export interface PartitionDraft {
   readonly name: string;
   readonly module: string;
+  readonly moduleParameters?: string;
   readonly tokenLabel: string;
+  readonly serial?: string;
   readonly pinFile: string;
   readonly role: 'member' | 'scratch' | 'distributor';
   readonly environment?: Readonly<Record<string, string>>;

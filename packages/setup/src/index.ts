@@ -19,3 +19,4 @@ export {
   joinCertificate,
   joinConfig,
 } from './joining.ts';
+export { partitionName, partitionsText, withPartitions } from './partitions.ts';

@@ -3,25 +3,37 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { siteTokenFrom } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, AntipodeError, isAddress, systemClock } from '@antipode/runtime';
-import { addressTowards, agentConfigPath, defaultListen, joinCertificate, joinConfig } from '@antipode/setup';
-import { loadAgentConfig } from '@antipode/site-agent';
+import {
+  addressTowards,
+  agentConfigPath,
+  defaultListen,
+  joinCertificate,
+  joinConfig,
+  type PartitionDraft,
+  partitionName,
+} from '@antipode/setup';
+import { type AgentConfig, loadAgentConfig } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { EXIT } from '../../exit-codes.ts';
-import { collect, command, JSON_OPTION } from '../../options/options.ts';
+import { collect, command, JSON_OPTION, parseEnvironment } from '../../options/options.ts';
 import { output } from '../../output.ts';
+import { detect, theToken } from '../../place/detected.ts';
 import { partitionsFrom } from '../init.ts';
 
 /** Those of the package, each owned by the user of its service. */
 const FOLDERS = { site: '/var/lib/antipode/site', witness: '/var/lib/antipode/witness' } as const;
 const TOKEN_BYTES_MAX = 16 * 1024;
 const STDIN = 0;
+/** Where systemd puts the PINs of the packaged agent. */
+const CREDENTIALS = '/run/credentials/antipode-agent.service';
 
 export function joinCommand(): Command {
   return command(
     'join',
     'make this machine a site: key, certificate, configuration, checks; run again to complete it',
     [
-      'site join b.token --token-label payments --pin-file /run/credentials/antipode-agent.service/payments.pin',
+      'site join b.token',
+      'site join b.token --token-label payments',
       'site join - --witness',
       'site join b.token --folder site-b --module /usr/lib/softhsm/libsofthsm2.so --token-label payments --pin-file payments.pin',
     ],
@@ -34,9 +46,9 @@ export function joinCommand(): Command {
       'where coordinators and other agents connect (default: the address from which the coordinator is reached, port 7401)',
     )
     .option('--advertise <host:port>', 'how they reach it, if that differs')
-    .option('--module <file>', 'PKCS#11 module')
-    .option('--token-label <label>', 'label of the token that will be a member')
-    .option('--pin-file <file>', 'file with its user PIN, mode 0600')
+    .option('--module <file>', 'PKCS#11 module (default: it is looked for)')
+    .option('--token-label <label>', 'label of the token that will be a member (default: the only one)')
+    .option('--pin-file <file>', `file with its user PIN, mode 0600 (default: ${CREDENTIALS}/<label>.pin)`)
     .option('--partition <name>', 'name of the partition in the configuration', 'main')
     .option('--scratch-token-label <label>', 'label of an empty token for drills; each drill empties it again')
     .option('--scratch-pin-file <file>', 'file with its user PIN, mode 0600')
@@ -70,13 +82,13 @@ export function joinCommand(): Command {
           listen: options.listen ?? defaultListen(await addressTowards(first!.join)),
           advertise: options.advertise,
           coordinators: token.coordinators.map(({ id, address }) => ({ id, address })),
-          partitions: witness ? [] : partitionsFrom(options),
+          partitions: witness ? [] : await partitionsOf(options, note),
         });
         if (made) written.push(config);
       }
       const { joinFindings } = await import('../../doctor/join-checks.ts');
       const findings = await joinFindings(config);
-      const next = nextCommands(folder, { witness });
+      const next = nextCommands(folder, loadAgentConfig(config));
       const state = written.length > 0 ? 'joined' : 'already-joined';
       const checks = findings.map(({ check: name, ok, detail, hint }) => ({
         name,
@@ -99,6 +111,35 @@ export function joinCommand(): Command {
       );
       if (findings.some(({ ok }) => !ok)) process.exitCode = EXIT.degraded;
     });
+}
+
+interface PartitionOptions {
+  readonly partition: string;
+  readonly module?: string | undefined;
+  readonly tokenLabel?: string | undefined;
+  readonly pinFile?: string | undefined;
+  readonly scratchTokenLabel?: string | undefined;
+  readonly scratchPinFile?: string | undefined;
+  readonly environment: readonly string[];
+}
+
+/** As far as they are named, and the rest as it is found. @throws PARTITION_NOT_FOUND */
+async function partitionsOf(options: PartitionOptions, note: (text: string) => void): Promise<PartitionDraft[]> {
+  const { module, tokenLabel, pinFile } = options;
+  if (module !== undefined && !existsSync(module))
+    throw new AntipodeError('MODULE_UNAVAILABLE', `the PKCS#11 module ${module} does not exist`, {
+      details: { module },
+      hint: 'Install the module of the HSM (SoftHSM: `apt-get install softhsm2`), or leave out --module to look for it. Then run the same command again.',
+    });
+  const environment = parseEnvironment(options.environment);
+  const token = theToken(await detect({ modules: module === undefined ? [] : [module], environment }), tokenLabel);
+  note(`Found token "${token.label}" (${token.serial}) in ${token.module}`);
+  return partitionsFrom({
+    ...options,
+    module: token.module,
+    tokenLabel: token.label,
+    pinFile: pinFile ?? `${CREDENTIALS}/${partitionName(token.label)}.pin`,
+  });
 }
 
 function requireAddress(field: string, value: string | undefined): void {
@@ -145,12 +186,16 @@ function requireSite(config: string, site: string): void {
 }
 
 /** From here to the first generation. With the package by its services, and else in the foreground. */
-function nextCommands(folder: string, { witness }: { witness: boolean }): string[] {
+function nextCommands(folder: string, { witness, partitions }: AgentConfig): string[] {
   const isPackaged = folder === FOLDERS.site || folder === FOLDERS.witness;
   const start = isPackaged
     ? `systemctl enable --now antipode-${witness ? 'witness' : 'agent'}`
     : `antipode agent run --config ${join(folder, 'agent.yaml')}`;
-  if (witness) return [start];
   const here = isPackaged ? 'antipode-site' : `cd ${dirname(join(folder, 'agent.yaml'))} && antipode`;
-  return [start, `${here} partition init main`, `${here} partition show-identity main`];
+  const names = partitions.map(({ name }) => name);
+  return [
+    start,
+    ...names.map((name) => `${here} partition init ${name}`),
+    ...names.map((name) => `${here} partition show-identity ${name}`),
+  ];
 }

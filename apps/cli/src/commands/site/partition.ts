@@ -16,6 +16,7 @@ import type { Command } from 'commander';
 import { confirm } from '../../confirm.ts';
 import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
+import { detectCommand } from './detect.ts';
 import { formerFindCommand, objectCommands } from './objects.ts';
 import { formerTrustCommand, TRUST_OPTIONS } from './peer.ts';
 import { tokenKeyCommands } from './token-key.ts';
@@ -104,6 +105,7 @@ export function announcementOf({
 
 export function partitionCommand(): Command {
   const partition = command('partition', 'partitions of a site; run these at the site itself');
+  partition.addCommand(detectCommand());
   partition.addCommand(
     command('init', 'make the identity key of a partition in its token; safe to repeat', [
       'partition init main --config site-a/agent.yaml',
