@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FailoverPolicy, Movement } from '@antipode/protocol';
+import { FailoverPolicy, MemberRole, Movement } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Fault } from '../../emulators/lunacm/faults.ts';
@@ -107,4 +107,25 @@ it('recognises what had arrived, and goes on with the next generation', async ()
   expect(state.newest?.uncaptured).toEqual([]);
   expect((await membersNow()).map(({ unaccountedObjects }) => unaccountedObjects)).toEqual([0, 0, 0]);
   await expect.poll(() => system.keysAt(other), { timeout: 60_000 }).toEqual(await system.keysAt(active));
+}, 300_000);
+
+it('has told which generation was lost, and takes none of its keys for deleted once they are back', async () => {
+  const { site: active } = await system.operator.resolve({ group: GROUP });
+  const { outcome } = (await system.operator.listOperations({ group: GROUP, limit: 20 })).operations.find(
+    ({ kind }) => kind === 'failover',
+  )!;
+  expect(outcome.case === 'failover' && outcome.value.lost).toHaveLength(1);
+  const serving = await system.keysAt(active);
+  expect(serving).toHaveLength(4);
+  luna.change(paired(system.site('a').token).serial, { isReachable: true });
+  await system.startAgent('a');
+  await system.until('a stands by', async () =>
+    (await membersNow()).some(({ site, role }) => site === 'a' && role === MemberRole.STANDBY),
+  );
+  await system.insistent('a is brought up to date', () => system.replicate(['a']));
+  // Two keys are nowhere else. They stay, and it is told that there are two.
+  expect(await system.keysAt('a')).toEqual(['01', '02', '03', '04', '05', '06'].map((id) => `key ${id}`));
+  expect(await system.keysAt(active)).toEqual(serving);
+  const at = (await membersNow()).map(({ site, divergentObjects }) => [site, divergentObjects]);
+  expect(at.sort()).toEqual(['a', 'b', 'c'].map((site) => [site, site === 'a' ? 2 : 0]));
 }, 300_000);
