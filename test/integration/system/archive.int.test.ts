@@ -186,6 +186,24 @@ it(
 );
 
 it(
+  'does not call a backup proved whose keys programs would not find',
+  async () => {
+    const { token } = system.site('a');
+    const setId = (from: string, to: string) => token.tool('--type', 'secrkey', '--id', from, '--set-id', to);
+    // The generation has it under its old id, and nothing is captured before the backup.
+    setId('02', '22');
+    await run(ArchiveWork.BACKUP);
+    expect(await ended(ArchiveWork.DRILL)).toMatchObject({ status: 'failed', errorCode: 'OBJECT_UNPROVEN' });
+    const [drill] = (await system.operator.listDrills({ group: GROUP, limit: 1 })).drills;
+    expect(drill).toMatchObject({ passed: false, proof: { failed: 1 } });
+    expect(JSON.parse(drill!.evidence)).toMatchObject({ objects: { missingIds: [], altered: 1 } });
+    setId('22', '02');
+    await run(ArchiveWork.BACKUP);
+  },
+  LONG_MS,
+);
+
+it(
   'brings the keys back into the partition that lost them, after a backup of what is there',
   async () => {
     const { token } = system.site('a');

@@ -123,7 +123,7 @@ it('has told which generation was lost, and takes none of its keys for deleted o
     (await membersNow()).some(({ site, role }) => site === 'a' && role === MemberRole.STANDBY),
   );
   await system.insistent('a is brought up to date', () => system.replicate(['a']));
-  // Two keys are nowhere else. They stay, and it is told that there are two.
+  // Two keys are nowhere else. They stay, and operators see that there are two.
   expect(await system.keysAt('a')).toEqual(['01', '02', '03', '04', '05', '06'].map((id) => `key ${id}`));
   expect(await system.keysAt(active)).toEqual(serving);
   const at = (await membersNow()).map(({ site, divergentObjects }) => [site, divergentObjects]);

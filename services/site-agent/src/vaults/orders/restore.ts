@@ -79,6 +79,7 @@ export async function restore(work: Work): Promise<Response> {
           arrived: arrived(report),
           proved: done?.proof.proved ?? 0,
           missingIds: done?.missing ?? [],
+          altered: done?.altered.length ?? 0,
         },
       },
       done?.signer,

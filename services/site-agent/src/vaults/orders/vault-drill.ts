@@ -4,7 +4,7 @@ import { proofSummary } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type CopyProof, proveCopy } from '../copy-proof.ts';
 import { toldBackup } from './told.ts';
-import { arrived, type Response, type Work, withMissing } from './work.ts';
+import { arrived, type Response, type Work, withUnlike } from './work.ts';
 
 export async function drill(work: Work): Promise<Response> {
   const { site, vault, fence, backup } = work;
@@ -51,11 +51,15 @@ export async function drill(work: Work): Promise<Response> {
               // While the partition is open: the copy of the identity may be the only one that is left.
               signed = await evidenceOf(done);
             });
-            const failed = (proof?.proof.failed ?? 0) + (proof?.missing.length ?? 0);
+            const { failed } = withUnlike(proof);
             if (failed > 0)
-              throw new AntipodeError('OBJECT_UNPROVEN', `${failed} objects of the backup are missing or do not work`, {
-                details: { group, objects: failed },
-              });
+              throw new AntipodeError(
+                'OBJECT_UNPROVEN',
+                `${failed} objects of the backup are missing, do not work, or have other attributes than in its generation`,
+                {
+                  details: { group, objects: failed },
+                },
+              );
           },
         },
         [{ action: 'clear', target: scratch.address }],
@@ -82,7 +86,7 @@ export async function drill(work: Work): Promise<Response> {
     why: report.verdict === 'not restored' ? (report.restored.why ?? report.restored.verdict) : (failure?.code ?? ''),
     movedObjects: arrived(report.restored),
     expectedObjects: report.restored.objects.length,
-    proof: proofSummary(withMissing(proof)),
+    proof: proofSummary(withUnlike(proof)),
     times: {
       pullMs: 0,
       restoreMs: Math.round(restoredMs - startedMs),

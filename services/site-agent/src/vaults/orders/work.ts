@@ -137,3 +137,16 @@ export const withMissing = (done: CopyProof | undefined): ProofSummary =>
         failed: done.proof.failed + done.missing.length,
         failedObjectIds: [...done.proof.failedObjectIds, ...done.missing],
       };
+
+/** A drill: a key that works under another name, or with other rights, is not the one that programs would find. */
+export function withUnlike(done: CopyProof | undefined): ProofSummary {
+  const proof = withMissing(done);
+  const failed = new Set(proof.failedObjectIds);
+  const unlike = (done?.altered ?? []).filter((objectId) => !failed.has(objectId));
+  return {
+    ...proof,
+    proved: proof.proved - unlike.length,
+    failed: proof.failed + unlike.length,
+    failedObjectIds: [...proof.failedObjectIds, ...unlike],
+  };
+}
