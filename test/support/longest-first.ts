@@ -55,6 +55,8 @@ export const LONGEST: readonly string[] = [
   'chaos/live/acknowledged-move.chaos.test.ts',
   'integration/system/coordinators.int.test.ts',
   'integration/tokens/hsm-session.int.test.ts',
+  'integration/site/joining.int.test.ts',
+  'integration/tokens/detect.int.test.ts',
   'integration/site/certificate-renewal.int.test.ts',
   'integration/site/partition-check.int.test.ts',
   'integration/system/trusted-system.int.test.ts',

@@ -1,10 +1,12 @@
 /** Sites join by commands alone: a real coordinator with its door, real TLS, SoftHSM tokens, the command as a process. */
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Coordinator, type CoordinatorConfig, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort } from '@antipode/demo/town';
-import { Log } from '@antipode/runtime';
+import { Log, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeIssuer, makeOperatorFolder } from '@antipode/setup';
+import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { antipode, type Ended } from '../../support/command.ts';
 import { prepareCluster } from '../../support/prepared.ts';
@@ -14,6 +16,8 @@ const folder = temporaryFolder('joining');
 const at = (...names: string[]): string => join(folder, ...names);
 const configFile = at('operator', 'operator.yaml');
 const tokens: TestToken[] = [];
+const agents: SiteAgent[] = [];
+const isUp = ({ state }: { state: string }): boolean => state === 'up';
 const lines: string[] = [];
 let coordinator: Coordinator | undefined;
 
@@ -65,6 +69,7 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
+  for (const agent of agents) await agent.close();
   await coordinator?.close();
   for (const token of tokens) token.remove();
   rmSync(folder, { recursive: true, force: true });
@@ -147,4 +152,91 @@ describe('with the authority offline', () => {
       expect(readFileSync(at('site-w', 'tls.key'), 'utf8')).toBe(key);
     });
   }, 120_000);
+});
+
+describe('a machine on which something is missing', () => {
+  it('gets its certificate, says what is missing, and completes when it is there', async () => {
+    await good('site', 'token', 'd', '--out', at('d.token'));
+    const { folder: own, options } = await machine('d');
+    const nowhere = options.map((word) => (word === SOFTHSM_MODULE ? '/nowhere/p11.so' : word));
+    expect(await refused('site', 'join', at('d.token'), ...nowhere)).toMatchObject({ code: 'MODULE_UNAVAILABLE' });
+    const absent = options.map((word) => (word === 'payments-d' ? 'none' : word));
+    expect(await refused('site', 'join', at('d.token'), ...absent)).toMatchObject({ code: 'PARTITION_NOT_FOUND' });
+    expect(readdirSync(own).sort()).toEqual(['ca.crt', 'tls.crt', 'tls.key']);
+    const pin = options[options.indexOf('--pin-file') + 1]!;
+    chmodSync(pin, 0o644);
+    const taken = createServer().listen(Number(options[options.indexOf('--listen') + 1]!.split(':')[1]), 'localhost');
+    try {
+      const { code, stdout } = await run('site', 'join', at('d.token'), ...options, '--json');
+      const { state, checks } = JSON.parse(stdout) as { state: string; checks: { name: string; ok: boolean }[] };
+      const failed = checks.filter(({ ok }) => !ok).map(({ name }) => name);
+      expect([code, state]).toEqual([4, 'joined']);
+      expect(failed).toEqual(expect.arrayContaining(['agent address', 'PIN file of main']));
+    } finally {
+      taken.close();
+      chmodSync(pin, 0o600);
+    }
+    expect(await refused('site', 'join', at('a.token'), ...options)).toMatchObject({ code: 'FILE_EXISTS' });
+  }, 180_000);
+
+  it('is given a token by role security only', async () => {
+    const { code, stderr } = await antipode(['site', 'token', 'e', '--json'], {
+      configFile: at('everyday', 'operator.yaml'),
+    });
+    expect([code, JSON.parse(stderr).error.code]).toEqual([6, 'OPERATOR_ROLE_INSUFFICIENT']);
+  }, 60_000);
+});
+
+describe('three machines that have joined by commands alone', () => {
+  it('replicate a group and drill it', async () => {
+    const identities = new Map<string, { serial: string; identitySha256: string }>();
+    for (const site of ['x', 'y', 'z']) {
+      await good('site', 'token', site, '--out', at(`${site}.token`));
+      const { folder: own, options } = await machine(site);
+      const scratch = makeToken('scratch', { folder: at(`scratch-${site}`) });
+      // The module is found by itself, and so is the only token in it.
+      const found = options.filter((_, at) => {
+        const named = ['--module', '--token-label'];
+        return !named.includes(options[at]!) && !named.includes(options[at - 1] ?? '');
+      });
+      await run('site', 'join', at(`${site}.token`), ...found, '--json');
+      const config = join(own, 'agent.yaml');
+      if (site === 'z') {
+        const words = ['--token-label', 'scratch', '--pin-file', scratch.config.pinFile, '--role', 'scratch'];
+        const environment = `SOFTHSM2_CONF=${scratch.environment.SOFTHSM2_CONF}`;
+        await good('partition', 'detect', '--environment', environment, ...words, '--write', config);
+      }
+      for (const name of site === 'z' ? ['main', 'scratch'] : ['main']) {
+        await good('partition', 'init', name, '--config', config, '--yes');
+        const shown = JSON.parse(await good('partition', 'show-identity', name, '--config', config, '--json'));
+        identities.set(`${site} ${name}`, shown);
+      }
+    }
+    const pin = (site: string, name = 'main'): string => {
+      const { serial, identitySha256 } = identities.get(`${site} ${name}`)!;
+      return `${site}=${serial}=${identitySha256}`;
+    };
+    for (const site of ['x', 'y', 'z']) {
+      const peers = ['x', 'y', 'z'].filter((one) => one !== site).flatMap((one) => ['--peer', pin(one)]);
+      const config = ['--config', at(`site-${site}`, 'agent.yaml')];
+      await good('peer', 'trust', 'payments', ...peers, '--scratch-peer', pin('z', 'scratch'), ...config);
+      const agent = SiteAgent.open({
+        config: loadAgentConfig(at(`site-${site}`, 'agent.yaml')),
+        log: silentLog,
+        clock: systemClock,
+        prng: systemPrng,
+      });
+      agents.push(agent);
+      await agent.start();
+    }
+    tokens.find(({ label }) => label === 'payments-x')!.makeAes('01');
+    await expect
+      .poll(async () => JSON.parse(await good('status', '--json')).sites.filter(isUp).length, { timeout: 60_000 })
+      .toBe(3);
+    const seat = (site: string, name = 'main'): string => `${site}=${identities.get(`${site} ${name}`)!.serial}`;
+    const members = ['x', 'y', 'z'].flatMap((site) => ['--member', seat(site)]);
+    await good('group', 'create', 'payments', ...members, '--scratch', seat('z', 'scratch'));
+    await good('replicate', 'payments');
+    await good('drill', 'run', 'payments');
+  }, 600_000);
 });
