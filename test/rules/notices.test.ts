@@ -15,6 +15,8 @@ const METRICS_ONLY: Readonly<Record<string, string>> = {
   AntipodeOrdersWait: 'a queue at a site, which the site itself measures',
   AntipodeLeaseOver: 'the site itself knows it, also without a coordinator',
   AntipodeCoordinatorSilent: 'the coordinator that is silent cannot tell: the heartbeat does',
+  AntipodeRevocationListsDiffer: 'a comparison of all processes, which only Prometheus sees',
+  AntipodeRevokedCertificateUsed: 'a count that each process has for itself',
   AntipodePeerUnreached: 'a path between two sites, which the sites measure',
   AntipodeClockOff: 'an offset that the sites measure',
   AntipodeNoLeader: 'no coordinator is there to tell: the heartbeat does',

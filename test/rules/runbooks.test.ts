@@ -7,7 +7,7 @@ import { read, root, sources } from './support/tree.ts';
 
 const INDEX = 'README.md';
 const pages = readdirSync(join(root, 'docs/runbooks')).filter((name) => name !== INDEX);
-const stories = ['runbooks.int.test.ts', 'runbooks-of-backups.int.test.ts'];
+const stories = ['runbooks.int.test.ts', 'runbooks-of-backups.int.test.ts', 'revocation.int.test.ts'];
 const story = stories.map((name) => read(`test/integration/system/${name}`).source).join('\n');
 const followed = [...story.matchAll(/\.follow\('([\w-]+\.md)'/g)].map(([, name]) => name!);
 /** Nights on which nobody has time to find out that a page is wrong. */

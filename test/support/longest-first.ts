@@ -12,6 +12,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/native-luna.int.test.ts',
   'integration/system/native-luna-failover.int.test.ts',
   'integration/system/runbooks-of-backups.int.test.ts',
+  'integration/system/revocation.int.test.ts',
   'integration/system/cli.int.test.ts',
   'integration/system/luna-demo.int.test.ts',
   'integration/package/package.int.test.ts',

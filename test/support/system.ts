@@ -90,6 +90,8 @@ export interface SystemOptions {
   readonly shared?: SharedServers | undefined;
   /** Whether each process serves its health and metrics ({@link TestSystem.health}). */
   readonly health?: boolean;
+  /** YAML that every process, and the operator, has in its configuration too. */
+  readonly section?: string;
   /** Where sites and coordinators are. Default: all of them on loopback. */
   readonly network?: TownNetwork | undefined;
   /** The previous release, and who runs it: sites, and `coordinator`. They are processes, and it has founded their sites. */
@@ -165,6 +167,7 @@ export class TestSystem {
     distributor = false,
     spare = false,
     health = false,
+    section = '',
     environment,
     clocks,
     failoverPolicy,
@@ -190,6 +193,9 @@ export class TestSystem {
     try {
       await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings, tokens, disguise });
       if (health) await system.#serveHealth();
+      const configurations = [system.#town.coordinatorFile, system.#town.operatorFile];
+      for (const file of [...configurations, ...[...system.sites.values()].map(({ configFile }) => configFile)])
+        if (section !== '') appendFileSync(file, section);
       if (shared === undefined) {
         await prepareCluster(loadCoordinatorConfig(system.#town.coordinatorFile).dataFolder);
         await system.startCoordinator({ asProcess: [...processes, ...system.#behind].includes('coordinator') });

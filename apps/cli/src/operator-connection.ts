@@ -1,8 +1,9 @@
 /** The operator's connection to the coordinator, and waiting for operations with progress. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync, utimesSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import {
+  authorise,
   type Client,
   type CoordinatorAddress,
   coordinatorsFrom,
@@ -14,6 +15,8 @@ import {
   namesOfCoordinators,
   type Operation,
   OperatorService,
+  RevocationBook,
+  revocationSchema,
   Tls,
   warningsOf,
 } from '@antipode/protocol';
@@ -27,8 +30,10 @@ import {
   systemClock,
   within,
 } from '@antipode/runtime';
+import type { DescService } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import type { Output } from './output.ts';
+import { RevocationDesk } from './revocations/revocation-desk.ts';
 
 const coordinator = z.strictObject({
   id: z.string().refine(isName, NAME_EXPECTED),
@@ -47,6 +52,8 @@ const schema = z
         address: z.string().refine(isAddress, ADDRESS_EXPECTED),
       })
       .optional(),
+    /** The operators who may revoke certificates (docs/howto/revocation.md): commands refuse revoked coordinators. */
+    revocation: revocationSchema.optional(),
     tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
   })
   .transform(({ coordinator, coordinators, ...rest }, context) => {
@@ -56,7 +63,10 @@ const schema = z
     return z.NEVER;
   });
 
-export type OperatorConfig = z.output<typeof schema>;
+export type OperatorConfig = z.output<typeof schema> & {
+  /** The list of revoked certificates, beside the configuration. */
+  readonly revocationsFile: string;
+};
 
 export type Operator = Client<typeof OperatorService>;
 
@@ -89,26 +99,80 @@ export function loadOperatorConfig(file: string): OperatorConfig {
   return {
     ...config,
     tls: { ca: from(config.tls.ca), certificate: from(config.tls.certificate), key: from(config.tls.key) },
+    revocationsFile: from('revocations.json'),
   };
 }
 
-/** Its certificate, with a warning where it ends soon. @throws CERTIFICATE_INVALID */
-export function openTls({ tls: { ca, certificate, key } }: Pick<OperatorConfig, 'tls'>): Tls {
+/**
+ * Its certificate, with a warning where it ends soon. With a `revocation` section it refuses revoked peers.
+ * @throws CERTIFICATE_INVALID, REVOCATION_LIST_INVALID
+ */
+export function openTls({
+  tls: { ca, certificate, key },
+  revocation: rules,
+  revocationsFile: file,
+}: Pick<OperatorConfig, 'tls'> & Partial<Pick<OperatorConfig, 'revocation' | 'revocationsFile'>>): Tls {
   const tls = new Tls({ caFile: ca, certificateFile: certificate, keyFile: key });
   for (const warning of warningsOf(tls.state, systemClock.wallMs()))
     process.stderr.write(`Warning: ${tls.identity.kind} ${tls.identity.name}: ${warning}.\n`);
+  if (rules !== undefined && file !== undefined)
+    tls.obey(new RevocationBook({ file, trustDomain: tls.identity.trustDomain, rules }));
   return tls;
 }
 
-/** @throws TIMED_OUT after `timeoutMs`, where that is given, whatever the connection is waiting for */
+/** A list that was looked for within this time is new enough. */
+const LIST_AGE_MS_MAX = 60_000;
+const LIST_MS_MAX = 2_000;
+
+/** Asks all coordinators for a newer list. A list that does not count changes nothing, and silence neither. */
+export async function refreshRevocations(config: OperatorConfig, tls: Tls): Promise<void> {
+  const book = tls.revocations;
+  if (book === undefined) return;
+  const lookedMs = statSync(config.revocationsFile, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (systemClock.wallMs() - lookedMs < LIST_AGE_MS_MAX) return;
+  const desk = new RevocationDesk(config, { tls, timeoutMs: LIST_MS_MAX });
+  try {
+    const { newest } = await desk.read();
+    if (newest !== undefined && newest.list.version > book.version) book.take(newest.signed);
+    else if (book.held !== undefined) touch(config.revocationsFile);
+  } catch (thrown) {
+    if (!(thrown instanceof AntipodeError)) throw thrown;
+    process.stderr.write(`Warning: the list of revoked certificates was not taken: ${thrown.message}\n`);
+  } finally {
+    desk.close();
+  }
+}
+
+/** It was looked at. A folder of another user keeps its times. */
+function touch(file: string): void {
+  const now = new Date(systemClock.wallMs());
+  try {
+    utimesSync(file, now, now);
+  } catch (cause) {
+    if (!['EPERM', 'EACCES', 'EROFS'].includes((cause as NodeJS.ErrnoException).code ?? '')) throw cause;
+  }
+}
+
+/** A method that a command ends with, after it has shown a plan and asked for a confirmation. */
+type Order = 'Failover' | 'ReseatGroup' | 'ChangeGroup' | 'RunArchive';
+
+/**
+ * @param options.orders refuses at once whoever must not give this order: nobody confirms what will be refused
+ * @throws OPERATOR_ROLE_INSUFFICIENT; TIMED_OUT after `timeoutMs`, where that is given, whatever the connection is
+ * waiting for
+ */
 export async function withOperator<T>(
   configFile: string | undefined,
   work: (operator: Operator) => Promise<T>,
-  { timeoutMs }: { timeoutMs?: number } = {},
+  { timeoutMs, orders }: { timeoutMs?: number; orders?: Order | undefined } = {},
 ): Promise<T> {
   const file = operatorConfigFile(configFile);
   const config = loadOperatorConfig(file);
   const tls = openTls(config);
+  const { identity } = tls;
+  if (orders !== undefined)
+    authorise(identity, { method: `OperatorService/${orders}`, trustDomain: identity.trustDomain });
+  await refreshRevocations(config, tls);
   const { coordinators } = config;
   const finder = leaderFinder(config, tls, { patienceMs: TAKEOVER_MS_MAX, defaultTimeoutMs: timeoutMs });
   const operator = finder.client(OperatorService);
@@ -126,6 +190,17 @@ export async function withOperator<T>(
 /** Another coordinator leads by then, with every timing profile. */
 const TAKEOVER_MS_MAX = 10_000;
 
+/** Makes connections to the coordinators of a configuration, one each. */
+export const dialCoordinator =
+  (tls: Tls, { defaultTimeoutMs }: { defaultTimeoutMs?: number | undefined } = {}) =>
+  <Service extends DescService>(service: Service, { id, address }: CoordinatorAddress): Client<Service> =>
+    createClient(service, {
+      address,
+      tls,
+      expected: { kind: 'coordinator', name: id },
+      ...(defaultTimeoutMs === undefined ? {} : { defaultTimeoutMs }),
+    });
+
 /** Finds the coordinator that leads, among those of the configuration. */
 export const leaderFinder = (
   { coordinators }: Pick<OperatorConfig, 'coordinators'>,
@@ -135,13 +210,7 @@ export const leaderFinder = (
   new LeaderFinder({
     coordinators,
     patienceMs,
-    dial: (service, { id, address }) =>
-      createClient(service, {
-        address,
-        tls,
-        expected: { kind: 'coordinator', name: id },
-        ...(defaultTimeoutMs === undefined ? {} : { defaultTimeoutMs }),
-      }),
+    dial: dialCoordinator(tls, { defaultTimeoutMs }),
   });
 
 /** Of a call that changes nothing. */

@@ -77,6 +77,8 @@ export interface ClientOptions {
   /** How many bytes may be under way to us. Default 8 MiB. */
   readonly flowControlWindowBytes?: number;
   readonly clock?: Clock;
+  /** Calls a revoked peer too: only for the list of revoked certificates, which an honest one must learn of. */
+  readonly evenRevoked?: boolean;
 }
 
 const TIMEOUT_MS = 10_000;
@@ -339,7 +341,8 @@ class Connection {
       this.#failure = failure;
       this.#attemptedMs = this.#clock.monotonicMs();
     };
-    const credentials = this.#tls.clientCredentials(expected, { report, handshakeMs: connectMs });
+    const { evenRevoked = false } = this.#options;
+    const credentials = this.#tls.clientCredentials(expected, { report, handshakeMs: connectMs, evenRevoked });
     // A name for the handshake, which must not be an IP address (RFC 6066, section 3). The certificate shows the
     // identity.
     const name = `${expected.name ?? 'any'}.${expected.kind}.antipode.internal`;

@@ -56,6 +56,7 @@ export {
   describeCertificate,
   type IssuedCertificate,
   issueCertificate,
+  issuedMs,
   type ReadRequest,
   readRequest,
   requestCertificate,
@@ -63,6 +64,7 @@ export {
   signRequest,
 } from './certificates/certificates.ts';
 export {
+  authorise,
   type Caller,
   type Identity,
   type IdentityKind,
@@ -72,6 +74,7 @@ export {
   type OperatorRole,
   parseIdentity,
 } from './certificates/identity.ts';
+export { renewedByAny } from './certificates/renewal-client.ts';
 export { completeRenewal, installRenewal, renewalDueMs, requestRenewal } from './certificates/renewal-files.ts';
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
@@ -107,6 +110,7 @@ export * from './gen/antipode/v1/coordinator_pb.ts';
 export * from './gen/antipode/v1/join_pb.ts';
 export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/resolver_pb.ts';
+export * from './gen/antipode/v1/revocation_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
 export { accountOf, HeardHeartbeats } from './heartbeats/heard-heartbeats.ts';
@@ -133,5 +137,33 @@ export { LeaderFinder, type LeaderFinderOptions } from './leader/leader-finder.t
 export { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './limits/link-limits.ts';
 export { REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX } from './limits/message-limits.ts';
 export { VOUCH_MS, VOUCH_STOP_MS } from './limits/vouch.ts';
+export { RevocationBook, type RevocationBookOptions, revocationIn } from './revocations/revocation-book.ts';
+export { operatorsSchema, revocationSchema } from './revocations/revocation-config.ts';
+export { type ExchangeOutcome, type ExchangePeer, exchangeRevocations } from './revocations/revocation-exchange.ts';
+export {
+  revocationHandlers,
+  revocationState,
+  signedListMessage,
+  signedRevocationsFrom,
+} from './revocations/revocation-handlers.ts';
+export {
+  ENTRIES_MAX,
+  isRevocationFile,
+  parseRevocations,
+  REVOCATION_FORMAT,
+  type Revocation,
+  type RevocationKind,
+  type RevocationList,
+  type RevocationRules,
+  revocationBytes,
+  revocationDigest,
+  revocationFileText,
+  revocationListFrom,
+  revocationsFromFileText,
+  type SignedRevocations,
+  signedRevocationBytes,
+  verifyRevocations,
+} from './revocations/revocation-list.ts';
+export { revocationListText, revokedText } from './revocations/revocation-text.ts';
 export { type CallContext, type Handlers, RpcServer, type RpcServerOptions } from './server.ts';
 export { isUnreachable } from './status.ts';

@@ -36,7 +36,7 @@ import {
 import { authorise, type Identity, identityOf, identityUri } from './certificates/identity.ts';
 import { Tls, type TlsFiles } from './certificates/tls.ts';
 import { OperatorService } from './gen/antipode/v1/operator_pb.ts';
-import { CALL_LIMITS, CallAdmission, type CallLimits } from './limits/call-admission.ts';
+import { CALL_LIMITS, CallAdmission, type CallLimits, type Revocations } from './limits/call-admission.ts';
 import {
   CONNECTION_LIMITS,
   type ConnectionLimits,
@@ -115,7 +115,13 @@ export class RpcServer {
     this.#tls = Tls.of(tls);
     this.#limits = { ...CALL_LIMITS, ...CONNECTION_LIMITS, ...limits };
     const { trustDomain } = this.#tls.identity;
-    this.#admission = new CallAdmission({ trustDomain, clock, log, limits: this.#limits });
+    this.#admission = new CallAdmission({
+      trustDomain,
+      clock,
+      log,
+      limits: this.#limits,
+      revocations: this.#revocations(),
+    });
     this.#log = log;
     this.#clock = clock;
     this.#server = new Server({
@@ -126,6 +132,16 @@ export class RpcServer {
       'grpc.keepalive_time_ms': KEEPALIVE_MS,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     });
+  }
+
+  /** Calls that were refused since the certificate of their caller is revoked. */
+  get revokedCalls(): number {
+    return this.#admission.revokedCalls;
+  }
+
+  #revocations(): Revocations | undefined {
+    const book = this.#tls.revocations;
+    return book && { revoked: (shown) => this.#tls.revoked(shown), onChange: (listener) => book.onChange(listener) };
   }
 
   /** Serves `service`; before `listen`. Handlers are called as methods of `handlers`. */
@@ -190,6 +206,7 @@ export class RpcServer {
     for (const running of this.#running.keys()) running.abort();
     this.#server.forceShutdown();
     await this.#atMost(graceMs, Promise.allSettled(this.#running.values()));
+    this.#admission.close();
   }
 
   async #atMost(ms: number, work: Promise<unknown>): Promise<void> {

@@ -492,6 +492,34 @@ export const CATALOGUE = {
     summary: 'A certificate or key file is missing or expired, does not match the other, or has no usable identity.',
     hint: 'Read in the message which file is wrong, and why. Correct its path, owner or permissions, or the clock of the machine. If the certificate has expired or is the wrong one, issue a new one with `antipode init`.',
   },
+  CERTIFICATE_REVOKED: {
+    disposition: 'operator',
+    summary: 'The security operators have revoked a certificate. Every process refuses whoever shows it.',
+    hint: 'Run `antipode certificate revoked list` for who has revoked it, when and why. If the key was not stolen, or the thief is out, issue another certificate with the authority (`antipode init`, or `antipode certificate request` and `sign`). A renewal does not help. See docs/runbooks/a-key-was-stolen.md.',
+  },
+  REVOCATION_LIST_INVALID: {
+    disposition: 'operator',
+    summary:
+      'A list of revoked certificates is malformed or was altered, belongs to another trust domain, or has a wrong signature.',
+    hint: 'Compare the file with the one that was signed (`antipode approve show`). If the file named in the message is in the data folder of a process, remove it: the process receives the list again from the others. Nothing was changed.',
+  },
+  REVOCATION_LIST_UNSIGNED: {
+    disposition: 'operator',
+    summary:
+      'Fewer operators than required have signed a list of revoked certificates. The one who made it does not count.',
+    hint: 'Have more operators sign the file (`antipode approve sign`). The `revocation` section of each process says whose signatures count there. Nothing was changed.',
+  },
+  REVOCATION_LIST_OLD: {
+    disposition: 'operator',
+    summary:
+      'A list of revoked certificates is older than the list in force, or has the version of another list. No process goes back to an older list.',
+    hint: 'Run `antipode certificate revoked list`, and make the next version from the list in force with `antipode certificate revoke`. If nobody of you has signed the other list, find out who did. Nothing was changed.',
+  },
+  REVOCATION_RULES_MISSING: {
+    disposition: 'operator',
+    summary: 'A process has no `revocation` section, so it does not know whose signatures count, and takes no list.',
+    hint: 'Add a `revocation` section with the public keys of the operators to the configuration of the process (docs/howto/revocation.md).',
+  },
   OPERATION_CANCELLED: {
     disposition: 'stand-down',
     summary: 'An operator cancelled the operation, or another order replaced it.',

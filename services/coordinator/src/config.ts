@@ -1,6 +1,6 @@
 /** The coordinator's configuration: one YAML file, paths relative to it. */
 import { dirname, resolve } from 'node:path';
-import { isName, NAME_EXPECTED } from '@antipode/protocol';
+import { isName, NAME_EXPECTED, revocationSchema } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 import { SEVERITIES } from './notices/causes.ts';
@@ -78,6 +78,8 @@ export const coordinatorConfigSchema = z.strictObject({
     .optional(),
   /** Where machines with a token of a site get their first certificate. Absent: nothing listens. */
   join: z.strictObject({ listen: address }).optional(),
+  /** The operators who may revoke certificates (docs/howto/revocation.md). */
+  revocation: revocationSchema.optional(),
   /** Health endpoints; absent for none. */
   http: address.optional(),
   /** PostgreSQL; a supervised child where absent. `DATABASE_URL` overrides. */

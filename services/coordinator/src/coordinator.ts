@@ -1,13 +1,17 @@
 /** The process of a coordinator: database, queue, network and files around the graph. Started in order, closed in reverse. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   CertificateRenewal,
   CertificateService,
   CoordinatorService,
   JoinDoor,
   OperatorService,
+  RevocationBook,
+  RevocationService,
   RpcServer,
   readRequest,
+  revocationHandlers,
   signRequest,
   Tls,
 } from '@antipode/protocol';
@@ -43,6 +47,9 @@ import { dialOverTls } from './sites/agents.ts';
 import { externalDatabase } from './store/postgres/external-database.ts';
 import { PostgresStore } from './store/postgres/postgres-store.ts';
 import { readLeaderLease } from './store/tables/leader-lease.ts';
+
+/** In the data folder. */
+const REVOCATIONS_FILE = 'revocations.json';
 
 export class Coordinator implements Closeable {
   readonly #config: CoordinatorConfig;
@@ -109,7 +116,7 @@ export class Coordinator implements Closeable {
 
   /**
    * All of it, or nothing of it runs.
-   * @throws FILE_EXISTS, PROGRAM_MISSING, CONFIG_INVALID, ADDRESS_UNAVAILABLE, DATABASE_UNAVAILABLE
+   * @throws FILE_EXISTS, PROGRAM_MISSING, CONFIG_INVALID, REVOCATION_LIST_INVALID, ADDRESS_UNAVAILABLE, DATABASE_UNAVAILABLE
    */
   async start(): Promise<void> {
     try {
@@ -148,6 +155,13 @@ export class Coordinator implements Closeable {
       this.#database(databaseUrl, dataFolder),
       this.#redis(redisUrl, dataFolder),
     ]);
+    const revocations = new RevocationBook({
+      file: join(dataFolder, REVOCATIONS_FILE),
+      trustDomain: this.#tls.identity.trustDomain,
+      rules: this.#config.revocation,
+      log,
+    });
+    this.#tls.obey(revocations);
     const store = this.#own(new PostgresStore({ connection: database, clock: timeline, log }));
     // A renewal never waits for the work of others, and gives up in time to be tried again before the lease is over.
     const renewals = this.#own(store.apart({ statementMs: timings.leaderMs / 2, lockMs: timings.leaderMs / 4 }));
@@ -179,6 +193,11 @@ export class Coordinator implements Closeable {
           this.#config.join === undefined
             ? undefined
             : { port: () => this.#joinPort, hasIssuer: this.#config.issuer !== undefined },
+        revocations: {
+          book: revocations,
+          ownRefusal: () => this.#tls.ownRefusal(),
+          trustDomain: this.#tls.identity.trustDomain,
+        },
         hooks,
         notifications,
         metrics: this.#metrics,
@@ -191,6 +210,8 @@ export class Coordinator implements Closeable {
     server.add(CoordinatorService, graph.handlers.coordinator);
     server.add(CertificateService, renewalHandlers({ id, issuer: this.#config.issuer, clock, log }));
     server.add(OperatorService, graph.handlers.operator);
+    const ownRefusal = (): AntipodeError | undefined => this.#tls.ownRefusal();
+    server.add(RevocationService, revocationHandlers({ book: revocations, process: `coordinator/${id}`, ownRefusal }));
     this.#port = await server.listen(this.#config.listen);
     graph.start();
     this.#renewOwnCertificate();
@@ -198,7 +219,13 @@ export class Coordinator implements Closeable {
     this.#own({ close: () => graph.stopLooking() });
     const leads = (): boolean => graph.leadership.epoch !== undefined;
     this.#leads = leads;
-    this.#own(addProcessMetrics(this.#metrics, { clock, certificate: () => this.#tls.state }));
+    this.#own(
+      addProcessMetrics(this.#metrics, {
+        clock,
+        certificate: () => this.#tls.state,
+        revocations: () => ({ version: revocations.version, refusedCalls: server.revokedCalls }),
+      }),
+    );
     if (this.#config.http !== undefined) {
       const health = this.#own(
         new HealthServer({
@@ -257,11 +284,12 @@ export class Coordinator implements Closeable {
       new CertificateRenewal({
         files: { caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key },
         ...this.#ports,
-        sign: async (requestPem) =>
-          signRequest(
-            { authority: readIssuer(issuer), validDays: issuer.days, nowMs: clock.wallMs() },
-            await readRequest(requestPem),
-          ),
+        sign: async (requestPem) => {
+          const refused = this.#tls.ownRefusal();
+          if (refused !== undefined) throw refused;
+          const line = { validDays: issuer.days, nowMs: clock.wallMs(), issuedMs: this.#tls.issuedMs };
+          return signRequest({ authority: readIssuer(issuer), ...line }, await readRequest(requestPem));
+        },
       }),
     );
     renewal.start();

@@ -52,7 +52,7 @@ class Coordinators {
     await this.#db.updateTable('leader_lease').set(row).execute();
   }
 
-  make(id: string, more: Pick<ElectionOptions, 'mayLead' | 'lost' | 'addressOf'> = {}): Election {
+  make(id: string, more: Pick<ElectionOptions, 'mayLead' | 'lost' | 'addressOf' | 'barred'> = {}): Election {
     const store = {
       query: async <T>(look: Look<T>): Promise<T> => {
         const latencyMs = this.latencyMs.get(id) ?? 0;
@@ -316,6 +316,29 @@ describe('a coordinator', () => {
     expect((await rejection(a.pass())).code).toBe('CONFIG_INVALID');
     await all.make('b').pass();
     expect(all.madeReady).toEqual(['b']);
+  });
+
+  it('gives the lead to another one when nobody would follow it any more', async () => {
+    const all = new Coordinators();
+    let refused: AntipodeError | undefined;
+    let lost = 0;
+    const a = all.make('a', { barred: () => refused, lost: () => (lost += 1) });
+    const b = all.make('b');
+    await a.pass();
+    refused = new AntipodeError('CERTIFICATE_REVOKED', 'stolen');
+    expect((await rejection(a.pass())).code).toBe('CERTIFICATE_REVOKED');
+    expect([a.epoch, lost, thrown(() => a.requireLead()).code]).toEqual([undefined, 1, 'CERTIFICATE_REVOKED']);
+    // At once: the lease was given back.
+    await b.pass();
+    expect(b.epoch).toBe(2n);
+    await all.clock.advance(TTL_MS * 3);
+    expect((await rejection(a.pass())).code).toBe('CERTIFICATE_REVOKED');
+    expect(lost).toBe(1);
+    refused = undefined;
+    await a.pass();
+    await all.clock.advance(TTL_MS * 1.1);
+    await a.pass();
+    expect(a.epoch).toBe(3n);
   });
 
   it('says when it leads no longer', async () => {

@@ -77,6 +77,8 @@ export interface ElectionOptions {
   readonly ttlMs: number;
   /** Refuses where this program must not lead, as over tables of a later release. Asked before each attempt to take over. */
   readonly mayLead?: () => Promise<void>;
+  /** Why nobody would follow this coordinator: it leads no longer then, and gives the lease to another one. */
+  readonly barred?: () => AntipodeError | undefined;
   /** Made ready to lead before anybody here sees that it does: nothing may be decided on another leader's knowledge. */
   readonly lead: (epoch: bigint) => Promise<void>;
   /** Where other coordinators are called, if that is known here. */
@@ -98,6 +100,7 @@ export class Election implements Terms, Closeable {
   #beganMs = 0;
   /** The highest epoch in which it has led: a database that was put back would have it lead in the same one again. */
   #highest = 0n;
+  #isBarred = false;
   /** Why the last look failed. */
   #trouble: AntipodeError | undefined;
 
@@ -174,6 +177,12 @@ export class Election implements Terms, Closeable {
     const sentAtMs = elapsedMs(clock);
     const askedAtMs = clock.monotonicMs();
     const led = this.#epoch;
+    const barred = this.#options.barred?.();
+    if (barred !== undefined) {
+      await this.#giveUp(barred);
+      throw barred;
+    }
+    this.#isBarred = false;
     if (led !== undefined) {
       const isRenewed = await store.query((db) => renewLeaderLease(db, { epoch: led, id }));
       if (isRenewed) {
@@ -240,10 +249,23 @@ export class Election implements Terms, Closeable {
     await this.pass().catch((error: unknown) => this.#options.log.debug('the lapsed lease was not renewed', { error }));
   }
 
+  /** Leads no longer, from this moment on. */
+  async #giveUp(error: AntipodeError): Promise<void> {
+    if (!this.#isBarred) this.#options.log.error('this coordinator must not lead', { error });
+    this.#isBarred = true;
+    if (this.#epoch === undefined) return;
+    await this.#release();
+    this.#options.lost?.();
+  }
+
   /** Gives the lease back, so that the next coordinator need not wait. */
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
     const { store, id } = this.#options;
     const epoch = this.#epoch;
     this.#epoch = undefined;

@@ -42,7 +42,7 @@ import type { WakeUps } from './queue/wake-ups.ts';
 import { GroupReadings } from './rpc/group-readings.ts';
 import { coordinatorHandlers } from './rpc/heartbeat.ts';
 import { operatorHandlers } from './rpc/operator.ts';
-import type { JoiningOffer } from './rpc/ports.ts';
+import type { JoiningOffer, RevocationPorts } from './rpc/ports.ts';
 import { Agents, type Dial } from './sites/agents.ts';
 import { CoordinatorBook } from './sites/coordinator-book.ts';
 import { Detector, type Probe, type Transition } from './sites/detector.ts';
@@ -51,6 +51,7 @@ import { LeaseBook } from './sites/leases.ts';
 import type { Store, Tables } from './store/store.ts';
 import { renameOpenKinds } from './store/tables/kind-names.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';
+import { REVOCATION_EVENT, recordedRevocations } from './store/tables/revocations.ts';
 import { readSites } from './store/tables/sites.ts';
 import { readTimeline, writeTimeline } from './store/tables/timeline.ts';
 import { TouchedGroups } from './store/touched-groups.ts';
@@ -76,6 +77,8 @@ export interface CoordinatorPorts {
   readonly certificate?: () => CertificateState;
   /** Absent where machines cannot join. */
   readonly joining?: JoiningOffer | undefined;
+  /** The list of revoked certificates; absent where no network is (tests). */
+  readonly revocations?: RevocationPorts;
   /** Told of the passes without which a coordinator is of no use. */
   readonly watch?: LoopWatch | undefined;
   /** Of this process; absent where nobody measures. */
@@ -92,6 +95,8 @@ const CACHE_AGAIN_MS = 5_000;
 const PLAN_AGAIN_MS = 15_000;
 /** While the database is away: the newest ones count. */
 const TRANSITIONS_KEPT_MAX = 200;
+/** The file of the list has all of them. */
+const NAMES_RECORDED_MAX = 32;
 
 /** A new leader has heard every site that is there after so many times the silence that makes a site suspect. */
 const SETTLE_SUSPECTS = 3;
@@ -132,6 +137,7 @@ export class CoordinatorGraph implements Closeable {
   readonly #heartbeats: Heartbeats;
   readonly #loops: Closeable[] = [];
   #transitions: readonly Transition[] = [];
+  #recordedRevocations = 0;
   #closed: Promise<void> | undefined;
 
   constructor(ports: CoordinatorPorts) {
@@ -158,6 +164,8 @@ export class CoordinatorGraph implements Closeable {
       id,
       ttlMs: timings.leaderMs,
       mayLead: () => ports.store.examine(),
+      // No site takes an order of a revoked coordinator, so another one must lead.
+      barred: () => ports.revocations?.ownRefusal(),
       lead: (epoch) => this.#lead(epoch),
       addressOf: (coordinator) => coordinators.addressOf(coordinator),
       lost: () => wakeUps.standDown(),
@@ -228,7 +236,7 @@ export class CoordinatorGraph implements Closeable {
     });
     this.#retention = new Retention({ store, election, cache, clock, log });
     this.#roleChanges = new RoleChanges(ports.hooks?.roleChange ?? [], { store, election, cache, clock, prng, log });
-    const { certificate, joining } = ports;
+    const { certificate, joining, revocations } = ports;
     const parts = {
       ...deciding,
       id,
@@ -257,7 +265,12 @@ export class CoordinatorGraph implements Closeable {
     });
     this.#heartbeats = new Heartbeats(targets, { election, clock, log, obstacle: () => this.#obstacle() });
     const notifying = { receivers: this.#receivers, heartbeats: this.#heartbeats };
-    const rpcPorts = { ...parts, notifying, ...(certificate === undefined ? {} : { certificate }) };
+    const rpcPorts = {
+      ...parts,
+      notifying,
+      ...(certificate === undefined ? {} : { certificate }),
+      ...(revocations === undefined ? {} : { revocations }),
+    };
     const readings = new GroupReadings(rpcPorts);
     this.#notices = new Notices({
       store,
@@ -303,6 +316,7 @@ export class CoordinatorGraph implements Closeable {
       if (epoch === undefined) return;
       await this.#detector.pass();
       await this.#recordTransitions(epoch);
+      await this.#recordRevocations(epoch);
     });
     this.#loop('connections', KEEP_WARM_MS, () => {
       const up = this.#detector.sites.filter(({ status }) => status === 'up');
@@ -400,6 +414,23 @@ export class CoordinatorGraph implements Closeable {
       for (const { kind, site, reason } of transitions) record({ kind, site, details: { reason } });
     });
     this.#transitions = this.#transitions.filter((one) => !transitions.includes(one));
+  }
+
+  /** Each list once, by whoever leads. */
+  async #recordRevocations(epoch: bigint): Promise<void> {
+    const { book } = this.#ports.revocations ?? {};
+    const { list, digest } = book?.held ?? {};
+    if (list === undefined || digest === undefined || this.#recordedRevocations >= list.version) return;
+    await this.#store.write(epoch, async (trx, record) => {
+      if ((await recordedRevocations(trx)) >= list.version) return;
+      const { version, madeBy, entries } = list;
+      const names = entries.map(({ name, subject }) => name || subject.slice(0, 16)).slice(0, NAMES_RECORDED_MAX);
+      record({
+        kind: REVOCATION_EVENT,
+        details: { version, digest, madeBy, entries: entries.length, revoked: names.join(' ') },
+      });
+    });
+    this.#recordedRevocations = list.version;
   }
 
   #loop(name: string, intervalMs: number, work: () => Promise<void>): void {

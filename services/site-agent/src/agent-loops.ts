@@ -22,24 +22,42 @@ const JOURNAL_INTERVAL_MS = 5_000;
 const JOURNAL_ATTEMPTS = 5;
 const JOURNAL_PAUSE_MS = 300;
 
+/** Compares the list of revoked certificates with that of others. */
+export interface RevocationRounds {
+  readonly intervalMs: () => number;
+  readonly pass: (signal: AbortSignal) => Promise<void>;
+}
+
 export class AgentLoops implements Closeable {
   readonly #site: Site;
+  readonly #revocations: RevocationRounds | undefined;
   readonly #watch: LoopWatch | undefined;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
   /** Resolves when each partition has been tried once. Of use after `start`. */
   tried: Promise<void> = Promise.resolve();
 
-  constructor({ site, watch }: { site: Site; watch?: LoopWatch | undefined }) {
+  constructor({
+    site,
+    watch,
+    revocations,
+  }: {
+    site: Site;
+    watch?: LoopWatch | undefined;
+    /** Absent where no network is. */
+    revocations?: RevocationRounds;
+  }) {
     this.#site = site;
+    this.#revocations = revocations;
     this.#watch = watch;
   }
 
   start(): void {
     const { clock, prng, log, partitions, peers, mender, retention, collector, observations } = this.#site;
+    const revocations = this.#revocations;
     const loop = (
       name: string,
-      intervalMs: number,
+      intervalMs: number | (() => number),
       work: (signal: AbortSignal) => Promise<void>,
       watch?: LoopWatch,
     ): Promise<void> =>
@@ -58,6 +76,9 @@ export class AgentLoops implements Closeable {
           if (!signal.aborted) observations.note(site, reached);
         }),
       ),
+      ...(revocations === undefined
+        ? []
+        : [loop('compare revocations', revocations.intervalMs, (signal) => revocations.pass(signal))]),
       loop('mend store', MEND_INTERVAL_MS, (signal) => mender.mendAll(signal)),
       loop('retire generations', RETIRE_INTERVAL_MS, async (signal) => {
         await retention.pass(signal);

@@ -3,11 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { swapState, swapWarning } from '@antipode/hsm-core';
 import {
   CertificateRenewal,
-  CertificateService,
+  type CoordinatorAddress,
   createClient,
   LeaderFinder,
   ResolverService,
+  type RevocationBook,
+  RevocationService,
   RpcServer,
+  renewedByAny,
   SiteAgentService,
   Tls,
 } from '@antipode/protocol';
@@ -27,6 +30,7 @@ import {
   type Prng,
   VERSION,
 } from '@antipode/runtime';
+import type { DescService } from '@bufbuild/protobuf';
 import { AgentLoops } from './agent-loops.ts';
 import { ApprovalRules } from './approvals/approval-rules.ts';
 import type { AgentConfig } from './config.ts';
@@ -36,6 +40,7 @@ import { siteAgentHandlers } from './orders/rpc.ts';
 import { workerPartitions } from './partition/worker-partition.ts';
 import { Link } from './peers/link.ts';
 import { Pins } from './peers/pins.ts';
+import { openRevocations, SiteRevocations } from './peers/site-revocations.ts';
 import { TlsPeers } from './peers/tls-peers.ts';
 import { buildSite, type Site } from './site.ts';
 import { GenerationStore } from './storage/generation-store.ts';
@@ -67,6 +72,7 @@ export const agentMetrics = ({ config, log, clock }: Pick<AgentOptions, 'config'
 
 interface Opened {
   readonly tls: Tls;
+  readonly book: RevocationBook;
   readonly lock: Closeable;
   readonly journal: Journal;
   readonly store: GenerationStore;
@@ -80,6 +86,7 @@ export class SiteAgent implements Closeable {
   readonly #loops: AgentLoops;
   readonly #health: HealthServer;
   readonly #renewal: CertificateRenewal;
+  readonly #revocations: SiteRevocations;
   readonly #lock: Closeable;
   readonly #loopDelay = measureLoopDelay();
   readonly #processMetrics: Closeable;
@@ -87,11 +94,12 @@ export class SiteAgent implements Closeable {
   #healthPort = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: AgentOptions, { tls, lock, journal, store }: Opened) {
+  private constructor(options: AgentOptions, { tls, book, lock, journal, store }: Opened) {
     const { config, log, clock, prng, watch, metrics = agentMetrics(options) } = options;
     this.#config = config;
     this.#lock = lock;
     const link = new Link();
+    const peers = new TlsPeers({ tls, link });
     this.#site = buildSite({
       name: config.site,
       instance: randomUUID(),
@@ -100,6 +108,7 @@ export class SiteAgent implements Closeable {
       prng,
       log,
       certificate: () => tls.state,
+      revocations: () => this.#revocations.state,
       journal,
       store,
       partitions: workerPartitions({
@@ -111,7 +120,7 @@ export class SiteAgent implements Closeable {
         onCalls: countCalls(metrics, config.site),
       }),
       vaults: openVaults({ config, clock, prng, log }),
-      peers: new TlsPeers({ tls, link }),
+      peers,
       pins: new Pins(config.pinsFile),
       approvalRules: new ApprovalRules(config.approvals),
       loopDelay: this.#loopDelay,
@@ -122,25 +131,27 @@ export class SiteAgent implements Closeable {
     this.#server = new RpcServer({ tls, log });
     this.#server.add(SiteAgentService, siteAgentHandlers(this.#site));
     this.#server.add(ResolverService, resolverHandlers(this.#site));
-    this.#loops = new AgentLoops({ site: this.#site, watch });
-    const coordinators = new LeaderFinder({
-      coordinators: config.coordinators,
-      clock,
-      dial: (service, { id, address }) =>
-        createClient(service, {
-          address,
-          tls,
-          expected: { kind: 'coordinator', name: id },
-          link: () => link.limits,
-        }),
+    this.#revocations = new SiteRevocations({ config, tls, book, clock, log, link, members: () => peers.members });
+    this.#server.add(RevocationService, this.#revocations.handlers);
+    this.#loops = new AgentLoops({
+      site: this.#site,
+      watch,
+      revocations: this.#revocations.rounds(() => this.#heartbeat.intervalMs),
     });
-    const certificates = coordinators.client(CertificateService);
+    const dial = <Service extends DescService>(service: Service, { id, address }: CoordinatorAddress) =>
+      createClient(service, {
+        address,
+        tls,
+        expected: { kind: 'coordinator', name: id },
+        link: () => link.limits,
+      });
+    const coordinators = new LeaderFinder({ coordinators: config.coordinators, clock, dial });
     this.#renewal = new CertificateRenewal({
       files: { caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key },
       clock,
       prng,
       log,
-      sign: async (requestPem) => (await certificates.renewCertificate({ requestPem })).certificatePem,
+      sign: (requestPem) => renewedByAny(requestPem, { coordinators: config.coordinators, dial }),
     });
     this.#heartbeat = new Heartbeat({
       site: this.#site,
@@ -149,7 +160,11 @@ export class SiteAgent implements Closeable {
       link,
       watch,
     });
-    this.#processMetrics = addProcessMetrics(metrics, { clock, certificate: () => tls.state });
+    this.#processMetrics = addProcessMetrics(metrics, {
+      clock,
+      certificate: () => tls.state,
+      revocations: () => ({ version: book.version, refusedCalls: this.#server.revokedCalls }),
+    });
     addAgentMetrics(metrics, { site: this.#site, heartbeat: this.#heartbeat, dataFolder: config.dataFolder });
     this.#health = new HealthServer({
       metrics,
@@ -160,8 +175,8 @@ export class SiteAgent implements Closeable {
 
   /**
    * Reads its certificate, takes the data folder for itself, and opens journal and store there.
-   * @throws CONFIG_INVALID, CERTIFICATE_INVALID, FILE_UNWRITABLE, FILE_EXISTS when another agent runs on the folder,
-   * SITE_RENAMED when the folder belongs to a site of another name
+   * @throws CONFIG_INVALID, CERTIFICATE_INVALID, REVOCATION_LIST_INVALID, FILE_UNWRITABLE, FILE_EXISTS when
+   * another agent runs on the folder, SITE_RENAMED when the folder belongs to a site of another name
    */
   static open(options: AgentOptions): SiteAgent {
     const { config, log, clock, prng } = options;
@@ -188,7 +203,8 @@ export class SiteAgent implements Closeable {
       journal.beginRun({ place: lock.place });
       journal.siteName.claim(config.site);
       endStrayDrills({ settings: config.partitions, journal, log });
-      return new SiteAgent(options, { tls, lock, journal, store });
+      const book = openRevocations(config, { tls, log });
+      return new SiteAgent(options, { tls, book, lock, journal, store });
     } catch (thrown) {
       journal?.close();
       void lock.close();
@@ -251,6 +267,7 @@ export class SiteAgent implements Closeable {
       const { journal, store, peers, partitions, orders, idle } = this.#site;
       await closeAll([
         this.#renewal,
+        this.#revocations,
         this.#heartbeat,
         this.#server,
         this.#config.http === undefined ? undefined : this.#health,

@@ -8,7 +8,15 @@ import {
   PROTECTIONS,
   VENDOR_DEFINED,
 } from '@antipode/hsm-core';
-import { coordinatorsFrom, isCkaId, isLabelPattern, isName, NAME_EXPECTED } from '@antipode/protocol';
+import {
+  coordinatorsFrom,
+  isCkaId,
+  isLabelPattern,
+  isName,
+  NAME_EXPECTED,
+  type RevocationRules,
+  revocationSchema,
+} from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 import { approvalsSchema } from './approvals/approval-rules.ts';
@@ -138,6 +146,8 @@ const agentFields = z.strictObject({
   witness: z.boolean().default(false),
   /** The operators who must agree to guarded actions (docs/howto/approvals.md); absent where one certificate is enough. */
   approvals: approvalsSchema.optional(),
+  /** The operators who may revoke certificates (docs/howto/revocation.md); those of `approvals` if absent. */
+  revocation: revocationSchema.optional(),
   /** The Luna client of this machine, where a partition clones by it or the site has a vault. */
   luna: lunaSchema.optional(),
   partitions: z
@@ -196,6 +206,13 @@ export const agentConfigSchema = agentFields
     context.addIssue({ code: 'custom', path: ['coordinators'], message: found.fault });
     return z.NEVER;
   });
+
+/** Whose signatures revoke certificates; undefined where nobody's do. */
+export const revocationRulesOf = ({
+  revocation,
+  approvals,
+}: Pick<z.output<typeof agentFields>, 'revocation' | 'approvals'>): RevocationRules | undefined =>
+  revocation ?? (approvals && { required: approvals.required, operators: approvals.operators });
 
 /** A vault next to the partitions of its site. */
 function vaultFaults(

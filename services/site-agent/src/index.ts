@@ -2,7 +2,7 @@
 
 export { SiteAgent } from './agent.ts';
 export { ApprovalRules } from './approvals/approval-rules.ts';
-export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
+export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig, revocationRulesOf } from './config.ts';
 export { lunaClientOf } from './luna-config.ts';
 export { runAgent } from './main.ts';
 export { acceptDeleted, listDeleted, restoreDeleted } from './objects/deleted-objects.ts';

@@ -1,7 +1,8 @@
 /** The parts that the orders of one agent share. They are built from ports, which the agent opens and closes. */
 import type { SealedGeneration } from '@antipode/hsm-core';
-import { type CertificateState, isNewer } from '@antipode/protocol';
+import { type CertificateState, isNewer, type RevocationStateSchema } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type LoopDelay, type Prng } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ApprovalRules } from './approvals/approval-rules.ts';
 import { Approvals } from './approvals/approvals.ts';
 import { Enrolments } from './approvals/enrolments.ts';
@@ -46,6 +47,8 @@ export interface SitePorts {
   readonly log: Log;
   /** Of our own certificate; absent where no network is (tests). */
   readonly certificate?: () => CertificateState;
+  /** The list of revoked certificates that this site goes by; absent where no network is (tests). */
+  readonly revocations?: () => MessageInitShape<typeof RevocationStateSchema>;
   readonly journal: Journal;
   readonly store: GenerationStore;
   readonly partitions: Partitions;

@@ -130,6 +130,10 @@ describe('in a running system', () => {
     const sign = ['certificate', 'sign', request, '--authority', folderOf('authority'), '--out', certificate];
     expect((await antipode(sign, {})).code).toBe(2);
     expect((await antipode([...sign, '--yes', '--days', '99'], {})).code).toBe(0);
+    const signedOnce = readFileSync(certificate, 'utf8');
+    const signedAgain = await antipode([...sign, '--yes', '--json'], {});
+    expect([signedAgain.code, signedAgain.stderr]).toEqual([1, expect.stringContaining('FILE_EXISTS')]);
+    expect(readFileSync(certificate, 'utf8')).toBe(signedOnce);
     await ran('certificate', 'install', certificate);
     expect(JSON.parse(await ran('certificate', 'show', '--json'))).toMatchObject({
       identity: expect.stringMatching(/\/operator\//),

@@ -156,6 +156,18 @@ const CASES: Readonly<Record<string, Case>> = {
     name: 'main',
     part: 'groups',
   }),
+  AntipodeRevocationListsDiffer: {
+    cause: ['7', '6'].map((version, at) => [
+      `antipode_revocation_list_version{role="agent",name="${at}"}`,
+      steady(Number(version)),
+    ]),
+    well: ['a', 'b'].map((name) => [`antipode_revocation_list_version{role="agent",name="${name}"}`, steady(7)]),
+  },
+  AntipodeRevokedCertificateUsed: {
+    cause: [['antipode_revoked_calls_refused{role="agent",name="a"}', '0+1x100']],
+    well: [['antipode_revoked_calls_refused{role="agent",name="a"}', steady(12)]],
+    labels: { role: 'agent', name: 'a' },
+  },
   AntipodeCertificateEnding: ending(13, 15, 'certificate'),
   AntipodeCertificateEndsNow: ending(1, 3, 'authority'),
   AntipodeCertificateRefused: gauge('antipode_certificate_problem{role="agent",name="a"}', 1, 0, {

@@ -17,6 +17,7 @@ import {
   OPERATOR_ROLES,
   OperatorService,
   ResolverService,
+  RevocationService,
   RpcServer,
   SiteAgentService,
   Tls,
@@ -30,7 +31,14 @@ import { openLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 import { makeTrust, swap, type TestTrust } from '../../support/trust.ts';
 
-const SERVICES = [SiteAgentService, CoordinatorService, CertificateService, OperatorService, ResolverService] as const;
+const SERVICES = [
+  SiteAgentService,
+  CoordinatorService,
+  CertificateService,
+  OperatorService,
+  ResolverService,
+  RevocationService,
+] as const;
 const CALLERS: readonly Pick<Identity, 'kind' | 'role'>[] = [
   { kind: 'site' },
   { kind: 'coordinator' },
@@ -80,6 +88,7 @@ async function serve(files: TlsFiles): Promise<number> {
   server.add(CertificateService, noting(CertificateService));
   server.add(OperatorService, noting(OperatorService));
   server.add(ResolverService, noting(ResolverService));
+  server.add(RevocationService, noting(RevocationService));
   opened.push({ close: () => server.close(0) });
   return server.listen('localhost:0');
 }

@@ -8,6 +8,7 @@ import { failureText } from '../commands/operator/operation.ts';
 import { duration, table } from '../output.ts';
 import { archiveLines } from './archive.ts';
 import { groupTable } from './group.ts';
+import { revocationLines } from './revocations.ts';
 
 /** Whether the account of a site is its last word from before, and not of now. */
 const isLastWord = ({ state }: Pick<SiteState, 'state'>): boolean => ['suspect', 'down', 'unknown'].includes(state);
@@ -91,6 +92,7 @@ export function statusText(status: GetStatusResponse): string {
     ...reachedBy(status),
     ...lostPartitions(status),
     ...refusedAgents(status),
+    ...revocationLines(status),
     ...approvalLines(status),
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
@@ -264,17 +266,11 @@ export function certificateWarnings({ coordinator, certificate, sites }: GetStat
   );
 }
 
-export function isDegraded({
-  isLeader,
-  coordinators,
-  groups,
-  sites,
-  planningTroubles,
-  receivers,
-  heartbeats,
-}: GetStatusResponse): boolean {
+export function isDegraded(status: GetStatusResponse): boolean {
+  const { isLeader, coordinators, groups, sites, planningTroubles, receivers, heartbeats } = status;
   return (
     !isLeader ||
+    revocationLines(status).length > 0 ||
     [...receivers, ...heartbeats].some(({ trouble }) => trouble !== '') ||
     planningTroubles.length > 0 ||
     coordinators.some(({ state }) => state === 'silent') ||

@@ -6,6 +6,7 @@
  */
 import { AntipodeError, canonicalJson, sha256Hex } from '@antipode/runtime';
 import { isName, isSerial } from '../convert/names.ts';
+import { isReason, isTime, signedFields } from './signed-fields.ts';
 
 export const APPROVAL_FORMAT = 'antipode approval v1';
 
@@ -64,11 +65,12 @@ export interface ApprovalRequest {
 
 const PARTITIONS_MAX = 64;
 const OBJECTS_MAX = 1_000;
-const REASON_CHARACTERS_MAX = 500;
 /** A request with every list full. */
 export const REQUEST_BYTES_MAX_OF_APPROVAL = 128 * 1024;
 /** The largest epoch that a request can name. It stands for no limit. */
 export const EPOCH_UNLIMITED = Number.MAX_SAFE_INTEGER;
+
+const { recordOf, listOf, text, integer, oneOf } = signedFields(invalid);
 
 const DOMAIN = Buffer.from('antipode approval v1\0');
 
@@ -173,53 +175,6 @@ function limitsFrom(value: unknown): ApprovalRequest['limits'] {
       text(one, 'limits.withoutHearing', isName),
     ),
   };
-}
-
-/** An object with exactly these fields. */
-function recordOf(value: unknown, field: string, names: readonly string[]): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(field, 'is not an object');
-  const found = Object.keys(value).sort();
-  if (found.join() !== [...names].sort().join())
-    throw invalid(field, `has the fields ${found.join(', ')}, expected ${[...names].sort().join(', ')}`);
-  return value as Record<string, unknown>;
-}
-
-/** No value twice: a longer list must mean more. */
-function listOf<T>(
-  value: unknown,
-  field: string,
-  { min, max }: { min: number; max: number },
-  each: (one: unknown) => T,
-): T[] {
-  if (!Array.isArray(value) || value.length < min || value.length > max)
-    throw invalid(field, `is not a list of ${min} to ${max}`);
-  if (new Set(value.map(canonicalJson)).size !== value.length) throw invalid(field, 'names something twice');
-  return value.map(each);
-}
-
-function text(value: unknown, field: string, isValid: (text: string) => boolean): string {
-  if (typeof value !== 'string' || !isValid(value)) throw invalid(field, 'is not valid');
-  return value;
-}
-
-function integer(value: unknown, field: string): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || Object.is(value, -0))
-    throw invalid(field, 'is not a whole number');
-  return value;
-}
-
-function oneOf<const T extends string>(value: unknown, field: string, words: readonly T[]): T {
-  if (!words.includes(value as T)) throw invalid(field, `is not one of: ${words.join(', ')}`);
-  return value as T;
-}
-
-/** Nothing that does not show: people sign what they see. */
-const isReason = (reason: string): boolean =>
-  reason.length <= REASON_CHARACTERS_MAX && reason.trim() === reason && reason !== '' && !/\p{C}/u.test(reason);
-
-function isTime(time: string): boolean {
-  const ms = Date.parse(time);
-  return Number.isFinite(ms) && new Date(ms).toISOString() === time && /^\d{4}-/.test(time);
 }
 
 export function invalid(field: string, why: string): AntipodeError {

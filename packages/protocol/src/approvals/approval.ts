@@ -39,7 +39,7 @@ export interface VerifiedApproval {
 }
 
 /** More signatures than any list of operators has. */
-const SIGNATURES_MAX = 64;
+export const SIGNATURES_MAX = 64;
 const SIGNATURE_BYTES = 64;
 
 /**
@@ -61,7 +61,8 @@ export function verifyApproval(
 ): VerifiedApproval {
   const request = parseApprovalBytes(bytes);
   const digest = approvalDigest(bytes);
-  const { signers, wrong } = signersOf({ request: bytes, signatures }, policy);
+  if (signatures.length > SIGNATURES_MAX) throw invalid('signatures', `are more than ${SIGNATURES_MAX}`);
+  const { signers, wrong } = signersOf({ bytes: signedBytesOf(bytes), signatures }, policy.operators);
   const { requestedBy } = request;
   const approvedBy = [...signers].filter((name) => name !== requestedBy).sort();
   const own = request.action === 'break-glass' ? policy.breakGlass : policy.required;
@@ -88,16 +89,13 @@ export function verifyApproval(
 }
 
 /**
- * Operators of the policy that have signed. Each counts once, and so does each key. An operator who is not in the policy
- * counts nowhere here: sites may trust different people. `wrong` is one whose signature does not fit.
- * @throws APPROVAL_INVALID for too many signatures
+ * Operators of the list that have signed these bytes. Each counts once, and so does each key. An operator who is not in
+ * the list counts nowhere here: sites may trust different people. `wrong` is one whose signature does not fit.
  */
-function signersOf(
-  { request, signatures }: SignedApproval,
-  { operators }: ApprovalPolicy,
+export function signersOf(
+  { bytes, signatures }: { bytes: Uint8Array; signatures: readonly OperatorSignature[] },
+  operators: readonly OperatorKey[],
 ): { signers: ReadonlySet<string>; wrong: string | undefined } {
-  if (signatures.length > SIGNATURES_MAX) throw invalid('signatures', `are more than ${SIGNATURES_MAX}`);
-  const bytes = signedBytesOf(request);
   const keys = new Set<string>();
   const signers = new Set<string>();
   let wrong: string | undefined;

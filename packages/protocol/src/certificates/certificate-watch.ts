@@ -83,6 +83,11 @@ export class CertificateWatch {
     return { certificateEndsMs, authorityEndsMs, problem: this.#problem };
   }
 
+  /** The certificate in use. */
+  get certificatePem(): Buffer {
+    return this.#used.certificate;
+  }
+
   /** The fault of the certificate in use: it has ended. A peer that refuses our certificate mostly just hangs up. */
   fault(): AntipodeError | undefined {
     try {

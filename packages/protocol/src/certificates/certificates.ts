@@ -112,6 +112,11 @@ export async function createIssuer({
 
 export interface CertificateRequest {
   readonly authority: Authority;
+  /**
+   * When a person first had this line of certificates issued; `nowMs` by default. A renewal without a person keeps it, so
+   * that a thief who renews a certificate stays among those that were issued before it was revoked.
+   */
+  readonly issuedMs?: number;
   readonly identity: Identity;
   /** For other programs that look at host names, such as a browser; Antipode itself does not. */
   readonly dnsNames?: readonly string[];
@@ -138,13 +143,14 @@ async function certify({
   dnsNames = [],
   validDays,
   nowMs,
+  issuedMs: firstMs = nowMs,
   publicKey,
 }: CertificateRequest & { publicKey: webcrypto.CryptoKey | x509.PublicKey }): Promise<string> {
   const issuer = readAuthority(authority.certificatePem);
   const signingKey = await importKey(authority.keyPem);
   const certificate = await x509.X509CertificateGenerator.create(
     {
-      subject: `CN=${identity.role ?? identity.kind} ${identity.name}`,
+      subject: `CN=${identity.role ?? identity.kind} ${identity.name},OU=issued ${new Date(firstMs).toISOString()}`,
       issuer: issuer.subject,
       notBefore: new Date(nowMs - BACKDATE_MS),
       notAfter: new Date(Math.min(nowMs + validDays * DAY_MS, issuer.notAfter.getTime())),
@@ -238,6 +244,19 @@ export const signRequest = (
   request: Omit<CertificateRequest, 'dnsNames' | 'identity'>,
   { identity, publicKey }: ReadRequest,
 ): Promise<string> => certify({ ...request, identity, publicKey });
+
+const ISSUED = /^OU=issued (\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z)$/m;
+
+/**
+ * When a person first had this certificate issued, or the one that it renews. A certificate of another authority does
+ * not say so, and counts from its beginning. No certificate makes itself younger than its beginning says.
+ */
+export function issuedMs({ subject, validFromDate }: Pick<X509Certificate, 'subject' | 'validFromDate'>): number {
+  // A certificate begins with a whole second.
+  const latestMs = validFromDate.getTime() + BACKDATE_MS + 999;
+  const [, said] = ISSUED.exec(subject ?? '') ?? [];
+  return said === undefined ? validFromDate.getTime() : Math.min(Date.parse(said), latestMs);
+}
 
 export interface CertificateDescription {
   /** Undefined for an authority, and for a certificate that is not of this system. */

@@ -16,6 +16,8 @@ interface Watch {
   readonly ownFault: () => AntipodeError | undefined;
   readonly handshakeMs: number;
   readonly clock: Clock;
+  /** Receives each connection that was made. */
+  readonly opened: (socket: TLSSocket) => void;
 }
 
 /** Reports the outcome of each attempt, and refuses a connection with another key agreement than `keyExchange`. */
@@ -40,6 +42,7 @@ export function observeConnections(credentials: ChannelCredentials, watch: Watch
           secure.on('error', (error) => report(connectionFailure(error) ?? ownFault()));
           secure.once('close', (hadError) => !hadError && report(ownFault()));
           requireKeyExchange(secure, keyExchange);
+          watch.opened(secure);
           return result;
         } catch (thrown) {
           report(connectionFailure(thrown) ?? ownFault());

@@ -170,6 +170,7 @@ describe('the authorisation table', async () => {
       'CertificateService/RenewCertificate',
       'ResolverService/LastKnown',
       'ResolverService/OwnAccount',
+      'RevocationService/GetRevocations',
     ].includes(`${parent.name}/${name}`);
   const operator = (role?: OperatorRole): Identity => ({
     trustDomain: 'example.org',
@@ -219,18 +220,25 @@ describe('the authorisation table', async () => {
     expect(ordinary).toEqual(expect.arrayContaining(viewer!));
     expect(security).toEqual(expect.arrayContaining(ordinary!));
     expect(ordinary!.filter((method) => !viewer!.includes(method))).toContain('OperatorService/Failover');
-    expect(security!.filter((method) => !ordinary!.includes(method))).toEqual([
-      'OperatorService/SubmitApproval',
+    expect(security!.filter((method) => !ordinary!.includes(method)).sort()).toEqual([
       'OperatorService/CreateSiteToken',
       'OperatorService/RevokeSiteToken',
+      'OperatorService/SubmitApproval',
+      'RevocationService/SubmitRevocations',
     ]);
     expect(
-      security!.filter((method) => !/^(Operator|Resolver)Service\/|\/(GetLeader|RenewCertificate)$/.test(method)),
+      security!.filter(
+        (method) => !/^(Operator|Resolver|Revocation)Service\/|\/(GetLeader|RenewCertificate)$/.test(method),
+      ),
     ).toEqual([]);
   });
 
   it('lets a certificate without a role call what every operator could before there were roles', () => {
-    const added = ['OperatorService/CreateSiteToken', 'OperatorService/RevokeSiteToken'];
+    const added = [
+      'OperatorService/CreateSiteToken',
+      'OperatorService/RevokeSiteToken',
+      'RevocationService/SubmitRevocations',
+    ];
     const before = callable(operator('security')).filter((method) => !added.includes(method));
     expect(callable(operator())).toEqual(before);
   });
@@ -270,6 +278,7 @@ describe('the authorisation table', async () => {
       'OperatorService/GetStatus',
       'OperatorService/Resolve',
       'ResolverService/LastKnown',
+      'RevocationService/GetRevocations',
     ]);
     for (const method of ['PullManifest', 'PullBlobs', 'BeginExchange', 'CompleteExchange'])
       expect(MAY_CALL[`SiteAgentService/${method}`]).toEqual(['site']);

@@ -3,13 +3,16 @@
  * Certificates are read again from their files while the process runs, so that they rotate without a restart; connections
  * that stand keep the old ones until they reach the server's maximum age. Holds I5 on the wire.
  *
- * It does not say who may call what (identity.ts), and it does not read revocation lists: a certificate is taken away by
- * letting it expire or by changing the authority.
+ * It does not say who may call what (identity.ts). Whether a certificate is revoked, a {@link RevocationBook} says: a
+ * revoked server is refused before a byte of a request is sent, and connections to it end.
  */
+import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
 import { AntipodeError, type Clock, type Log, systemClock } from '@antipode/runtime';
 import { type ChannelCredentials, experimental, type ServerCredentials } from '@grpc/grpc-js';
+import type { RevocationBook } from '../revocations/revocation-book.ts';
 import { type CertificateState, CertificateWatch, type TlsFiles } from './certificate-watch.ts';
+import { issuedMs } from './certificates.ts';
 import { observeConnections } from './connection-failure.ts';
 import { type Identity, type IdentityKind, identityFromNames } from './identity.ts';
 
@@ -26,6 +29,8 @@ export const KEY_EXCHANGE = 'X25519MLKEM768';
 export interface ConnectionWatch {
   readonly report?: (failure: AntipodeError | undefined) => void;
   readonly handshakeMs?: number;
+  /** Whether a revoked server is called as well. */
+  readonly evenRevoked?: boolean;
 }
 
 /** Of a client that names no limit: five round trips of the longest link. */
@@ -39,6 +44,9 @@ export class Tls {
   readonly identity: Identity;
   readonly #watch: CertificateWatch;
   readonly #clock: Clock;
+  /** Connections of our clients, with how the end of one is reported. */
+  readonly #opened = new Map<tls.TLSSocket, (failure: AntipodeError) => void>();
+  #revocations: RevocationBook | undefined;
 
   /**
    * Reads and checks the files, and watches them while they are in use; changes are logged. @throws CERTIFICATE_INVALID
@@ -56,6 +64,32 @@ export class Tls {
   /** When our own certificate ends, and whether the files hold what is in use. */
   get state(): CertificateState {
     return this.#watch.state;
+  }
+
+  /** From now on nobody whose certificate is revoked is called or served. Once, before the first connection. */
+  obey(revocations: RevocationBook): void {
+    this.#revocations = revocations;
+    revocations.onChange(() => this.#cutRevoked());
+  }
+
+  get revocations(): RevocationBook | undefined {
+    return this.#revocations;
+  }
+
+  /** The refusal of a peer by its certificate, as Node shows it; undefined where it is not revoked. */
+  revoked({ raw }: { readonly raw?: Buffer }): AntipodeError | undefined {
+    if (raw === undefined || this.#revocations === undefined || this.#revocations.version === 0) return undefined;
+    return this.#revocations.refusalOf(new X509Certificate(raw));
+  }
+
+  /** The refusal that this process meets everywhere, by the list that it has itself. */
+  ownRefusal(): AntipodeError | undefined {
+    return this.#revocations?.refusalOf(new X509Certificate(this.#watch.certificatePem));
+  }
+
+  /** When a person first had the certificate in use issued, or the one that it renews. */
+  get issuedMs(): number {
+    return issuedMs(new X509Certificate(this.#watch.certificatePem));
   }
 
   /** For those who have files only. A process with several clients makes one `Tls`, so that the files are watched once. */
@@ -112,13 +146,14 @@ export class Tls {
    */
   clientCredentials(
     expected: ExpectedPeer,
-    { report = () => {}, handshakeMs = HANDSHAKE_MS_MAX }: ConnectionWatch = {},
+    { report = () => {}, handshakeMs = HANDSHAKE_MS_MAX, evenRevoked = false }: ConnectionWatch = {},
   ): ChannelCredentials {
     const { trustDomain } = this.identity;
     const credentials = experimental.createCertificateProviderChannelCredentials(this.#watch, this.#watch, {
       // Called only when the chain is good. Replaces the comparison with the host name.
       checkServerIdentity: (_host, certificate) =>
-        identityRefusal(identityFromNames(certificate.subjectaltname), expected, trustDomain),
+        identityRefusal(identityFromNames(certificate.subjectaltname), expected, trustDomain) ??
+        (evenRevoked ? undefined : this.revoked(certificate)),
     });
     observeConnections(credentials, {
       report,
@@ -126,8 +161,25 @@ export class Tls {
       ownFault: () => this.#watch.fault(),
       handshakeMs,
       clock: this.#clock,
+      opened: (socket) => {
+        if (evenRevoked) return;
+        this.#opened.set(socket, report);
+        socket.once('close', () => this.#opened.delete(socket));
+      },
     });
     return credentials;
+  }
+
+  /** Calls under way on a connection to a revoked server fail, and so does each attempt to connect again. */
+  #cutRevoked(): void {
+    for (const [socket, report] of this.#opened) {
+      const error = this.revoked(socket.getPeerCertificate());
+      if (error === undefined) continue;
+      report(error);
+      // The end of a connection is reported too, and its reason must be the last that is known.
+      socket.once('close', () => report(error));
+      socket.destroy();
+    }
   }
 }
 

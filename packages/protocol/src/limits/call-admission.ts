@@ -60,25 +60,53 @@ interface Peer {
 interface Connection {
   readonly identity: Identity | undefined;
   readonly name: string;
+  /** The certificate of the peer, as Node shows it. */
+  readonly shown: Shown;
+  /** Why its certificate does not count; undefined where it does. */
+  revoked: AntipodeError | undefined;
   refused: number;
   /** Answers by path: a flood of refused calls must cost next to nothing. */
   readonly refusals: Map<string, OutgoingHttpHeaders>;
 }
 
+interface Shown {
+  readonly raw?: Buffer;
+  readonly subjectaltname?: string;
+}
+
+/** Whether a certificate is revoked, and when that may have changed. */
+export interface Revocations {
+  readonly revoked: (certificate: Shown) => AntipodeError | undefined;
+  readonly onChange: (listener: () => void) => () => void;
+}
+
 type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => void;
 
+interface CallAdmissionOptions {
+  readonly trustDomain: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Absent where no list is known. */
+  readonly revocations?: Revocations | undefined;
+}
+
 export class CallAdmission {
-  readonly #options: { readonly trustDomain: string; readonly clock: Clock; readonly log: Log };
+  readonly #options: CallAdmissionOptions;
   readonly #limits: CallLimits;
   readonly #methods = new Map<string, string>();
   readonly #peers = new Map<string, Peer>();
-  readonly #connections = new WeakMap<Http2Session, Connection>();
+  readonly #connections = new Map<Http2Session, Connection>();
   readonly #admitted = new WeakMap<ServerHttp2Stream, Peer>();
   readonly #total: ByteBudget;
   readonly #toldMs = new Map<string, number>();
 
-  constructor(options: { trustDomain: string; clock: Clock; log: Log; limits: CallLimits }) {
+  /** Calls that were refused since the certificate of their caller is revoked. */
+  revokedCalls = 0;
+  readonly #unheard: () => void;
+
+  constructor(options: CallAdmissionOptions & { limits: CallLimits }) {
     this.#options = options;
+    this.#unheard = options.revocations?.onChange(() => this.#cutRevoked()) ?? (() => {});
     this.#limits = options.limits;
     this.#total = new ByteBudget(options.limits.requestBytesTotalMax);
   }
@@ -147,6 +175,7 @@ export class CallAdmission {
     const { session } = stream;
     if (session === undefined) return false;
     const connection = this.#connectionOf(session);
+    if (connection.revoked !== undefined) return this.#refuseRevoked(stream, connection);
     const refusal = connection.refusals.get(path) ?? this.#refusal(connection, path);
     if (refusal === undefined) {
       const peer = this.#peerOf(connection.name);
@@ -165,6 +194,37 @@ export class CallAdmission {
     connection.refused += 1;
     if (connection.refused > this.#limits.refusalsPerConnectionMax) session.destroy();
     return false;
+  }
+
+  /** The caller hears why. Its next call makes another connection, with another certificate where it has one by then. */
+  #refuseRevoked(stream: ServerHttp2Stream, { name, revoked }: Connection): false {
+    const error = revoked!;
+    this.revokedCalls += 1;
+    this.#tell(`${error.code} ${name}`, error);
+    const { metadata, ...outcome } = toStatus(error);
+    stream.on('error', () => {});
+    stream.respond(answer({ ...outcome, headers: metadata.toHttp2Headers() }), { endStream: true });
+    stream.close();
+    stream.session?.close();
+    return false;
+  }
+
+  /** A list has changed: the calls and streams of those who are revoked by it end here and now. */
+  #cutRevoked(): void {
+    for (const [session, connection] of this.#connections) {
+      connection.revoked = this.#options.revocations?.revoked(connection.shown);
+      if (connection.revoked === undefined) continue;
+      this.#options.log.warn('a connection was cut: the certificate of the peer is revoked', {
+        peer: connection.name,
+        error: connection.revoked,
+      });
+      session.destroy();
+    }
+  }
+
+  /** Hears of no list any more. */
+  close(): void {
+    this.#unheard();
   }
 
   /** The answer to a call that is not admitted. */
@@ -192,10 +252,13 @@ export class CallAdmission {
   #connectionOf(session: Http2Session): Connection {
     const known = this.#connections.get(session);
     if (known !== undefined) return known;
-    const identity = identityFromNames((session.socket as TLSSocket).getPeerCertificate().subjectaltname);
+    const shown: Shown = (session.socket as TLSSocket).getPeerCertificate();
+    const identity = identityFromNames(shown.subjectaltname);
     const name = identity === undefined ? 'a certificate without an identity' : identityUri(identity);
-    const connection = { identity, name, refused: 0, refusals: new Map() };
+    const revoked = this.#options.revocations?.revoked(shown);
+    const connection = { identity, name, shown, revoked, refused: 0, refusals: new Map() };
     this.#connections.set(session, connection);
+    session.once('close', () => this.#connections.delete(session));
     return connection;
   }
 

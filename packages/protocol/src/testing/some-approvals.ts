@@ -3,6 +3,16 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { ApprovalPolicy, OperatorSignature, SignedApproval } from '../approvals/approval.ts';
 import { APPROVAL_FORMAT, type ApprovalRequest, approvalBytes, signedBytesOf } from '../approvals/approval-request.ts';
 import { signAsOperator } from '../approvals/operator-keys.ts';
+import {
+  REVOCATION_FORMAT,
+  type Revocation,
+  type RevocationList,
+  type RevocationRules,
+  revocationBytes,
+  revocationDigest,
+  type SignedRevocations,
+  signedRevocationBytes,
+} from '../revocations/revocation-list.ts';
 
 export class SomeOperators {
   readonly #pairs: ReadonlyMap<string, { publicKey: KeyObject; privateKey: KeyObject }>;
@@ -23,6 +33,22 @@ export class SomeOperators {
   /** The signature of `name` by the key of `by`. */
   signature(request: Uint8Array, name: string, by = name): OperatorSignature {
     return { operator: name, signature: signAsOperator(this.privateKey(by), signedBytesOf(request)) };
+  }
+
+  /** One other operator must sign. */
+  get revocationRules(): RevocationRules {
+    return { required: 1, operators: this.policy.operators };
+  }
+
+  /** @param names who signs; alice has made the list unless it says otherwise */
+  signRevocations(list: RevocationList, names: readonly string[] = ['alice', 'bob']): SignedRevocations {
+    const bytes = revocationBytes(list);
+    const signed = signedRevocationBytes(bytes);
+    const signatures = names.map((name) => ({
+      operator: name,
+      signature: signAsOperator(this.privateKey(name), signed),
+    }));
+    return { list: bytes, signatures };
   }
 
   sign(request: ApprovalRequest, names: readonly string[] = ['alice', 'bob', 'carol']): SignedApproval {
@@ -50,3 +76,37 @@ export function someRequest(changes: Partial<ApprovalRequest> = {}, fromMs = 0):
     ...changes,
   };
 }
+
+const FIRST_REVOCATIONS: RevocationList = {
+  format: REVOCATION_FORMAT,
+  trustDomain: 'test.example',
+  version: 1,
+  previous: '',
+  made: '2026-01-02T03:04:05.000Z',
+  madeBy: 'alice',
+  entries: [],
+};
+
+/** The version after `before`, or the first one, made by alice. */
+export const someRevocations = (
+  entries: readonly Revocation[] = [someRevocation()],
+  before?: RevocationList,
+  changes: Partial<RevocationList> = {},
+): RevocationList => ({
+  ...FIRST_REVOCATIONS,
+  ...(before === undefined ? {} : { version: before.version + 1, previous: revocationDigest(revocationBytes(before)) }),
+  entries,
+  ...changes,
+});
+
+/** Of every certificate of site b in `test.example` that was issued before a moment. */
+export const someRevocation = (changes: Partial<Revocation> = {}): Revocation => ({
+  kind: 'identity',
+  subject: '',
+  issuedBefore: '2026-01-02T03:04:05.000Z',
+  name: 'spiffe://test.example/site/b',
+  reason: 'the disk was stolen',
+  since: '2026-01-02T03:04:05.000Z',
+  ends: '2036-01-02T03:04:05.000Z',
+  ...changes,
+});

@@ -143,6 +143,23 @@ export const METRICS = {
     help: '1 if the certificate that is in the files now is not used.',
     meaning: 'The process goes on with the certificate that it has. Its log and `antipode doctor` say why.',
   },
+  antipode_revocation_list_version: {
+    type: 'gauge',
+    unit: '',
+    labels: ['role', 'name'],
+    from: ALL,
+    help: 'Version of the list of revoked certificates that the process goes by, 0 without a list.',
+    meaning:
+      'All processes have the same within a minute. A lower one is a process that is cut off, has no `revocation` section, or keeps the list back.',
+  },
+  antipode_revoked_calls_refused: {
+    type: 'gauge',
+    unit: '',
+    labels: ['role', 'name'],
+    from: ALL,
+    help: 'Calls that the process has refused since it started, because the certificate of the caller is revoked.',
+    meaning: 'While it rises, somebody uses a revoked certificate: its former owner, or the thief. The log says whose.',
+  },
   antipode_coordinator_leads: {
     type: 'gauge',
     unit: '',

@@ -14,9 +14,19 @@ export interface CertificateEnds {
   readonly problem: unknown;
 }
 
+/** The list of revoked certificates that a process goes by, and how often it has refused a call by it. */
+export interface RevocationCounts {
+  readonly version: number;
+  readonly refusedCalls: number;
+}
+
 export function addProcessMetrics(
   metrics: Metrics,
-  { clock, certificate }: { clock: Clock; certificate: () => CertificateEnds },
+  {
+    clock,
+    certificate,
+    revocations,
+  }: { clock: Clock; certificate: () => CertificateEnds; revocations: () => RevocationCounts },
 ): { close(): Promise<void> } {
   const { role, name } = metrics;
   const delay = new DelayWindow(clock);
@@ -31,6 +41,11 @@ export function addProcessMetrics(
     for (const [subject, endMs] of Object.entries(ends))
       set('antipode_certificate_expiry_timestamp_seconds', { role, name, subject }, Math.floor(endMs / 1_000));
     set('antipode_certificate_problem', { role, name }, problem !== undefined);
+  });
+  metrics.part('revocations', (set) => {
+    const { version, refusedCalls } = revocations();
+    set('antipode_revocation_list_version', { role, name }, version);
+    set('antipode_revoked_calls_refused', { role, name }, refusedCalls);
   });
   return { close: async () => delay.close() };
 }

@@ -1,6 +1,6 @@
 /** The parts that the services of the coordinator need. */
-import type { CertificateState } from '@antipode/protocol';
-import type { Clock, Log, Prng } from '@antipode/runtime';
+import type { CertificateState, RevocationBook } from '@antipode/protocol';
+import type { AntipodeError, Clock, Log, Prng } from '@antipode/runtime';
 import type { Timeline } from '../calendar/timeline.ts';
 import type { RenewableLeadership, Terms } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
@@ -48,6 +48,13 @@ export interface JoiningOffer {
   readonly hasIssuer: boolean;
 }
 
+/** The list of revoked certificates, and what it says of this coordinator's own. */
+export interface RevocationPorts {
+  readonly book: Pick<RevocationBook, 'version' | 'held' | 'rules' | 'problem' | 'namedEntries' | 'entries'>;
+  readonly ownRefusal: () => AntipodeError | undefined;
+  readonly trustDomain: string;
+}
+
 /** For the orders and questions of operators. */
 export interface RpcPorts {
   readonly id: string;
@@ -76,4 +83,6 @@ export interface RpcPorts {
   readonly joining?: JoiningOffer | undefined;
   /** Of our own certificate; absent where no network is (tests). */
   readonly certificate?: () => CertificateState;
+  /** Absent where no network is (tests). */
+  readonly revocations?: RevocationPorts;
 }

@@ -11,6 +11,7 @@ import {
   type CertificateService,
   type Handlers,
   identityUri,
+  issuedMs,
   readRequest,
   signRequest,
 } from '@antipode/protocol';
@@ -61,7 +62,9 @@ export async function renewedCertificate(
   if (nowMs > shown.validToDate.getTime()) return refuse(`it ended on ${shown.validToDate.toISOString()}`);
   const inUse = shown.publicKey.export({ type: 'spki', format: 'der' });
   if (request.spki.equals(inUse)) return refuse('the request has the key that is in use, expected a new key');
-  return signRequest({ authority: readIssuer(issuer), validDays: issuer.days, nowMs }, request);
+  // A renewal does not make a line of certificates younger: what is revoked by its time of issue stays revoked.
+  const line = { validDays: issuer.days, nowMs, issuedMs: issuedMs(shown) };
+  return signRequest({ authority: readIssuer(issuer), ...line }, request);
 }
 
 export const renewalHandlers = (ports: {

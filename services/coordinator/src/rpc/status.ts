@@ -4,11 +4,15 @@ import {
   type GroupStateSchema,
   type Handlers,
   type Identity,
+  identityUri,
   type OperatorService,
+  revocationState,
+  revokedText,
 } from '@antipode/protocol';
 import { VERSION } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ClockStep } from '../calendar/timeline.ts';
+import type { SiteView } from '../sites/detector.ts';
 import { readRecent } from '../store/tables/intents.ts';
 import { GroupReader } from './group-reader.ts';
 import { toldTo } from './notices.ts';
@@ -35,6 +39,13 @@ function forCaller({ kind }: Identity, states: GroupStateInit[]): GroupStateInit
   );
 }
 
+/** Of a site that is heard, only an earlier certificate is revoked. */
+function revokedOf({ revocations }: RpcPorts, { site, status }: SiteView): string[] {
+  if (revocations === undefined || status === 'up') return [];
+  const name = identityUri({ trustDomain: revocations.trustDomain, kind: 'site', name: site });
+  return revocations.book.namedEntries(name).map((entry) => `${revokedText(entry)}. Reason: ${entry.reason}`);
+}
+
 type StatusHandlers = Pick<Handlers<typeof OperatorService>, 'getStatus'>;
 
 export function statusHandlers(ports: RpcPorts): StatusHandlers {
@@ -58,6 +69,7 @@ export function statusHandlers(ports: RpcPorts): StatusHandlers {
           nowMs: clock.wallMs(),
           refused: detector.refused(view.site),
           others,
+          revoked: revokedOf(ports, view),
         }),
       ),
       groups: forCaller(identity, await groups.states()),
@@ -74,6 +86,9 @@ export function statusHandlers(ports: RpcPorts): StatusHandlers {
         hint: error.hint,
       })),
       ...clockStepOf(timeline.lastStep),
+      ...(ports.revocations === undefined
+        ? {}
+        : { revocations: revocationState(ports.revocations.book, ports.revocations.ownRefusal()) }),
       ...(ports.certificate === undefined ? {} : { certificate: certificateInfo(ports.certificate()) }),
     }),
   };

@@ -2,36 +2,10 @@
  * The operators who may approve guarded actions at this site, by group. Only the site's own configuration names them. A
  * coordinator could otherwise name operators of its own.
  */
-import {
-  type ApprovalPolicy,
-  isName,
-  NAME_EXPECTED,
-  OPERATOR_KEY_EXPECTED,
-  operatorKeyFingerprint,
-  operatorKeyFrom,
-} from '@antipode/protocol';
+import { type ApprovalPolicy, isName, NAME_EXPECTED, operatorsSchema as operators } from '@antipode/protocol';
 import { z } from 'zod';
 
-const operator = z.strictObject({
-  name: z.string().refine(isName, NAME_EXPECTED),
-  key: z.string().transform((text, context) => {
-    const key = operatorKeyFrom(text);
-    if (key !== undefined) return key;
-    context.addIssue({ code: 'custom', message: OPERATOR_KEY_EXPECTED });
-    return z.NEVER;
-  }),
-});
-
-type Operator = z.output<typeof operator>;
-
-const operators = z
-  .array(operator)
-  .max(64)
-  .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, 'expected names that do not repeat')
-  .refine(
-    (list) => new Set(list.map(({ key }) => operatorKeyFingerprint(key))).size === list.length,
-    'expected a key of its own for each operator',
-  );
+type Operator = z.output<typeof operators>[number];
 
 const required = z.number().int().min(1).max(32);
 /** A rule about a list and a number together. It is checked where both are known. */

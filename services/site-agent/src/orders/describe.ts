@@ -46,6 +46,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),
     })),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
+    ...(site.revocations === undefined ? {} : { revocations: site.revocations() }),
     members: seats.map((seat) => memberState(site, seat)),
     witnessed: site.journal.tenure.witnessed(),
     vaults: toldVaults(site),

@@ -41,6 +41,11 @@ export class TlsPeers implements Peers {
     this.#members = [...new Map(members.map(({ site, address }) => [site, { site, address }])).values()];
   }
 
+  /** The other sites of this site's groups, by the last answer of a coordinator. */
+  get members(): readonly PeerAddress[] {
+    return this.#members;
+  }
+
   keepWarm(signal: AbortSignal, note: (site: string, reached: boolean) => void): Promise<void> {
     const members = this.#members.filter(({ address }) => isAddress(address));
     return reachAll(members, note, (member) =>

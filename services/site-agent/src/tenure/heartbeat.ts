@@ -59,6 +59,11 @@ export class Heartbeat implements Closeable {
     this.#leader = options.coordinators.client(CoordinatorService);
   }
 
+  /** As the coordinator has said. */
+  get intervalMs(): number {
+    return this.#intervalMs;
+  }
+
   start(): void {
     const { clock, prng, log } = this.#site;
     const { signal } = this.#stop;
@@ -122,7 +127,7 @@ export class Heartbeat implements Closeable {
         return this.#ask();
       }
       // It leads, and says that this process must not speak for the site.
-      if (hasCode(thrown, 'ALREADY_EXISTS', 'PEER_REFUSED')) this.#site.vouched.refused();
+      if (hasCode(thrown, 'ALREADY_EXISTS', 'PEER_REFUSED', 'CERTIFICATE_REVOKED')) this.#site.vouched.refused();
       throw thrown;
     }
   }

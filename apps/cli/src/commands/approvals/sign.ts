@@ -1,40 +1,37 @@
 import {
-  approvalFileText,
   isName,
   isSignedByOperator,
   operatorKeyFingerprint,
   operatorKeyText,
-  signedBytesOf,
   verifyApproval,
 } from '@antipode/protocol';
 import { AntipodeError, systemClock, writeFileDurably } from '@antipode/runtime';
 import { ApprovalRules, loadAgentConfig } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { approvalLines, readApprovalFile, spokenDigest } from '../../approvals/approval-file.ts';
+import { readApprovalFile, spokenDigest } from '../../approvals/approval-file.ts';
 import { useOperatorKey } from '../../approvals/operator-key.ts';
+import { readSignable } from '../../approvals/signable-file.ts';
 import { confirm } from '../../confirm.ts';
 import { AGENT_CONFIG_OPTION, command, JSON_OPTION } from '../../options/options.ts';
 import { output } from '../../output.ts';
 
 export function showCommand(): Command {
   return command('show', 'show what a file asks operators to sign', ['approve show night.json'])
-    .argument('<file>', 'the approval')
+    .argument('<file>', 'the approval, or the list of revoked certificates')
     .option(...JSON_OPTION)
     .action((path, options) => {
-      const file = readApprovalFile(path);
+      const file = readSignable(path);
       const signedBy = file.signatures.map(({ operator }) => operator);
-      output(options).data({ digest: file.digest, request: file.parsed, signedBy }, () =>
-        approvalLines(file).join('\n'),
-      );
+      output(options).data({ digest: file.digest, request: file.shown, signedBy }, () => file.lines.join('\n'));
     });
 }
 
 export function signCommand(): Command {
-  return command('sign', 'sign an approval; nothing is sent anywhere', [
+  return command('sign', 'sign an approval, or a list of revoked certificates; nothing is sent anywhere', [
     'approve sign night.json --as bob --key bob.pem',
     "approve sign night.json --as bob --key 'pkcs11:token=bob;object=approvals?module-path=/usr/lib/softhsm/libsofthsm2.so' --pin-file pin",
   ])
-    .argument('<file>', 'the approval')
+    .argument('<file>', 'the approval, or the list')
     .requiredOption('--as <name>', 'your name in the configurations of the agents')
     .requiredOption('--key <key>', 'your private key: a PKCS#8 file, or a PKCS#11 URI')
     .option('--pin-file <file>', 'file with the PIN of the token, or the passphrase of the key file')
@@ -46,14 +43,14 @@ export function signCommand(): Command {
     )
     .action(async (path, options) => {
       const out = output(options);
-      const file = readApprovalFile(path);
-      for (const line of approvalLines(file)) out.note(line);
+      const file = readSignable(path);
+      for (const line of file.lines) out.note(line);
       if (!isName(options.as))
         throw new AntipodeError('USAGE', `--as must be a name of an operator, found "${options.as}"`, {
           details: { field: 'as' },
         });
-      if (!options.yes) await confirm(file.parsed.group);
-      const bytes = signedBytesOf(file.request);
+      if (!options.yes) await confirm(...file.confirmation);
+      const { bytes } = file;
       const signature = await useOperatorKey(options, ({ publicKey: key, sign }) => {
         const made = sign(bytes);
         if (key !== undefined && !isSignedByOperator({ key }, { bytes, signature: made }))
@@ -66,11 +63,11 @@ export function signCommand(): Command {
         ...file.signatures.filter(({ operator }) => operator !== options.as),
         { operator: options.as, signature },
       ];
-      writeFileDurably(path, approvalFileText(file.parsed, signatures));
+      writeFileDurably(path, file.textWith(signatures));
       const signedBy = signatures.map(({ operator }) => operator);
       out.data(
         { file: path, digest: file.digest, signedBy },
-        () => `Approval ${spokenDigest(file.digest)} is signed by ${signedBy.join(', ')}`,
+        () => `${file.what} ${spokenDigest(file.digest)} is signed by ${signedBy.join(', ')}`,
       );
     });
 }

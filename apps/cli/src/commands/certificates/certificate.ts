@@ -1,14 +1,14 @@
 /** Certificates of the processes and people of this system: what is in use, and another one with a new key. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import {
-  CertificateService,
   type CoordinatorAddress,
   coordinatorsFrom,
   describeCertificate,
   identityUri,
   installRenewal,
   renewalDueMs,
+  renewedByAny,
   requestRenewal,
   type TlsFiles,
 } from '@antipode/protocol';
@@ -25,9 +25,11 @@ import { openRequest } from '@antipode/setup';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { confirm } from '../../confirm.ts';
-import { leaderFinder, openTls, operatorConfigFile } from '../../operator-connection.ts';
+import { dialCoordinator, openTls, operatorConfigFile } from '../../operator-connection.ts';
 import { command, days, JSON_OPTION } from '../../options/options.ts';
 import { output } from '../../output.ts';
+import { revokeCommand, unrevokeCommand } from './revoke.ts';
+import { revokedCommand } from './revoked.ts';
 
 const PUBLIC = 0o644;
 const RENEW_MS_MAX = 30_000;
@@ -131,6 +133,10 @@ function signCommand(): Command {
     .addHelpText('after', '\nThe certificate makes its holder the one that it names. Ask where the request comes from.')
     .action(async (file, options) => {
       const out = output(options);
+      if (existsSync(options.out))
+        throw new AntipodeError('FILE_EXISTS', `${options.out} already exists; nothing was written`, {
+          details: { path: options.out },
+        });
       const { request, uri, sign } = await openRequest(readFile(file), options);
       out.note(`The request is for ${uri}, with the key ${sha256Hex(request.spki)}.`);
       if (options.yes !== true) await confirm(request.identity.name, 'whoever the request is for');
@@ -174,24 +180,29 @@ function renewCommand(): Command {
           hint: 'A coordinator with an issuer renews its own certificate while it runs. Without one, use `antipode certificate request`.',
         });
       const { caFile: ca, certificateFile: certificate, keyFile: key } = files;
-      const finder = leaderFinder({ coordinators }, openTls({ tls: { ca, certificate, key } }));
-      try {
-        const requestPem = await requestRenewal(files);
-        const { certificatePem } = await within(
-          { clock: systemClock, timeoutMs: RENEW_MS_MAX, what: 'the certificate' },
-          () => finder.client(CertificateService).renewCertificate({ requestPem }),
-        );
-        const ends = installRenewal(files, { certificatePem, clock: systemClock }).toISOString();
-        output({ json }).data({ file: certificate, ends }, () => `The certificate in use ends on ${ends}`);
-      } finally {
-        await finder.close();
-      }
+      const tls = openTls({ tls: { ca, certificate, key } });
+      const requestPem = await requestRenewal(files);
+      const certificatePem = await within(
+        { clock: systemClock, timeoutMs: RENEW_MS_MAX, what: 'the certificate' },
+        () => renewedByAny(requestPem, { coordinators, dial: dialCoordinator(tls) }),
+      );
+      const ends = installRenewal(files, { certificatePem, clock: systemClock }).toISOString();
+      output({ json }).data({ file: certificate, ends }, () => `The certificate in use ends on ${ends}`);
     });
 }
 
 export function certificateCommand(): Command {
-  const certificate = command('certificate', 'the certificate of a process or a person: show it, renew it');
-  for (const one of [showCommand(), renewCommand(), requestCommand(), signCommand(), installCommand()])
+  const certificate = command('certificate', 'the certificate of a process or a person: show it, renew it, revoke it');
+  for (const one of [
+    showCommand(),
+    renewCommand(),
+    requestCommand(),
+    signCommand(),
+    installCommand(),
+    revokeCommand(),
+    unrevokeCommand(),
+    revokedCommand(),
+  ])
     certificate.addCommand(one);
   return certificate;
 }

@@ -169,23 +169,29 @@ export function archiveCommand(): Command {
       )
       .action(async (group, options) => {
         const out = output(options);
-        await withOperator(options.config, async (operator) => {
-          const chosen = await backupFor(operator, { ...options, group });
-          const made = new Date(Number(chosen.backup!.madeMs)).toISOString();
-          out.note(
-            `Backup ${chosen.backup!.name} of ${made} (generation ${chosen.backup!.generation?.generation ?? '?'}, ${chosen.backup!.objects} objects) goes from vault ${chosen.serial} into the partition of site ${chosen.site}.`,
-          );
-          out.note('The objects that are there now are backed up to the vault first. Nothing is deleted or replaced.');
-          out.note('Keys that were made after the backup are not in it. Keys that were deleted since come back.');
-          if (options.dryRun === true) {
-            out.data(chosen, () => 'Nothing was changed (--dry-run).');
-            return;
-          }
-          if (options.yes !== true) await confirm(group);
-          await submitApprovals(operator, options.approval);
-          const place = { site: chosen.site, vault: chosen.serial, backup: chosen.backup!.name };
-          await work(operator, out, { ...options, ...place, group, work: ArchiveWork.RESTORE });
-        });
+        await withOperator(
+          options.config,
+          async (operator) => {
+            const chosen = await backupFor(operator, { ...options, group });
+            const made = new Date(Number(chosen.backup!.madeMs)).toISOString();
+            out.note(
+              `Backup ${chosen.backup!.name} of ${made} (generation ${chosen.backup!.generation?.generation ?? '?'}, ${chosen.backup!.objects} objects) goes from vault ${chosen.serial} into the partition of site ${chosen.site}.`,
+            );
+            out.note(
+              'The objects that are there now are backed up to the vault first. Nothing is deleted or replaced.',
+            );
+            out.note('Keys that were made after the backup are not in it. Keys that were deleted since come back.');
+            if (options.dryRun === true) {
+              out.data(chosen, () => 'Nothing was changed (--dry-run).');
+              return;
+            }
+            if (options.yes !== true) await confirm(group);
+            await submitApprovals(operator, options.approval);
+            const place = { site: chosen.site, vault: chosen.serial, backup: chosen.backup!.name };
+            await work(operator, out, { ...options, ...place, group, work: ArchiveWork.RESTORE });
+          },
+          { orders: options.dryRun ? undefined : 'RunArchive' },
+        );
       }),
   );
   archive.addCommand(
@@ -201,19 +207,23 @@ export function archiveCommand(): Command {
       )
       .action(async (group, options) => {
         const out = output(options);
-        await withOperator(options.config, async (operator) => {
-          const chosen = await backupFor(operator, { ...options, group });
-          out.note(
-            `Backup ${chosen.backup!.name} with ${chosen.backup!.objects} objects is deleted in vault ${chosen.serial} of site ${chosen.site}. It cannot be brought back.`,
-          );
-          if (options.dryRun === true) {
-            out.data(chosen, () => 'Nothing was changed (--dry-run).');
-            return;
-          }
-          if (options.yes !== true) await confirm(options.backup, 'the backup');
-          const place = { site: chosen.site, vault: chosen.serial };
-          await work(operator, out, { ...options, ...place, group, work: ArchiveWork.DELETE });
-        });
+        await withOperator(
+          options.config,
+          async (operator) => {
+            const chosen = await backupFor(operator, { ...options, group });
+            out.note(
+              `Backup ${chosen.backup!.name} with ${chosen.backup!.objects} objects is deleted in vault ${chosen.serial} of site ${chosen.site}. It cannot be brought back.`,
+            );
+            if (options.dryRun === true) {
+              out.data(chosen, () => 'Nothing was changed (--dry-run).');
+              return;
+            }
+            if (options.yes !== true) await confirm(options.backup, 'the backup');
+            const place = { site: chosen.site, vault: chosen.serial };
+            await work(operator, out, { ...options, ...place, group, work: ArchiveWork.DELETE });
+          },
+          { orders: options.dryRun ? undefined : 'RunArchive' },
+        );
       }),
   );
   return archive;

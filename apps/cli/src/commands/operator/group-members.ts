@@ -25,12 +25,16 @@ const withChangeOptions = (command: Command): Command =>
 
 async function run(group: string, change: Change, options: Options): Promise<void> {
   const out = output(options);
-  await withOperator(options.config, async (operator) => {
-    const changed = await changeGroup(operator, { group, change, output: out }, options);
-    if (options.dryRun) return;
-    const state = changed ?? (await operator.getGroup({ group })).group!;
-    out.data(state, () => memberTable(state));
-  });
+  await withOperator(
+    options.config,
+    async (operator) => {
+      const changed = await changeGroup(operator, { group, change, output: out }, options);
+      if (options.dryRun) return;
+      const state = changed ?? (await operator.getGroup({ group })).group!;
+      out.data(state, () => memberTable(state));
+    },
+    { orders: options.dryRun ? undefined : 'ChangeGroup' },
+  );
 }
 
 export function addMemberCommand(): Command {
@@ -144,8 +148,10 @@ export function deleteCommand(): Command {
     )
     .action(async (group, options) => {
       const out = output(options);
-      await withOperator(options.config, (operator) =>
-        changeGroup(operator, { group, change: { case: 'delete', value: {} }, output: out }, options),
+      await withOperator(
+        options.config,
+        (operator) => changeGroup(operator, { group, change: { case: 'delete', value: {} }, output: out }, options),
+        { orders: options.dryRun ? undefined : 'ChangeGroup' },
       );
       if (!options.dryRun)
         out.data({ deleted: group }, () => `group ${group} is deleted; its keys stay in every partition`);

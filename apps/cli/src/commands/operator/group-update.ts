@@ -141,14 +141,18 @@ export function updateCommand(): Command {
     )
     .action(async (name, options) => {
       const out = output(options);
-      await withOperator(options.config, async (operator) => {
-        const { group } = await operator.getGroup({ group: name });
-        const change = settingsOf(group!, options);
-        const changed = await changeGroup(operator, { group: name, change, output: out }, options);
-        if (options.dryRun) return;
-        const state = changed ?? group!;
-        out.data(state, () => memberTable(state));
-      });
+      await withOperator(
+        options.config,
+        async (operator) => {
+          const { group } = await operator.getGroup({ group: name });
+          const change = settingsOf(group!, options);
+          const changed = await changeGroup(operator, { group: name, change, output: out }, options);
+          if (options.dryRun) return;
+          const state = changed ?? group!;
+          out.data(state, () => memberTable(state));
+        },
+        { orders: options.dryRun ? undefined : 'ChangeGroup' },
+      );
     });
 }
 

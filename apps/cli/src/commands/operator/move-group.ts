@@ -28,34 +28,38 @@ export interface MoveOptions {
 export async function moveGroup(group: string, options: MoveOptions): Promise<void> {
   const out = output(options);
   const { planned = false, acceptLoss = false } = options;
-  await withOperator(options.config, async (operator) => {
-    await submitApprovals(operator, options.dryRun ? [] : options.approval);
-    const move = await planMove(operator, { group, to: options.to, planned });
-    const { plan, lines, acceptance } = move;
-    for (const line of lines) out.note(line);
-    if (acceptance !== undefined) out.note(`This needs --accept-loss. ${acceptance}`);
-    if (options.dryRun) {
-      out.data(plan, () => 'Nothing was changed (--dry-run).');
-      return;
-    }
-    requireAcceptance(move, { acceptLoss });
-    if (!options.yes) await confirm(group);
-    const { operationId, replacedOperationId } = await orderMove(operator, move, {
-      acceptLoss,
-      ignoreVetoes: options.ignoreVetoes === true,
-      deadlineMs: Math.round((options.deadline ?? 0) * 1_000),
-    });
-    if (replacedOperationId !== '')
-      out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);
-    const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
-    const result = failedOver(operation);
-    const warning = otherSite(plan.toSite, result);
-    if (warning !== undefined) out.note(warning);
-    if (warning !== undefined && options.to !== '') process.exitCode = EXIT.degraded;
-    out.data(
-      result,
-      () =>
-        `site ${result.to} is active in epoch ${result.epoch} after ${duration(result.recoveryTimeMs)}; ${result.proved} objects proved`,
-    );
-  });
+  await withOperator(
+    options.config,
+    async (operator) => {
+      await submitApprovals(operator, options.dryRun ? [] : options.approval);
+      const move = await planMove(operator, { group, to: options.to, planned });
+      const { plan, lines, acceptance } = move;
+      for (const line of lines) out.note(line);
+      if (acceptance !== undefined) out.note(`This needs --accept-loss. ${acceptance}`);
+      if (options.dryRun) {
+        out.data(plan, () => 'Nothing was changed (--dry-run).');
+        return;
+      }
+      requireAcceptance(move, { acceptLoss });
+      if (!options.yes) await confirm(group);
+      const { operationId, replacedOperationId } = await orderMove(operator, move, {
+        acceptLoss,
+        ignoreVetoes: options.ignoreVetoes === true,
+        deadlineMs: Math.round((options.deadline ?? 0) * 1_000),
+      });
+      if (replacedOperationId !== '')
+        out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);
+      const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+      const result = failedOver(operation);
+      const warning = otherSite(plan.toSite, result);
+      if (warning !== undefined) out.note(warning);
+      if (warning !== undefined && options.to !== '') process.exitCode = EXIT.degraded;
+      out.data(
+        result,
+        () =>
+          `site ${result.to} is active in epoch ${result.epoch} after ${duration(result.recoveryTimeMs)}; ${result.proved} objects proved`,
+      );
+    },
+    { orders: options.dryRun ? undefined : 'Failover' },
+  );
 }

@@ -68,30 +68,34 @@ export function reseatCommand(): Command {
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
     .action(async (group, options) => {
       const out = output(options);
-      await withOperator(options.config, async (operator) => {
-        const plan = await operator.planReseat({ group, activeSite: options.active });
-        out.note(accountTable(plan));
-        if (plan.contradiction !== '') out.note(`\n${plan.contradiction}.`);
-        if (plan.obstacle !== '') throw new AntipodeError('RESEAT_REFUSED', plan.obstacle, { details: { group } });
-        for (const line of reseatConsequences(group, plan)) out.note(line);
-        if (options.dryRun) {
-          out.data(plan, () => 'Nothing was changed (--dry-run).');
-          return;
-        }
-        if (!options.yes) await confirm(group);
-        await submitApprovals(operator, options.approval);
-        const { operationId } = await operator.reseatGroup({
-          group,
-          activeSite: plan.contradiction === '' ? '' : plan.activeSite,
-        });
-        const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
-        const result = reseated(operation);
-        for (const { site, code } of result.leftAside) out.note(`site ${site} could not be seated: ${code}`);
-        out.data(result, () =>
-          result.activeSite === ''
-            ? `group ${group} is in epoch ${result.epoch} and has no active member: a failover follows`
-            : `site ${result.activeSite} is active in epoch ${result.epoch}; seated: ${result.seated.join(', ')}`,
-        );
-      });
+      await withOperator(
+        options.config,
+        async (operator) => {
+          const plan = await operator.planReseat({ group, activeSite: options.active });
+          out.note(accountTable(plan));
+          if (plan.contradiction !== '') out.note(`\n${plan.contradiction}.`);
+          if (plan.obstacle !== '') throw new AntipodeError('RESEAT_REFUSED', plan.obstacle, { details: { group } });
+          for (const line of reseatConsequences(group, plan)) out.note(line);
+          if (options.dryRun) {
+            out.data(plan, () => 'Nothing was changed (--dry-run).');
+            return;
+          }
+          if (!options.yes) await confirm(group);
+          await submitApprovals(operator, options.approval);
+          const { operationId } = await operator.reseatGroup({
+            group,
+            activeSite: plan.contradiction === '' ? '' : plan.activeSite,
+          });
+          const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+          const result = reseated(operation);
+          for (const { site, code } of result.leftAside) out.note(`site ${site} could not be seated: ${code}`);
+          out.data(result, () =>
+            result.activeSite === ''
+              ? `group ${group} is in epoch ${result.epoch} and has no active member: a failover follows`
+              : `site ${result.activeSite} is active in epoch ${result.epoch}; seated: ${result.seated.join(', ')}`,
+          );
+        },
+        { orders: options.dryRun ? undefined : 'ReseatGroup' },
+      );
     });
 }

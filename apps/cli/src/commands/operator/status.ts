@@ -61,7 +61,7 @@ export function statusCommand(): Command {
     .option('--every <seconds>', 'how often, with --watch', seconds, WATCH_S)
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} if one of these is true:\n  - a group is not fully protected, or its last capture, replication or drill failed\n  - a site is not up, a second agent claims to be it, or a partition has an error\n  - a certificate ends within 30 days\n  - this coordinator does not lead, or cannot plan\n  - no site reaches another coordinator\nIf no coordinator answers and operator.yaml names an agent, each site is asked for its own word.\nIt is shown as such, and the command ends with ${EXIT.unknown} all the same.`,
+      `\nExits with ${EXIT.degraded} if one of these is true:\n  - a group is not fully protected, or its last capture, replication or drill failed\n  - a site is not up, a second agent claims to be it, or a partition has an error\n  - a certificate ends within 30 days\n  - this coordinator does not lead, or cannot plan\n  - no site reaches another coordinator\n  - a site is refused, or a process has an older list of revoked certificates\nIf no coordinator answers and operator.yaml names an agent, each site is asked for its own word.\nIt is shown as such, and the command ends with ${EXIT.unknown} all the same.`,
     )
     .action(async (options) => {
       const out = output(options);

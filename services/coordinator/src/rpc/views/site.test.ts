@@ -22,6 +22,7 @@ it('shows how long a site has been silent only where it was ever heard', () => {
   expect(siteState(view, AT)).toEqual({
     stateAgeMs: 8_000n,
     refutations: 0,
+    revoked: [],
     observations: [],
     lostPartitions: [],
     site: 'a',

@@ -10,6 +10,7 @@ export function siteState(
     nowMs,
     refused,
     others = [],
+    revoked = [],
   }: {
     nowMonotonicMs: number;
     /** On the timeline. */
@@ -17,6 +18,8 @@ export function siteState(
     refused?: RefusedAgent | undefined;
     /** All sites, which say whom they reach. */
     others?: readonly SiteView[];
+    /** The entries of the list of revoked certificates that name it, in sentences. */
+    revoked?: readonly string[];
   },
 ): MessageInitShape<typeof SiteStateSchema> {
   const ago = (atMs: number): bigint => BigInt(Math.max(0, Math.round(nowMonotonicMs - atMs)));
@@ -47,6 +50,8 @@ export function siteState(
           },
         }),
     ...(view.state?.approvalRules?.length ? { approvalRules: view.state.approvalRules } : {}),
+    revoked: [...revoked],
+    ...(view.state?.revocations === undefined ? {} : { revocations: view.state.revocations }),
     ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
   };
 }
