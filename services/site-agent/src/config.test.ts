@@ -224,3 +224,13 @@ it.each([
   expect(error.message).toContain(place);
   expect(error.message).toContain(expected);
 });
+
+it('refuses to drill in a partition that keys are cloned from: it is a member elsewhere', () => {
+  const sources = LUNA.replace('154438865287', '0154438865301');
+  const error = thrown(() => load(GOOD.replace('    role: scratch', `${sources}\n    role: scratch`) + VAULT));
+  expect(error.code).toBe('CONFIG_INVALID');
+  expect(error.message).toContain('vaults.0.scratch.serial');
+  expect(error.message).toContain('native.sources');
+  // Another one may be.
+  load(GOOD.replace('    role: scratch', `${LUNA}\n    role: scratch`) + VAULT);
+});

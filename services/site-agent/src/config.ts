@@ -240,6 +240,15 @@ function vaultFaults(
       path: ['scratch', 'label'],
       message: `expected a partition that is not one of \`partitions\`, found ${taken.name}: a drill clears all of it`,
     });
+  // Such a source is a member at another site. Empty for a moment, it would look like a partition for drills.
+  const isSource = partitions.some(
+    ({ native }) => native?.kind === 'luna' && native.sources.some((one) => isSameSerial(one.serial, scratch.serial)),
+  );
+  if (isSource)
+    faults.push({
+      path: ['scratch', 'serial'],
+      message: 'expected a partition that no `native.sources` names: a drill clears all of it',
+    });
   return faults;
 }
 
