@@ -37,6 +37,9 @@ module "site" {
   http         = each.value.http
   coordinators = [module.coordinator.coordinator]
   partitions   = each.value.partitions
-  pins         = { for name in distinct([for one in each.value.partitions : one.pin]) : name => { file = "${var.pins}/${each.key}/${name}" } }
-  drop_ins     = var.drop_ins
+  pins = { for name in distinct([for one in each.value.partitions : one.pin]) : name => {
+    file     = "${var.pins}/${each.key}/${name}"
+    revision = var.pin_revision
+  } }
+  drop_ins = var.drop_ins
 }

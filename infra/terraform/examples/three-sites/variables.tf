@@ -13,6 +13,12 @@ variable "pins" {
   type        = string
 }
 
+variable "pin_revision" {
+  description = "A higher one sends all PIN files again."
+  type        = number
+  default     = 1
+}
+
 variable "ssh_identity_file" {
   description = "Private key of SSH; those of the agent and of ~/.ssh if omitted."
   type        = string
