@@ -18,9 +18,11 @@ const readsIn = ({ path, source }: SourceFile): string[] =>
   );
 /** `init` would download what these name. */
 const kindsIn = ({ path, source }: SourceFile): string[] =>
-  [...source.matchAll(/^\s*(?:(?:resource|data|ephemeral) "(?!terraform_data")\w+"|required_providers|provider ").*$/gm)].map(
-    ([line]) => `${path}: ${line.trim()}`,
-  );
+  [
+    ...source.matchAll(
+      /^\s*(?:(?:resource|data|ephemeral) "(?!terraform_data")\w+"|required_providers|provider ").*$/gm,
+    ),
+  ].map(([line]) => `${path}: ${line.trim()}`);
 const codesIn = ({ source }: SourceFile): string[] =>
   [...source.matchAll(/(?:\brefuse |\[)([A-Z]+(?:_[A-Z]+)+)\b/g)].map(([, code]) => code!);
 

@@ -60,7 +60,9 @@ export class Machine {
     writeFileSync(this.path('etc/systemd/system/antipode-machine.target'), TARGET);
     const script = join(this.#folder, 'boot.sh');
     writeFileSync(script, this.#script());
-    this.#unshare = spawn('unshare', ['-m', '-p', '-n', '-f', '--kill-child', 'sh', script], {
+    // It ends with the test, even if that is killed.
+    const unshare = ['unshare', '-m', '-p', '-n', '-f', '--kill-child', 'sh', script];
+    this.#unshare = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...unshare], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let said = '';

@@ -64,7 +64,6 @@ export class SshHosts {
     this.#hosts.set(name, { machine, address });
     // Each with keys of its own, of all three kinds as Debian makes them.
     machine.must(`set -e
-hostname ${name}
 rm -f /etc/ssh/ssh_host_*
 ssh-keygen -q -A
 printf 'PermitRootLogin prohibit-password\\nUseDNS no\\n' > /etc/ssh/sshd_config.d/test.conf

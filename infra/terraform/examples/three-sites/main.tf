@@ -22,6 +22,8 @@ module "coordinator" {
   package_file    = var.package_file
   identity_folder = "${var.identities}/${var.coordinator.id}"
   listen          = var.coordinator.listen
+  issuer          = var.operator_config != null
+  join            = var.operator_config == null ? null : var.coordinator.join
   timings         = var.timings
 }
 
@@ -32,7 +34,11 @@ module "site" {
   site         = each.key
   ssh          = local.ssh[each.key]
   package_file = var.package_file
-  identity     = { folder = "${var.identities}/${each.key}" }
+  identity = var.operator_config == null || fileexists("${var.identities}/${each.key}/tls.crt") ? {
+    folder = "${var.identities}/${each.key}", operator_config = null, antipode = null
+    } : {
+    folder = null, operator_config = var.operator_config, antipode = var.antipode
+  }
   listen       = each.value.listen
   http         = each.value.http
   coordinators = [module.coordinator.coordinator]

@@ -8,6 +8,18 @@ variable "identities" {
   type        = string
 }
 
+variable "operator_config" {
+  description = "operator.yaml with role security: sites without a folder join with a token."
+  type        = string
+  default     = null
+}
+
+variable "antipode" {
+  description = "The command on this machine that makes tokens."
+  type        = string
+  default     = "antipode"
+}
+
 variable "pins" {
   description = "Folder on this machine with PIN files: SITE/CREDENTIAL, mode 0600."
   type        = string
@@ -50,6 +62,7 @@ variable "coordinator" {
     ssh_host = string
     ssh_port = optional(number, 22)
     listen   = string
+    join     = optional(string)
   })
 }
 

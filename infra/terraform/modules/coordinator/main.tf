@@ -9,6 +9,8 @@ locals {
       dataFolder = "data"
       timings    = var.timings
     },
+    var.issuer ? { issuer = { certificate = "issuer.crt", key = "issuer.key" } } : {},
+    var.join == null ? {} : { join = { listen = var.join } },
     var.http == null ? {} : { http = var.http },
     var.database_url == null ? {} : { databaseUrl = var.database_url },
     var.redis_url == null ? {} : { redisUrl = var.redis_url },

@@ -43,6 +43,22 @@ variable "http" {
   }
 }
 
+variable "issuer" {
+  description = "Whether it signs certificates, with the issuer in its identity folder."
+  type        = bool
+  default     = false
+}
+
+variable "join" {
+  description = "Address at which sites join with a token; none if omitted."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.join == null ? true : can(regex("^(\\[[0-9a-fA-F:.]+\\]|[^\\s:\\[\\]]+):[0-9]{1,5}$", var.join))
+    error_message = "The address must be host:port, such as coordinator.example.org:7402."
+  }
+}
+
 variable "timings" {
   description = "Timing profile: default, wan or fast."
   type        = string
@@ -84,7 +100,7 @@ variable "settings" {
   type        = any
   default     = {}
   validation {
-    condition     = length(setintersection(keys(var.settings), ["id", "listen", "http", "tls", "dataFolder", "timings", "databaseUrl", "redisUrl"])) == 0
+    condition     = length(setintersection(keys(var.settings), ["id", "listen", "http", "tls", "dataFolder", "issuer", "join", "timings", "databaseUrl", "redisUrl"])) == 0
     error_message = "`settings` must not name what has a variable of its own, and not tls or dataFolder."
   }
 }

@@ -101,6 +101,8 @@ resource "terraform_data" "identity" {
       ANTIPODE_IDENTITY_FOLDER = var.identity.folder == null ? "" : pathexpand(var.identity.folder)
       ANTIPODE_OPERATOR_CONFIG = var.identity.operator_config == null ? "" : pathexpand(var.identity.operator_config)
       ANTIPODE_COMMAND         = var.identity.antipode
+      ANTIPODE_COORDINATORS    = join(" ", var.coordinators)
+      ANTIPODE_JOIN_ARGUMENTS  = join("\n", var.join_arguments)
     })
   }
   depends_on = [terraform_data.package]

@@ -57,6 +57,18 @@ variable "identity" {
   }
 }
 
+variable "join_arguments" {
+  description = "Options of `antipode site join`, which the configuration then replaces."
+  type        = list(string)
+  default     = []
+}
+
+variable "coordinators" {
+  description = "Addresses of the coordinators. They are up before the host joins."
+  type        = list(string)
+  default     = []
+}
+
 variable "configuration" {
   description = "The configuration file, as text. It holds no secret."
   type        = string

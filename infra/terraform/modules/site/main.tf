@@ -37,11 +37,16 @@ locals {
 module "host" {
   source = "../host"
 
-  name           = var.site
-  kind           = "site"
-  ssh            = var.ssh
-  package_file   = var.package_file
-  identity       = var.identity
+  name         = var.site
+  kind         = "site"
+  ssh          = var.ssh
+  package_file = var.package_file
+  identity     = var.identity
+  coordinators = var.coordinators[*].address
+  join_arguments = concat(
+    ["--listen", var.listen, "--module", var.partitions[0].module, "--token-label", var.partitions[0].token_label],
+    ["--pin-file", local.partitions[0].pinFile, "--partition", var.partitions[0].name],
+  )
   configuration  = "# Written by Terraform. A change here is found, and undone.\n${yamlencode(local.configuration)}"
   pins           = local.pins
   pin_files      = [for one in var.partitions : one.pin_file if one.pin_file != null]

@@ -24,6 +24,8 @@ module "host" {
   ssh            = var.ssh
   package_file   = var.package_file
   identity       = var.identity
+  coordinators   = var.coordinators[*].address
+  join_arguments = ["--listen", var.listen]
   configuration  = "# Written by Terraform. A change here is found, and undone.\n${yamlencode(local.configuration)}"
   drop_ins       = var.drop_ins
   health         = var.wait_for_coordinator ? "^a coordinator has answered" : "coordinator has answered"

@@ -45,6 +45,26 @@ run "writes_what_is_given" {
   }
 }
 
+run "opens_the_door_for_sites" {
+  command = plan
+  variables {
+    issuer = true
+    join   = "192.0.2.9:7402"
+  }
+  assert {
+    condition     = output.configuration.join.listen == "192.0.2.9:7402" && output.configuration.issuer.key == "issuer.key"
+    error_message = "door and issuer"
+  }
+}
+
+run "refuses_the_address_of_a_door" {
+  command = plan
+  variables {
+    join = "7402"
+  }
+  expect_failures = [var.join]
+}
+
 run "refuses_timings" {
   command = plan
   variables {

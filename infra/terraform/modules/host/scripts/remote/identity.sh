@@ -1,8 +1,7 @@
 # Authority, certificate and key, as `antipode init` makes them, come over standard input. A host that has a key keeps it.
-owner=$unit
 stage=$(mktemp -d "$folder/.identity-XXXXXX")
 trap 'rm -rf "$stage"' EXIT
-tar -xf - -C "$stage" --no-same-owner --no-same-permissions ca.crt tls.crt tls.key
+tar -xf - -C "$stage" --no-same-owner --no-same-permissions
 node=$(ls /usr/lib/antipode/node_modules/node-linux-*/bin/node)
 expected=$kind
 read_names='
@@ -22,16 +21,25 @@ case $given in
   */"$expected/$name" | */"$expected/$name/"*) ;;
   *) refuse IDENTITY_OTHER "the certificate is for $given, expected $expected/$name. Set identity.folder to the folder of $name." ;;
 esac
+# put FILE MODE: a file that is there already stays, since the host renews its certificate by itself.
+put() {
+  [ -f "$stage/$1" ] && [ ! -f "$folder/$1" ] || return 0
+  chown "$unit:" "$stage/$1"
+  chmod "$2" "$stage/$1"
+  mv "$stage/$1" "$folder/$1"
+}
 if [ -f "$folder/tls.key" ]; then
   there=$("$node" -e "$read_names" "$folder" 2>"$stage/errors") ||
     refuse IDENTITY_INVALID "the certificate in $folder is not usable: $(grep -m1 Error: "$stage/errors" || echo 'it cannot be read'). Renew it (docs/howto/certificates.md)."
   [ "$there" = "$given" ] || refuse IDENTITY_OTHER "the host has the certificate of $there, expected $given. It belongs to another site: use another host, or remove $folder if no group needs it."
   say 'has its certificate, which stays'
-  exit 0
+else
+  # A certificate without its key was left by a step that was interrupted.
+  rm -f "$folder/tls.crt"
+  put ca.crt 644
+  put tls.crt 644
+  put tls.key 600
+  say "has the certificate of $given"
 fi
-chown "$owner:" "$stage"/ca.crt "$stage"/tls.crt "$stage"/tls.key
-chmod 644 "$stage"/ca.crt "$stage"/tls.crt
-chmod 600 "$stage"/tls.key
-# The key comes last: a host without one is given all three again.
-for file in ca.crt tls.crt tls.key; do mv "$stage/$file" "$folder/$file"; done
-say "has the certificate of $given"
+put issuer.crt 644
+put issuer.key 600

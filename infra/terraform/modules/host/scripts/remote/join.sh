@@ -1,8 +1,18 @@
 # The token comes over standard input. `antipode site join` makes the key here, so that it never travels.
-witness=
-[ "$kind" != witness ] || witness=--witness
+set -- --folder "$folder"
+[ "$kind" != witness ] || set -- "$@" --witness
+while IFS= read -r word; do
+  [ -z "$word" ] || set -- "$@" "$word"
+done <<EOF
+$arguments
+EOF
 status=0
-antipode site join - --folder "$folder" $witness >&2 || status=$?
-# Its checks are findings (4), and a token without a label is named by the configuration that follows (5).
-if [ ! -f "$folder/tls.crt" ] || [ ! -f "$folder/tls.key" ]; then refuse JOIN_REFUSED "antipode site join ended with status $status, see above."; fi
+antipode site join - "$@" >"$folder/.join-said" 2>&1 || status=$?
+said=$(cat "$folder/.join-said")
+rm -f "$folder/.join-said"
+# Its checks are findings (4): the configuration and the PINs of this site follow.
+if [ "$status" -ne 0 ] && [ "$status" -ne 4 ] || [ ! -f "$folder/tls.crt" ]; then
+  printf '%s\n' "$said" >&2
+  refuse JOIN_REFUSED "antipode site join ended with status $status, see above."
+fi
 say 'has joined'

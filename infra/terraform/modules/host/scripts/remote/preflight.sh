@@ -26,7 +26,7 @@ case $installed in
       refuse PACKAGE_OTHER "antipode $installed is installed, and not by Terraform. Upgrade it by hand to $version first (docs/upgrading.md), then apply again."
     fi
     if [ "$laid" = "$version $digest" ]; then
-      echo present
+      if [ -z "$(changed_files)" ]; then echo present; else echo wanted; fi
     elif [ -z "$laid" ] && [ "$installed" = "$version" ]; then
       mkdir -p -m 755 /var/lib/antipode "$records"
       echo "$version $digest" >"$records/package"
