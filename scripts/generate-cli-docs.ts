@@ -21,8 +21,8 @@ A command is a noun and then a verb. Each has \`--help\`.
 - Data goes to standard output. Progress, warnings and errors go to standard error.
 - With \`--output json\` or \`--output yaml\` the data is for programs, and an error is one line of JSON.
   \`--json\` is short for \`--output json\`.
-- At a terminal, tables fit its width, and states have colours. \`NO_COLOR\` turns colours off, and \`FORCE_COLOR\` turns
-  them on.
+- At a terminal, tables fit its width, and states have colours. \`NO_COLOR\` turns colours off, and
+  \`FORCE_COLOR\` turns them on.
 - Commands that ask the coordinator use the file that \`--config\` or \`$ANTIPODE_CONFIG\` names. Else they look for
   \`operator.yaml\` and then \`application.yaml\` in this folder, and for \`operator.yaml\` in \`~/.config/antipode\`.
 - Commands that work at a site find \`agent.yaml\` by \`--config\`, or in this folder.
