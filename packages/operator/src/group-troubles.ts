@@ -2,14 +2,22 @@
 import { type Concern, type GroupState, MemberRole } from '@antipode/protocol';
 import { duration } from './duration.ts';
 
-/** `3 of 10`; undefined where it is not known. */
-export function unprotectedKeys({ protectedKeys, unprotectedKeys: lacking }: GroupState): string | undefined {
-  return protectedKeys === undefined || lacking === undefined ? undefined : `${lacking} of ${protectedKeys + lacking}`;
+/**
+ * `3 of 10`; undefined where it is not known. A key whose value has changed is in the generation with its earlier value.
+ * It is one key, and not two.
+ */
+export function unprotectedKeys({ protectedKeys, unprotectedKeys: lacking, newest }: GroupState): string | undefined {
+  if (protectedKeys === undefined || lacking === undefined) return undefined;
+  const changed = (newest?.uncaptured ?? []).filter(
+    ({ kind, reason }) => reason === 'value-changed' && /^(private|secret)-key\b/.test(kind),
+  ).length;
+  return `${lacking} of ${protectedKeys + lacking - Math.min(changed, protectedKeys)}`;
 }
 
 /** The obstacles of a group: a contradiction, members in quarantine, a pause of automatic failover. */
 export function troublesOf(group: GroupState): string[] {
   const { spec, contradiction, members, automaticFailoverPausedUntilMs, automationPause, distributorErrorCode } = group;
+  const { failoverRetry } = group;
   const name = spec?.name ?? '';
   return [
     ...waitOf(group),
@@ -34,6 +42,11 @@ export function troublesOf(group: GroupState): string[] {
       ? []
       : [
           `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, because the last failover was recent.\n  Run \`antipode failover ${name}\` to move the group by hand, or \`antipode group resume ${name}\` to end the wait.`,
+        ]),
+    ...(failoverRetry === undefined
+      ? []
+      : [
+          `Group ${name}: nobody is active, and automatic failovers have used ${failoverRetry.unservedEpochs} epochs in vain. The next one ${failoverRetry.inMs === 0n ? 'is due' : `begins in ${duration(failoverRetry.inMs)}`}. The pause grows with each.\n  Run \`antipode failover ${name}\` to move the group by hand, or \`antipode group resume ${name}\` to end the pause.`,
         ]),
     ...(automationPause === undefined
       ? []

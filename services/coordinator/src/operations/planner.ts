@@ -440,8 +440,17 @@ function hasJustFailed({ group, failed, nowMs, timings }: Situation, kind: Inten
   );
   if (last === undefined) return false;
   const gapMs = STAND_DOWN.has(last.errorCode) ? STAND_DOWN_GAP_MS : timings.parkedRetryMs;
-  const waitMs = kind === 'failover' ? failoverGapMs(group, last, gapMs) : gapMs;
+  const waitMs = kind === 'failover' ? failoverWaitMs(group, last, timings) : gapMs;
   return agoMs({ nowMs, stampMs: last.updatedMs }) < waitMs;
+}
+
+/** The pause after a failover that failed. */
+export function failoverWaitMs(
+  group: Group,
+  last: Pick<Intent, 'updatedMs' | 'errorCode'>,
+  { parkedRetryMs }: Pick<Timings, 'parkedRetryMs'>,
+): number {
+  return failoverGapMs(group, last, STAND_DOWN.has(last.errorCode) ? STAND_DOWN_GAP_MS : parkedRetryMs);
 }
 
 const FAILOVER_GAP_MS_MAX = 3_600_000;

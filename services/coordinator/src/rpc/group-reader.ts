@@ -2,14 +2,14 @@
 import { AntipodeError } from '@antipode/runtime';
 import { concernsOf, NO_FAILURE } from '../groups/concerns.ts';
 import { type Contradiction, contradictionOf, refuseContradicted, type Views } from '../groups/contradiction.ts';
-import type { Group } from '../model.ts';
+import { type Group, isSettled } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import { readApprovalUses } from '../store/tables/approvals.ts';
 import { readArchiveStandings } from '../store/tables/archives.ts';
 import { readDrills, readLastPassed } from '../store/tables/drills.ts';
 import { readAcknowledged, readAcknowledgedByJoining, readNewest } from '../store/tables/generations.ts';
 import { readGroup, readGroups } from '../store/tables/groups.ts';
-import { readDone, readOpenIntents } from '../store/tables/intents.ts';
+import { readDone, readFailed, readOpenIntents } from '../store/tables/intents.ts';
 import { readRefused } from '../store/tables/refused.ts';
 import { readScrubs } from '../store/tables/scrubs.ts';
 import { type Place, readFailing } from '../store/tables/streaks.ts';
@@ -113,6 +113,7 @@ export class GroupReader {
     return groupState({
       group,
       ...read,
+      timings,
       concerns: concernsOf({
         group,
         recent: read,
@@ -228,6 +229,7 @@ function recordsOf({ store, clock, timings }: Pick<RpcPorts, 'store' | 'clock' |
       ({ startedMs, vault }) => startedMs >= group.createdMs && vault === undefined,
     ),
     failing: await readFailing(db, name, { places: placesOf(group), noFailure: NO_FAILURE }),
+    failedMove: isSettled(group) ? undefined : (await readFailed(db, name)).find(({ kind }) => kind === 'failover'),
     refused: await readRefused(db, name),
     approvalUses: await readApprovalUses(db, { group: name, limit: APPROVAL_USES_SHOWN }),
     moves: await readDone(db, {

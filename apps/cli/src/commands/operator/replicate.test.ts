@@ -15,7 +15,11 @@ import { lackingText, untilAcknowledged } from './replicate.ts';
 const GENERATION = { epoch: 2, number: 8, manifestDigest: 'ab' };
 
 /** A coordinator that answers so for the generation, one answer after the other; and what it was asked. */
-function waiting(standings: readonly GenerationStanding[], sites?: readonly string[]) {
+function waiting(
+  standings: readonly GenerationStanding[],
+  sites?: readonly string[],
+  { waitingSites = ['c'], timeoutMs = 60_000 } = {},
+) {
   const group = create(GroupStateSchema, { members: [{ site: 'a', role: MemberRole.ACTIVE }] });
   const left = [...standings];
   const asked: string[] = [];
@@ -29,7 +33,7 @@ function waiting(standings: readonly GenerationStanding[], sites?: readonly stri
       const standing = left.shift();
       return create(GetGenerationResponseSchema, {
         ...(standing === undefined ? {} : { standing }),
-        waitingSites: ['c'],
+        waitingSites,
         lackingSites: ['d'],
       });
     },
@@ -37,7 +41,7 @@ function waiting(standings: readonly GenerationStanding[], sites?: readonly stri
   const state = untilAcknowledged(operator, 'payments', {
     generation: GENERATION,
     // No time may pass where one answer is all there is.
-    timeoutMs: standings.length === 1 ? -1 : 60_000,
+    timeoutMs: standings.length === 1 ? -1 : timeoutMs,
     ...(sites === undefined ? {} : { sites }),
   });
   return { state, asked };
@@ -50,6 +54,16 @@ describe('a generation', () => {
     expect(answer.state.members).toHaveLength(1);
     expect(answer.lackingSites).toEqual(['d']);
     expect(asked).toEqual(['2 8 ab of ']);
+  });
+
+  it('is not waited for where no standby is up, and every member without it has a name', async () => {
+    const pending = Array.from({ length: 20 }, () => GenerationStanding.PENDING);
+    const { state, asked } = waiting(pending, undefined, { waitingSites: [], timeoutMs: 100 });
+    expect((await state).lackingSites).toEqual(['d']);
+    expect(asked.length).toBeLessThan(5);
+    // With --require all each of them is waited for.
+    const all = waiting([GenerationStanding.PENDING], ['d'], { waitingSites: [] });
+    expect(await rejection(all.state)).toMatchObject({ code: 'TIMED_OUT' });
   });
 
   it('is waited for at the sites that were named', async () => {

@@ -9,6 +9,8 @@ import { output } from '../../output.ts';
 import { memberTable, uncapturedTable } from '../../views/group.ts';
 
 const POLL_MS = 200;
+/** A site that has not been heard since a takeover is heard by then. */
+const NOBODY_MS = 3_000;
 
 /** The result of the wait. */
 export interface Acknowledged {
@@ -19,7 +21,8 @@ export interface Acknowledged {
 
 /**
  * Resolves when every standby that is up, or each of `sites`, has acknowledged the generation or one that follows from it.
- * The coordinator says so: it knows which tenure went on from which generation.
+ * The coordinator says so: it knows which tenure went on from which generation. Resolves too when no standby is up: there
+ * is nobody to wait for.
  * @throws GENERATION_LOST, TIMED_OUT
  */
 export async function untilAcknowledged(
@@ -30,6 +33,7 @@ export async function untilAcknowledged(
   const endMs = systemClock.monotonicMs() + timeoutMs;
   const { epoch, number, manifestDigest } = generation;
   const name = nameRef({ epoch: BigInt(epoch), number: BigInt(number), manifestDigest });
+  let nobodySinceMs: number | undefined;
   for (;;) {
     const { standing, waitingSites, lackingSites } = await operator.getGeneration({
       group,
@@ -45,7 +49,14 @@ export async function untilAcknowledged(
         details: { group, epoch, generation: number },
       });
     }
-    if (systemClock.monotonicMs() > endMs) {
+    const nowMs = systemClock.monotonicMs();
+    const isNobodyUp = sites.length === 0 && waitingSites.length === 0 && lackingSites.length > 0;
+    nobodySinceMs = isNobodyUp ? (nobodySinceMs ?? nowMs) : undefined;
+    if (nobodySinceMs !== undefined && nowMs - nobodySinceMs >= Math.min(NOBODY_MS, timeoutMs)) {
+      const { group: state } = await operator.getGroup({ group });
+      if (state !== undefined) return { state, lackingSites };
+    }
+    if (nowMs > endMs) {
       throw new AntipodeError(
         'TIMED_OUT',
         `generation ${number} is not acknowledged by ${waitingSites.join(', ') || 'any standby'} after ${timeoutMs / 1_000} s; replication continues`,
@@ -84,6 +95,15 @@ export async function replicateOnce(
   return { epoch, generation: number, isNew, sealedObjects, lackingSites, state };
 }
 
+/** A warning where no member but the one that was captured holds the generation. */
+function nowhereElseText({ state, lackingSites }: Pick<Round, 'state' | 'lackingSites'>): string {
+  const isElsewhere = state.members.some(
+    ({ site, role }) => role !== MemberRole.ACTIVE && !lackingSites.includes(site),
+  );
+  if (isElsewhere || lackingSites.length === 0) return '';
+  return 'No standby is up: nobody else has this generation. It is replicated when a site returns.\n';
+}
+
 /** One line for each member that does not hold the generation, with what is known of its site. */
 export function lackingText({
   generation,
@@ -118,7 +138,7 @@ export function replicateCommand(): Command {
     )
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} if a member that is down has not acknowledged the generation, and names that member.\nWith --require all it waits for all members, and exits with ${EXIT.unknown} if they have not acknowledged within --timeout.`,
+      `\nExits with ${EXIT.degraded} if a member that is down has not acknowledged the generation, and names that member.\nIf no standby is up, it says so after some seconds.\nWith --require all it waits for all members, and exits with ${EXIT.unknown} if they have not acknowledged within --timeout.`,
     )
     .action(async (group, options) => {
       const out = output(options);
@@ -128,7 +148,7 @@ export function replicateCommand(): Command {
         out.data(
           round,
           () =>
-            `generation ${round.generation}${round.isNew ? `, ${round.sealedObjects} objects sealed` : ' (nothing changed)'}\n${lackingText(round)}\n${memberTable(round.state)}${uncapturedTable(round.state)}`,
+            `${nowhereElseText(round)}generation ${round.generation}${round.isNew ? `, ${round.sealedObjects} objects sealed` : ' (nothing changed)'}\n${lackingText(round)}\n${memberTable(round.state)}${uncapturedTable(round.state)}`,
         );
         if (round.lackingSites.length > 0) process.exitCode = EXIT.degraded;
       });

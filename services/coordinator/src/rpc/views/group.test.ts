@@ -403,3 +403,15 @@ it('shows who has paused the automation, why and for how long; a resumption ends
     [undefined, 4_000, 6_000].map((at) => pausedUntilMs(moves, timings, at === undefined ? {} : { resumedMs: at })),
   ).toEqual([3_605_000, 3_605_000, undefined]);
 });
+
+it('shows when the next automatic failover is tried, which is ever later, and nothing while somebody serves', () => {
+  const timings = { parkedRetryMs: 30_000 };
+  const failedMove = { updatedMs: NOW_MS - 10_000, errorCode: 'HSM_REFUSED' };
+  const after = (highestEpoch: bigint, spec: Partial<GroupSpec> = {}) =>
+    groupState(facts({ group: { ...GROUP, spec: { ...SPEC, ...spec }, highestEpoch }, timings, failedMove }));
+  expect(after(4n).failoverRetry).toEqual({ inMs: 20_000n, unservedEpochs: 1n });
+  // Three members: four rounds of epochs in vain.
+  expect(after(15n).failoverRetry).toEqual({ inMs: 110_000n, unservedEpochs: 12n });
+  expect(after(3n).failoverRetry).toBeUndefined();
+  expect(after(15n, { failoverPolicy: 'manual' }).failoverRetry).toBeUndefined();
+});

@@ -15,6 +15,7 @@ import { refOf } from '../../operations/context.ts';
 import type { Held } from '../../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../../operations/key-retirement/older-keys.ts';
 import { lackOf } from '../../operations/member-join/effects.ts';
+import { failoverWaitMs } from '../../operations/planner.ts';
 import type { WaitingFailover } from '../../operations/reconciler.ts';
 import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
 import { partitionIn, seatIn } from '../../sites/accounts.ts';
@@ -44,6 +45,9 @@ export interface GroupFacts {
   /** No automatic failover before this, since there was one lately. */
   readonly pausedUntilMs?: number | undefined;
   readonly contradiction: Contradiction | undefined;
+  /** Its last failover, if that ended with nobody active. */
+  readonly failedMove?: Pick<Intent, 'updatedMs' | 'errorCode'> | undefined;
+  readonly timings?: Pick<Timings, 'parkedRetryMs'> | undefined;
   /** The conditions that its automatic failover waits for, and since when. */
   readonly wait?: { readonly waiting: Omit<WaitingFailover, 'sinceMs'>; readonly ageMs: number } | undefined;
   readonly open: readonly Pick<Intent, 'kind'>[];
@@ -141,6 +145,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     concerns: (facts.concerns ?? []).map(concernMessage),
     contradiction: facts.contradiction?.message ?? '',
     ...(facts.wait === undefined ? {} : { failoverWait: waitMessage(facts.wait) }),
+    ...failoverRetry(facts),
     olderKeysNeededFor: olderKeysNeededFor(facts),
     domainKeys: domainKeysOf(facts),
     distributorErrorCode: distributorTrouble(group, view),
@@ -160,6 +165,17 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(toWallMs(lastPassedMs)) }),
     ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
   };
+}
+
+/** The growing pause between automatic failovers that cannot end (planner.ts). */
+function failoverRetry({ group, failedMove, timings, nowMs }: GroupFacts): {
+  failoverRetry?: { inMs: bigint; unservedEpochs: bigint };
+} {
+  if (failedMove === undefined || timings === undefined || isSettled(group) || group.pause !== undefined) return {};
+  if (group.spec.failoverPolicy !== 'automatic') return {};
+  const waitMs = failoverWaitMs(group, failedMove, timings);
+  const inMs = BigInt(Math.max(0, Math.round(failedMove.updatedMs + waitMs - nowMs)));
+  return { failoverRetry: { inMs, unservedEpochs: group.highestEpoch - group.epoch } };
 }
 
 /** How old the last word of a site is; nothing for a site that was not heard. */
