@@ -78,6 +78,8 @@ export const LONGEST: readonly string[] = [
   'attacks/token.attack.test.ts',
   'integration/site/doctor.int.test.ts',
   'chaos/live/locked-journal.chaos.test.ts',
+  'integration/system/prefer-native-system.int.test.ts',
+  'integration/tokens/prefer-native.int.test.ts',
   'integration/tokens/softhsm-traps.int.test.ts',
   'chaos/simulator.chaos.test.ts',
   'chaos/live/cancel-move.chaos.test.ts',

@@ -18,6 +18,7 @@ import {
   FailoverPolicy,
   type GroupState,
   LeaderFinder,
+  type Movement,
   type Operation,
   OperatorService,
   ResolverService,
@@ -313,7 +314,11 @@ export class TestSystem {
 
   async createGroup(
     failoverPolicy: FailoverPolicy = FailoverPolicy.AUTOMATIC,
-    { lossObjects, rpoSeconds }: Pick<SystemOptions, 'lossObjects' | 'rpoSeconds'> = {},
+    {
+      lossObjects,
+      rpoSeconds,
+      movement,
+    }: Pick<SystemOptions, 'lossObjects' | 'rpoSeconds'> & { readonly movement?: Movement } = {},
   ): Promise<void> {
     const spec = {
       name: GROUP,
@@ -322,6 +327,7 @@ export class TestSystem {
       ...(this.#hasDistributor ? { distributor: { site: 'd', serial: this.site('d').serial } } : {}),
       failoverPolicy,
       ...(rpoSeconds === undefined ? {} : { rpoSeconds }),
+      ...(movement === undefined ? {} : { movement }),
       ...(lossObjects === undefined ? {} : { deletions: { retentionMs: 0n, lossObjects, lossPercent: 100 } }),
     };
     // Safe to repeat: an exchange fails where an agent is not heard for a moment.

@@ -101,6 +101,7 @@ export {
   generationName,
   nameRef,
 } from './convert/generation-refs.ts';
+export { MOVEMENTS, type MovementName, movementField, movementName, movementNumber } from './convert/movements.ts';
 export { isName, isSerial, NAME_EXPECTED, parseSeat, SERIAL_EXPECTED, type Seat } from './convert/names.ts';
 export { FAILED_IDS_MAX, NO_PROOF, type Proof, proofOf, proofSummary } from './convert/proofs.ts';
 export { type RoleName, roleName, roleNumber, roleOf } from './convert/roles.ts';

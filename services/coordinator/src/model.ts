@@ -42,8 +42,11 @@ export interface GroupSpec {
   /** Every member's partition is read whole, and every key in it used, at least this often. */
   readonly scrubMs: number;
   readonly failoverPolicy: FailoverPolicy;
-  /** Keys that no token wraps move by the cloning of their device; absent where they are reported. */
-  readonly movement?: 'native';
+  /**
+   * `native`: keys that no token wraps move by the cloning of their device. `prefer-native`: all others have both forms.
+   * Absent where keys are sealed, and those that no token wraps are reported.
+   */
+  readonly movement?: 'native' | 'prefer-native';
   /** Vaults by their serial numbers; absent for none. */
   readonly archives?: readonly Seat[];
   /** How often each is backed up at least; absent for the default. */

@@ -1,9 +1,10 @@
 /** The option of a group for how its keys move. */
-import { Movement } from '@antipode/protocol';
+import { MOVEMENTS, type Movement, type MovementName, movementNumber } from '@antipode/protocol';
 
-export const MOVEMENTS = ['sealed', 'native'] as const;
+export { MOVEMENTS };
 
 export const MOVEMENT_HELP =
-  'how keys move: sealed to any device, or native: keys that no token wraps move by the cloning of their device as well';
+  'how keys move. sealed: to any device. native: keys that no token wraps move by the cloning of their device. prefer-native: all others have both forms as well, so that a clone keeps their history';
 
-export const movementOf = (movement: string): Movement => (movement === 'native' ? Movement.NATIVE : Movement.SEALED);
+/** One of the choices of the option. */
+export const movementOf = (movement: string): Movement => movementNumber(movement as MovementName);

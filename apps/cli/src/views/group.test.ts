@@ -1,10 +1,10 @@
 import { troublesOf } from '@antipode/operator';
-import { GroupStateSchema, MemberRole } from '@antipode/protocol';
+import { GroupStateSchema, MemberRole, Movement } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
 import { remarksOn } from '../commands/operator/group.ts';
 import { WAYS_OUT } from '../ways-out.ts';
-import { distributorText, groupTable, memberTable, uncapturedTable } from './group.ts';
+import { distributorText, groupTable, memberTable, movementText, uncapturedTable } from './group.ts';
 
 const bare = create(GroupStateSchema, { spec: { name: 'payments' }, protection: 'unprotected' });
 const state = create(GroupStateSchema, {
@@ -95,6 +95,15 @@ it('a group that cannot fail over by itself says so when it is made', () => {
   expect(said(2)).toContain('automatic failover is impossible');
   expect(said(2)).toContain('antipode failover payments --accept-loss');
   expect([3, 4].map(said)).toEqual(['', '']);
+});
+
+it('says how keys move where they are not all sealed', () => {
+  const saidOf = (movement?: Movement) =>
+    movementText(create(GroupStateSchema, { spec: { name: 'payments', ...(movement && { movement }) } }));
+  expect([saidOf(), saidOf(Movement.SEALED)]).toEqual([undefined, undefined]);
+  expect(saidOf(Movement.NATIVE)).toContain('all others are sealed (native)');
+  expect(saidOf(Movement.PREFER_NATIVE)).toContain('all others have both forms');
+  expect(saidOf(9 as Movement)).toContain('only a later release');
 });
 
 it('shows an unusable distributor, the work that waits for it, and how to name another', () => {

@@ -1,6 +1,6 @@
 /** Groups as tables and sentences for people. */
 import { duration, troublesOf, unprotectedKeys } from '@antipode/operator';
-import { type GroupState, roleName } from '@antipode/protocol';
+import { type GroupState, movementName, roleName } from '@antipode/protocol';
 import { PROTECTION_STATES } from '@antipode/runtime';
 import { table } from '../output.ts';
 import { WAYS_OUT } from '../ways-out.ts';
@@ -107,6 +107,19 @@ export function distributorText({ spec }: GroupState): string {
   return distributor === undefined
     ? `the active member of group ${name} makes its domain keys`
     : `partition ${distributor.serial} of site ${distributor.site} alone brings domain keys to group ${name}`;
+}
+
+/** How the keys of a group move; nothing where all are sealed. */
+export function movementText({ spec }: GroupState): string | undefined {
+  const movement = movementName(spec?.movement);
+  if (movement === 'sealed') return undefined;
+  const name = spec?.name ?? '';
+  if (movement === undefined) return `keys of group ${name} move in a way that only a later release knows`;
+  const others =
+    movement === 'native'
+      ? 'all others are sealed'
+      : 'all others have both forms, and each member takes the clone if it can';
+  return `keys of group ${name} that no token wraps move by the cloning of their device; ${others} (${movement})`;
 }
 
 export function disagreements(group: GroupState): string {

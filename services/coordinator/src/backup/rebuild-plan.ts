@@ -8,7 +8,14 @@
  * Agents may lie. A seat counts if other members trust that partition by their own pins. A number counts if a second
  * site comes near to it.
  */
-import { filterRules, type GenerationRef, MemberRole, Movement, roleName } from '@antipode/protocol';
+import {
+  filterRules,
+  type GenerationRef,
+  MemberRole,
+  type MovementName,
+  movementName,
+  roleName,
+} from '@antipode/protocol';
 import { majorityOf, type Role, type Seat } from '../model.ts';
 import { EPOCH_JUMP_MAX } from '../operations/failover/plan.ts';
 import {
@@ -42,7 +49,7 @@ export interface Adoption {
   readonly scratch: readonly Seat[];
   readonly distributor: Seat | undefined;
   readonly filter: ReturnType<typeof filterRules>;
-  readonly movement: 'native' | undefined;
+  readonly movement: MovementName | undefined;
   readonly onLeaseLapse: 'stop-serving' | undefined;
   /** The sites that may keep the active member alive without a coordinator. All of them, or more than there are. */
   readonly vouchers: readonly string[];
@@ -272,7 +279,7 @@ function planGroup(
     scratch: trusted('scratch'),
     distributor: trusted('distributor')[0],
     filter: filter ?? filterRules(undefined),
-    movement: orderedBy(own, supporters)?.movement === Movement.NATIVE ? 'native' : undefined,
+    movement: movementName(orderedBy(own, supporters)?.movement),
     onLeaseLapse: stopsOnLeaseLapse(own, supporters) ? 'stop-serving' : undefined,
     vouchers: [...new Set([...seats.map(({ site }) => site), ...vouchers])].filter((site) => site !== owner).sort(),
     vaults: vaultsOf(group, heard, seats),

@@ -9,7 +9,7 @@ import {
   GroupSpecSchema,
   generationFacts,
   LeaseLapse,
-  Movement,
+  movementField,
   Tls,
 } from '@antipode/protocol';
 import { AntipodeError, type Closeable, closeAll, lockFolder, makeFolder } from '@antipode/runtime';
@@ -187,7 +187,7 @@ function specOf(plan: Adoption): GroupSpec {
       filter: filterMessage(filter),
       rpoSeconds: RPO_SECONDS,
       failoverPolicy: FailoverPolicy.MANUAL,
-      ...(movement === 'native' ? { movement: Movement.NATIVE } : {}),
+      ...movementField(movement),
       ...(onLeaseLapse === undefined ? {} : { onLeaseLapse: LeaseLapse.STOP_SERVING }),
     }),
   );

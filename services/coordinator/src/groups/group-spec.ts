@@ -9,7 +9,8 @@ import {
   type GroupSpecSchema,
   isName,
   LeaseLapse,
-  Movement,
+  movementField,
+  movementName,
 } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -61,8 +62,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   if (scrubMs < SCRUB_MS_MIN) invalid('scrub_seconds', `must be ${SCRUB_MS_MIN / 1_000} or more`);
   checkCron(message.drillCron);
   const archives = archivesFrom(message, invalid);
-  const { movement = Movement.SEALED } = message;
-  if (movement !== Movement.SEALED && movement !== Movement.NATIVE) invalid('movement', 'must be sealed or native');
+  const movement = movementName(message.movement) ?? invalid('movement', 'must be sealed, native or prefer-native');
   const filter = filterRules(message.filter);
   const fault = filterFault(filter);
   if (fault !== undefined) invalid(`filter.${fault.field}`, fault.why);
@@ -79,7 +79,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     scrubMs,
     failoverPolicy,
     ...(message.onLeaseLapse === LeaseLapse.STOP_SERVING ? { onLeaseLapse: 'stop-serving' } : {}),
-    ...(message.movement === Movement.NATIVE ? { movement: 'native' } : {}),
+    ...(movement === 'sealed' ? {} : { movement }),
     ...archives,
     ...deletionsFrom(message, invalid),
   };
@@ -136,7 +136,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     scrubSeconds: Math.round(spec.scrubMs / 1_000),
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
     ...(spec.onLeaseLapse === undefined ? {} : { onLeaseLapse: LeaseLapse.STOP_SERVING }),
-    ...(spec.movement === undefined ? {} : { movement: Movement.NATIVE }),
+    ...movementField(spec.movement),
     ...(spec.archives === undefined ? {} : { archives: spec.archives.map(({ site, serial }) => ({ site, serial })) }),
     ...(spec.archiveMs === undefined ? {} : { archiveSeconds: Math.round(spec.archiveMs / 1_000) }),
     ...(spec.archiveKeep === undefined ? {} : { archiveKeep: spec.archiveKeep }),

@@ -64,9 +64,14 @@ describe('a change of the settings', () => {
     bench.hear('b', { manifestFormat: 5 });
     await order(bench, { movement: Movement.NATIVE });
     expect((await inForce()).spec.movement).toBe('native');
+    const ahead = await rejection(order(bench, { movement: Movement.PREFER_NATIVE }, 2));
+    expect(ahead).toMatchObject({ code: 'GROUP_CHANGE_REFUSED', message: expect.stringContaining('format 6') });
+    bench.hear('b', { manifestFormat: 6 });
+    await order(bench, { movement: Movement.PREFER_NATIVE }, 2);
+    expect((await inForce()).spec.movement).toBe('prefer-native');
     // Other settings can be changed where it is in force already.
     bench.hear('b', { manifestFormat: 3 });
-    await order(bench, { rpoSeconds: 60 }, 2);
+    await order(bench, { rpoSeconds: 60 }, 3);
   });
 
   it('is made at once, leaves an event without rules, and has the next revision', async () => {

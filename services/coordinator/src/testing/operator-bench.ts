@@ -83,7 +83,7 @@ export class OperatorBench {
   }
 
   /** The site announces itself. */
-  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a', isSeated = true, manifestFormat = 5 } = {}): void {
+  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a', isSeated = true, manifestFormat = 6 } = {}): void {
     const partitions = [
       { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },

@@ -1,6 +1,13 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
 import { captureGeneration, type Entry, type Generation, type Loss } from '@antipode/hsm-core';
-import { type CaptureRequest, type CaptureResponseSchema, fenceOf, filterRules, Movement } from '@antipode/protocol';
+import {
+  type CaptureRequest,
+  type CaptureResponseSchema,
+  fenceOf,
+  filterRules,
+  type MovementName,
+  movementName,
+} from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterCapture, countedByName } from '../partition/not-carried.ts';
@@ -35,7 +42,7 @@ export async function capture(
         });
         const adopted = await adoptedHere(site, seat, previous?.generation);
         const filter = filterRules(request.filter);
-        const movement = request.movement === Movement.NATIVE ? 'native' : 'sealed';
+        const movement = movementOrdered(request);
         journal.decisions.setOrdered(group, { filter, movement });
         const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await captureGeneration({
           provider: open.provider,
@@ -108,6 +115,16 @@ export async function capture(
       }),
     signal,
   );
+}
+
+/** A movement of a later release is refused: its keys would stay behind without a word. @throws REQUEST_INVALID */
+function movementOrdered({ movement }: Pick<CaptureRequest, 'movement'>): MovementName {
+  const name = movementName(movement);
+  if (name !== undefined) return name;
+  throw new AntipodeError('REQUEST_INVALID', `movement ${movement} is unknown to this version`, {
+    details: { field: 'movement' },
+    hint: 'Upgrade this agent to the release of the coordinator (docs/upgrading.md).',
+  });
 }
 
 /** Objects that were merged into this partition, with their entries, as far as no generation of the line has them yet. */

@@ -1,6 +1,8 @@
 /** Keys that no token wraps, in a group whose keys move natively: ordered, transferred, applied, drilled and told. */
+import { blobsNamed, hasClone } from '@antipode/hsm-core';
 import { Movement } from '@antipode/protocol';
 import { fromHex, hex, sha256 } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { fence, GROUP, TwoSites } from '../testing/two-sites.ts';
@@ -45,6 +47,29 @@ it('reach a standby, which proves them, is promoted and captures them as they ar
   sites.renew(b, 2n);
   const next = await sites.captured(b, fence(2n, 'b'), NATIVE);
   expect((await b.site.store.open(next.digest)).contentDigest).toBe(sealed.contentDigest);
+});
+
+it.each([
+  ['in the cloning domain takes the clone', CLONING_KEY, true],
+  ['outside of it takes the sealed form', undefined, false],
+])('have both forms where the order prefers clones, and a standby %s', async (_where, cloningKey, isCloned) => {
+  a.member.hsm.addSecret('wrapped');
+  const ref = await sites.captured(a, fence(), { movement: Movement.PREFER_NATIVE });
+  const { generation } = await a.site.store.open(ref.digest);
+  expect(generation.entries.some(hasClone)).toBe(true);
+  b.member.hsm.cloningKey = cloningKey;
+  await sites.apply(b, ref);
+  expect(b.member.hsm.labelled('wrapped')).toMatchObject([{ attributes: { local: isCloned } }]);
+  expect((await sites.verify(b, ref)).proof?.failed).toBe(0);
+  expect([...(await b.site.store.lacking(blobsNamed(generation)))]).toEqual([]);
+  expect(await sites.drill(b, ref)).toMatchObject({ proof: { failed: 0 }, isClean: true });
+  expect(a.site.journal.decisions.movement(GROUP)).toBe('prefer-native');
+});
+
+it('are not captured by a movement that only a later release knows', async () => {
+  const refused = await rejection(sites.capture(a, fence(), { movement: 9 as Movement }));
+  expect(refused).toMatchObject({ code: 'REQUEST_INVALID', details: { field: 'movement' } });
+  expect(a.site.journal.decisions.movement(GROUP)).toBe('sealed');
 });
 
 it('are proved by a drill', async () => {

@@ -1,5 +1,5 @@
 /** The parts of the declaration of each group that this site knows by its own pins, journal and memory. Reads only. */
-import { filterMessage, Movement, type TellGroupsResponseSchema } from '@antipode/protocol';
+import { filterMessage, movementField, type TellGroupsResponseSchema } from '@antipode/protocol';
 import { elapsedMs } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Site } from '../site.ts';
@@ -21,7 +21,7 @@ export function tellGroups({
         group,
         trusted: pins.of(group).map(({ site, serial, role }) => ({ site, serial, role })),
         ...(filter === undefined ? {} : { filter: filterMessage(filter) }),
-        ...(journal.decisions.movement(group) === 'native' ? { movement: Movement.NATIVE } : {}),
+        ...movementField(journal.decisions.movement(group)),
         ...(place === undefined ? {} : { stopsOnLeaseLapse: place.stopsOnLeaseLapse }),
         vouchers: vouched.vouchersOf(group),
       };

@@ -29,8 +29,9 @@ it('names only what an option names', () => {
   expect(settings({ drill: false })).toEqual({ drillCron: '' });
   expect(settings({ prefer: ['b', 'a'] })).toEqual({ prefer: { sites: ['b', 'a'] } });
   expect(settings({ prefer: false })).toEqual({ prefer: { sites: [] } });
-  expect([settings({ movement: 'native' }), settings({ movement: 'sealed' })]).toEqual([
+  expect(['native', 'prefer-native', 'sealed'].map((movement) => settings({ movement }))).toEqual([
     { movement: Movement.NATIVE },
+    { movement: Movement.PREFER_NATIVE },
     { movement: Movement.SEALED },
   ]);
   expect(settings({ scrub: 3_600, drill: '0 3 * * 0' })).toEqual({ scrubSeconds: 3_600, drillCron: '0 3 * * 0' });

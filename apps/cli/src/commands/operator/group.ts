@@ -30,6 +30,7 @@ import {
   domainKeyTable,
   groupTable,
   memberTable,
+  movementText,
   notCarriedTable,
   uncapturedTable,
   worstFirst,
@@ -210,12 +211,13 @@ export function groupCommand(): Command {
           const rules = await rulesOf(operator, state!, { timeoutMs: timeoutMs / 2 });
           for (const warning of ruleWarnings(rules.matched?.rules ?? [])) out.note(warning);
           out.data({ ...state, rules: rules.matched?.rules ?? null, rulesErrorCode: rules.errorCode }, () => {
+            const movement = movementText(state!);
             const listed = rules.matched === undefined ? '' : `\n\nNever leaves its site:\n${ruleTable(rules.matched)}`;
             const trouble =
               rules.errorCode === ''
                 ? ''
                 : `\n\nThe active site did not report what the rules match (${rules.errorCode}).`;
-            return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${state!.archives.length === 0 ? '' : `\n\n${archiveTable(state!.archives)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}${approvalUseTable(state!)}`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${movement === undefined ? '' : `\n\n${movement}`}${state!.archives.length === 0 ? '' : `\n\n${archiveTable(state!.archives)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}${approvalUseTable(state!)}`;
           });
         };
         await withOperator(options.config, show, { timeoutMs });

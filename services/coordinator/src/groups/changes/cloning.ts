@@ -16,16 +16,16 @@ export const cloningBy =
     return partition && hex(partition.cloningDomain);
   };
 
-/** One sentence for each of these partitions that does not take what the active member gives. */
+/** One sentence for each of these partitions that does not take the clones that the active member gives. */
 export function cloningWarnings(
   { movement }: Pick<GroupSpec, 'movement'>,
   { active, seats, cloningOf }: { active: Seat | undefined; seats: readonly Seat[]; cloningOf: CloningOf },
 ): string[] {
-  if (movement !== 'native' || active === undefined) return [];
+  if (movement === undefined || active === undefined) return [];
   const source = cloningOf(active);
   if (source === '')
     return [
-      `The partition of site ${active.site}, which is active, clones nothing. Keys that its token does not wrap are reported, as before.`,
+      `The partition of site ${active.site}, which is active, clones nothing. Keys that its token does not wrap are reported, as before.${movement === 'native' ? '' : ' All others have their sealed form alone.'}`,
     ];
   return seats
     .filter(({ site, serial }) => site !== active.site || serial !== active.serial)
@@ -36,12 +36,14 @@ export function cloningWarnings(
       const why = domain === '' ? 'clones nothing' : 'is in another cloning domain than the active one';
       return domain === source
         ? []
-        : [`Partition ${seat.serial} of site ${seat.site} ${why}: it does not get the keys that move natively.`];
+        : [
+            `Partition ${seat.serial} of site ${seat.site} ${why}: it does not get the keys that no token wraps.${movement === 'native' ? '' : ' All others it gets in their sealed form.'}`,
+          ];
     });
 }
 
-/** Manifests have this format or a lower one where keys move natively (ADR 0055, 0058). */
-const NATIVE_FORMAT = 5;
+/** Manifests have this format or a lower one where keys move so (ADR 0055, 0058). */
+const FORMATS = { native: 5, 'prefer-native': 6 } as const;
 
 /**
  * Refuses native movement by its name where the agent of a partition is of a release without it. Such an agent takes the
@@ -51,16 +53,17 @@ export function nativeObstacle(
   { movement }: Pick<GroupSpec, 'movement'>,
   { seats, detector }: { seats: readonly Seat[]; detector: Detector },
 ): Obstacle | undefined {
-  if (movement !== 'native') return undefined;
+  if (movement === undefined) return undefined;
+  const format = FORMATS[movement];
   const behind = seats.filter(({ site }) => {
     const state = detector.view(site)?.state;
-    return state !== undefined && state.manifestFormat < NATIVE_FORMAT;
+    return state !== undefined && state.manifestFormat < format;
   });
   if (behind.length === 0) return undefined;
   const sites = [...new Set(behind.map(({ site }) => site))].join(', ');
   return {
     code: 'GROUP_CHANGE_REFUSED',
-    message: `movement native needs generations of format ${NATIVE_FORMAT}, which the agent of site ${sites} does not read`,
-    hint: `Upgrade the agent of site ${sites} first (docs/upgrading.md). Until then leave the movement as sealed.`,
+    message: `movement ${movement} needs generations of format ${format}, which the agent of site ${sites} does not read`,
+    hint: `Upgrade the agent of site ${sites} first (docs/upgrading.md). Until then leave the movement as it is.`,
   };
 }

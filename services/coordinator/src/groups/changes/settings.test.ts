@@ -138,6 +138,15 @@ describe('how keys move', () => {
     expect([plan.spec.movement, plan.needsConfirmation]).toEqual([undefined, true]);
   });
 
+  it('that prefers clones gives a site that clones nothing the sealed form', () => {
+    const plan = moved({ ...everywhere, b: '' }, Movement.PREFER_NATIVE);
+    expect([plan.changes, plan.spec.movement]).toEqual([['movement: sealed -> prefer-native'], 'prefer-native']);
+    expect(plan.consequences[0]).toContain('All others it gets in their sealed form.');
+    expect(moved({ ...everywhere, a: '' }, Movement.PREFER_NATIVE).consequences[0]).toContain('sealed form alone');
+    const back = moved(everywhere, Movement.NATIVE, { ...SPEC, movement: 'prefer-native' });
+    expect(back.consequences[0]).toContain('no clones of keys that can be wrapped');
+  });
+
   it('is refused if it is none that is known', () => {
     expect(thrown(() => planned({ movement: 9 as Movement })).message).toContain('movement');
     expect(thrown(() => planned({ movement: Movement.UNSPECIFIED })).code).toBe('REQUEST_INVALID');

@@ -61,10 +61,14 @@ export function planSettings(
         'Programs that `antipode run` has not started are not touched: they talk to their HSM directly, and nothing of Antipode lies in between.',
       );
     else consequences.push('Programs go on when the lease of the active site lapses.');
+  if (isOther('movement') && before.movement === 'prefer-native')
+    consequences.push(
+      'The next generation has no clones of keys that can be wrapped. Clones that are in a token stay.',
+    );
   if (isOther('movement'))
-    if (spec.movement === 'native') {
+    if (spec.movement !== undefined) {
       consequences.push(
-        'From the next capture on, keys that no token wraps move by the cloning of their device. All others are sealed as before.',
+        `From the next capture on, keys that no token wraps move by the cloning of their device. ${spec.movement === 'native' ? 'All others are sealed as before.' : 'All others have both forms: a member whose device makes the clone takes that one and keeps the history of the key, and any other member takes the sealed one. A member that has a key in either form keeps it as it is.'}`,
       );
       const seats = [...group.members, ...spec.scratch];
       warnings.push(...cloningWarnings(spec, { active: activeOf(group), seats, cloningOf }));

@@ -1,5 +1,5 @@
 /** Has the active member captured, and records what it says. */
-import { filterMessage, Movement } from '@antipode/protocol';
+import { filterMessage, movementField } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { deletionsMessage } from '../../groups/group-spec.ts';
 import type { Generation, Group } from '../../model.ts';
@@ -49,7 +49,7 @@ export async function captureActive(
       domainKeyVersion: group.domainKeyVersion,
       filter: filterMessage(group.spec.filter),
       reservedGeneration: number,
-      ...(group.spec.movement === undefined ? {} : { movement: Movement.NATIVE }),
+      ...movementField(group.spec.movement),
       ...(group.spec.deletions === undefined ? {} : { policy: deletionsMessage(group.spec)! }),
     },
     { timeoutMs: WORK_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) },
