@@ -82,8 +82,8 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
   {
     name: 'replaced-before-restored',
     file: 'packages/hsm-core/src/replica/apply.ts',
-    from: '    await restoreAll(restoration, stale);',
-    to: '    await restoreAll(restoration, stale.slice(0, -1));',
+    from: '  const forms = await formsOf(options, stale);',
+    to: '  const forms = await formsOf(options, stale.slice(0, -1));',
     stories: ['paused-active/0'],
   },
   {
