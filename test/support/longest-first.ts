@@ -28,6 +28,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/move-identity.int.test.ts',
   'integration/hsm-core/damaged-parts.int.test.ts',
   'integration/luna/cloner.int.test.ts',
+  'integration/luna/prepare-vault.int.test.ts',
   'integration/luna/doctor.int.test.ts',
   'integration/luna/copy-faults.int.test.ts',
   'chaos/live/long-links.chaos.test.ts',
