@@ -8,15 +8,7 @@ import {
   PROTECTIONS,
   VENDOR_DEFINED,
 } from '@antipode/hsm-core';
-import {
-  coordinatorsFrom,
-  isCkaId,
-  isLabelPattern,
-  isName,
-  NAME_EXPECTED,
-  type RevocationRules,
-  revocationSchema,
-} from '@antipode/protocol';
+import { coordinatorsFrom, isCkaId, isLabelPattern, isName, NAME_EXPECTED, revocationSchema } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 import { approvalsSchema } from './approvals/approval-rules.ts';
@@ -206,13 +198,6 @@ export const agentConfigSchema = agentFields
     context.addIssue({ code: 'custom', path: ['coordinators'], message: found.fault });
     return z.NEVER;
   });
-
-/** Whose signatures revoke certificates; undefined where nobody's do. */
-export const revocationRulesOf = ({
-  revocation,
-  approvals,
-}: Pick<z.output<typeof agentFields>, 'revocation' | 'approvals'>): RevocationRules | undefined =>
-  revocation ?? (approvals && { required: approvals.required, operators: approvals.operators });
 
 /** A vault next to the partitions of its site. */
 function vaultFaults(

@@ -2,7 +2,7 @@
 
 export { SiteAgent } from './agent.ts';
 export { ApprovalRules } from './approvals/approval-rules.ts';
-export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig, revocationRulesOf } from './config.ts';
+export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
 export { lunaClientOf } from './luna-config.ts';
 export { runAgent } from './main.ts';
 export { acceptDeleted, listDeleted, restoreDeleted } from './objects/deleted-objects.ts';
@@ -38,6 +38,7 @@ export { acceptTokenKey, grantTokenKey, requestTokenKey } from './partition/toke
 export { type Card, cardText, checkCode, codeOf, loadCard } from './peers/card.ts';
 export { type Distrusted, distrustPartitions, type GroupDistrust, planDistrust } from './peers/distrust.ts';
 export { type Pin, Pins, peerFrom, peerText } from './peers/pins.ts';
+export { revocationRulesOf } from './peers/site-revocations.ts';
 export { type BackedUp, backUpAgent } from './storage/backup.ts';
 export type { Erasure } from './storage/journal/collection.ts';
 export { type StoreReport, storeReport } from './storage/store-report.ts';

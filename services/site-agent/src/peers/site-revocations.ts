@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   type Handlers,
   RevocationBook,
+  type RevocationRules,
   type RevocationService,
   type RevocationStateSchema,
   revocationHandlers,
@@ -12,7 +13,7 @@ import {
 import type { Closeable, Log } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { RevocationRounds } from '../agent-loops.ts';
-import { type AgentConfig, revocationRulesOf } from '../config.ts';
+import type { AgentConfig } from '../config.ts';
 import { RevocationExchange, type RevocationExchangeOptions } from './revocation-exchange.ts';
 
 /** How many heartbeats lie between two looks for a newer list: 20 s with the slowest profile. */
@@ -20,6 +21,13 @@ const BEATS_PER_EXCHANGE = 10;
 const EXCHANGE_MS_MAX = 20_000;
 /** In the data folder. */
 const FILE = 'revocations.json';
+
+/** Whose signatures revoke certificates; undefined where nobody's do. */
+export const revocationRulesOf = ({
+  revocation,
+  approvals,
+}: Pick<AgentConfig, 'revocation' | 'approvals'>): RevocationRules | undefined =>
+  revocation ?? (approvals && { required: approvals.required, operators: approvals.operators });
 
 /** From now on, whoever is revoked is refused. Before the first connection. @throws REVOCATION_LIST_INVALID */
 export function openRevocations(
