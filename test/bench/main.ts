@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '@antipode/runtime';
 import type { TestToken } from '../support/tokens.ts';
+import { measureDashboard } from './measures/dashboard.ts';
 import { Floor } from './measures/floor.ts';
 import { measureHistory } from './measures/history.ts';
 import { type Bench, measureFull, measureIncremental, measureScript } from './measures/measurements.ts';
@@ -18,6 +19,7 @@ import { commit, load, machine, versions } from './places/machine.ts';
 import { type Place, Workspace } from './places/workspace.ts';
 import {
   aesFigure,
+  dashboardFigure,
   type Figures,
   fullFigure,
   historyFigure,
@@ -168,6 +170,10 @@ async function measureParts(bench: Bench, options: Options): Promise<Figures> {
   if (parts.has('scale')) {
     const fleet = { ...options.fleet, environment: bench.profiling, tell: bench.tell };
     figures.scale = scaleFigure(await measureScale(bench.workspace, fleet), options.fleet);
+  }
+  if (parts.has('dashboard')) {
+    bench.tell('the page of 500 groups that change every second:');
+    figures.dashboard = dashboardFigure(await measureDashboard(bench.tell));
   }
   return figures;
 }

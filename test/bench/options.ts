@@ -1,9 +1,19 @@
 /** The words after `npm run bench --`. */
 import { parseArgs } from 'node:util';
 
-export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move', 'history', 'native', 'scale'] as const;
-/** It takes minutes and is about another machine than the others: one that runs a coordinator. */
-const ON_DEMAND: readonly Part[] = ['scale'];
+export const PARTS = [
+  'full',
+  'aes',
+  'incremental',
+  'sites',
+  'move',
+  'history',
+  'native',
+  'scale',
+  'dashboard',
+] as const;
+/** They are about other machines than the others: one that runs a coordinator, and one with a browser. */
+const ON_DEMAND: readonly Part[] = ['scale', 'dashboard'];
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -43,7 +53,7 @@ same tokens in the same run, and beside the script of pkcs11-tool that a user wo
   --rtt MS       round trip of the slow link between two agents (default 80)
   --quick        100 and 1000 keys, one round, ten days of history instead of a year: whether it works, not how fast it is
   --disk         full replication once more with the tokens on disk
-  --only PARTS   some of ${PARTS.join(',')} (default all but scale)
+  --only PARTS   some of ${PARTS.join(',')} (default all but ${ON_DEMAND.join(' and ')}; dashboard needs chromium)
   --fleet GxSxM  of the part scale: groups, sites, and members of each group (default 1000x20x5)
   --lost N       of the part scale: neighbouring sites that are lost at once and return (default 0)
   --seconds N    of the part scale: how long the steady state is measured (default 60)
@@ -84,7 +94,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     sample: Math.min(keys, isQuick || keys < 100 ? 5 : 51),
     hasDisk: values.disk === true,
     days: isQuick ? 10 : 365,
-    hasFloor: values['no-floor'] !== true && parts.some((part) => part !== 'scale'),
+    hasFloor: values['no-floor'] !== true && parts.some((part) => !ON_DEMAND.includes(part)),
     isJson: values.json === true,
     parts: new Set(parts),
     profile: values.profile,

@@ -42,7 +42,7 @@ export class RunningDashboard {
     for (;;) {
       const address = this.#addresses[at];
       if (address !== undefined) return address;
-      if (this.#child.exitCode !== null) throw new Error(`the dashboard has ended: ${this.#told}`);
+      if (this.#hasEnded) throw new Error(`the dashboard has ended: ${this.#told}`);
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
@@ -56,8 +56,12 @@ export class RunningDashboard {
     return this.#told;
   }
 
+  get #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   async close(): Promise<void> {
-    if (this.#child.exitCode !== null) return;
+    if (this.#hasEnded) return;
     const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
     this.#child.kill('SIGTERM');
     await ended;

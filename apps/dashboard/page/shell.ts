@@ -39,10 +39,10 @@ export function shell(
       </nav>
       <p class="link" data-state=${isNow ? 'live' : 'old'}>${linkText(state, nowMs)}</p>
     </header>
-    <div class="verdict" data-severity=${severity} data-old=${isNow ? nothing : ''}>
+    <section class="verdict" aria-label="In one sentence" data-severity=${severity} data-old=${isNow ? nothing : ''}>
       <p class="verdict-text">${dot(severity)}<span>${text}</span></p>
       ${more === '' ? nothing : html`<p class="verdict-more">${more}</p>`}
-    </div>
+    </section>
     <main id="main" tabindex="-1" data-old=${isNow ? nothing : ''}>${content}</main>
     <footer class="foot">${footText(state)}</footer>
   `;

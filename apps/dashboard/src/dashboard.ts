@@ -5,8 +5,10 @@
  */
 import type { Client, Identity, OperatorService } from '@antipode/protocol';
 import { type Clock, type Closeable, closeAll, type Prng } from '@antipode/runtime';
+import { detailRoutes } from './details.ts';
 import type { Viewer } from './model/entries.ts';
 import { Watch } from './model/watcher.ts';
+import { type Approver, Orders } from './ordering.ts';
 import { Assets } from './server/assets.ts';
 import { type Door, Gate } from './server/gate.ts';
 import { DashboardServer } from './server/server.ts';
@@ -18,6 +20,8 @@ export interface DashboardPorts {
   readonly identity: Identity;
   readonly clock: Clock;
   readonly prng: Prng;
+  /** Signs approvals; undefined where the dashboard has no key for that. */
+  readonly approver: Approver | undefined;
 }
 
 export interface DashboardOptions {
@@ -41,11 +45,12 @@ export class Dashboard implements Closeable {
     this.#options = options;
     const watch = new Watch(ports);
     this.#watch = watch;
-    const viewer = viewerOf(ports.identity, options);
+    const viewer = viewerOf(ports, options);
+    const orders = new Orders({ ...ports, viewer });
     this.#server = new DashboardServer({
       gate: () => this.#gate!,
       assets: new Assets(),
-      routes: {},
+      routes: { ...detailRoutes(ports), ...orders.routes },
       stream: (response) => stream(response, { watch, viewer }),
       opened: () => this.#tell(),
     });
@@ -70,12 +75,13 @@ export class Dashboard implements Closeable {
   }
 }
 
-function viewerOf({ name, role = 'operator' }: Identity, { takesOrders }: DashboardOptions): Viewer {
+function viewerOf({ identity, approver }: DashboardPorts, { takesOrders }: DashboardOptions): Viewer {
+  const { name, role = 'operator' } = identity;
   const whyNot =
     role === 'viewer'
       ? `the certificate of ${name} has role viewer, which only looks`
       : takesOrders
         ? ''
         : 'this dashboard was started to show only';
-  return { name, role, mayOrder: whyNot === '', whyNot, approver: '' };
+  return { name, role, mayOrder: whyNot === '', whyNot, approver: approver?.name ?? '' };
 }

@@ -450,6 +450,11 @@ export const CATALOGUE = {
     summary: 'The dashboard has refused a request: it is not from the page that was opened with the printed address.',
     hint: 'Open the address that `antipode dashboard` printed last. It works once, and each opening prints the next one.',
   },
+  DASHBOARD_READ_ONLY: {
+    disposition: 'operator',
+    summary: 'The dashboard only shows: it takes no orders in this mode, or with this certificate.',
+    hint: 'Give the order with the `antipode` command. For a dashboard that takes orders, use the certificate of an operator, and behind a proxy `--allow-orders`.',
+  },
   CERTIFICATE_REQUEST_INVALID: {
     disposition: 'operator',
     summary:

@@ -1,4 +1,6 @@
 /** The result of a run: one object for programs, tables for people. Every figure says whether it meets its target. */
+
+import type { DashboardResult } from '../measures/dashboard.ts';
 import type { HistoryResult } from '../measures/history.ts';
 import type { FullRound, IncrementalRound, ScriptRound } from '../measures/measurements.ts';
 import type { Moved, MoveResult } from '../measures/move.ts';
@@ -38,6 +40,7 @@ export interface Figures {
   history?: HistoryFigure;
   native?: NativeFigure;
   scale?: ScaleFigure;
+  dashboard?: DashboardFigure;
 }
 
 export interface FullFigure {
@@ -442,5 +445,41 @@ export function scaleFigure(result: ScaleResult, fleet: Fleet): ScaleFigure {
     targetCores: SCALE_TARGET_CORES,
     targetMiB: SCALE_TARGET_MIB,
     isMet: coordinatorCores <= SCALE_TARGET_CORES && coordinatorMiB <= SCALE_TARGET_MIB,
+  };
+}
+
+/** The dashboard: what an operator waits for, and what it costs while nobody looks at it. */
+export interface DashboardFigure extends Omit<DashboardResult, 'firstPaintMs'> {
+  readonly firstPaintMs: number;
+  readonly roundsMs: readonly number[];
+  readonly targetPaintMs: number;
+  readonly targetBytes: number;
+  readonly targetCore: number;
+  readonly isMet: boolean;
+}
+
+const DASHBOARD_TARGET_PAINT_MS = 300;
+const DASHBOARD_TARGET_BYTES = 150_000;
+const DASHBOARD_TARGET_CORE = 0.3;
+
+export function dashboardFigure(result: DashboardResult): DashboardFigure {
+  const firstPaintMs = rounded(median(result.firstPaintMs));
+  const [serverCore, pageCore, browserCore] = [result.serverCore, result.pageCore, result.browserCore].map((share) =>
+    rounded(share, 3),
+  ) as [number, number, number];
+  return {
+    ...result,
+    firstPaintMs,
+    roundsMs: result.firstPaintMs.map((ms) => rounded(ms)),
+    serverCore,
+    pageCore,
+    browserCore,
+    targetPaintMs: DASHBOARD_TARGET_PAINT_MS,
+    targetBytes: DASHBOARD_TARGET_BYTES,
+    targetCore: DASHBOARD_TARGET_CORE,
+    isMet:
+      firstPaintMs < DASHBOARD_TARGET_PAINT_MS &&
+      result.compressedBytes < DASHBOARD_TARGET_BYTES &&
+      serverCore + browserCore < DASHBOARD_TARGET_CORE,
   };
 }

@@ -8,7 +8,7 @@ const met = (value: boolean | null): string => (value === null ? 'not measured' 
 
 export function reportTable(report: Report): string {
   const { figures, machine, versions, commit, load } = report;
-  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move, history, native, scale } = figures;
+  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move, history, native, scale, dashboard } = figures;
   const rows: string[][] = [];
   const addFull = (name: string, figure: FullFigure | undefined): void => {
     if (figure === undefined) return;
@@ -88,6 +88,14 @@ export function reportTable(report: Report): string {
         '',
       ]);
     }
+  }
+  if (dashboard !== undefined) {
+    const { groups, firstPaintMs, compressedBytes, serverCore, pageCore, browserCore, isMet } = dashboard;
+    const name = `dashboard of ${groups} groups that change every second`;
+    const ours = `first paint ${ms(firstPaintMs)}, ${compressedBytes} bytes`;
+    const cores = `server ${serverCore}, browser ${browserCore} (page ${pageCore}) cores`;
+    const { targetPaintMs, targetBytes, targetCore } = dashboard;
+    rows.push([name, ours, cores, '', `< ${targetPaintMs} ms, ${targetBytes} bytes, ${targetCore} cores`, met(isMet)]);
   }
   const lines = [
     table(['measured', 'ours', 'beside it', 'ratio', 'target', ''], rows),

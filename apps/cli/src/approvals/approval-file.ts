@@ -1,5 +1,6 @@
 /** Files with an approval: read, shown to people, and brought to the coordinator. */
 import { readFileSync } from 'node:fs';
+import { spokenDigest } from '@antipode/operator';
 import {
   type ApprovalRequest,
   approvalDigest,
@@ -30,9 +31,6 @@ export function readApprovalFile(path: string): ApprovalFile {
   const read = approvalFromFileText(text);
   return { ...read, digest: approvalDigest(read.request) };
 }
-
-/** Four groups of digits: what two people read to each other. */
-export const spokenDigest = (digest: string): string => (digest.slice(0, 16).match(/.{4}/g) ?? []).join(' ');
 
 /** Everything that is signed, and who has signed. */
 export function approvalLines({

@@ -4,7 +4,13 @@ import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { useOperatorToken } from '@antipode/hsm-core';
-import { isOperatorKey, operatorKeyFrom, signAsOperator } from '@antipode/protocol';
+import {
+  isOperatorKey,
+  isSignedByOperator,
+  operatorKeyFingerprint,
+  operatorKeyFrom,
+  signAsOperator,
+} from '@antipode/protocol';
 import { AntipodeError, readPinFile } from '@antipode/runtime';
 import { isKeyUri, parseKeyUri } from './key-uri.ts';
 
@@ -33,6 +39,17 @@ export async function useOperatorKey<T>({ key, pinFile }: KeyOptions, work: (ope
     }),
   );
 }
+
+/** Signs, and checks the signature where the public half is known. @throws HSM_REFUSED, and as {@link useOperatorKey} */
+export const signWith = (options: KeyOptions, bytes: Uint8Array): Promise<Uint8Array> =>
+  useOperatorKey(options, ({ publicKey: key, sign }) => {
+    const made = sign(bytes);
+    if (key !== undefined && !isSignedByOperator({ key }, { bytes, signature: made }))
+      throw new AntipodeError('HSM_REFUSED', 'the token gave a signature that its own public key does not verify', {
+        details: { key: operatorKeyFingerprint(key) },
+      });
+    return made;
+  });
 
 /** A PIN that a token has refused is not tried again, in whatever command. */
 const stateFolder = (): string =>

@@ -1,5 +1,7 @@
 /** A file that operators sign: an approval, or a list of revoked certificates. */
+
 import { readFileSync } from 'node:fs';
+import { spokenDigest } from '@antipode/operator';
 import {
   approvalFileText,
   isRevocationFile,
@@ -11,7 +13,7 @@ import {
   signedBytesOf,
   signedRevocationBytes,
 } from '@antipode/protocol';
-import { approvalLines, readApprovalFile, spokenDigest } from './approval-file.ts';
+import { approvalLines, readApprovalFile } from './approval-file.ts';
 
 export interface SignableFile {
   readonly what: 'Approval' | 'List';

@@ -140,3 +140,77 @@ export interface Update {
   readonly put: Entries;
   readonly drop: readonly string[];
 }
+
+/** One generation on the line of a group. */
+export interface LineGeneration {
+  readonly epoch: number;
+  readonly number: number;
+  /** Where it was captured. */
+  readonly site: string;
+  readonly capturedAt: number;
+  /** Objects that were sealed for it. */
+  readonly sealed: number;
+  readonly acknowledged: readonly { readonly site: string; readonly at: number }[];
+}
+
+/** A rehearsed restore, and the key that has signed its evidence. */
+export interface Drill {
+  readonly id: string;
+  readonly group: string;
+  readonly site: string;
+  readonly vault: string;
+  readonly generation: number;
+  readonly passed: boolean;
+  readonly error: string;
+  readonly proved: number;
+  readonly failed: number;
+  /** Flags of keys that no mechanism of the token could exercise. */
+  readonly notExercised: number;
+  readonly started: number;
+  readonly recoveryMs: number;
+  /** SHA-256 of the signer's public key; empty where nothing is signed. */
+  readonly signer: string;
+}
+
+/** A group, looked at closely. */
+export interface GroupDetail {
+  readonly troubles: readonly string[];
+  /** Sentences: who is active, and why. */
+  readonly why: readonly string[];
+  readonly leaseEndsAt: number;
+  /** The oldest first. */
+  readonly line: readonly LineGeneration[];
+  readonly drills: readonly Drill[];
+  readonly operations: readonly Operation[];
+  readonly scratchSites: readonly string[];
+}
+
+export interface ApprovalEntry {
+  readonly digest: string;
+  readonly spoken: string;
+  readonly action: string;
+  readonly group: string;
+  readonly requestedBy: string;
+  readonly required: number;
+  /** Everything that is signed, in sentences. */
+  readonly lines: readonly string[];
+  readonly signers: readonly string[];
+  readonly expires: number;
+  readonly usedAt: readonly string[];
+}
+
+/** The consequences of an order. Nothing is changed yet. */
+export interface Plan {
+  readonly id: string;
+  readonly kind: string;
+  readonly group: string;
+  readonly title: string;
+  /** The consequences, as the command prints them. */
+  readonly lines: readonly string[];
+  /** The meaning of an acceptance; absent where none is needed. */
+  readonly acceptance?: string;
+  /** The name to type, and the question; absent where the command does not ask either. */
+  readonly confirm?: { readonly name: string; readonly question: string };
+  readonly mayOrder: boolean;
+  readonly whyNot: string;
+}

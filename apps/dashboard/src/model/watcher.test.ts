@@ -107,12 +107,12 @@ it('tells at once that the coordinator has failed, keeps what it said, and tells
   expect((await bench.after(500)).link.state).toBe('live');
 });
 
-it('tells after two seconds that the coordinator is silent, although the call goes on', async () => {
+it('tells after 1.5 s that the coordinator is silent, although the call goes on', async () => {
   bench = new Bench();
   await bench.after(0);
   bench.next = (signal) => bench.clock.sleep(60_000, signal);
   await bench.after(500);
-  expect((await bench.after(1_900)).link.state).toBe('live');
+  expect((await bench.after(1_400)).link.state).toBe('live');
   expect((await bench.after(200)).link).toMatchObject({ state: 'lost', error: { code: 'TIMED_OUT' } });
 });
 
@@ -125,5 +125,5 @@ it('asks less often where an answer takes long', async () => {
     return bench.status;
   };
   await bench.after(15_000);
-  expect(asked).toBeLessThan(5);
+  expect(asked).toBeLessThan(7);
 });

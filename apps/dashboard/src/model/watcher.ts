@@ -10,10 +10,10 @@ import { Instants } from './instants.ts';
 
 /** Often enough that a lost site is shown within a second of the coordinator's verdict. */
 const ASK_MS = 500;
-/** A status that takes long is asked for less often: the dashboard takes a fifth of its coordinator's time at most. */
-const REST_FACTOR = 4;
+/** A status that takes long is asked for less often: the dashboard asks for a third of the time at most. */
+const REST_FACTOR = 2;
 /** Silence after which the coordinator counts as lost, although the call goes on. */
-const LATE_MS = 2_000;
+const LATE_MS = 1_500;
 const CALL_MS = 10_000;
 
 export interface WatchPorts {

@@ -1,15 +1,10 @@
-import {
-  isName,
-  isSignedByOperator,
-  operatorKeyFingerprint,
-  operatorKeyText,
-  verifyApproval,
-} from '@antipode/protocol';
+import { spokenDigest } from '@antipode/operator';
+import { isName, operatorKeyFingerprint, operatorKeyText, verifyApproval } from '@antipode/protocol';
 import { AntipodeError, systemClock, writeFileDurably } from '@antipode/runtime';
 import { ApprovalRules, loadAgentConfig } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { readApprovalFile, spokenDigest } from '../../approvals/approval-file.ts';
-import { useOperatorKey } from '../../approvals/operator-key.ts';
+import { readApprovalFile } from '../../approvals/approval-file.ts';
+import { signWith, useOperatorKey } from '../../approvals/operator-key.ts';
 import { readSignable } from '../../approvals/signable-file.ts';
 import { confirm } from '../../confirm.ts';
 import { AGENT_CONFIG_OPTION, command, JSON_OPTION } from '../../options/options.ts';
@@ -50,15 +45,7 @@ export function signCommand(): Command {
           details: { field: 'as' },
         });
       if (!options.yes) await confirm(...file.confirmation);
-      const { bytes } = file;
-      const signature = await useOperatorKey(options, ({ publicKey: key, sign }) => {
-        const made = sign(bytes);
-        if (key !== undefined && !isSignedByOperator({ key }, { bytes, signature: made }))
-          throw new AntipodeError('HSM_REFUSED', 'the token gave a signature that its own public key does not verify', {
-            details: { key: operatorKeyFingerprint(key) },
-          });
-        return made;
-      });
+      const signature = await signWith(options, file.bytes);
       const signatures = [
         ...file.signatures.filter(({ operator }) => operator !== options.as),
         { operator: options.as, signature },

@@ -1,7 +1,8 @@
+import { spokenDigest } from '@antipode/operator';
 import { type ApprovalRequest, parseApprovalBytes, type RecordedApproval } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { readApprovalFile, spokenDigest } from '../../approvals/approval-file.ts';
+import { readApprovalFile } from '../../approvals/approval-file.ts';
 import { withOperator } from '../../operator-connection.ts';
 import { operatorCommand, readCommand } from '../../options/options.ts';
 import { output, table } from '../../output.ts';

@@ -1,6 +1,8 @@
 /** The next list of revoked certificates: with more entries, or without some. Nothing is refused before it is brought in. */
+
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { spokenDigest } from '@antipode/operator';
 import {
   describeCertificate,
   identityUri,
@@ -19,7 +21,6 @@ import {
 } from '@antipode/protocol';
 import { AntipodeError, systemClock, writeFileDurably } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { spokenDigest } from '../../approvals/approval-file.ts';
 import { useOperatorKey } from '../../approvals/operator-key.ts';
 import { operatorCommand, seconds } from '../../options/options.ts';
 import { output } from '../../output.ts';

@@ -1,7 +1,9 @@
 /** The list of revoked certificates that is in force: who goes by which, who is on it, and a new one brought in. */
+
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { spokenDigest } from '@antipode/operator';
 import {
   describeCertificate,
   parseIdentity,
@@ -20,7 +22,6 @@ import { AntipodeError, loadConfig } from '@antipode/runtime';
 import { loadAgentConfig, revocationRulesOf } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { spokenDigest } from '../../approvals/approval-file.ts';
 import { confirm } from '../../confirm.ts';
 import { EXIT } from '../../exit-codes.ts';
 import { command, JSON_OPTION, operatorCommand, readCommand, seconds } from '../../options/options.ts';

@@ -1,4 +1,5 @@
 /** `antipode group pause` and `antipode group resume`. */
+import { PAUSE_MEANING, RESUME_MEANING } from '@antipode/operator';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { withOperator } from '../../operator-connection.ts';
@@ -20,10 +21,7 @@ export function pauseCommand(): Command {
     .argument('[group]', 'name')
     .option('--all', 'every group that exists now')
     .option('--reason <text>', 'for the next person who looks; never the label of a key', '')
-    .addHelpText(
-      'after',
-      '\nNo failover, no drill, no scrub and no destruction of older domain keys begins by itself. An automatic failover that\nhas issued its epoch is brought to its end. Captures, replications and rejoins continue, and so do reports. Orders of\noperators are carried out as ever.',
-    )
+    .addHelpText('after', `\n${PAUSE_MEANING.join('\n')}`)
     .action(async (name, options) => {
       const group = groupOf(name, options.all);
       const { groups } = await withOperator(options.config, (operator) =>
@@ -40,10 +38,7 @@ export function resumeCommand(): Command {
   ])
     .argument('[group]', 'name')
     .option('--all', 'every group')
-    .addHelpText(
-      'after',
-      '\nAfter an automatic failover, none follows in the same group for an hour: a site that comes and goes is a matter for a\nperson. This command ends that wait.',
-    )
+    .addHelpText('after', `\n${RESUME_MEANING.join('\n')}`)
     .action(async (name, options) => {
       const group = groupOf(name, options.all);
       const { groups } = await withOperator(options.config, (operator) => operator.resumeAutomation({ group }));

@@ -1,6 +1,6 @@
 /** `antipode dashboard`: the operators' page, from this machine. */
 import type { DashboardOptions } from '@antipode/dashboard';
-import { OperatorService } from '@antipode/protocol';
+import { isName, OperatorService } from '@antipode/protocol';
 import {
   ADDRESS_EXPECTED,
   AntipodeError,
@@ -13,6 +13,7 @@ import {
   systemPrng,
 } from '@antipode/runtime';
 import { type Command, InvalidArgumentError } from 'commander';
+import { signWith } from '../../approvals/operator-key.ts';
 import { leaderFinder, loadOperatorConfig, openTls, operatorConfigFile } from '../../operator-connection.ts';
 import { command, OPERATOR_CONFIG_HELP } from '../../options/options.ts';
 import { output } from '../../output.ts';
@@ -28,6 +29,9 @@ export interface DashboardCommandOptions {
   readonly proxySecretFile?: string | undefined;
   readonly allowOrders?: boolean;
   readonly readOnly?: boolean;
+  readonly approveAs?: string | undefined;
+  readonly approveKey?: string | undefined;
+  readonly approvePinFile?: string | undefined;
 }
 
 export function dashboardCommand(): Command {
@@ -39,6 +43,9 @@ export function dashboardCommand(): Command {
     .option('-c, --config <file>', OPERATOR_CONFIG_HELP)
     .option('--port <port>', 'port on loopback; by default any that is free', portFrom, 0)
     .option('--read-only', 'take no orders, although the certificate may give them')
+    .option('--approve-as <name>', 'sign approvals from the page under this name; needs --approve-key')
+    .option('--approve-key <key>', 'the key for that: a PKCS#8 file, or a PKCS#11 URI')
+    .option('--approve-pin-file <file>', 'file with the PIN of its token, or the passphrase of the key file')
     .option('--listen <host:port>', 'serve a proxy that has a login of its own; takes no orders by default')
     .option('--origin <url>', 'with --listen: the address at which people see the page')
     .option('--proxy-secret-file <file>', 'with --listen: file with a secret that the proxy sends along, mode 0600')
@@ -63,7 +70,13 @@ async function runDashboard(options: DashboardCommandOptions): Promise<void> {
   const finder = leaderFinder(config, tls);
   const { Dashboard } = await import('@antipode/dashboard');
   const dashboard = new Dashboard(
-    { operator: finder.client(OperatorService), identity: tls.identity, clock: systemClock, prng: systemPrng },
+    {
+      operator: finder.client(OperatorService),
+      identity: tls.identity,
+      clock: systemClock,
+      prng: systemPrng,
+      approver: approverOf(options),
+    },
     {
       ...place,
       tell: (address) => out.data({ address }, () => address),
@@ -71,6 +84,18 @@ async function runDashboard(options: DashboardCommandOptions): Promise<void> {
   );
   const service = { start: () => dashboard.start(), close: () => closeAll([dashboard, finder]) };
   await runUntilStopped(service, { log: processLog() });
+}
+
+/** @throws USAGE for a name without a key, a key without a name, and both behind a proxy */
+export function approverOf({ approveAs, approveKey, approvePinFile, listen }: DashboardCommandOptions) {
+  if (approveAs === undefined && approveKey === undefined && approvePinFile === undefined) return undefined;
+  if (approveAs === undefined || approveKey === undefined)
+    throw usage('approve-as', 'expected --approve-as and --approve-key together');
+  if (!isName(approveAs)) throw usage('approve-as', `--approve-as must be a name of an operator, found "${approveAs}"`);
+  // A signature is of one person. Behind a proxy are many.
+  if (listen !== undefined) throw usage('approve-as', '--approve-as and --listen exclude each other');
+  const key = { key: approveKey, pinFile: approvePinFile };
+  return { name: approveAs, sign: (bytes: Uint8Array) => signWith(key, bytes) };
 }
 
 type Place = Pick<DashboardOptions, 'host' | 'port' | 'proxy' | 'takesOrders'>;
