@@ -107,6 +107,12 @@ it('the README is one page', () => {
   expect(read('README.md').source.trimEnd().split('\n').length).toBeLessThanOrEqual(README_LINES_MAX);
 });
 
+/** Decisions that are written at the same time take the same number, and links by number then lead to either. */
+it('no two decisions have the same number', () => {
+  const numbers = all.map((path) => /^docs\/adr\/(\d{4})-/.exec(path)?.[1]).filter((number) => number !== undefined);
+  expect(numbers.filter((number, index) => numbers.indexOf(number) !== index)).toEqual([]);
+});
+
 it('no line of a document is longer than 120 columns', () => {
   expect(documents.flatMap(longLines)).toEqual([]);
 });
