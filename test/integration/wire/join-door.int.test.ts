@@ -212,7 +212,7 @@ describe('the door', () => {
     ['sends no message', Buffer.from([0, 0, 0, 3, 255, 255, 255])],
     ['speaks HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
   ])('cuts off a caller that %s', async (_what, bytes) => {
-    const { port, heard } = await door();
+    const { port, heard } = await door({ limits: { conversationMsMax: 120_000 } });
     const socket = await raw(port);
     socket.write(bytes);
     socket.resume();
