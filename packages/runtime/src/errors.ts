@@ -41,7 +41,7 @@ export const CATALOGUE = {
   FILE_EXISTS: {
     disposition: 'operator',
     summary: 'A file or folder to be written already exists with other contents.',
-    hint: 'Choose another folder, or remove the old one yourself if nobody needs it. Antipode overwrites nothing.',
+    hint: 'Choose another place, or remove what is there yourself if nobody needs it. Antipode overwrites nothing.',
   },
   SITE_RENAMED: {
     disposition: 'operator',

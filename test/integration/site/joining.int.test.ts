@@ -143,6 +143,7 @@ describe('with the authority offline', () => {
       cpSync(at('coordinator', 'tls.crt'), at('site-w', 'join.crt'));
       expect(await refused(...args)).toMatchObject({ code: 'CERTIFICATE_INVALID' });
       const [csr, crt] = [at('site-w', 'join.csr'), at('site-w', 'join.crt')];
+      rmSync(crt);
       await good('certificate', 'sign', csr, '--authority', at('ca'), '--out', crt, '--yes');
       // Neither the token nor a coordinator is needed any more.
       const id = JSON.parse(await good('site', 'token', 'list', '--json'))[0].id as string;
