@@ -68,6 +68,8 @@ export interface Answer {
   readonly isAccepted: boolean;
   /** In the words of the hook: one line, printable. */
   readonly reason: string;
+  /** It was accepted for some of those it is meant for; the reason says for whom it was not. */
+  readonly isPartial?: boolean;
 }
 
 export interface Hook {

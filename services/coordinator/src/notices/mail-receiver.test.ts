@@ -132,7 +132,7 @@ describe('a mailbox', () => {
   ])('gets the mail over %s, encrypted, after a login', async (scheme, options) => {
     const { port, got } = await smtpServer(options);
     const answer = await receiver(at(scheme, port)).call(MESSAGE);
-    expect(answer).toEqual({ isAccepted: true, reason: '' });
+    expect(answer).toEqual({ isAccepted: true, reason: '', isPartial: false });
     expect(got.isEncrypted).toEqual([true]);
     expect(got.login).toBe(`\0antipode\0${PASSWORD}`);
     expect(got.mails[0]).toMatch(/^Subject: \[antipode\] info: A test\. Nothing is wrong\.$/m);
@@ -202,6 +202,7 @@ describe('a mail server that', () => {
     expect(await receiver(at('smtps', port), { to }).call(MESSAGE)).toEqual({
       isAccepted: true,
       reason: 'refused for gone@example.org',
+      isPartial: true,
     });
   });
 });

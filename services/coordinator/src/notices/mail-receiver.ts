@@ -78,7 +78,7 @@ async function send(
     if (accepted.length === 0) throw hookFailed(name, `mail server ${server} took no recipient`, 'receiver');
     // The others have it. To send it again would not help the one that is refused.
     const reason = rejected.length === 0 ? '' : `refused for ${rejected.map((one) => printable(one)).join(', ')}`;
-    return { isAccepted: true, reason };
+    return { isAccepted: true, reason, isPartial: rejected.length > 0 };
   } finally {
     transport.close();
   }

@@ -1,6 +1,6 @@
 import { AntipodeError, hasCode, seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Answer, type Hook, hookFailed, type NoticeMessage } from '../hooks/hook.ts';
 import type { Store } from '../store/store.ts';
 import { putNotice, readNotices, readReceivers } from '../store/tables/notices.ts';
@@ -207,6 +207,22 @@ describe('a receiver that fails', () => {
     await pass(receivers);
     expect(states(heard.at(-1))).toEqual(['site-down/c raised']);
     expect(receivers.troubles).toEqual([]);
+  });
+
+  it('passes a message on to some only is named in the log, and has the message', async () => {
+    const warn = vi.spyOn(silentLog, 'warn');
+    answer = () => ({ isAccepted: true, reason: 'refused for gone@example.org', isPartial: true });
+    const receivers = leader();
+    await pass(receivers);
+    await put(notice('site-down', { site: 'c' }));
+    await collected();
+    await pass(receivers);
+    await pass(receivers);
+    expect(heard.length).toBe(1);
+    expect(warn.mock.calls).toEqual([
+      [expect.any(String), { receiver: 'desk', reason: 'refused for gone@example.org' }],
+    ]);
+    warn.mockRestore();
   });
 
   it('or hangs holds up no other receiver', async () => {
