@@ -45,13 +45,15 @@ async function subject(token: AnyToken): Promise<Subject> {
   };
 }
 
-let domain: CloningDomain | undefined;
-
-/** All of them share the token key of the first. */
-async function clonable(token: TestToken): Promise<Subject> {
-  if (domain === undefined) domain = new CloningDomain(paired(token));
-  else await domain.join(paired(token));
-  return subject(cloning(token));
+/** Makes partitions of one device. All of them share the token key of the first. */
+function clonable<Token extends TestToken>(makeOne: (label: string) => Token): ConformanceDevice['make'] {
+  let domain: CloningDomain | undefined;
+  return async (label) => {
+    const token = makeOne(label);
+    if (domain === undefined) domain = new CloningDomain(paired(token));
+    else await domain.join(paired(token));
+    return subject(cloning(token));
+  };
 }
 
 /** Promises about cloning. */
@@ -66,25 +68,29 @@ const CLONES = [
   'is refused by a partition of another cloning domain, before anything is changed',
 ];
 
+const NO_LIMIT = 'its store is a folder or a database, and grows with the disk: no number of objects fills it';
+
+const NSS_LACKS = {
+  'data-objects': 'its key database keeps no data objects',
+  'second-key-per-id': 'it keeps one key of a class for each CKA_ID',
+  restrictions: 'it has neither CKA_COPYABLE nor CKA_DESTROYABLE',
+  'exact-secrets': 'it makes an unwrapped private key wider than its template, so it gets no key of the exact way',
+  'native-cloning': 'no cloner is for it, since it gives unextractable keys to anybody who has its files and password',
+  'half-made-keys': 'it writes each key in one transaction of SQLite, so a kill leaves no half of one',
+  'full-storage': NO_LIMIT,
+} as const;
+
 const DEVICES: readonly ConformanceDevice[] = [
   {
     name: 'SoftHSM',
-    lacks: ['full-storage'],
+    lacks: { 'full-storage': NO_LIMIT },
     skips: ['says that no more fits, with what was made until then'],
-    make: (label) => clonable(makeToken(label)),
+    make: clonable(makeToken),
     makeForeign: (label) => subject(cloning(makeToken(label))),
   },
   {
     name: 'NSS softokn',
-    lacks: [
-      'data-objects',
-      'second-key-per-id',
-      'restrictions',
-      'exact-secrets',
-      'native-cloning',
-      'half-made-keys',
-      'full-storage',
-    ],
+    lacks: NSS_LACKS,
     skips: [
       'tags secrets to the last byte, so that only who holds the domain key can test a guess',
       'seals secrets byte for byte, each bound to its place, and makes them again',
@@ -96,15 +102,7 @@ const DEVICES: readonly ConformanceDevice[] = [
   },
   {
     name: 'NSS softokn in FIPS mode',
-    lacks: [
-      'data-objects',
-      'second-key-per-id',
-      'restrictions',
-      'exact-secrets',
-      'native-cloning',
-      'half-made-keys',
-      'full-storage',
-    ],
+    lacks: NSS_LACKS,
     skips: [
       'tags secrets to the last byte, so that only who holds the domain key can test a guess',
       'seals secrets byte for byte, each bound to its place, and makes them again',
@@ -116,16 +114,18 @@ const DEVICES: readonly ConformanceDevice[] = [
   },
   {
     name: 'SoftHSM behind p11-kit-proxy',
-    lacks: ['native-cloning', 'full-storage'],
-    skips: [...CLONES, 'says that no more fits, with what was made until then'],
-    make: (label) => subject(makeProxiedToken(label)),
+    lacks: { 'full-storage': NO_LIMIT },
+    skips: ['says that no more fits, with what was made until then'],
+    make: clonable(makeProxiedToken),
+    makeForeign: (label) => subject(cloning(makeProxiedToken(label))),
   },
   {
     // AWS CloudHSM has these differences: a module in front of SoftHSM shows them.
     name: 'a token with X9.63 and a vendor number for RFC 5649',
-    lacks: ['native-cloning', 'full-storage'],
-    skips: [...CLONES, 'says that no more fits, with what was made until then'],
-    make: (label) => subject(makeVendorToken(label)),
+    lacks: { 'full-storage': NO_LIMIT },
+    skips: ['says that no more fits, with what was made until then'],
+    make: clonable(makeVendorToken),
+    makeForeign: (label) => subject(cloning(makeVendorToken(label))),
   },
 ];
 

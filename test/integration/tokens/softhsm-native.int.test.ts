@@ -401,37 +401,35 @@ describe('the cloner of SoftHSM', () => {
     for (const file of files) chownSync(file, process.geteuid!(), process.getgid!());
   });
 
-  it.skipIf(!isRoot)(
-    'says that the disk is full, beside what it has made until then, and that it is read-only',
-    async () => {
-      const path = pair.standby.path;
-      const copy = join(pair.folder, 'copy');
-      cpSync(path, copy, { recursive: true });
-      const pages = readdirSync(path).length + 8;
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${4 * pages}k,mode=700`, 'tmpfs', path]);
-      try {
-        cpSync(copy, path, { recursive: true });
-        await pair.open(async ({ cryptoki, source, standby }) => {
-          const [taken] = await source.cloner.take(cryptoki.find(source.session, [[CKA.ID, Buffer.of(3)]]));
-          const items = Array.from({ length: 40 }, () => itemOf(cryptoki, source, taken!));
-          const { handles, failure } = await standby.cloner.place(items);
-          expect(failure).toEqual({ index: handles.length, code: 'HSM_FULL', returnValue: 'ENOSPC' });
-          expect(handles.length).toBeGreaterThan(0);
-          const made = readdirSync(path).filter((name) => name.startsWith('antipode-'));
-          const count = cryptoki.find(standby.session, [[CKA.ID, Buffer.of(3)]]).length;
-          expect([...new Set(made.map((name) => name.replace(/.*\./, '')))].sort()).toEqual(['lock', 'object']);
-          expect(count).toBe(handles.length);
-          for (const handle of handles) cryptoki.destroy(standby.session, handle);
-          execFileSync('mount', ['-o', 'remount,ro', path]);
-          const error = await rejection(standby.cloner.place(items.slice(0, 1)));
-          expect(error).toMatchObject({ code: 'TOKEN_STORE_UNUSABLE' });
-          execFileSync('mount', ['-o', 'remount,rw', path]);
-        });
-      } finally {
-        execFileSync('umount', [path]);
-      }
-    },
-  );
+  it('says that the disk is full, beside what it has made until then, and that it is read-only', async ({ skip }) => {
+    skip(!isRoot, 'only root mounts a disk that is full');
+    const path = pair.standby.path;
+    const copy = join(pair.folder, 'copy');
+    cpSync(path, copy, { recursive: true });
+    const pages = readdirSync(path).length + 8;
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${4 * pages}k,mode=700`, 'tmpfs', path]);
+    try {
+      cpSync(copy, path, { recursive: true });
+      await pair.open(async ({ cryptoki, source, standby }) => {
+        const [taken] = await source.cloner.take(cryptoki.find(source.session, [[CKA.ID, Buffer.of(3)]]));
+        const items = Array.from({ length: 40 }, () => itemOf(cryptoki, source, taken!));
+        const { handles, failure } = await standby.cloner.place(items);
+        expect(failure).toEqual({ index: handles.length, code: 'HSM_FULL', returnValue: 'ENOSPC' });
+        expect(handles.length).toBeGreaterThan(0);
+        const made = readdirSync(path).filter((name) => name.startsWith('antipode-'));
+        const count = cryptoki.find(standby.session, [[CKA.ID, Buffer.of(3)]]).length;
+        expect([...new Set(made.map((name) => name.replace(/.*\./, '')))].sort()).toEqual(['lock', 'object']);
+        expect(count).toBe(handles.length);
+        for (const handle of handles) cryptoki.destroy(standby.session, handle);
+        execFileSync('mount', ['-o', 'remount,ro', path]);
+        const error = await rejection(standby.cloner.place(items.slice(0, 1)));
+        expect(error).toMatchObject({ code: 'TOKEN_STORE_UNUSABLE' });
+        execFileSync('mount', ['-o', 'remount,rw', path]);
+      });
+    } finally {
+      execFileSync('umount', [path]);
+    }
+  });
 
   it('refuses another PIN without a login', () => {
     writeFileSync(pair.standby.token.config.pinFile, 'wrong\n', { mode: 0o600 });

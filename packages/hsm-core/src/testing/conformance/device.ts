@@ -43,7 +43,8 @@ export interface Subject {
 
 export interface ConformanceDevice {
   readonly name: string;
-  readonly lacks: readonly Lack[];
+  /** Each with its reason, which the run prints for the promises that it skips. */
+  readonly lacks: Readonly<Partial<Record<Lack, string>>>;
   /** Titles of the promises that cannot be tried on this device. */
   readonly skips: readonly string[];
   make(label: string): Promise<Subject>;

@@ -24,7 +24,7 @@ function subject(label: string, cloningDomain: string): Subject {
 
 providerConformance({
   name: 'the simulated HSM',
-  lacks: ['rsa', 'p-384'],
+  lacks: { rsa: 'the simulation has no RSA', 'p-384': 'the simulation has one curve' },
   skips: [],
   make: async (label): Promise<Subject> => subject(label, 'one cloning domain'),
   makeForeign: async (label): Promise<Subject> => subject(label, 'another cloning domain'),
