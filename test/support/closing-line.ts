@@ -1,4 +1,7 @@
-/** The reasons of skipped tests, and the last words of a run, plain and on a line of their own, so that any program that reads the output can count. */
+/**
+ * The last words of a run, plain and on a line of their own, so that any program that reads the output can count. Before
+ * them, why tests were skipped.
+ */
 import type { Reporter, TestModule } from 'vitest/node';
 
 export class ClosingLine implements Reporter {
