@@ -8,7 +8,14 @@ import type { ConnectionOptions } from 'node:tls';
 import { type Clock, printable, type Secret, within } from '@antipode/runtime';
 import { isThisMachine } from '../config.ts';
 import { EXTERNAL_TLS } from '../external-url.ts';
-import { type Hook, type HookMessage, hookFailed, type NoticeItem, type NoticeMessage } from '../hooks/hook.ts';
+import {
+  type Answer,
+  type Hook,
+  type HookMessage,
+  hookFailed,
+  type NoticeItem,
+  type NoticeMessage,
+} from '../hooks/hook.ts';
 
 export interface MailOptions {
   readonly name: string;
@@ -50,7 +57,7 @@ async function send(
   { name, server, from, to, user, password, timeoutMs }: MailOptions,
   message: HookMessage,
   { tls, signal }: { tls: ConnectionOptions; signal: AbortSignal },
-): Promise<{ isAccepted: boolean; reason: string }> {
+): Promise<Answer> {
   if (message.type !== 'notices') throw hookFailed(name, 'a mailbox takes notices only', 'receiver');
   // Loaded where somebody sends mail, and nowhere else.
   const { createTransport } = await import('nodemailer');

@@ -88,7 +88,8 @@ export class Receivers {
     try {
       const { isAccepted, reason, isPartial } = await receiver.hook.call(JSON.parse(batch.message) as NoticeMessage);
       if (!isAccepted) throw refused(name, reason);
-      if (isPartial) this.#ports.log.warn('a receiver has not passed a message on to everybody', { receiver: name, reason });
+      if (isPartial)
+        this.#ports.log.warn('a receiver has not passed a message on to everybody', { receiver: name, reason });
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       if (error.code !== 'NOTICE_UNDELIVERED') throw error;
