@@ -220,6 +220,14 @@ describe('a command line that is not valid', () => {
     expect([error.code, error.hint]).toEqual(['USAGE', hint!.trim()]);
   });
 
+  it.each([12, 400])('does not repeat a token that was given as an argument, cut to %i characters', async (length) => {
+    const token = `antipode-site-1.${'secret'.repeat(100)}`.slice(0, 'antipode-site-1.'.length + length);
+    const { code, stdout, stderr } = await antipode('site', 'join', token, '--folder', folder);
+    expect([code, stdout]).toEqual([EXIT.usage, '']);
+    expect(stderr).toContain('must not be an argument');
+    expect(stderr).not.toContain('secret');
+  });
+
   it('shows its help where only a subcommand is missing', async () => {
     const { code, stderr } = await antipode('group');
     expect([code, stderr.split('\n')[0]]).toEqual([EXIT.usage, 'Usage: antipode group [options] [command]']);

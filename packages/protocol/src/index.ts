@@ -122,6 +122,7 @@ export {
   type JoinPlace,
   type JoinToken,
   SECRET_BYTES,
+  SITE_TOKEN_PREFIX,
   secretDigest,
   siteTokenFrom,
   siteTokenText,

@@ -26,7 +26,8 @@ export interface JoinToken {
   readonly coordinators: readonly JoinPlace[];
 }
 
-const PREFIX = 'antipode-site-1';
+/** Every token of a site begins so, also one that was cut. */
+export const SITE_TOKEN_PREFIX = 'antipode-site-1';
 export const SECRET_BYTES = 32;
 const CHECK_LENGTH = 8;
 /** Sixteen coordinators and eight authorities need half of it. */
@@ -43,7 +44,7 @@ export const secretDigest = (secret: Uint8Array): Uint8Array => sha256(secret);
 /** One line. It is as secret as a PIN while it can be used. */
 export function siteTokenText({ secret, ...token }: JoinToken): string {
   const body = Buffer.from(JSON.stringify({ ...token, secret: hex(secret) })).toString('base64url');
-  return `${PREFIX}.${body}.${checkOf(body)}`;
+  return `${SITE_TOKEN_PREFIX}.${body}.${checkOf(body)}`;
 }
 
 /** @throws SITE_TOKEN_INVALID; the message has nothing of the text in it */
@@ -51,7 +52,7 @@ export function siteTokenFrom(text: string): JoinToken {
   const line = text.trim();
   if (line.length > TEXT_LENGTH_MAX) throw invalid(`the text has ${line.length} characters`);
   const [prefix, body = '', check = '', ...rest] = line.split('.');
-  if (prefix !== PREFIX) throw invalid(`expected a line that begins with ${PREFIX}.`);
+  if (prefix !== SITE_TOKEN_PREFIX) throw invalid(`expected a line that begins with ${SITE_TOKEN_PREFIX}.`);
   if (rest.length > 0 || !bytesEqual(Buffer.from(check), Buffer.from(checkOf(body))))
     throw invalid('its check does not fit: it was cut or changed');
   let value: Record<string, unknown>;

@@ -1,7 +1,7 @@
 /** `antipode site join`: makes the machine that it runs on to a site, or completes that. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { siteTokenFrom } from '@antipode/protocol';
+import { SITE_TOKEN_PREFIX, siteTokenFrom } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, AntipodeError, isAddress, systemClock } from '@antipode/runtime';
 import {
   addressTowards,
@@ -165,13 +165,22 @@ function tokenText(source: string, note: (text: string) => void): string {
     if (bytes.length <= TOKEN_BYTES_MAX) return bytes.toString('utf8');
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    // Somebody may have given the token itself. It must not be in the message too.
-    const what = source === '-' ? 'standard input' : source.length > 200 ? 'the file that was named' : source;
-    throw new AntipodeError('USAGE', `cannot read the token from ${what}: ${code}`, {
-      details: { field: 'token' },
-      cause,
-      hint: 'Name the file with the token, or `-` and give it on standard input. The token itself must not be an argument.',
-    });
+    const details = { field: 'token' };
+    // Neither in the message nor in the cause, which names the path.
+    if (source.includes(SITE_TOKEN_PREFIX))
+      throw new AntipodeError('USAGE', 'the token itself must not be an argument: other users of this machine see it', {
+        details,
+        hint: 'Revoke it (`antipode site token revoke`) and make another one. Name the file that has it, or `-` and give it on standard input.',
+      });
+    throw new AntipodeError(
+      'USAGE',
+      `cannot read the token from ${source === '-' ? 'standard input' : source}: ${code}`,
+      {
+        details,
+        cause,
+        hint: 'Name the file with the token, or `-` and give it on standard input. The token itself must not be an argument.',
+      },
+    );
   }
   throw new AntipodeError('SITE_TOKEN_INVALID', 'not a token of a site: it is too long');
 }

@@ -44,7 +44,7 @@ export const JoinGreetingSchema: GenMessage<JoinGreeting> = /*@__PURE__*/
   messageDesc(file_antipode_v1_join, 0);
 
 /**
- * What the machine sends, once it has verified the certificate of the coordinator.
+ * The request of the machine, which has verified the certificate of the coordinator before it sends it.
  *
  * @generated from message antipode.v1.JoinRequest
  */

@@ -2080,7 +2080,7 @@ export type ListNoticesResponse = Message<"antipode.v1.ListNoticesResponse"> & {
   notices: Notice[];
 
   /**
-   * Who hears of them.
+   * All receivers of the configuration.
    *
    * @generated from field: repeated antipode.v1.NoticeReceiver receivers = 2;
    */
@@ -2222,7 +2222,7 @@ export const TestReceiversResponseSchema: GenMessage<TestReceiversResponse> = /*
   messageDesc(file_antipode_v1_operator, 45);
 
 /**
- * What came of a test.
+ * The result of one test message.
  *
  * @generated from message antipode.v1.ReceiverTest
  */
@@ -2249,7 +2249,7 @@ export type ReceiverTest = Message<"antipode.v1.ReceiverTest"> & {
   errorCode: string;
 
   /**
-   * What went wrong, or what the receiver said.
+   * The message of the error, or the answer of the receiver.
    *
    * @generated from field: string message = 4;
    */
@@ -2523,7 +2523,7 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
   revocations?: RevocationState | undefined;
 
   /**
-   * What the list of this coordinator says of certificates of this site, a sentence each.
+   * Entries of the coordinator's list that concern this site, a sentence each.
    *
    * @generated from field: repeated string revoked = 91;
    */
@@ -5428,7 +5428,7 @@ export const CreateSiteTokenRequestSchema: GenMessage<CreateSiteTokenRequest> = 
  */
 export type CreateSiteTokenResponse = Message<"antipode.v1.CreateSiteTokenResponse"> & {
   /**
-   * What is on record.
+   * The record in the database.
    *
    * @generated from field: antipode.v1.SiteToken token = 1;
    */
@@ -5527,7 +5527,7 @@ export const RevokeSiteTokenRequestSchema: GenMessage<RevokeSiteTokenRequest> = 
  */
 export type RevokeSiteTokenResponse = Message<"antipode.v1.RevokeSiteTokenResponse"> & {
   /**
-   * What is on record.
+   * The record in the database.
    *
    * @generated from field: antipode.v1.SiteToken token = 1;
    */
