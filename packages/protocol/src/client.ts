@@ -221,6 +221,7 @@ class Connection {
   /** Calls under way, by the client that they are on: one that was renewed is closed when its last call has ended. */
   readonly #calls = new Map<GrpcClient, number>();
   #failure: AntipodeError | undefined;
+  #earlierFailure: AntipodeError | undefined;
   #attemptedMs = 0;
   #heardMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
@@ -284,7 +285,11 @@ class Connection {
   }
 
   #failed(error: ServiceError, began: Began): AntipodeError {
-    const translated = fromStatus(error, { peer: this.peer, connection: this.#failure });
+    const translated = fromStatus(error, {
+      peer: this.peer,
+      connection: this.#failure,
+      earlier: this.#earlierFailure,
+    });
     if (!isUnreachable(translated)) this.heard();
     else if (this.#isStuck() || this.#isSilent(error, began)) this.#renew();
     return translated;
@@ -338,6 +343,7 @@ class Connection {
     const { connectMs, keepalive: ofLink } = this.#link();
     const { keepalive = ofLink } = this.#options;
     const report = (failure: AntipodeError | undefined): void => {
+      this.#earlierFailure = this.#failure ?? this.#earlierFailure;
       this.#failure = failure;
       this.#attemptedMs = this.#clock.monotonicMs();
     };

@@ -120,6 +120,16 @@ describe('a call that failed without an error of ours', () => {
     expect(fromStatus(failed(status.DEADLINE_EXCEEDED), { peer: 'b', connection }).code).toBe('TIMED_OUT');
   });
 
+  it.each<[string, string]>([
+    ['No connection established. Last error: AntipodeError: [PEER_REFUSED] another site', 'PEER_REFUSED'],
+    ['No connection established. Last error: certificate has expired', 'PEER_REFUSED'],
+    ['No connection established. Last error: connect ECONNREFUSED 127.0.0.1:7', 'SITE_UNREACHABLE'],
+  ])('goes by the reason of an earlier attempt only where it is quoted: %s', (details, code) => {
+    const earlier = new AntipodeError('PEER_REFUSED', 'another site', { cause: new Error('certificate has expired') });
+    const error = Object.assign(failed(status.UNAVAILABLE), { details });
+    expect(fromStatus(error, { peer: 'b', earlier }).code).toBe(code);
+  });
+
   it.each(['', 'null', '[]', '7', '{"code":7,"message":"m"}', '{"code":"HSM_FULL"}', '{"code":"HSM_FULL","message":'])(
     'takes %j for no error of ours',
     (sent) => {

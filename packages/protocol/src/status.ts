@@ -54,6 +54,8 @@ export function toStatus(error: AntipodeError): { code: status; details: string;
 export interface FailedCall {
   readonly peer: string;
   readonly connection?: AntipodeError | undefined;
+  /** The last known reason of an earlier attempt: it is this one's too where the failed call quotes it. */
+  readonly earlier?: AntipodeError | undefined;
 }
 
 /**
@@ -66,7 +68,8 @@ export function isUnreachable(thrown: unknown): thrown is AntipodeError {
 }
 
 /** The meaning of a failed call here. */
-export function fromStatus(error: ServiceError, { peer, connection }: FailedCall): AntipodeError {
+export function fromStatus(error: ServiceError, { peer, earlier, ...failed }: FailedCall): AntipodeError {
+  const connection = failed.connection ?? (isQuoted(earlier, error) ? earlier : undefined);
   const details = { peer, grpcStatus: status[error.code] ?? String(error.code) };
   const sent = parse(error.metadata?.get(KEY)[0]);
   if (sent !== undefined) return fromPeer(sent, { error, peer });
@@ -88,6 +91,13 @@ export function fromStatus(error: ServiceError, { peer, connection }: FailedCall
       });
   }
   return new AntipodeError('SITE_UNREACHABLE', `no answer from ${peer}: ${error.details}`, { details, cause: error });
+}
+
+/** grpc-js ends a call with the text of the last attempt that failed, although the next one may have begun by then. */
+function isQuoted(reason: AntipodeError | undefined, { details }: ServiceError): boolean {
+  if (reason === undefined) return false;
+  const { cause } = reason;
+  return details.includes(reason.message) || (cause instanceof Error && details.includes(cause.message));
 }
 
 interface Sent {

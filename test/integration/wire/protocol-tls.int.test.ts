@@ -272,6 +272,19 @@ describe('a client', () => {
     expect(called).toEqual([]);
   });
 
+  it('says why the last attempt failed, although the next one is under way', async () => {
+    port = await serve(serverFiles);
+    const link = await openLink(port);
+    opened.push(link);
+    const own = await trust.issue({ kind: 'coordinator', name: 'one' });
+    const client = dial(own, { at: Number(link.address.split(':')[1]), expected: { kind: 'site', name: 'b' } });
+    expect((await rejection(client.ping({}))).code).toBe('PEER_REFUSED');
+    link.blackHole();
+    const before = link.accepted;
+    await expect.poll(() => link.accepted, { timeout: 20_000 }).toBeGreaterThan(before);
+    expect((await rejection(client.ping({}))).code).toBe('PEER_REFUSED');
+  });
+
   it('does not start with a certificate that has expired, or does not match its key', async () => {
     const expired = await trust.issue({ kind: 'site', name: 'a' }, { agoDays: 60 });
     const other = await trust.issue({ kind: 'site', name: 'a' });
