@@ -41,12 +41,12 @@ import { openHooks } from './hooks/open-hooks.ts';
 import { openReceivers } from './notices/open-receivers.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
-import { answerJoin } from './rpc/joining.ts';
-import { readIssuer, renewalHandlers } from './rpc/renewals.ts';
+import { answerJoin } from './rpc/certificates/joining.ts';
+import { readIssuer, renewalHandlers } from './rpc/certificates/renewals.ts';
 import { dialOverTls } from './sites/agents.ts';
 import { externalDatabase } from './store/postgres/external-database.ts';
 import { PostgresStore } from './store/postgres/postgres-store.ts';
-import { readLeaderLease } from './store/tables/leader-lease.ts';
+import { readLeaderLease } from './store/tables/leadership/leader-lease.ts';
 
 /** In the data folder. */
 const REVOCATIONS_FILE = 'revocations.json';

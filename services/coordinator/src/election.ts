@@ -20,7 +20,7 @@ import {
   releaseLeaderLease,
   renewLeaderLease,
   takeLeaderLease,
-} from './store/tables/leader-lease.ts';
+} from './store/tables/leadership/leader-lease.ts';
 
 /** The election as everybody else sees it. */
 export interface Leadership {

@@ -11,7 +11,7 @@ export { postgresFolders } from './embedded/postgres.ts';
 export { checkHooks } from './hooks/check-hooks.ts';
 export { runCoordinator } from './main.ts';
 export { checkQueue } from './queue/check-queue.ts';
-export { type IssuerFiles, readIssuer } from './rpc/renewals.ts';
+export { type IssuerFiles, readIssuer } from './rpc/certificates/renewals.ts';
 export type { BackupManifest } from './store/backup/backup-file.ts';
 export { checkDatabase } from './store/postgres/check-database.ts';
 export { PROFILES, type Timings } from './timings.ts';

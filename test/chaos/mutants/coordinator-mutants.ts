@@ -121,7 +121,7 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'no-lease-granted',
-    file: 'services/coordinator/src/rpc/heartbeat.ts',
+    file: 'services/coordinator/src/rpc/heartbeats/heartbeat.ts',
     from: '          isSettled(group) &&\n          // Its clock',
     to: '          group.epoch < 0n &&\n          // Its clock',
     stories: ['paused-active/0'],

@@ -25,8 +25,8 @@ import { PostgresStore, type PostgresStoreOptions } from '../store/postgres/post
 import type { Write } from '../store/store.ts';
 import { readGeneration, recordCapture } from '../store/tables/generations.ts';
 import { adoptGroup, readGroups } from '../store/tables/groups.ts';
-import { readLeaderLease, takeLeaderLease } from '../store/tables/leader-lease.ts';
-import { raiseLeaseLength } from '../store/tables/lease-length.ts';
+import { readLeaderLease, takeLeaderLease } from '../store/tables/leadership/leader-lease.ts';
+import { raiseLeaseLength } from '../store/tables/leadership/lease-length.ts';
 import { PROFILES } from '../timings.ts';
 import type { CommandPorts } from './database-at-hand.ts';
 import { type Adoption, type GroupPlan, planRebuild, type RebuildOptions } from './rebuild-plan.ts';

@@ -14,8 +14,8 @@ import { isHung } from '../operations/hung-hsm.ts';
 import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
 import { partitionIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
+import type { ScrubRecord } from '../store/tables/evidence/scrubs.ts';
 import type { Intent } from '../store/tables/intents.ts';
-import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { FailingIntent } from '../store/tables/streaks.ts';
 import { namesConcerns } from './names-concern.ts';
 

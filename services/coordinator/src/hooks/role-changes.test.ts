@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../model.ts';
 import { activateEpoch } from '../store/tables/groups.ts';
 import { deleteGroup } from '../store/tables/membership.ts';
-import { recordSite } from '../store/tables/sites.ts';
+import { recordSite } from '../store/tables/sites/sites.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
 import { FakeLeadership } from '../testing/leader.ts';

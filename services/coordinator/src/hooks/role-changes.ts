@@ -11,7 +11,7 @@ import { isGroup } from '../groups/groups-at-site.ts';
 import { activeOf, type Group, isSettled } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import { readAcceptedEpochs, readEpochBefore, recordAcceptedEpoch } from '../store/tables/hooks.ts';
-import { readPlace } from '../store/tables/sites.ts';
+import { readPlace } from '../store/tables/sites/sites.ts';
 import type { Hook } from './hook.ts';
 
 export interface RoleChangesPorts {

@@ -4,7 +4,7 @@ import { type Hook, hookFailed } from '../hooks/hook.ts';
 import { SEVERITIES } from '../notices/causes.ts';
 import { Heartbeats } from '../notices/heartbeat.ts';
 import { Receivers } from '../notices/receivers.ts';
-import { GroupReadings } from '../rpc/group-readings.ts';
+import { GroupReadings } from '../rpc/groups/group-readings.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 import { putNotice } from '../store/tables/notices.ts';
 import { testDatabase } from '../testing/database.ts';

@@ -5,7 +5,7 @@
 import { type Metrics, type SetGauge, SITE_STATES } from '@antipode/runtime';
 import { declarationOf, SEVERITIES } from '../notices/causes.ts';
 import { INTENT_KINDS } from '../operations/kinds.ts';
-import type { GroupReadings } from '../rpc/group-readings.ts';
+import type { GroupReadings } from '../rpc/groups/group-readings.ts';
 import { toldTo } from '../rpc/notices.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 import { readQueue } from '../store/tables/intents.ts';

@@ -3,8 +3,8 @@
  * reading takes seconds. So it is not repeated before ten times that long, and ages are counted on meanwhile.
  */
 import { METRIC_REASONS, type Metrics, PROTECTION_STATES, type SetGauge } from '@antipode/runtime';
-import type { MeasuredGroup } from '../rpc/group-reader.ts';
-import type { GroupReadings } from '../rpc/group-readings.ts';
+import type { MeasuredGroup } from '../rpc/groups/group-reader.ts';
+import type { GroupReadings } from '../rpc/groups/group-readings.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 
 /** A scrape waits so long for a reading, and then takes the earlier one. */

@@ -1,6 +1,6 @@
 import { AntipodeError } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
-import type { MeasuredGroup } from '../rpc/group-reader.ts';
+import type { MeasuredGroup } from '../rpc/groups/group-reader.ts';
 import { siteView } from '../testing/site-views.ts';
 import { keyOf, textOf } from './causes.ts';
 import { conditionsOf, couldSee, type Seen } from './conditions.ts';

@@ -6,7 +6,7 @@ import type { CertificateState } from '@antipode/protocol';
 import type { WaitingApproval } from '../groups/approvals.ts';
 import type { HookTrouble } from '../hooks/role-changes.ts';
 import type { PlanningTrouble } from '../operations/reconciler.ts';
-import type { MeasuredGroup } from '../rpc/group-reader.ts';
+import type { MeasuredGroup } from '../rpc/groups/group-reader.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { Condition, NoticeKind } from './causes.ts';

@@ -1,6 +1,6 @@
 /** Gathers what can be the cause of a notice: the readings of groups, and what this coordinator knows of sites and itself. */
 import { missingSignatures } from '../groups/approvals.ts';
-import type { GroupReadings } from '../rpc/group-readings.ts';
+import type { GroupReadings } from '../rpc/groups/group-readings.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 import { readApprovals, readApprovalUses } from '../store/tables/approvals.ts';
 import { readEndedFailovers, readOpenIntents } from '../store/tables/intents.ts';

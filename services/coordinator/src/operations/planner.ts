@@ -21,11 +21,11 @@ import {
 } from '../model.ts';
 import { partitionIn, seatIn } from '../sites/accounts.ts';
 import type { SiteView } from '../sites/detector.ts';
-import type { ArchiveStanding } from '../store/tables/archives.ts';
-import type { DrillEnd } from '../store/tables/drills.ts';
+import type { ArchiveStanding } from '../store/tables/evidence/archives.ts';
+import type { DrillEnd } from '../store/tables/evidence/drills.ts';
+import type { ScrubRecord } from '../store/tables/evidence/scrubs.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
-import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { Timings } from '../timings.ts';
 import { isHeld } from './archive/held.ts';
 import type { ArchiveTarget } from './archive/machine.ts';

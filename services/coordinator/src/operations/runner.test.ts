@@ -3,7 +3,7 @@ import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { IntentKind } from '../model.ts';
 import { type Intent, updateIntent } from '../store/tables/intents.ts';
-import { readLeaderLease, takeLeaderLease } from '../store/tables/leader-lease.ts';
+import { readLeaderLease, takeLeaderLease } from '../store/tables/leadership/leader-lease.ts';
 import { testDatabase } from '../testing/database.ts';
 import { EffectsBench } from '../testing/effects-bench.ts';
 import { FakeLeadership } from '../testing/leader.ts';

@@ -4,9 +4,9 @@ import { AntipodeError } from '@antipode/runtime';
 import { approvalMissing, isCovered, readUsable, requestsFor, ruleAt } from '../groups/approvals.ts';
 import type { Group, Seat } from '../model.ts';
 import { startArchive, vaultOf } from '../operations/archive/start.ts';
-import { readArchiveRuns, readArchiveStandings } from '../store/tables/archives.ts';
+import { readArchiveRuns, readArchiveStandings } from '../store/tables/evidence/archives.ts';
 import { readIntent } from '../store/tables/intents.ts';
-import { GroupReader } from './group-reader.ts';
+import { GroupReader } from './groups/group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 import { archiveMessage } from './views/archive.ts';
 

@@ -1,8 +1,8 @@
 /** Drills: to run one, and what the last ones have shown. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { startDrill } from '../operations/drill/start.ts';
-import { readDrills } from '../store/tables/drills.ts';
-import { onlyGroup } from './group-reader.ts';
+import { readDrills } from '../store/tables/evidence/drills.ts';
+import { onlyGroup } from './groups/group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
 const DRILLS_DEFAULT = 50;

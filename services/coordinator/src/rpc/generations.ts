@@ -9,7 +9,7 @@ import { isSilent } from '../sites/expected.ts';
 import { readAcknowledged, readGeneration, readNewest } from '../store/tables/generations.ts';
 import { readTenures } from '../store/tables/groups.ts';
 import { isMoveOpen, readIntent } from '../store/tables/intents.ts';
-import { GroupReader } from './group-reader.ts';
+import { GroupReader } from './groups/group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
 const STANDINGS: Record<Standing, GenerationStanding> = {

@@ -5,7 +5,7 @@ import { type IntentStatus, isSettled } from '../model.ts';
 import type { FailoverState } from '../operations/failover/machine.ts';
 import { lockGroup } from '../store/tables/groups.ts';
 import { endIntent, findIntent, type Intent, readIntents, requireIntent } from '../store/tables/intents.ts';
-import { onlyGroup } from './group-reader.ts';
+import { onlyGroup } from './groups/group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 import { operationMessage } from './views/operation.ts';
 

@@ -19,7 +19,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { GroupSpec } from '../model.ts';
 import { readGroup, readGroups, setRole, useVersion } from '../store/tables/groups.ts';
-import { recordSite } from '../store/tables/sites.ts';
+import { recordSite } from '../store/tables/sites/sites.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
 import { FIRST_EPOCH } from '../testing/leader.ts';

@@ -3,20 +3,20 @@ import type { Handlers, OperatorService } from '@antipode/protocol';
 import { approvalHandlers } from './approvals.ts';
 import { archiveHandlers } from './archives.ts';
 import { automationHandlers } from './automation.ts';
+import { siteTokenHandlers } from './certificates/site-tokens.ts';
 import { withinBound } from './database-bound.ts';
-import { divergenceHandlers } from './divergence.ts';
 import { drillHandlers } from './drills.ts';
-import { failoverHandlers } from './failover.ts';
 import { generationHandlers } from './generations.ts';
-import { groupChangeHandlers } from './group-changes.ts';
-import { groupHandlers } from './groups.ts';
+import { divergenceHandlers } from './groups/divergence.ts';
+import { failoverHandlers } from './groups/failover.ts';
+import { groupChangeHandlers } from './groups/group-changes.ts';
+import { groupHandlers } from './groups/groups.ts';
+import { reseatHandlers } from './groups/reseat.ts';
 import { noticeHandlers } from './notices.ts';
 import { operationHandlers } from './operations.ts';
 import type { RpcPorts } from './ports.ts';
-import { reseatHandlers } from './reseat.ts';
 import { resolveHandlers } from './resolve.ts';
 import { scrubHandlers } from './scrubs.ts';
-import { siteTokenHandlers } from './site-tokens.ts';
 import { statusHandlers } from './status.ts';
 
 export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorService> =>

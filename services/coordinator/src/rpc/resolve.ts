@@ -10,9 +10,9 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { epochContradictionOf, refuseContradicted } from '../groups/contradiction.ts';
 import { activeOf, type Group, isSettled, type Seat } from '../model.ts';
 import { partitionIn } from '../sites/accounts.ts';
-import { readPlace } from '../store/tables/sites.ts';
+import { readPlace } from '../store/tables/sites/sites.ts';
 import { withinBound } from './database-bound.ts';
-import { GroupReader } from './group-reader.ts';
+import { GroupReader } from './groups/group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
 type ResolveHandlers = Pick<Handlers<typeof OperatorService>, 'resolve'>;

@@ -2,7 +2,7 @@
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { isSilent } from '../sites/expected.ts';
-import { GroupReader } from './group-reader.ts';
+import { GroupReader } from './groups/group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
 type ScrubHandlers = Pick<Handlers<typeof OperatorService>, 'runScrub'>;

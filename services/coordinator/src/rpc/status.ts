@@ -14,7 +14,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ClockStep } from '../calendar/timeline.ts';
 import type { SiteView } from '../sites/detector.ts';
 import { readRecent } from '../store/tables/intents.ts';
-import { GroupReader } from './group-reader.ts';
+import { GroupReader } from './groups/group-reader.ts';
 import { toldTo } from './notices.ts';
 import type { RpcPorts } from './ports.ts';
 import { coordinatorStates } from './views/coordinators.ts';

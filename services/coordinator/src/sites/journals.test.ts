@@ -1,7 +1,7 @@
 import { type DescribeResponse, DescribeResponseSchema } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type JournalMark, readJournalMarks } from '../store/tables/journals.ts';
+import { type JournalMark, readJournalMarks } from '../store/tables/sites/journals.ts';
 import { testDatabase } from '../testing/database.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
 import { FIRST_EPOCH } from '../testing/leader.ts';

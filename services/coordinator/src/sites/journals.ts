@@ -7,7 +7,7 @@
 import type { JournalMark as Answered, DescribeResponse, JournalState, QuarantinedSeat } from '@antipode/protocol';
 import { type Group, witnessesOf } from '../model.ts';
 import type { Store, Write } from '../store/store.ts';
-import { type JournalMark, readJournalMarks, recordJournalMarks } from '../store/tables/journals.ts';
+import { type JournalMark, readJournalMarks, recordJournalMarks } from '../store/tables/sites/journals.ts';
 
 /**
  * The process that was heard last of a site: `none` is on record, it is `itself`, it has certainly `ended` since its

@@ -1,7 +1,7 @@
 import { FakeClock } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { insertGroup, readGroups } from '../store/tables/groups.ts';
-import { readLeaderLease, takeLeaderLease } from '../store/tables/leader-lease.ts';
+import { readLeaderLease, takeLeaderLease } from '../store/tables/leadership/leader-lease.ts';
 import { SPEC } from './group.ts';
 import { InProcessStore } from './in-process-store.ts';
 import { storeConformance } from './store-conformance.ts';

@@ -32,7 +32,8 @@ export { PostgresStore } from '../store/postgres/postgres-store.ts';
 export { MIGRATIONS, SCHEMA_OF_PREVIOUS_RELEASE } from '../store/schema.ts';
 export { SqlStore } from '../store/sql-store.ts';
 export type { Read, Store, Write } from '../store/store.ts';
-export { readDrills, readLastPassed } from '../store/tables/drills.ts';
+export { readDrills, readLastPassed } from '../store/tables/evidence/drills.ts';
+export { readScrubs, recordScrub } from '../store/tables/evidence/scrubs.ts';
 export { readFacts } from '../store/tables/facts.ts';
 export {
   readAcknowledged,
@@ -70,7 +71,8 @@ export {
   updateIntent,
 } from '../store/tables/intents.ts';
 export { renameOpenKinds } from '../store/tables/kind-names.ts';
-export { lowerLeaseLength, raiseLeaseLength } from '../store/tables/lease-length.ts';
+export { lowerLeaseLength, raiseLeaseLength } from '../store/tables/leadership/lease-length.ts';
+export { readTimeline } from '../store/tables/leadership/timeline.ts';
 export { readRefused, recordRefused } from '../store/tables/refused.ts';
 export {
   digestOf,
@@ -78,10 +80,8 @@ export {
   retireIntents,
   retireUnchangedCaptures,
 } from '../store/tables/retention.ts';
-export { readScrubs, recordScrub } from '../store/tables/scrubs.ts';
-export { readPlace, readSites, recordSite } from '../store/tables/sites.ts';
+export { readPlace, readSites, recordSite } from '../store/tables/sites/sites.ts';
 export { readFailing } from '../store/tables/streaks.ts';
-export { readTimeline } from '../store/tables/timeline.ts';
 export { PROFILES, type Profile, type Timings } from '../timings.ts';
 export { EffectsBench } from './effects-bench.ts';
 export { SPEC } from './group.ts';

@@ -9,12 +9,17 @@ import { sql } from 'kysely';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { GroupSpec } from '../model.ts';
 import type { Change, Store } from '../store/store.ts';
-import { readDrillEnds, readDrills, recordDrill } from '../store/tables/drills.ts';
+import { readDrillEnds, readDrills, recordDrill } from '../store/tables/evidence/drills.ts';
 import { readNewest, recordCapture, reserveNumber } from '../store/tables/generations.ts';
 import { insertEpoch, insertGroup, lockGroup, readGroup, setRole } from '../store/tables/groups.ts';
 import { insertIntent, readIntent } from '../store/tables/intents.ts';
-import { readJournalMarks, recordJournalMarks } from '../store/tables/journals.ts';
-import { type LeaderLease, readLeaderLease, renewLeaderLease, takeLeaderLease } from '../store/tables/leader-lease.ts';
+import {
+  type LeaderLease,
+  readLeaderLease,
+  renewLeaderLease,
+  takeLeaderLease,
+} from '../store/tables/leadership/leader-lease.ts';
+import { readJournalMarks, recordJournalMarks } from '../store/tables/sites/journals.ts';
 import { SPEC } from './group.ts';
 import { generation } from './situation.ts';
 

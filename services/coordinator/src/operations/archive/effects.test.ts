@@ -1,8 +1,8 @@
 import { ArchiveWork } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { readArchiveStandings } from '../../store/tables/archives.ts';
-import { readDrills, readLastPassed } from '../../store/tables/drills.ts';
+import { readArchiveStandings } from '../../store/tables/evidence/archives.ts';
+import { readDrills, readLastPassed } from '../../store/tables/evidence/drills.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { archive } from './effects.ts';

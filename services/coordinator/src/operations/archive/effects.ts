@@ -2,8 +2,8 @@
 import { archiveWorkNumber, NO_PROOF, proofOf } from '@antipode/protocol';
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import { archivePolicyOf, isSettled } from '../../model.ts';
-import { recordArchiveRun } from '../../store/tables/archives.ts';
-import { recordDrill } from '../../store/tables/drills.ts';
+import { recordArchiveRun } from '../../store/tables/evidence/archives.ts';
+import { recordDrill } from '../../store/tables/evidence/drills.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { beganMs, type EffectContext, fenceOf } from '../context.ts';
 import { type ArchiveEffect, type ArchiveEvent, AWAY_CODES } from './machine.ts';

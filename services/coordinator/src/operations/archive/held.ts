@@ -1,6 +1,6 @@
 /** Whether the newest complete backup on record is what its vault has, as far as its site has seen. */
 import type { SiteView } from '../../sites/detector.ts';
-import type { ArchiveStanding } from '../../store/tables/archives.ts';
+import type { ArchiveStanding } from '../../store/tables/evidence/archives.ts';
 
 /**
  * False where the site has seen the vault without that backup, or with a changed one. A site that says nothing of it

@@ -1,7 +1,7 @@
 /** A fire time of a calendar: which drills it makes, in the scratch partition and from the vaults. */
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, expect, it } from 'vitest';
-import { type ArchiveRunRecord, recordArchiveRun } from '../../store/tables/archives.ts';
+import { type ArchiveRunRecord, recordArchiveRun } from '../../store/tables/evidence/archives.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { SPEC } from '../../testing/group.ts';
 import { siteView } from '../../testing/site-views.ts';

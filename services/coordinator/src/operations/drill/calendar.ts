@@ -3,7 +3,7 @@
  * backup.
  */
 import type { Store, Write } from '../../store/store.ts';
-import { readArchiveStandings } from '../../store/tables/archives.ts';
+import { readArchiveStandings } from '../../store/tables/evidence/archives.ts';
 import { readGroup } from '../../store/tables/groups.ts';
 import { startArchive } from '../archive/start.ts';
 import { startDrill } from './start.ts';

@@ -1,6 +1,6 @@
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type DrillRecord, readDrills } from '../../store/tables/drills.ts';
+import { type DrillRecord, readDrills } from '../../store/tables/evidence/drills.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { generation } from '../../testing/situation.ts';

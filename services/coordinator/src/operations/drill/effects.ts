@@ -2,7 +2,7 @@
 import { NO_PROOF, proofOf } from '@antipode/protocol';
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import { isSettled } from '../../model.ts';
-import { recordDrill } from '../../store/tables/drills.ts';
+import { recordDrill } from '../../store/tables/evidence/drills.ts';
 import { readGeneration } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { beganMs, type EffectContext, fenceOf, orderRefOf, WORK_TIMEOUT_MS } from '../context.ts';

@@ -6,7 +6,7 @@ import { newestOf } from '@antipode/protocol';
 import { agoMs } from '../../calendar/timeline.ts';
 import { isSettled } from '../../model.ts';
 import { partitionIn } from '../../sites/accounts.ts';
-import type { DrillEnd } from '../../store/tables/drills.ts';
+import type { DrillEnd } from '../../store/tables/evidence/drills.ts';
 import type { Situation } from '../planner.ts';
 import { DAMAGE_CODES } from '../scrub/machine.ts';
 import { holdsKey } from './scratch.ts';

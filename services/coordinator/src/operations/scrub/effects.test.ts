@@ -1,8 +1,8 @@
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { readScrubs } from '../../store/tables/evidence/scrubs.ts';
 import { readGroup } from '../../store/tables/groups.ts';
 import { insertJoining, removeMember } from '../../store/tables/membership.ts';
-import { readScrubs } from '../../store/tables/scrubs.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { SPEC } from '../../testing/group.ts';

@@ -4,9 +4,9 @@
  */
 import { proofOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import { recordScrub } from '../../store/tables/evidence/scrubs.ts';
 import { withdrawAcknowledgements } from '../../store/tables/generations.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
-import { recordScrub } from '../../store/tables/scrubs.ts';
 import { beganMs, type EffectContext, fenceOf, requireRef, WORK_TIMEOUT_MS } from '../context.ts';
 import { DAMAGE_CODES, type ScrubEffect, type ScrubEvent } from './machine.ts';
 

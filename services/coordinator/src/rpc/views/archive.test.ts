@@ -1,6 +1,6 @@
 import { NO_PROOF } from '@antipode/protocol';
 import { describe, expect, it } from 'vitest';
-import type { ArchiveRunRecord, ArchiveStanding } from '../../store/tables/archives.ts';
+import type { ArchiveRunRecord, ArchiveStanding } from '../../store/tables/evidence/archives.ts';
 import { groupOf, SPEC } from '../../testing/group.ts';
 import { siteView } from '../../testing/site-views.ts';
 import { archiveMessage } from './archive.ts';

@@ -5,7 +5,7 @@ import { archivePolicyOf, type Group } from '../../model.ts';
 import { isHeld } from '../../operations/archive/held.ts';
 import { AWAY_CODES } from '../../operations/archive/machine.ts';
 import type { SiteView } from '../../sites/detector.ts';
-import type { ArchiveRunRecord, ArchiveStanding } from '../../store/tables/archives.ts';
+import type { ArchiveRunRecord, ArchiveStanding } from '../../store/tables/evidence/archives.ts';
 
 export interface ArchiveFacts {
   readonly group: Pick<Group, 'spec'>;

@@ -4,12 +4,12 @@
  */
 import type { Generation, Group } from '../../model.ts';
 import type { Read } from '../store.ts';
-import { type ArchiveStanding, readArchiveStandings } from './archives.ts';
-import { type DrillEnd, readDrillEnds } from './drills.ts';
+import { type ArchiveStanding, readArchiveStandings } from './evidence/archives.ts';
+import { type DrillEnd, readDrillEnds } from './evidence/drills.ts';
+import { readScrubs, type ScrubRecord } from './evidence/scrubs.ts';
 import { type Acknowledged, readAcknowledged, readAcknowledgedByJoining, readNewest } from './generations.ts';
 import { readGroup } from './groups.ts';
 import { type Intent, readDone, readFailed, readOpenIntents } from './intents.ts';
-import { readScrubs, type ScrubRecord } from './scrubs.ts';
 
 export interface GroupFacts {
   readonly group: Group;
