@@ -9,17 +9,9 @@ import type {
 import { AntipodeError, hex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { declarationOf } from '../notices/causes.ts';
-import type { Heartbeats } from '../notices/heartbeat.ts';
 import type { Notice } from '../notices/ledger.ts';
-import type { Receivers } from '../notices/receivers.ts';
 import { readNotices, readReceivers } from '../store/tables/notices.ts';
 import type { RpcPorts } from './ports.ts';
-
-/** The parts of a coordinator that tell operators something. */
-export interface Notifying {
-  readonly receivers: Receivers;
-  readonly heartbeats: Heartbeats;
-}
 
 type NoticeHandlers = Pick<Handlers<typeof OperatorService>, 'listNotices' | 'testReceivers'>;
 

@@ -5,6 +5,8 @@ import type { Timeline } from '../calendar/timeline.ts';
 import type { RenewableLeadership, Terms } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { RoleChanges } from '../hooks/role-changes.ts';
+import type { Heartbeats } from '../notices/heartbeat.ts';
+import type { Receivers } from '../notices/receivers.ts';
 import type { Changes } from '../operations/changes.ts';
 import type { EffectContext } from '../operations/context.ts';
 import type { Reconciler } from '../operations/reconciler.ts';
@@ -17,7 +19,6 @@ import type { JournalBook } from '../sites/journals.ts';
 import type { LeaseBook } from '../sites/leases.ts';
 import type { Store } from '../store/store.ts';
 import type { Timings } from '../timings.ts';
-import type { Notifying } from './notices.ts';
 
 /** For heartbeats, which wait for no query. */
 export interface HeartbeatPorts {
@@ -53,6 +54,12 @@ export interface RevocationPorts {
   readonly book: Pick<RevocationBook, 'version' | 'held' | 'rules' | 'problem' | 'namedEntries' | 'entries'>;
   readonly ownRefusal: () => AntipodeError | undefined;
   readonly trustDomain: string;
+}
+
+/** The parts of a coordinator that tell operators something. */
+export interface Notifying {
+  readonly receivers: Receivers;
+  readonly heartbeats: Heartbeats;
 }
 
 /** For the orders and questions of operators. */
