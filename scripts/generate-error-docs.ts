@@ -8,6 +8,17 @@ const DISPOSITIONS: Record<Disposition, string> = {
   defect: 'An invariant broke. The process logs it and ends. Its supervisor starts it again. Please report it.',
 };
 
+const CALLS = wrap(
+  [
+    'An error of a command whose call failed at a coordinator or an agent also names that call:',
+    '`Call 5f0c7a1be2d94803: search the log of coordinator main for it.`',
+    'In `--json` the id is `callId` in the details. The log of that process has a line with the id',
+    '(`journalctl -u antipode-coordinator -g 5f0c7a1be2d94803`). An error without such a line is in no log of another',
+    'process: no server was reached, or it is of an earlier release, or it writes no lines of level `info`. A caller gets',
+    '60 such lines a minute. Failures of an operation are in the log under the id of the operation.',
+  ].join(' '),
+);
+
 /** `docs/errors.md`: the catalogue for people, by what is to be done. */
 export function errorDocs(): string {
   const sections = (Object.keys(DISPOSITIONS) as Disposition[]).map(section);
@@ -18,6 +29,8 @@ export function errorDocs(): string {
 Every error has a stable code. A message starts with it in brackets, and it is \`code\` in \`--json\`. A code is never
 reused for something else. An error never shows a PIN, a key label or key material. The exit status of each code is in
 [docs/cli.md](cli.md#exit-status).
+
+${CALLS}
 
 ${sections.join('\n\n')}
 `;

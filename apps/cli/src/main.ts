@@ -40,7 +40,10 @@ const EXAMPLES = `Examples:
   $ antipode completion bash`;
 
 const JSON_NOTE = `With --json, the answer is JSON on standard output, and an error is one line of JSON on standard error:
-  {"error":{"code":"TIMED_OUT","message":"...","hint":"what to do","details":{"operation":"..."}}}`;
+  {"error":{"code":"TIMED_OUT","message":"...","hint":"what to do","details":{"operation":"..."}}}
+
+If a call failed at a coordinator or an agent, the details have its id as "callId".
+The log of that process has a line with it.`;
 
 function exitCodes(): string {
   return `Exit codes:\n${EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n')}`;

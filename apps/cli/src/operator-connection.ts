@@ -178,7 +178,9 @@ export async function withOperator<T>(
   const operator = finder.client(OperatorService);
   try {
     if (timeoutMs === undefined) return await work(operator);
-    return await within({ clock: systemClock, timeoutMs, what: 'the answer' }, () => work(operator));
+    return await within({ clock: systemClock, timeoutMs: timeoutMs + OWN_LIMIT_MS, what: 'the answer' }, () =>
+      work(operator),
+    );
   } catch (thrown) {
     if (timeoutMs === undefined || !hasCode(thrown, 'TIMED_OUT')) throw thrown;
     throw noAnswer({ coordinators, timeoutMs }, thrown);
@@ -187,17 +189,24 @@ export async function withOperator<T>(
   }
 }
 
+/** A call that waits for its answer ends first, by its own limit: its error has the id of the call. */
+const OWN_LIMIT_MS = 250;
+
 /** Another coordinator leads by then, with every timing profile. */
 const TAKEOVER_MS_MAX = 10_000;
 
 /** Makes connections to the coordinators of a configuration, one each. */
 export const dialCoordinator =
-  (tls: Tls, { defaultTimeoutMs }: { defaultTimeoutMs?: number | undefined } = {}) =>
+  (
+    tls: Tls,
+    { defaultTimeoutMs, hasCallIds = true }: { defaultTimeoutMs?: number | undefined; hasCallIds?: boolean } = {},
+  ) =>
   <Service extends DescService>(service: Service, { id, address }: CoordinatorAddress): Client<Service> =>
     createClient(service, {
       address,
       tls,
       expected: { kind: 'coordinator', name: id },
+      hasCallIds,
       ...(defaultTimeoutMs === undefined ? {} : { defaultTimeoutMs }),
     });
 
@@ -205,12 +214,15 @@ export const dialCoordinator =
 export const leaderFinder = (
   { coordinators }: Pick<OperatorConfig, 'coordinators'>,
   tls: Tls,
-  { patienceMs = 0, defaultTimeoutMs }: { patienceMs?: number; defaultTimeoutMs?: number | undefined } = {},
+  {
+    patienceMs = 0,
+    ...dialling
+  }: { patienceMs?: number; defaultTimeoutMs?: number | undefined; hasCallIds?: boolean } = {},
 ): LeaderFinder =>
   new LeaderFinder({
     coordinators,
     patienceMs,
-    dial: dialCoordinator(tls, { defaultTimeoutMs }),
+    dial: dialCoordinator(tls, dialling),
   });
 
 /** Of a call that changes nothing. */

@@ -30,6 +30,24 @@ it('shows what another site chose without a command to the terminal, and gives i
   expect([written.stderr.split(shown).length, written.stderr.includes('\u001b')]).toEqual([3, false]);
 });
 
+describe('the error of a call that failed at a server', () => {
+  const called = new AntipodeError('TIMED_OUT', 'no answer', { details: { peer: 'coordinator c1', callId: 'abc' } });
+  const above = new AntipodeError('TIMED_OUT', 'no answer in 5 s', { cause: called });
+
+  it.each([called, above])('names the call and whose log has it, for people and for programs', (error) => {
+    printError(error, { json: false });
+    expect(written.stderr).toContain('\n  Call abc: search the log of coordinator c1 for it.\n');
+    written.stderr = '';
+    printError(error, { json: true });
+    expect(JSON.parse(written.stderr)).toMatchObject({ error: { details: { callId: 'abc' } } });
+  });
+
+  it('has no such line if no call is known', () => {
+    printError(new AntipodeError('USAGE', 'wrong', { cause: new Error('x') }), { json: false });
+    expect(written.stderr).not.toContain('Call');
+  });
+});
+
 describe('a table', () => {
   it('has its columns one below the other, without frames and trailing blanks', () => {
     expect(

@@ -49,13 +49,29 @@ export function isStructured(argv: readonly string[]): boolean {
 }
 
 export function printError(error: AntipodeError, { json }: { json: boolean }): void {
+  const failed = failedCall(error);
   if (json) {
+    const details = failed === undefined ? error.details : { ...error.details, callId: failed.callId };
     process.stderr.write(
-      `${JSON.stringify({ error: { code: error.code, message: error.message.replace(`[${error.code}] `, ''), hint: error.hint, details: error.details } }, plain)}\n`,
+      `${JSON.stringify({ error: { code: error.code, message: error.message.replace(`[${error.code}] `, ''), hint: error.hint, details } }, plain)}\n`,
     );
     return;
   }
-  process.stderr.write(printableLines(`${error.message}\n  ${error.hint}\n`));
+  const call = failed === undefined ? '' : `  Call ${failed.callId}: search the log of ${failed.peer} for it.\n`;
+  process.stderr.write(printableLines(`${error.message}\n  ${error.hint}\n${call}`));
+}
+
+/** Longer chains of causes than this are not made. */
+const CAUSES_MAX = 8;
+
+/** The call that a command failed with, if the log of its server has it: in the error, or in what caused it. */
+function failedCall(error: AntipodeError): { callId: string; peer: string } | undefined {
+  let at: unknown = error;
+  for (let depth = 0; at instanceof AntipodeError && depth < CAUSES_MAX; depth += 1, at = at.cause) {
+    const { callId, answeredBy, peer = 'the server' } = at.details;
+    if (callId !== undefined) return { callId: String(callId), peer: String(answeredBy ?? peer) };
+  }
+  return undefined;
 }
 
 /**

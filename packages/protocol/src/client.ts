@@ -23,6 +23,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
+import { CALL_ID, newCallId } from './call-id.ts';
 import { type ExpectedPeer, Tls, type TlsFiles } from './certificates/tls.ts';
 import { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './limits/link-limits.ts';
 import { RESPONSE_BYTES_MAX } from './limits/message-limits.ts';
@@ -77,6 +78,8 @@ export interface ClientOptions {
   /** How many bytes may be under way to us. Default 8 MiB. */
   readonly flowControlWindowBytes?: number;
   readonly clock?: Clock;
+  /** Gives each call an id, which is in its error (`callId` in the details) if the peer has logged it: for commands. */
+  readonly hasCallIds?: boolean;
   /** Calls a revoked peer too: only for the list of revoked certificates, which an honest one must learn of. */
   readonly evenRevoked?: boolean;
 }
@@ -101,11 +104,14 @@ export function createClient<Service extends DescService>(service: Service, opti
     const { path, requestSerialize } = definitions[method.localName]!;
     const metadata = new Metadata();
     for (const [name, value] of Object.entries(currentTrace())) metadata.set(name, value);
+    const callId = options.hasCallIds === true ? newCallId() : undefined;
+    if (callId !== undefined) metadata.set(CALL_ID, callId);
     try {
       return {
         path,
         bytes: requestSerialize(create(method.input, request)),
         metadata,
+        callId,
       };
     } catch (cause) {
       throw new AntipodeError('REQUEST_INVALID', `${methodName(method)}: the request cannot be encoded`, {
@@ -119,7 +125,7 @@ export function createClient<Service extends DescService>(service: Service, opti
     (method: DescMethod) =>
     (request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}) =>
       inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, async () => {
-        const { path, bytes, metadata } = prepare(method, request);
+        const { path, bytes, metadata, callId } = prepare(method, request);
         const answer = await new Promise<Buffer>((resolve, reject) => {
           const { client, leave, failed } = connection.enter();
           const call = client.makeUnaryRequest(
@@ -133,7 +139,7 @@ export function createClient<Service extends DescService>(service: Service, opti
               connected();
               leave();
               signal?.removeEventListener('abort', cancel);
-              if (error !== null) return reject(failed(error));
+              if (error !== null) return reject(failed(error, callId));
               connection.heard();
               resolve(response!);
             },
@@ -158,10 +164,11 @@ export function createClient<Service extends DescService>(service: Service, opti
     const cancel = (): void => call?.cancel();
     let connected = (): void => {};
     const { client, leave, failed } = connection.enter();
+    let callId: string | undefined;
     try {
-      const { path, bytes, metadata } = context.with(trace.setSpan(context.active(), span), () =>
-        prepare(method, request),
-      );
+      const prepared = context.with(trace.setSpan(context.active(), span), () => prepare(method, request));
+      const { path, bytes, metadata } = prepared;
+      callId = prepared.callId;
       call = client.makeServerStreamRequest(
         path,
         asIs,
@@ -181,7 +188,7 @@ export function createClient<Service extends DescService>(service: Service, opti
         yield decodeResponse(method, message as Buffer, peer);
       }
     } catch (thrown) {
-      const error = isServiceError(thrown) ? failed(thrown) : AntipodeError.from(thrown);
+      const error = isServiceError(thrown) ? failed(thrown, callId) : AntipodeError.from(thrown);
       span.setAttribute('antipode.error.code', error.code);
       span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
       throw error;
@@ -208,6 +215,7 @@ interface Began {
   readonly startedMs: number;
   /** There was a connection to begin with. */
   readonly isConnected: boolean;
+  readonly callId: string | undefined;
 }
 
 /** The channel to one peer, what is known of its last attempt to connect, and a new channel where the old one is stuck. */
@@ -241,7 +249,7 @@ class Connection {
    * connection is still usable. A client whose peer has moved to another address reaches nobody. @throws
    * SITE_UNREACHABLE
    */
-  enter(): { client: GrpcClient; leave: () => void; failed: (error: ServiceError) => AntipodeError } {
+  enter(): { client: GrpcClient; leave: () => void; failed: (error: ServiceError, callId?: string) => AntipodeError } {
     if (this.#isClosed)
       throw new AntipodeError('SITE_UNREACHABLE', `the connection to ${this.peer} is closed`, {
         details: { peer: this.peer },
@@ -252,7 +260,7 @@ class Connection {
     const startedMs = this.#clock.monotonicMs();
     return {
       client,
-      failed: (error) => this.#failed(error, { isConnected, startedMs }),
+      failed: (error, callId) => this.#failed(error, { isConnected, startedMs, callId }),
       leave: () => {
         const left = (this.#calls.get(client) ?? 1) - 1;
         if (left > 0) this.#calls.set(client, left);
@@ -289,6 +297,9 @@ class Connection {
       peer: this.peer,
       connection: this.#failure,
       earlier: this.#earlierFailure,
+      // A call that has found no connection is in nobody's log.
+      callId:
+        began.isConnected || this.#state() === connectivityState.READY || answered(error) ? began.callId : undefined,
     });
     if (!isUnreachable(translated)) this.heard();
     else if (this.#isStuck() || this.#isSilent(error, began)) this.#renew();
@@ -374,6 +385,9 @@ class Connection {
 }
 
 const asIs = (bytes: Buffer): Buffer => bytes;
+
+/** Whether the peer has sent something of ours. The connection may have ended right behind it. */
+const answered = ({ metadata }: ServiceError): boolean => metadata.get(CALL_ID).length > 0;
 
 function isServiceError(thrown: unknown): thrown is ServiceError {
   return thrown instanceof Error && 'code' in thrown && 'metadata' in thrown;

@@ -33,6 +33,7 @@ import {
   type ServerWritableStream,
   setLogVerbosity,
 } from '@grpc/grpc-js';
+import { asCallId, CALL_ID, CallLines } from './call-id.ts';
 import { authorise, type Identity, identityOf, identityUri } from './certificates/identity.ts';
 import { Tls, type TlsFiles } from './certificates/tls.ts';
 import { OperatorService } from './gen/antipode/v1/operator_pb.ts';
@@ -106,6 +107,7 @@ export class RpcServer {
   readonly #clock: Clock;
   readonly #limits: CallLimits & ConnectionLimits;
   readonly #admission: CallAdmission;
+  readonly #lines: CallLines;
   readonly #running = new Map<AbortController, Promise<void>>();
   #closed: Promise<void> | undefined;
 
@@ -115,10 +117,12 @@ export class RpcServer {
     this.#tls = Tls.of(tls);
     this.#limits = { ...CALL_LIMITS, ...CONNECTION_LIMITS, ...limits };
     const { trustDomain } = this.#tls.identity;
+    this.#lines = new CallLines({ log, clock });
     this.#admission = new CallAdmission({
       trustDomain,
       clock,
       log,
+      lines: this.#lines,
       limits: this.#limits,
       revocations: this.#revocations(),
     });
@@ -221,7 +225,7 @@ export class RpcServer {
         work: async (request, context) => {
           callback(null, create(method.output as DescMessage, await handler(request, context)));
         },
-        fail: (error) => callback(toStatus(error)),
+        fail: (error, callId) => callback(toStatus(error, callId)),
       });
     };
   }
@@ -237,7 +241,7 @@ export class RpcServer {
           call.end();
         },
         // Not destroy(error): on a destroyed stream grpc-js sends no status, and the caller would wait for its deadline.
-        fail: (error) => call.emit('error', Object.assign(new Error(error.code), toStatus(error))),
+        fail: (error, callId) => call.emit('error', Object.assign(new Error(error.code), toStatus(error, callId))),
       });
     };
   }
@@ -245,12 +249,15 @@ export class RpcServer {
   #serve(
     method: DescMethod,
     call: AnyCall,
-    { work, fail }: { work: Work; fail: (error: AntipodeError) => void },
+    { work, fail }: { work: Work; fail: (error: AntipodeError, callId: string | undefined) => void },
   ): void {
     const controller = new AbortController();
     call.on('cancelled', () => controller.abort());
     const running = this.#admitted(method, call, { signal: controller.signal, work })
-      .catch((thrown: unknown) => fail(this.#failed(method, thrown)))
+      .catch((thrown: unknown) => {
+        const error = AntipodeError.from(thrown);
+        fail(error, this.#failed(method, call, error));
+      })
       .finally(() => this.#running.delete(controller));
     this.#running.set(controller, running);
   }
@@ -266,7 +273,7 @@ export class RpcServer {
     const carrier = Object.fromEntries(
       Object.entries(call.metadata.getMap()).map(([key, value]) => [key, value.toString()]),
     );
-    const peer = caller === undefined ? 'unknown' : identityUri(caller);
+    const peer = nameOf(caller);
     const startedMs = this.#clock.monotonicMs();
     await inSpan(
       name,
@@ -281,15 +288,26 @@ export class RpcServer {
       },
       continuedTrace(carrier),
     );
-    this.#log.debug('call served', { method: name, peer, tookMs: Math.round(this.#clock.monotonicMs() - startedMs) });
+    const fields = { method: name, peer, tookMs: Math.round(this.#clock.monotonicMs() - startedMs) };
+    const id = callIdOf(call);
+    // The caller has seen a failure: it waited no longer, or its link broke.
+    if (signal.aborted && id !== undefined) this.#lines.write({ id, peer }, 'call given up by its caller', fields);
+    else this.#log.debug('call served', id === undefined ? fields : { call: id, ...fields });
   }
 
-  #failed(method: DescMethod, thrown: unknown): AntipodeError {
-    const error = AntipodeError.from(thrown);
+  /** The id of the call, if it is in the log. */
+  #failed(method: DescMethod, call: AnyCall, error: AntipodeError): string | undefined {
     const level = error.disposition === 'defect' ? 'error' : hasCode(error, 'PEER_REFUSED') ? 'warn' : 'debug';
-    this.#log.at(level, 'call failed', { method: methodName(method), error });
-    return error;
+    const [id, peer] = [callIdOf(call), nameOf(identityOf(call))];
+    return this.#lines.write({ id, peer, level }, 'call failed', { method: methodName(method), error });
   }
+}
+
+const nameOf = (caller: Identity | undefined): string => (caller === undefined ? 'unknown' : identityUri(caller));
+
+function callIdOf(call: AnyCall): string | undefined {
+  const [sent, ...more] = call.metadata.get(CALL_ID);
+  return more.length === 0 ? asCallId(sent) : undefined;
 }
 
 function certificateOf(call: AnyCall): X509Certificate | undefined {

@@ -77,6 +77,33 @@ describe('an error that crosses the wire', () => {
   });
 });
 
+describe('the id of a call', () => {
+  const [OWN, OTHER] = ['0123456789abcdef', 'fedcba9876543210'];
+  const error = new AntipodeError('NOT_FOUND', 'no such group', { details: { callId: OTHER } });
+  const idIn = (answer: ServiceError, callId?: string) => fromStatus(answer, { peer: 'b', callId }).details['callId'];
+
+  it('is in the error if the server says that its log has it', () => {
+    expect(idIn(received(toStatus(error, OWN)), OWN)).toBe(OWN);
+    const defect = new AntipodeError('INVARIANT_BROKEN', 'x');
+    expect(idIn(received(toStatus(defect, OWN)), OWN)).toBe(OWN);
+  });
+
+  it.each([undefined, OTHER, OWN.toUpperCase(), `${OWN}${OWN}`, 'x'.repeat(5_000)])(
+    'is never one that a peer has chosen: %s',
+    (sent) => {
+      expect(idIn(received(toStatus(error, sent)), OWN)).toBeUndefined();
+      expect(idIn(received(toStatus(error, sent)))).toBeUndefined();
+    },
+  );
+
+  it('is in the error of a call that left and got no answer, and in no other', () => {
+    expect(idIn(failed(status.DEADLINE_EXCEEDED), OWN)).toBe(OWN);
+    expect(idIn(failed(status.UNAVAILABLE), OWN)).toBe(OWN);
+    expect(idIn(failed(status.UNAVAILABLE))).toBeUndefined();
+    expect(idIn(failed(status.UNIMPLEMENTED), OWN)).toBeUndefined();
+  });
+});
+
 describe('a code that a newer peer knows and we do not', () => {
   it.each([
     [status.UNAVAILABLE, 'retry'],

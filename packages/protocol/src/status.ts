@@ -15,6 +15,7 @@ import {
   isErrorCode,
 } from '@antipode/runtime';
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { asCallId, CALL_ID } from './call-id.ts';
 
 const KEY = 'antipode-error-bin';
 
@@ -29,8 +30,11 @@ const STATUS: Record<Disposition, status> = {
   defect: status.INTERNAL,
 };
 
-/** The answer of a server instead of a response. A defect is sent without its message, which can contain anything. */
-export function toStatus(error: AntipodeError): { code: status; details: string; metadata: Metadata } {
+/**
+ * The answer of a server instead of a response. A defect is sent without its message, which can contain anything.
+ * @param callId by which the server has logged it
+ */
+export function toStatus(error: AntipodeError, callId?: string): { code: status; details: string; metadata: Metadata } {
   const isDefect = error.disposition === 'defect';
   const message = isDefect
     ? 'a defect; see the log of the peer'
@@ -47,6 +51,7 @@ export function toStatus(error: AntipodeError): { code: status; details: string;
       }),
     ),
   );
+  if (callId !== undefined) metadata.set(CALL_ID, callId);
   return { code: STATUS[error.disposition], details: message, metadata };
 }
 
@@ -56,6 +61,8 @@ export interface FailedCall {
   readonly connection?: AntipodeError | undefined;
   /** The last known reason of an earlier attempt: it is this one's too where the failed call quotes it. */
   readonly earlier?: AntipodeError | undefined;
+  /** The id that the call left with. Undefined for a call without one, and for one that has never left. */
+  readonly callId?: string | undefined;
 }
 
 /**
@@ -68,11 +75,15 @@ export function isUnreachable(thrown: unknown): thrown is AntipodeError {
 }
 
 /** The meaning of a failed call here. */
-export function fromStatus(error: ServiceError, { peer, earlier, ...failed }: FailedCall): AntipodeError {
+export function fromStatus(error: ServiceError, { peer, earlier, callId, ...failed }: FailedCall): AntipodeError {
   const connection = failed.connection ?? (isQuoted(earlier, error) ? earlier : undefined);
-  const details = { peer, grpcStatus: status[error.code] ?? String(error.code) };
   const sent = parse(error.metadata?.get(KEY)[0]);
-  if (sent !== undefined) return fromPeer(sent, { error, peer });
+  // A server that has answered says whether the id is in its log. Where no answer came, the id may be there.
+  const isNamed = callId !== undefined && asCallId(error.metadata?.get(CALL_ID)[0]) === callId;
+  const isAnswered = sent !== undefined || ANSWERS.has(error.code);
+  const named = callId !== undefined && (isNamed || !isAnswered) ? { callId } : {};
+  if (sent !== undefined) return fromPeer(sent, { error, peer, named });
+  const details = { peer, grpcStatus: status[error.code] ?? String(error.code), ...named };
   switch (error.code) {
     case status.UNAVAILABLE:
       if (connection === undefined) break;
@@ -92,6 +103,13 @@ export function fromStatus(error: ServiceError, { peer, earlier, ...failed }: Fa
   }
   return new AntipodeError('SITE_UNREACHABLE', `no answer from ${peer}: ${error.details}`, { details, cause: error });
 }
+
+/** Given by the library of the peer, before a handler or behind one. */
+const ANSWERS: ReadonlySet<status> = new Set([
+  status.UNIMPLEMENTED,
+  status.RESOURCE_EXHAUSTED,
+  status.INVALID_ARGUMENT,
+]);
 
 /** grpc-js ends a call with the text of the last attempt that failed, although the next one may have begun by then. */
 function isQuoted(reason: AntipodeError | undefined, { details }: ServiceError): boolean {
@@ -115,19 +133,20 @@ const STAND_IN: Partial<Record<status, ErrorCode>> = {
 
 function fromPeer(
   { code, message, details, hint }: Sent,
-  { error, peer }: { error: ServiceError; peer: string },
+  { error, peer, named }: { error: ServiceError; peer: string; named: { callId?: string } },
 ): AntipodeError {
   if (code === 'INVARIANT_BROKEN') {
     return new AntipodeError('SITE_UNREACHABLE', `${peer} failed with a defect of its own`, {
-      details: { peer, peerDefect: true },
+      details: { peer, peerDefect: true, ...named },
       cause: error,
     });
   }
-  // A connection that failed at the peer is not ours: the peer is here and answers.
-  const { connection: _, ...rest } = details;
-  if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...rest, answeredBy: peer }, hint });
+  // A connection that failed at the peer is not ours: the peer is here and answers. Neither is the id of another call.
+  const { connection: _, callId: __, ...rest } = details;
+  const ours = { answeredBy: peer, ...named };
+  if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...rest, ...ours }, hint });
   return new AntipodeError(STAND_IN[error.code] ?? 'SITE_UNREACHABLE', message, {
-    details: { ...rest, answeredBy: peer, peerCode: code },
+    details: { ...rest, ...ours, peerCode: code },
     hint,
   });
 }

@@ -46,8 +46,13 @@ export class Log {
     this.at('error', message, fields);
   }
 
+  /** Whether lines of this level are written. */
+  writes(level: LogLevel): boolean {
+    return SEVERITY[level] >= SEVERITY[this.#options.level];
+  }
+
   at(level: LogLevel, message: string, fields: LogFields = {}): void {
-    if (SEVERITY[level] < SEVERITY[this.#options.level]) return;
+    if (!this.writes(level)) return;
     const clock = this.#options.clock ?? systemClock;
     const time = new Date(clock.wallMs()).toISOString();
     const all = { ...this.#options.fields, ...fields };

@@ -156,6 +156,7 @@ async function reachCoordinator(coordinator: CoordinatorAddress, tls: OperatorCo
     address: coordinator.address,
     tls: { caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key },
     expected: { kind: 'coordinator', name: coordinator.id },
+    hasCallIds: true,
     defaultTimeoutMs: REACH_MS_MAX,
   });
   try {
@@ -294,6 +295,7 @@ async function reachAgent(
     address,
     tls: { caFile: ca, certificateFile: certificate, keyFile: key },
     expected: { kind: 'site', name: site },
+    hasCallIds: true,
     defaultTimeoutMs: REACH_MS_MAX,
   });
   try {

@@ -13,7 +13,12 @@ type Ask = (agent: Agent) => Promise<OwnAccountResponse>;
 export const askOverTls =
   (tls: Tls, timeoutMs: number): Ask =>
   async ({ site, address }) => {
-    const client = createClient(ResolverService, { address, tls, expected: { kind: 'site', name: site } });
+    const client = createClient(ResolverService, {
+      address,
+      tls,
+      expected: { kind: 'site', name: site },
+      hasCallIds: true,
+    });
     try {
       return await client.ownAccount({}, { timeoutMs });
     } finally {

@@ -107,15 +107,24 @@ export class PlaceFinder {
   readonly #agent: Client<typeof ResolverService> | undefined;
   readonly #finder: LeaderFinder;
 
-  /** @throws CERTIFICATE_INVALID */
-  constructor(config: OperatorConfig) {
+  /**
+   * @param options.hasCallIds for a question that is asked once: of one that a program asks all day, servers log no
+   * failures
+   * @throws CERTIFICATE_INVALID
+   */
+  constructor(config: OperatorConfig, { hasCallIds }: { hasCallIds: boolean }) {
     const tls = openTls(config);
     const { agent } = config;
-    this.#finder = leaderFinder(config, tls);
+    this.#finder = leaderFinder(config, tls, { hasCallIds });
     this.#coordinator = this.#finder.client(OperatorService);
     this.#agent =
       agent &&
-      createClient(ResolverService, { address: agent.address, tls, expected: { kind: 'site', name: agent.site } });
+      createClient(ResolverService, {
+        address: agent.address,
+        tls,
+        expected: { kind: 'site', name: agent.site },
+        hasCallIds,
+      });
   }
 
   /**

@@ -42,7 +42,7 @@ export class RevocationDesk {
       ...(agent === undefined ? [] : [{ kind: 'site' as const, name: agent.site, address: agent.address }]),
     ].map(({ kind, name, address }) => ({
       process: `${kind}/${name}`,
-      client: createClient(RevocationService, { address, tls, expected: { kind, name } }),
+      client: createClient(RevocationService, { address, tls, expected: { kind, name }, hasCallIds: true }),
     }));
   }
 

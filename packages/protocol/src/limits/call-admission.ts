@@ -20,6 +20,7 @@ import type { TLSSocket } from 'node:tls';
 import { AntipodeError, type Clock, invariant, type Log } from '@antipode/runtime';
 import type { DescService } from '@bufbuild/protobuf';
 import { ServerInterceptingCall, type ServerInterceptor, status } from '@grpc/grpc-js';
+import { asCallId, CALL_ID, type CallLines } from '../call-id.ts';
 import { authorise, type Identity, identityFromNames, identityUri } from '../certificates/identity.ts';
 import { methodName } from '../service-definition.ts';
 import { toStatus } from '../status.ts';
@@ -86,6 +87,7 @@ interface CallAdmissionOptions {
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly log: Log;
+  readonly lines: CallLines;
   /** Absent where no list is known. */
   readonly revocations?: Revocations | undefined;
 }
@@ -121,7 +123,7 @@ export class CallAdmission {
     invariant(listeners.length > 0, 'grpc-js does not listen for streams in the known place');
     server.removeAllListeners('stream');
     const admit: StreamListener = (stream, headers, ...rest) => {
-      if (!this.#admits(stream, String(headers[':path']))) return;
+      if (!this.#admits(stream, headers)) return;
       for (const listener of listeners) listener.call(server, stream, headers, ...rest);
     };
     server.on('stream', admit);
@@ -171,11 +173,12 @@ export class CallAdmission {
     });
   };
 
-  #admits(stream: ServerHttp2Stream, path: string): boolean {
+  #admits(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
     const { session } = stream;
+    const path = String(headers[':path']);
     if (session === undefined) return false;
     const connection = this.#connectionOf(session);
-    if (connection.revoked !== undefined) return this.#refuseRevoked(stream, connection);
+    if (connection.revoked !== undefined) return this.#refuseRevoked(stream, connection, headers);
     const refusal = connection.refusals.get(path) ?? this.#refusal(connection, path);
     if (refusal === undefined) {
       const peer = this.#peerOf(connection.name);
@@ -188,7 +191,7 @@ export class CallAdmission {
       return true;
     }
     stream.on('error', () => {});
-    stream.respond(refusal, { endStream: true });
+    stream.respond({ ...refusal, ...this.#logged(connection, headers, refusal) }, { endStream: true });
     // The other direction too: a refused caller could go on sending, to be read and thrown away.
     stream.close();
     connection.refused += 1;
@@ -197,16 +200,27 @@ export class CallAdmission {
   }
 
   /** The caller hears why. Its next call makes another connection, with another certificate where it has one by then. */
-  #refuseRevoked(stream: ServerHttp2Stream, { name, revoked }: Connection): false {
+  #refuseRevoked(stream: ServerHttp2Stream, connection: Connection, headers: IncomingHttpHeaders): false {
+    const { name, revoked } = connection;
     const error = revoked!;
     this.revokedCalls += 1;
     this.#tell(`${error.code} ${name}`, error);
     const { metadata, ...outcome } = toStatus(error);
     stream.on('error', () => {});
-    stream.respond(answer({ ...outcome, headers: metadata.toHttp2Headers() }), { endStream: true });
+    const refusal = answer({ ...outcome, headers: metadata.toHttp2Headers() });
+    stream.respond({ ...refusal, ...this.#logged(connection, headers, refusal) }, { endStream: true });
     stream.close();
     stream.session?.close();
     return false;
+  }
+
+  /** Logs a refusal by the id of its call, beside the line that a flood of them shares. Returns what tells the caller. */
+  #logged({ name }: Connection, headers: IncomingHttpHeaders, refusal: OutgoingHttpHeaders): OutgoingHttpHeaders {
+    const id = asCallId(headers[CALL_ID]);
+    if (id === undefined) return {};
+    const path = String(headers[':path']);
+    const fields = { method: this.#methods.get(path) ?? 'unknown', reason: decodeURI(String(refusal['grpc-message'])) };
+    return this.#options.lines.write({ id, peer: name }, 'call refused', fields) === undefined ? {} : { [CALL_ID]: id };
   }
 
   /** A list has changed: the calls and streams of those who are revoked by it end here and now. */

@@ -41,7 +41,7 @@ the group is served, the program keeps running as it is. Signals are passed on t
 that of this command. Processes that it leaves behind end with it, so start it in the foreground.`,
     )
     .action(async (group, [program, ...args], { config, at, every, grace }) => {
-      const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(config)));
+      const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(config)), { hasCallIds: false });
       try {
         process.exitCode = await launchHere({
           command: [program, ...args],

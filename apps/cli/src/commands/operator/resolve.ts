@@ -79,7 +79,7 @@ export function resolveCommand(): Command {
     .action(async (group, options) => {
       const { wait = false, timeout, format } = options;
       const out = output({ json: options.json || format === 'json' });
-      const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(options.config)));
+      const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(options.config)), { hasCallIds: true });
       try {
         const timeoutMs = timeout === undefined ? (wait ? Number.POSITIVE_INFINITY : READ_MS) : timeout * 1_000;
         const place = await resolved(finder, group, { wait, timeoutMs });
