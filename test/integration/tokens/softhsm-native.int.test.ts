@@ -2,7 +2,17 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chownSync, cpSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { CKA, CKM, CKO, type Cryptoki, mechanism, type Template } from '@antipode/cryptoki';
 import type { Handle, PlacedObject, TakenObject } from '@antipode/hsm-core';
@@ -56,6 +66,34 @@ const HOLDER = `
   const held = process.argv.slice(1).map((path) => tryLockFile(openSync(path, 'r+'), 'exclusive'));
   console.log(held.every(Boolean));
   process.stdin.on('end', () => process.exit(0)).resume();
+`;
+
+/** Reads the store as a user who owns all of it but one file. */
+const READER = `
+  import { chmodSync, readdirSync, statSync } from 'node:fs';
+  import { join } from 'node:path';
+  import { findTokenFolder, ObjectStore } from '@antipode/hsm-core/testing';
+  import { systemClock } from '@antipode/runtime';
+  const [path, serial] = process.argv.slice(1);
+  const folder = findTokenFolder({ serial });
+  const one = join(path, process.env.UNREADABLE);
+  const { mode } = statSync(one);
+  for (const above of [path, join(path, '..'), join(path, '../..')]) chmodSync(above, 0o755);
+  for (const name of readdirSync(path)) chmodSync(join(path, name), 0o644);
+  chmodSync(one, 0);
+  process.seteuid(65534);
+  const found = { read: 0, unread: [] };
+  try {
+    const store = new ObjectStore({ folder, clock: systemClock });
+    for (const name of store.names())
+      if ((await store.read(name)) !== undefined) found.read += 1;
+      else found.unread.push(name);
+  } finally {
+    process.seteuid(0);
+    for (const name of readdirSync(path)) chmodSync(join(path, name), mode);
+    for (const above of [path, join(path, '..'), join(path, '../..')]) chmodSync(above, 0o700);
+  }
+  console.log(JSON.stringify(found));
 `;
 
 /** By another process, while this one takes the object that it changes. */
@@ -364,6 +402,68 @@ describe('the cloner of SoftHSM', () => {
         await ended;
       }
       expect(await source.cloner.take(wanted)).toEqual([before]);
+    });
+  });
+
+  it('takes only regular files for objects, as SoftHSM does, and none of the others holds up a take', async () => {
+    const path = (name: string): string => join(pair.source.path, name);
+    symlinkSync('loop.object', path('loop.object'));
+    symlinkSync('nowhere', path('dangling.object'));
+    mkdirSync(path('folder.object'));
+    execFileSync('mkfifo', [path('pipe.object')]);
+    writeFileSync(path('empty.object'), '');
+    writeFileSync(path('noise.object'), 'no object');
+    const odd = ['loop', 'dangling', 'folder', 'pipe', 'empty', 'noise'].map((name) => path(`${name}.object`));
+    try {
+      await pair.open(async ({ cryptoki, source, standby }) => {
+        const handles = cryptoki.find(source.session, [[CKA.ID, Buffer.of(2)]]);
+        // Once with nothing remembered of any file, and once more.
+        for (let turn = 0; turn < 2; turn += 1) {
+          const [taken] = await source.cloner.take(handles);
+          const { handles: made } = await standby.cloner.place([itemOf(cryptoki, source, taken!)]);
+          expect(made).toHaveLength(1);
+          cryptoki.destroy(standby.session, made[0]!);
+        }
+      });
+    } finally {
+      for (const one of odd) rmSync(one, { recursive: true });
+    }
+  });
+
+  it('leaves out a file that this user must not read, and takes the others', async ({ skip }) => {
+    skip(!isRoot, 'only root has a file of somebody else');
+    const { path, serial, token } = pair.source;
+    const [first, ...others] = readdirSync(path).filter((name) => name.endsWith('.object') && name !== 'token.object');
+    const read = execFileSync(process.execPath, ['--input-type=module', '--eval', READER, path, serial], {
+      env: { ...process.env, ...token.environment, UNREADABLE: first },
+      stdio: 'pipe',
+    });
+    expect(JSON.parse(read.toString())).toEqual({ read: others.length, unread: [first!.replace('.object', '')] });
+  });
+
+  it('finds its token beside tokens that are damaged, or of somebody else', async () => {
+    const { serial, path, token } = pair.source;
+    const damaged = join(path, '..', 'damaged');
+    mkdirSync(damaged);
+    writeFileSync(join(damaged, 'token.object'), '');
+    try {
+      const { environment } = token;
+      expect(findTokenFolder({ serial, environment }).path).toBe(path);
+      const error = thrown(() => findTokenFolder({ serial: 'another', environment }));
+      expect(error).toMatchObject({ code: 'TOKEN_STORE_UNUSABLE', message: expect.stringContaining('damaged') });
+    } finally {
+      rmSync(damaged, { recursive: true });
+    }
+  });
+
+  it('counts the changes of the store from the start where somebody has removed the count', async () => {
+    rmSync(join(pair.standby.path, 'generation'));
+    await pair.open(async ({ cryptoki, source, standby }) => {
+      rmSync(join(pair.standby.path, 'generation'), { force: true });
+      const taken = await source.cloner.take(cryptoki.find(source.session, [[CKA.ID, Buffer.of(3)]]));
+      const { handles } = await standby.cloner.place(taken.map((one) => itemOf(cryptoki, source, one)));
+      expect(handles).toHaveLength(1);
+      cryptoki.destroy(standby.session, handles[0]!);
     });
   });
 

@@ -10,17 +10,18 @@
 import {
   closeSync,
   constants,
+  type Dirent,
   fchmodSync,
   fchownSync,
   fstatSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   openSync,
   readdirSync,
   readFileSync,
   readSync,
   rmSync,
-  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
@@ -48,29 +49,31 @@ export class ObjectStore {
     this.#clock = clock;
   }
 
-  /** Names of the files of all objects, without the suffix. */
+  /** Names of the files of all objects, without the suffix. SoftHSM takes only regular files for objects. */
   names(): string[] {
     return this.#list()
-      .filter((name) => name.endsWith(OBJECT_SUFFIX) && name !== TOKEN_FILE)
-      .map((name) => name.slice(0, -OBJECT_SUFFIX.length));
+      .filter((entry) => entry.isFile() && entry.name.endsWith(OBJECT_SUFFIX) && entry.name !== TOKEN_FILE)
+      .map(({ name }) => name.slice(0, -OBJECT_SUFFIX.length));
   }
 
   /**
-   * The file of an object, as it is between two writes. Undefined where there is none, or where another process does not
-   * give up its lock: it holds up nothing but its own object (I15).
+   * The file of an object, as it is between two writes. Undefined where there is none, where this process cannot read it,
+   * or where another process does not give up its lock: it holds up nothing but its own object (I15).
    */
   async read(name: string): Promise<Buffer | undefined> {
-    const file = openIfThere(this.#path(name, OBJECT_SUFFIX), constants.O_RDONLY);
+    const file = openIfReadable(this.#path(name, OBJECT_SUFFIX));
     if (file === undefined) return undefined;
     try {
       return (await this.#tryLock(file, 'shared')) ? readAll(file) : undefined;
+    } catch (thrown) {
+      return unlessOfTheFile(thrown);
     } finally {
       closeSync(file);
     }
   }
 
   has(name: string): boolean {
-    return statSync(this.#path(name, OBJECT_SUFFIX), { throwIfNoEntry: false }) !== undefined;
+    return lstatSync(this.#path(name, OBJECT_SUFFIX), { throwIfNoEntry: false })?.isFile() === true;
   }
 
   /**
@@ -78,11 +81,13 @@ export class ObjectStore {
    * another process writes gets the number before or after, or none.
    */
   generationOf(name: string): bigint | undefined {
-    const file = openIfThere(this.#path(name, OBJECT_SUFFIX), constants.O_RDONLY);
+    const file = openIfReadable(this.#path(name, OBJECT_SUFFIX));
     if (file === undefined) return undefined;
     try {
       const bytes = Buffer.allocUnsafe(GENERATION_BYTES);
       return readSync(file, bytes, 0, GENERATION_BYTES, 0) < GENERATION_BYTES ? undefined : bytes.readBigUInt64BE(0);
+    } catch (thrown) {
+      return unlessOfTheFile(thrown);
     } finally {
       closeSync(file);
     }
@@ -119,7 +124,7 @@ export class ObjectStore {
 
   /** Removes the files that an interrupted call has left. None of them is an object yet. No other {@link make} runs. */
   sweep(): void {
-    const all = new Set(this.#list());
+    const all = new Set(this.#list().map(({ name }) => name));
     for (const name of all) {
       if (!name.startsWith(PREFIX)) continue;
       const isLoneLock = name.endsWith(LOCK_SUFFIX) && !all.has(name.slice(0, -LOCK_SUFFIX.length) + OBJECT_SUFFIX);
@@ -141,7 +146,8 @@ export class ObjectStore {
    */
   async announce({ after }: { after?: bigint } = {}): Promise<void> {
     const path = join(this.#folder.path, GENERATION_FILE);
-    if (after !== undefined) this.#write(path, NOTHING);
+    const isNew = after !== undefined || lstatSync(path, { throwIfNoEntry: false }) === undefined;
+    if (isNew) this.#write(path, NOTHING);
     const file = attempt(`cannot open ${path}`, () => openSync(path, constants.O_RDWR));
     try {
       if (!(await this.#tryLock(file, 'exclusive')))
@@ -152,10 +158,10 @@ export class ObjectStore {
         );
       const bytes = readAll(file);
       const next = Buffer.alloc(GENERATION_BYTES);
-      const counted = BigInt.asUintN(
-        64,
-        (after ?? (bytes.length < GENERATION_BYTES ? 0n : bytes.readBigUInt64BE(0))) + 1n,
-      );
+      // Where somebody has removed the file, a number that no process has seen: SoftHSM counts, and does not get so far.
+      const unseen = BigInt(this.#clock.wallMs());
+      const before = after ?? (bytes.length < GENERATION_BYTES ? unseen : bytes.readBigUInt64BE(0));
+      const counted = BigInt.asUintN(64, before + 1n);
       // SoftHSM has no generation 0.
       next.writeBigUInt64BE(counted === 0n ? 1n : counted);
       writeSync(file, next, 0, next.length, 0);
@@ -168,9 +174,9 @@ export class ObjectStore {
     return `${this.#folder.path}/${name}${suffix}`;
   }
 
-  #list(): string[] {
+  #list(): Dirent[] {
     const { path } = this.#folder;
-    return attempt(`cannot list ${path}`, () => readdirSync(path));
+    return attempt(`cannot list ${path}`, () => readdirSync(path, { withFileTypes: true }));
   }
 
   async #tryLock(file: number, kind: 'shared' | 'exclusive'): Promise<boolean> {
@@ -198,12 +204,22 @@ export class ObjectStore {
   }
 }
 
-function openIfThere(path: string, flags: number): number | undefined {
+/** The process itself has no room for another file: no object can be read then. */
+const OF_THE_PROCESS: ReadonlySet<string | undefined> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** Undefined for what the system says of one file, such as that this user must not read it. */
+function unlessOfTheFile(thrown: unknown): undefined {
+  const { code, syscall } = thrown as NodeJS.ErrnoException;
+  if (syscall === undefined || OF_THE_PROCESS.has(code)) throw thrown;
+  return undefined;
+}
+
+/** Follows no symbolic link, as SoftHSM does not, and waits for nobody who would write into a pipe. */
+function openIfReadable(path: string): number | undefined {
   try {
-    return openSync(path, flags);
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw thrown;
+    return unlessOfTheFile(thrown);
   }
 }
 

@@ -96,7 +96,10 @@ async function readObjects(store: ObjectStore): Promise<Map<string, Buffer>> {
   for (const name of store.names()) {
     const file = await store.read(name);
     if (file === undefined)
-      throw new AntipodeError('HSM_UNAVAILABLE', `another process has an object of the token under its lock: ${name}`);
+      throw new AntipodeError(
+        'HSM_UNAVAILABLE',
+        `cannot read ${name}${OBJECT_SUFFIX}: another process holds its lock, or this user must not read it`,
+      );
     // SoftHSM lists no object without a byte: a kill has left it.
     if (file.length > 0) objects.set(name, file);
   }

@@ -2,9 +2,9 @@
  * Where a SoftHSM token keeps its objects: a folder for each token, below the one that softhsm2.conf names. In it lie
  * `token.object` (label, serial number, PINs), `generation`, and for each object a file and a lock file.
  */
-import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { AntipodeError } from '@antipode/runtime';
 import { parseObjectFile, type StoredAttributes } from './object-file.ts';
 
@@ -49,13 +49,14 @@ export function findTokenFolder({
   const names = attempt(`cannot list the tokens of SoftHSM in ${base}`, () =>
     readdirSync(base, { withFileTypes: true }),
   );
-  const found = names
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => join(base, name))
-    .filter((path) => serialIn(path) === serial);
+  const folders = names.filter((entry) => entry.isDirectory()).map(({ name }) => join(base, name));
+  const serials = folders.map((path) => [path, serialIn(path)] as const);
+  const found = serials.filter(([, one]) => one === serial).map(([path]) => path);
   const [path, second] = found;
+  const unread = serials.filter(([, one]) => one === 'unread').map(([one]) => basename(one));
+  const others = unread.length === 0 ? '' : `; cannot read the token in ${unread.slice(0, UNREAD_MAX).join(', ')}`;
   if (path === undefined || second !== undefined)
-    unusable(`${found.length} folders in ${base} have a token with serial ${serial}, expected one`, {
+    unusable(`${found.length} folders in ${base} have a token with serial ${serial}, expected one${others}`, {
       hint: 'Set SOFTHSM2_CONF in the `environment` of the partition to the softhsm2.conf of this token. The user of the agent must be able to read the token folder.',
     });
   const { uid, gid } = statSync(join(path, TOKEN_FILE));
@@ -87,11 +88,22 @@ export function attempt<T>(what: string, work: () => T): T {
   }
 }
 
-const serialIn = (folder: string): string | undefined => {
-  const stat: Stats | undefined = statSync(join(folder, TOKEN_FILE), { throwIfNoEntry: false });
-  if (stat === undefined) return undefined;
-  return tokenBytes(readTokenObject(folder), TOKEN_ATTRIBUTE.serial)?.toString('latin1').trim();
-};
+/** As many are named in a message. */
+const UNREAD_MAX = 3;
+
+/**
+ * Undefined where no token is. A token of somebody else, or a damaged one, holds up no other: users share the folder of
+ * all tokens, and each may read only his own.
+ */
+function serialIn(folder: string): string | 'unread' | undefined {
+  try {
+    const stat = statSync(join(folder, TOKEN_FILE), { throwIfNoEntry: false });
+    if (stat === undefined) return undefined;
+    return tokenBytes(readTokenObject(folder), TOKEN_ATTRIBUTE.serial)?.toString('latin1').trim();
+  } catch {
+    return 'unread';
+  }
+}
 
 /** SoftHSM's own order of places. A line is `name = value`. */
 function readConfiguration(environment: Readonly<Record<string, string | undefined>>): ReadonlyMap<string, string> {
