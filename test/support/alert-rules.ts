@@ -23,16 +23,11 @@ const readRules = (): RulesFile => parse(readFileSync(ALERTS_FILE, 'utf8')) as R
 
 export const alertRules = (): AlertRule[] => readRules().groups.flatMap(({ rules }) => rules);
 
-/**
- * The rules with every `for:` multiplied by a factor, and nothing else changed: a story of seconds has what takes minutes
- * in production (docs/howto/monitoring.md).
- */
-export function rulesWithWaitsTimes(factor: number): string {
+/** The rules with every `for:` of this length, and nothing else changed, for a story of seconds. */
+export function rulesWithWaits({ ms }: { ms: number }): string {
   const groups = readRules().groups.map(({ rules, ...group }) => ({
     ...group,
-    rules: rules.map((rule) =>
-      rule.for === undefined ? rule : { ...rule, for: `${Math.ceil(millisecondsOf(rule.for) * factor)}ms` },
-    ),
+    rules: rules.map((rule) => (rule.for === undefined ? rule : { ...rule, for: `${ms}ms` })),
   }));
   return stringify({ groups });
 }

@@ -7,8 +7,11 @@ import { systemClock } from '@antipode/runtime';
 import { stringify } from 'yaml';
 import { temporaryFolder } from './tokens.ts';
 
-const INTERVAL = '500ms';
+const EVALUATION = '500ms';
+/** An answer may take as long, and a busy machine needs more than half of it now and then. */
+const SCRAPE = '1s';
 const START_MS_MAX = 20_000;
+const FIRING = 'ALERTS{alertstate="firing"}';
 const CALL = { headers: { connection: 'close' } };
 
 interface Series {
@@ -38,7 +41,7 @@ export class Prometheus {
     writeFileSync(
       config,
       stringify({
-        global: { scrape_interval: INTERVAL, scrape_timeout: INTERVAL, evaluation_interval: INTERVAL },
+        global: { scrape_interval: SCRAPE, scrape_timeout: SCRAPE, evaluation_interval: EVALUATION },
         rule_files: [rulesFile],
         scrape_configs: [{ job_name: 'antipode', static_configs: [{ targets: [...targets] }] }],
       }),
@@ -70,15 +73,19 @@ export class Prometheus {
   }
 
   /** The series that the query has had at any time since this Prometheus started. */
-  async everSeen(expr: string): Promise<Series[]> {
-    const [start, end] = [this.#startMs / 1_000, systemClock.wallMs() / 1_000];
+  async everSeen(expr: string, { sinceMs = this.#startMs } = {}): Promise<Series[]> {
+    const [start, end] = [sinceMs / 1_000, systemClock.wallMs() / 1_000];
     return (await this.#ask('query_range', { query: expr, start: `${start}`, end: `${end}`, step: '0.5' })).result;
   }
 
   /** The names of alerts that have fired since then. */
-  async fired(): Promise<Set<string>> {
-    const series = await this.everSeen('ALERTS{alertstate="firing"}');
-    return new Set(series.map(({ metric }) => metric['alertname'] ?? ''));
+  async fired({ sinceMs = this.#startMs } = {}): Promise<Set<string>> {
+    return namesOf(await this.everSeen(FIRING, { sinceMs }));
+  }
+
+  /** The names of alerts that fire now. */
+  async firing(): Promise<Set<string>> {
+    return namesOf((await this.#ask('query', { query: FIRING })).result);
   }
 
   async #ask(what: string, parameters: Record<string, string>): Promise<{ result: Series[] }> {
@@ -98,3 +105,6 @@ export class Prometheus {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
+
+const namesOf = (series: readonly Series[]): Set<string> =>
+  new Set(series.map(({ metric }) => metric['alertname'] ?? ''));
