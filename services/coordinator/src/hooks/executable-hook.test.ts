@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, createReadStream, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock, temporaryBase } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
@@ -73,6 +73,30 @@ describe('a hook that is an executable', () => {
     const program = join(folder, 'absent');
     const absent = executableHook({ name: 'dns', command: [program], timeoutMs: 1_000 }, { clock: systemClock });
     expect((await rejection(absent.call(CHANGE))).message).toContain(`${program} does not start (ENOENT)`);
+  });
+
+  it.each([
+    ['a program that is being written', 'ETXTBSY', {}],
+    ['a text that no environment takes', 'ERR_INVALID_ARG_VALUE', { tokenLabel: 'pay\0ments' }],
+    ['a text that is too long for an environment', 'E2BIG', { module: 'm'.repeat(200_000) }],
+  ])('has not answered if it does not start by %s', async (_what, code, change) => {
+    const program = join(folder, 'busy');
+    writeFileSync(program, '#!/bin/sh\n', { mode: 0o700 });
+    const writer = code === 'ETXTBSY' ? openSync(program, 'r+') : undefined;
+    const busy = executableHook({ name: 'dns', command: [program], timeoutMs: 10_000 }, { clock: systemClock });
+    const error = await rejection(busy.call({ ...CHANGE, ...change }));
+    if (writer !== undefined) closeSync(writer);
+    expect([error.code, error.message]).toEqual(['HOOK_FAILED', expect.stringContaining(`does not start (${code})`)]);
+  });
+
+  it('has answered when it ends, even if a daemon that it has started holds its output', async () => {
+    const pid = join(folder, 'pid');
+    const script = 'setsid sh -c \'echo $$ > "$1.new"; mv "$1.new" "$1"; exec sleep 1000\' sh "$1" &';
+    const answer = await hook(`${script}\nuntil [ -e "$1" ]; do sleep 0.01; done; echo done; exit 0`, {
+      args: [pid],
+    }).call(CHANGE);
+    process.kill(Number(readFileSync(pid, 'utf8')), 'SIGKILL');
+    expect(answer).toEqual({ isAccepted: true, reason: 'done' });
   });
 
   it('is ended with all that it has started when its time is over', async () => {

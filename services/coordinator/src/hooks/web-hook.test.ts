@@ -121,6 +121,25 @@ describe('a hook that is a web address', () => {
     expect((await silent).message).toContain('did not answer within 10000 ms');
   });
 
+  it('accepts by its status, even if its answer never ends', async () => {
+    const begun = new Promise<void>((resolve) => {
+      answer = (_request, response) => void response.writeHead(200).write('fine\n', () => resolve());
+    });
+    let isOver = false;
+    const called = hook()
+      .call(QUESTION)
+      .finally(() => {
+        isOver = true;
+      });
+    await begun;
+    // The limit of the whole call is ten times as long.
+    while (!isOver) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await clock.advance(1);
+    }
+    expect(await called).toMatchObject({ isAccepted: true });
+  });
+
   it('is not listened to without end', async () => {
     answer = (_request, response) => {
       const say = (): void => {

@@ -17,6 +17,8 @@ import { firstLine } from './executable-hook.ts';
 import { type Answer, bodyOf, type Caller, type Hook, type HookMessage, hookFailed, messageId } from './hook.ts';
 
 const REASON_BYTES_MAX = 1_024;
+/** The status is the answer. A receiver that holds its body back would otherwise get the message again for ever. */
+const REASON_MS_MAX = 1_000;
 const REFUSALS: readonly number[] = [403, 409];
 
 export interface WebHookOptions {
@@ -61,7 +63,7 @@ export async function callUrl(
   const { name, shownUrl, timeoutMs, caller = 'hook' } = address;
   try {
     return await within({ clock, timeoutMs, what: `${caller} ${name}` }, (signal) =>
-      send(address, request(), { signal, tls: { ...EXTERNAL_TLS, ...tls } }),
+      send(address, request(), { clock, signal, tls: { ...EXTERNAL_TLS, ...tls } }),
     );
   } catch (thrown) {
     throw thrown instanceof Error && 'code' in thrown && thrown.code === 'TIMED_OUT'
@@ -97,7 +99,7 @@ export function signedRequest(
 async function send(
   { name, url, shownUrl, method, caller }: Address,
   { headers, body }: Request,
-  { signal, tls }: { signal: AbortSignal; tls: ConnectionOptions },
+  { clock, signal, tls }: { clock: Clock; signal: AbortSignal; tls: ConnectionOptions },
 ): Promise<Answer> {
   let response: IncomingMessage;
   try {
@@ -110,7 +112,7 @@ async function send(
     throw hookFailed(name, `${shownUrl} cannot be reached (${reasonOf(thrown)})`, caller);
   }
   const { statusCode: status = 0 } = response;
-  const reason = await firstBytes(response);
+  const reason = await firstBytes(response, clock);
   if (status >= 200 && status < 300) return { isAccepted: true, reason };
   if (REFUSALS.includes(status)) return { isAccepted: false, reason };
   throw hookFailed(name, `${shownUrl} answered with status ${status}${reason && `, ${reason}`}`, caller);
@@ -119,10 +121,12 @@ async function send(
 /** `http` is for this machine only (config.ts). */
 const callerOf = (url: string): typeof httpsRequest => (url.startsWith('https:') ? httpsRequest : httpRequest);
 
-/** The first line of the answer, however long the answer is. */
-async function firstBytes(response: IncomingMessage): Promise<string> {
+/** The first line of the answer, however long the answer is, as far as it comes in time. */
+async function firstBytes(response: IncomingMessage, clock: Clock): Promise<string> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
+  const heard = new AbortController();
+  void clock.sleep(REASON_MS_MAX, heard.signal).then(() => heard.signal.aborted || response.destroy());
   try {
     for await (const part of response) {
       parts.push(part);
@@ -131,6 +135,8 @@ async function firstBytes(response: IncomingMessage): Promise<string> {
     }
   } catch {
     // The status is the answer.
+  } finally {
+    heard.abort();
   }
   return firstLine(Buffer.concat(parts).subarray(0, REASON_BYTES_MAX));
 }
