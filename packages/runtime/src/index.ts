@@ -13,8 +13,9 @@ export {
   invariant,
   isErrorCode,
 } from './errors.ts';
-export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files/files.ts';
+export { makeFile, makeFolder, stagingOf, syncFolder, writeFileDurably } from './files/files.ts';
 export { type FolderLock, lockFolder } from './files/folder-lock.ts';
+export { placeFileOnce, requireNoFile, writeFileOnce, writeNewFile } from './files/new-file.ts';
 export { temporaryBase } from './files/temporary-base.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
 export {

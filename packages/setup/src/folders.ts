@@ -1,5 +1,5 @@
 /** The folders that `antipode init` makes, one kind for each role. Nothing is ever overwritten. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
   type Authority,
@@ -16,7 +16,7 @@ import {
   readRequest,
   signRequest,
 } from '@antipode/protocol';
-import { AntipodeError, systemClock } from '@antipode/runtime';
+import { AntipodeError, requireNoFile, systemClock, writeNewFile } from '@antipode/runtime';
 import { stringify } from 'yaml';
 
 const AUTHORITY_DAYS = 3_650;
@@ -39,18 +39,13 @@ function makeFolder(folder: string): void {
 /** Writes files that do not exist yet. @throws FILE_EXISTS before anything is written */
 function writeNew(folder: string, files: Readonly<Record<string, { text: string; mode: number }>>): string[] {
   const paths = Object.keys(files).map((name) => join(folder, name));
-  const existing = paths.find((path) => existsSync(path));
-  if (existing !== undefined)
-    throw new AntipodeError('FILE_EXISTS', `${existing} already exists; nothing was written`, {
-      details: { path: existing },
-    });
+  for (const path of paths) requireNoFile(path);
   try {
     makeFolder(folder);
-    for (const [name, { text, mode }] of Object.entries(files))
-      writeFileSync(join(folder, name), text, { mode, flag: 'wx' });
   } catch (cause) {
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot write into ${folder}`, { details: { path: folder }, cause });
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot make ${folder}`, { details: { path: folder }, cause });
   }
+  for (const [name, { text, mode }] of Object.entries(files)) writeNewFile(join(folder, name), text, { mode });
   return paths;
 }
 

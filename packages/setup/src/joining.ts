@@ -5,7 +5,7 @@
 import { createPublicKey } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
-import { existsSync, linkSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import {
@@ -28,6 +28,7 @@ import {
   parseAddress,
   sha256Hex,
   writeFileDurably,
+  writeFileOnce,
 } from '@antipode/runtime';
 import { agentConfigFile, type PartitionDraft } from './folders.ts';
 
@@ -74,7 +75,7 @@ export async function joinCertificate(
   makeFolder(folder);
   if (!existsSync(files.keyFile)) {
     const { keyPem } = await requestCertificate(identity);
-    if (writeOnce(files.keyFile, keyPem, SECRET)) written.push(files.keyFile);
+    if (writeFileOnce(files.keyFile, keyPem, { mode: SECRET })) written.push(files.keyFile);
   }
   const keyPem = readText(files.keyFile);
   const requestPem = await requestCertificateWith(keyPem, identity);
@@ -94,7 +95,8 @@ export async function joinCertificate(
   }
   requireFor(identity, { ca, certificate, key: keyPem }, clock);
   writeFileDurably(files.caFile, ca, { mode: PUBLIC });
-  if (writeOnce(files.certificateFile, certificate, PUBLIC)) written.push(files.caFile, files.certificateFile);
+  if (writeFileOnce(files.certificateFile, certificate, { mode: PUBLIC }))
+    written.push(files.caFile, files.certificateFile);
   for (const path of [files.request, files.signed]) rmSync(path, { force: true });
   return written;
 }
@@ -191,7 +193,7 @@ export const agentConfigPath = (folder: string): string => filesOf(folder).confi
 /** Writes agent.yaml, if there is none. Whether it did. */
 export function joinConfig(folder: string, draft: AgentDraft): boolean {
   const { text, mode } = agentConfigFile(draft);
-  return writeOnce(filesOf(folder).config, text, mode);
+  return writeFileOnce(filesOf(folder).config, text, { mode });
 }
 
 /** The address of this machine from which a coordinator is reached. Sends nothing. */
@@ -220,22 +222,6 @@ export async function addressTowards(coordinator: string): Promise<string> {
 
 export const defaultListen = (address: string): string =>
   `${isIPv6(address) ? `[${address}]` : address}:${DEFAULT_AGENT_PORT}`;
-
-/** Durable, and never over what is there: of two processes at once one writes. Whether it was this one. */
-function writeOnce(path: string, text: string, mode: number): boolean {
-  if (existsSync(path)) return false;
-  const staging = `${path}.joining-${process.pid}`;
-  writeFileDurably(staging, text, { mode });
-  try {
-    linkSync(staging, path);
-    return true;
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot write ${path}`, { details: { path }, cause });
-  } finally {
-    rmSync(staging, { force: true });
-  }
-}
 
 function read(path: string): Buffer {
   try {

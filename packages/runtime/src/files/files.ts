@@ -29,31 +29,43 @@ export function writeFileDurably(
   contents: string | Uint8Array,
   { mode = 0o600 }: { mode?: number } = {},
 ): void {
-  const staging = `${path}.new-${process.pid}`;
+  const staging = stagingOf(path);
   try {
-    makeFolder(dirname(path));
-    const before = statOf(path);
-    const file = openSync(staging, 'w', mode);
-    try {
-      if (before === undefined) giveToOwnerOf(dirname(path), file);
-      else {
-        if (before.uid !== process.geteuid?.() || before.gid !== fstatSync(file).gid)
-          fchownSync(file, before.uid, before.gid);
-        fchmodSync(file, before.mode & 0o7777);
-      }
-      const bytes = typeof contents === 'string' ? Buffer.from(contents) : contents;
-      for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
+    stageFile(path, contents, mode);
     renameSync(staging, path);
     syncFolder(dirname(path));
   } catch (cause) {
     if (existsSync(staging)) rmSync(staging);
-    const reason = cause instanceof Error ? `: ${cause.message}` : '';
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot write ${path}${reason}`, { details: { path }, cause });
+    throw unwritable(path, cause);
   }
+}
+
+/** The name beside `path` under which it is written first. */
+export const stagingOf = (path: string): string => `${path}.new-${process.pid}`;
+
+/** Writes and syncs the file under its first name, with the owner and the mode that it is to have. */
+export function stageFile(path: string, contents: string | Uint8Array, mode: number): void {
+  makeFolder(dirname(path));
+  const before = statOf(path);
+  const file = openSync(stagingOf(path), 'w', mode);
+  try {
+    if (before === undefined) giveToOwnerOf(dirname(path), file);
+    else {
+      if (before.uid !== process.geteuid?.() || before.gid !== fstatSync(file).gid)
+        fchownSync(file, before.uid, before.gid);
+      fchmodSync(file, before.mode & 0o7777);
+    }
+    const bytes = typeof contents === 'string' ? Buffer.from(contents) : contents;
+    for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+export function unwritable(path: string, cause: unknown): AntipodeError {
+  const reason = cause instanceof Error ? `: ${cause.message}` : '';
+  return new AntipodeError('FILE_UNWRITABLE', `cannot write ${path}${reason}`, { details: { path }, cause });
 }
 
 /** Makes a folder and what is above it, mode 0700, each with the owner of the folder that it is made in. */
@@ -88,11 +100,14 @@ const isRoot = (): boolean => process.geteuid?.() === 0;
 const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
 
 /** Makes the names in a folder durable. */
-export function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
+export const syncFolder = (path: string): void => syncFile(path);
+
+/** Makes what was written to a file durable. */
+export function syncFile(path: string): void {
+  const file = openSync(path, 'r');
   try {
-    fsyncSync(folder);
+    fsyncSync(file);
   } finally {
-    closeSync(folder);
+    closeSync(file);
   }
 }

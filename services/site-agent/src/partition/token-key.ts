@@ -2,7 +2,7 @@
  * An operator's steps by which a SoftHSM token comes to share the token key of another (ADR 0056). The messages are files,
  * which operators carry between the sites. Each operator names the partition of the other site as a pin does.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import {
   acceptSharing,
   type ConfirmedPartition,
@@ -14,7 +14,7 @@ import {
   requestSharing,
   sharingTextOf,
 } from '@antipode/hsm-core';
-import { AntipodeError, hex, lockFolder, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, hex, lockFolder, requireNoFile, writeNewFile } from '@antipode/runtime';
 import { type AgentConfig, partitionConfig } from '../config.ts';
 import { type Pin, peerFrom } from '../peers/pins.ts';
 import { Journal } from '../storage/journal/journal.ts';
@@ -28,7 +28,7 @@ interface Step {
 /** Asks for the token key of `giver`, as SITE=SERIAL=SHA256. @throws FILE_EXISTS, TOKEN_STORE_UNUSABLE, IDENTITY_MISSING */
 export async function requestTokenKey(step: Step & { readonly giver: string; readonly out: string }): Promise<void> {
   const giver = confirmed(step.giver);
-  checkFree(step.out);
+  requireNoFile(step.out);
   write(step.out, sharingTextOf(await requestSharing({ partition: partitionOf(step), giver })));
 }
 
@@ -37,7 +37,7 @@ export async function grantTokenKey(
   step: Step & { readonly requestFile: string; readonly taker: string; readonly out: string },
 ): Promise<void> {
   const taker = confirmed(step.taker);
-  checkFree(step.out);
+  requireNoFile(step.out);
   const request = requestFrom(read(step.requestFile));
   write(step.out, sharingTextOf(await grantSharing({ partition: partitionOf(step), request, taker })));
 }
@@ -93,11 +93,7 @@ function confirmed(peer: string): ConfirmedPartition {
   return { serial, identitySha256: identity };
 }
 
-function checkFree(path: string): void {
-  if (existsSync(path)) throw new AntipodeError('FILE_EXISTS', `${path} is there already`, { details: { path } });
-}
-
-const write = (path: string, text: string): void => writeFileDurably(path, text, { mode: 0o600 });
+const write = (path: string, text: string): void => writeNewFile(path, text, { mode: 0o600 });
 
 function read(path: string): string {
   try {

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import {
   APPROVAL_FORMAT,
   type ApprovalRequest,
@@ -13,7 +12,7 @@ import {
   type GuardedAction,
   signedBytesOf,
 } from '@antipode/protocol';
-import { AntipodeError, systemClock, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, requireNoFile, systemClock, writeNewFile } from '@antipode/runtime';
 import { loadAgentConfig, loadCard, Pins, peerFrom, showIdentity } from '@antipode/site-agent';
 import { type Command, InvalidArgumentError } from 'commander';
 import { approvalLines } from '../../approvals/approval-file.ts';
@@ -68,8 +67,7 @@ export function requestCommand(): Command {
     )
     .action(async (action: GuardedAction, group: string, options) => {
       const out = output(options);
-      if (existsSync(options.out))
-        throw new AntipodeError('FILE_EXISTS', `${options.out} exists`, { details: { path: options.out } });
+      requireNoFile(options.out);
       if (action !== ENROL && options.epochs === undefined)
         throw new AntipodeError('USAGE', `an approval for ${action} needs --epochs`, {
           details: { field: 'epochs' },
@@ -98,7 +96,7 @@ export function requestCommand(): Command {
       const bytes = approvalBytes(request);
       const signature = await useOperatorKey(options, (key) => key.sign(signedBytesOf(bytes)));
       const signatures = [{ operator: options.as, signature }];
-      writeFileDurably(options.out, approvalFileText(request, signatures), { mode: 0o644 });
+      writeNewFile(options.out, approvalFileText(request, signatures), { mode: 0o644 });
       const digest = approvalDigest(bytes);
       out.data({ file: options.out, digest, request }, () =>
         [...approvalLines({ parsed: request, digest, signatures }), `Written to ${options.out}`].join('\n'),

@@ -1,5 +1,5 @@
 /** Certificates of the processes and people of this system: what is in use, and another one with a new key. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import {
   type CoordinatorAddress,
@@ -16,10 +16,12 @@ import {
   AntipodeError,
   isAddress,
   loadConfig,
+  requireNoFile,
   sha256Hex,
   systemClock,
   within,
   writeFileDurably,
+  writeNewFile,
 } from '@antipode/runtime';
 import { openRequest } from '@antipode/setup';
 import type { Command } from 'commander';
@@ -133,15 +135,12 @@ function signCommand(): Command {
     .addHelpText('after', '\nThe certificate makes its holder the one that it names. Ask where the request comes from.')
     .action(async (file, options) => {
       const out = output(options);
-      if (existsSync(options.out))
-        throw new AntipodeError('FILE_EXISTS', `${options.out} already exists; nothing was written`, {
-          details: { path: options.out },
-        });
+      requireNoFile(options.out);
       const { request, uri, sign } = await openRequest(readFile(file), options);
       out.note(`The request is for ${uri}, with the key ${sha256Hex(request.spki)}.`);
       if (options.yes !== true) await confirm(request.identity.name, 'whoever the request is for');
       const certificatePem = await sign(options.days);
-      writeFileDurably(options.out, certificatePem, { mode: PUBLIC });
+      writeNewFile(options.out, certificatePem, { mode: PUBLIC });
       const ends = describeCertificate(certificatePem).notAfter.toISOString();
       out.data({ file: options.out, identity: uri, ends }, () => `wrote ${options.out}: ${uri} until ${ends}`);
     });

@@ -19,7 +19,7 @@ import {
   signedRevocationBytes,
   type Tls,
 } from '@antipode/protocol';
-import { AntipodeError, systemClock, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, requireNoFile, systemClock, writeNewFile } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { useOperatorKey } from '../../approvals/operator-key.ts';
 import { operatorCommand, seconds } from '../../options/options.ts';
@@ -178,7 +178,7 @@ async function makeNext(
     throw new AntipodeError('USAGE', `--as must be a name of an operator, found "${options.as}"`, {
       details: { field: 'as' },
     });
-  if (existsSync(options.out)) throw alreadyThere(options.out);
+  requireNoFile(options.out);
   await withDesk(options, async (at) => {
     const base = await baseOf(options, at.desk);
     const { trustDomain } = at.tls.identity;
@@ -196,13 +196,9 @@ async function makeNext(
     const signature = await useOperatorKey(options, ({ sign }) => sign(signedRevocationBytes(bytes)));
     const plan = await planOf(at, { list, inForce: base?.list, timeoutMs: options.timeout * MS });
     tellPlan(out, plan);
-    writeFileDurably(
-      options.out,
-      revocationFileText({ list: bytes, signatures: [{ operator: options.as, signature }] }),
-      {
-        mode: 0o644,
-      },
-    );
+    writeNewFile(options.out, revocationFileText({ list: bytes, signatures: [{ operator: options.as, signature }] }), {
+      mode: 0o644,
+    });
     const digest = revocationDigest(bytes);
     out.data(
       { file: options.out, digest, ...plan },
@@ -211,9 +207,6 @@ async function makeNext(
     );
   });
 }
-
-const alreadyThere = (path: string): AntipodeError =>
-  new AntipodeError('FILE_EXISTS', `${path} already exists; nothing was written`, { details: { path } });
 
 const authorityEnds = ({ state }: Pick<Tls, 'state'>): string => new Date(state.authorityEndsMs).toISOString();
 

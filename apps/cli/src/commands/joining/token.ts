@@ -1,5 +1,5 @@
 /** `antipode site token`: what an operator gives to a machine that is to become a site. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import {
   certificatesIn,
   isName,
@@ -9,7 +9,7 @@ import {
   secretDigest,
   siteTokenText,
 } from '@antipode/protocol';
-import { AntipodeError, parseAddress, sha256Hex, systemPrng, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, parseAddress, requireNoFile, sha256Hex, systemPrng, writeNewFile } from '@antipode/runtime';
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadOperatorConfig, openTls, operatorConfigFile, withOperator } from '../../operator-connection.ts';
 import { collect, command, operatorCommand, parseJoin, readCommand } from '../../options/options.ts';
@@ -50,8 +50,7 @@ function createCommand(): Command {
         throw new AntipodeError('USAGE', `"${site}" must be lower-case letters, digits and dashes`, {
           details: { field: 'site' },
         });
-      if (out !== undefined && existsSync(out))
-        throw new AntipodeError('FILE_EXISTS', `${out} already exists; no token was made`, { details: { path: out } });
+      if (out !== undefined) requireNoFile(out);
       const places = new Map((join as string[]).map(parseJoin).map(({ id, address }) => [id, address]));
       const own = loadOperatorConfig(operatorConfigFile(config));
       const { trustDomain } = openTls(own).identity;
@@ -75,7 +74,7 @@ function createCommand(): Command {
           }),
         ),
       });
-      if (out !== undefined) writeFileDurably(out, `${text}\n`, { mode: SECRET_MODE });
+      if (out !== undefined) writeNewFile(out, `${text}\n`, { mode: SECRET_MODE });
       const expires = new Date(Number(expiresMs)).toISOString();
       const said = output(options);
       said.note(`Token ${id} makes one machine to site ${site}, until ${expires}. Treat it like a PIN.`);

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { isName } from '@antipode/protocol';
-import { AntipodeError, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, writeNewFile } from '@antipode/runtime';
 import {
   type AgentConfig,
   type Card,
@@ -155,11 +155,7 @@ function cardCommand(): Command {
       const card = { site: config.site, pins };
       const code = codeOf(card);
       if (options.out !== undefined) {
-        if (existsSync(options.out))
-          throw new AntipodeError('FILE_EXISTS', `file exists already: ${options.out}`, {
-            details: { path: options.out },
-          });
-        writeFileDurably(options.out, cardText(card));
+        writeNewFile(options.out, cardText(card));
       }
       output(options).data({ site: card.site, partitions: pins, code, file: options.out ?? null }, () =>
         [

@@ -3,13 +3,13 @@
  * behind the name of its table, and at the end a SHA-256 over all of them. A file without its end is none.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, linkSync, rmSync } from 'node:fs';
+import { createReadStream, createWriteStream, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
-import { AntipodeError, makeFolder, syncFolder } from '@antipode/runtime';
+import { AntipodeError, makeFolder, placeFileOnce, requireNoFile, stagingOf } from '@antipode/runtime';
 import { z } from 'zod';
 import { TABLES, type TableName } from './rows.ts';
 
@@ -63,12 +63,9 @@ export async function writeBackup(
   facts: ManifestFacts,
   rows: AsyncIterable<readonly [TableName, readonly string[]]>,
 ): Promise<CheckedBackup> {
-  const taken = new AntipodeError('FILE_EXISTS', `${path} is there already`, {
-    details: { path },
-    hint: 'Name a new file. A backup replaces no other one.',
-  });
-  if (existsSync(path)) throw taken;
-  const staging = `${path}.new-${process.pid}`;
+  const requireNew = (): void => requireNoFile(path, { hint: 'Name a new file. A backup replaces no other one.' });
+  requireNew();
+  const staging = stagingOf(path);
   try {
     makeFolder(dirname(path));
     rmSync(staging, { force: true });
@@ -77,12 +74,9 @@ export async function writeBackup(
     const written = await open(staging, 'r');
     await written.sync().finally(() => written.close());
     const checked = await checkBackup(staging);
-    // Unlike a rename, a link replaces nothing.
-    linkSync(staging, path);
-    syncFolder(dirname(path));
+    if (!placeFileOnce(path)) requireNew();
     return checked;
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw taken;
     if (cause instanceof AntipodeError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new AntipodeError('FILE_UNWRITABLE', `cannot write ${path}: ${reason}`, { details: { path }, cause });
