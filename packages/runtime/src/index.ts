@@ -33,7 +33,6 @@ export { addProcessMetrics } from './metrics/process-metrics.ts';
 export { printable, printableBytes, printableLines } from './printable.ts';
 export { type Prng, seededPrng, systemPrng, uuidFrom } from './prng.ts';
 export { type Boot, readBoot } from './process/boot.ts';
-export { DelayedService, type DelayedServiceOptions } from './process/delayed-service.ts';
 export { type Health, HealthServer } from './process/health.ts';
 export {
   type Closeable,
@@ -45,7 +44,8 @@ export {
   stopSignal,
 } from './process/lifecycle.ts';
 export { requireProgram } from './process/programs.ts';
-export { type Send, Supervisor } from './process/supervisor.ts';
+export { type ProcessOptions, runProcess } from './process/run-process.ts';
+export type { Send } from './process/supervisor.ts';
 export { readPinFile, Secret } from './secret.ts';
 export { SerialQueue } from './serial-queue.ts';
 export {
