@@ -32,7 +32,7 @@ import {
 } from '@antipode/runtime';
 import type { DescService } from '@bufbuild/protobuf';
 import { z } from 'zod';
-import type { Output } from './output.ts';
+import { type Output, warn } from './output.ts';
 import { RevocationDesk } from './revocations/revocation-desk.ts';
 
 const coordinator = z.strictObject({
@@ -114,7 +114,7 @@ export function openTls({
 }: Pick<OperatorConfig, 'tls'> & Partial<Pick<OperatorConfig, 'revocation' | 'revocationsFile'>>): Tls {
   const tls = new Tls({ caFile: ca, certificateFile: certificate, keyFile: key });
   for (const warning of warningsOf(tls.state, systemClock.wallMs()))
-    process.stderr.write(`Warning: ${tls.identity.kind} ${tls.identity.name}: ${warning}.\n`);
+    warn(`${tls.identity.kind} ${tls.identity.name}: ${warning}.`);
   if (rules !== undefined && file !== undefined)
     tls.obey(new RevocationBook({ file, trustDomain: tls.identity.trustDomain, rules }));
   return tls;
@@ -137,7 +137,7 @@ export async function refreshRevocations(config: OperatorConfig, tls: Tls): Prom
     else if (book.held !== undefined) touch(config.revocationsFile);
   } catch (thrown) {
     if (!(thrown instanceof AntipodeError)) throw thrown;
-    process.stderr.write(`Warning: the list of revoked certificates was not taken: ${thrown.message}\n`);
+    warn(`the list of revoked certificates was not taken: ${thrown.message}`);
   } finally {
     desk.close();
   }

@@ -1,8 +1,9 @@
 import { PassThrough } from 'node:stream';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, printableLines } from '@antipode/runtime';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { duration, guardOutput, output, plain, printError, table } from './output.ts';
+import { parse } from 'yaml';
+import { duration, guardOutput, output, plain, printError, table, warn } from './output.ts';
 
 const written = { stdout: '', stderr: '' };
 beforeEach(() => {
@@ -28,6 +29,32 @@ it('shows what another site chose without a command to the terminal, and gives i
   const shown = 'token \\u001b[2J\\u202e\n';
   expect(written.stdout).toBe(`${shown}${label}\n`);
   expect([written.stderr.split(shown).length, written.stderr.includes('\u001b')]).toEqual([3, false]);
+});
+
+describe('an answer for programs with words of another site', () => {
+  const label = 'token \u001b[2J\u009b31m\u007f\u202e\r\n';
+
+  it.each([
+    ['JSON', true as const, (text: string): unknown => JSON.parse(text)],
+    ['YAML', 'yaml' as const, (text: string): unknown => parse(text)],
+  ])('shows no command to the terminal, and means the same in %s', (_form, json, read) => {
+    output({ json }).data({ label, [label]: 1 }, () => '');
+    expect(written.stdout).toBe(printableLines(written.stdout));
+    expect(read(written.stdout)).toEqual({ label, [label]: 1 });
+  });
+
+  it('shows none in an error and in a warning either', () => {
+    printError(new AntipodeError('HSM_REFUSED', label), { json: true });
+    expect(JSON.parse(written.stderr)).toMatchObject({ error: { message: label } });
+    warn(label);
+    expect(written.stderr).toBe(printableLines(written.stderr));
+  });
+
+  it('is the same to a reader of YAML 1.1', () => {
+    const names = { group: 'no', on: '1e3', since: '12:30:45', site: '017', date: '2026-01-01' };
+    output({ json: 'yaml' }).data(names, () => '');
+    expect(parse(written.stdout, { version: '1.1' })).toEqual(names);
+  });
 });
 
 describe('the error of a call that failed at a server', () => {

@@ -1,10 +1,10 @@
 /**
- * Data on standard output, everything else on standard error. Tables for people, JSON for programs. A text for people can
- * hold words of another site, so a terminal must not obey them.
+ * Data on standard output, everything else on standard error. Tables for people, JSON and YAML for programs. All of them
+ * can hold words of another site, so a terminal must not obey them. In JSON and YAML an escape means the same character.
  */
 import { enumWord } from '@antipode/protocol';
 import { AntipodeError, printableLines } from '@antipode/runtime';
-import { stringify } from 'yaml';
+import { Document, visit } from 'yaml';
 import { coloured, isColoured } from './colours.ts';
 import { exitCodeOf } from './exit-codes.ts';
 
@@ -33,10 +33,29 @@ export function output({ json }: { json?: Structure }): Output {
   };
 }
 
+/** JSON that a terminal shows as it is: `JSON.stringify` leaves some control characters in strings. */
+export const jsonText = (value: unknown, indent?: number): string =>
+  printableLines(JSON.stringify(value, plain, indent));
+
 function structured(value: unknown, how: true | 'yaml'): string {
-  const json = JSON.stringify(value, plain, 2);
-  return how === 'yaml' ? stringify(JSON.parse(json) as unknown).trimEnd() : json;
+  const json = jsonText(value, 2);
+  return how === 'yaml' ? yamlText(JSON.parse(json) as unknown) : json;
 }
+
+/** For readers of YAML 1.1 too, to whom a group of the name `no` would be false. */
+function yamlText(value: unknown): string {
+  const document = new Document(value, { compat: 'yaml-1.1' });
+  visit(document, {
+    Scalar: (_key, scalar) => {
+      if (typeof scalar.value === 'string' && printableLines(scalar.value) !== scalar.value)
+        scalar.type = 'QUOTE_DOUBLE';
+    },
+  });
+  return printableLines(document.toString()).trimEnd();
+}
+
+/** On standard error, in front of the answer. */
+export const warn = (text: string): void => void process.stderr.write(`${printableLines(`Warning: ${text}`)}\n`);
 
 const painted = (text: string): string => (isColoured(process.stdout) ? coloured(text) : text);
 
@@ -52,9 +71,8 @@ export function printError(error: AntipodeError, { json }: { json: boolean }): v
   const failed = failedCall(error);
   if (json) {
     const details = failed === undefined ? error.details : { ...error.details, callId: failed.callId };
-    process.stderr.write(
-      `${JSON.stringify({ error: { code: error.code, message: error.message.replace(`[${error.code}] `, ''), hint: error.hint, details } }, plain)}\n`,
-    );
+    const message = error.message.replace(`[${error.code}] `, '');
+    process.stderr.write(`${jsonText({ error: { code: error.code, message, hint: error.hint, details } })}\n`);
     return;
   }
   const call = failed === undefined ? '' : `  Call ${failed.callId}: search the log of ${failed.peer} for it.\n`;

@@ -59,6 +59,12 @@ describe('an error that crosses the wire', () => {
     expect(String(metadata.get(KEY)[0]).length).toBeLessThan(11_000);
   });
 
+  it('is one line, whatever a peer sends', () => {
+    const sent = { code: 'EPOCH_STALE', message: 'no\nfailover: done', hint: 'a\r\n  b' };
+    const error = fromStatus(failed(status.ABORTED, sent), { peer: 'b' });
+    expect([error.message, error.hint]).toEqual(['[EPOCH_STALE] no failover: done', 'a b']);
+  });
+
   it('is bounded where it arrives, whatever a peer sends', () => {
     const sent = { code: 'HSM_REFUSED', message: 'x'.repeat(9_000), details: HUGE };
     const error = fromStatus(failed(status.FAILED_PRECONDITION, sent), { peer: 'b' });

@@ -158,14 +158,17 @@ function parse(sent: string | Buffer | undefined): Sent | undefined {
     if (typeof code !== 'string' || typeof message !== 'string') return undefined;
     return {
       code: code.slice(0, 64),
-      message: message.slice(0, TEXT_LENGTH_MAX),
+      message: oneLine(message),
       details: bounded(details),
-      ...(typeof hint === 'string' ? { hint: hint.slice(0, TEXT_LENGTH_MAX) } : {}),
+      ...(typeof hint === 'string' ? { hint: oneLine(hint) } : {}),
     };
   } catch {
     return undefined;
   }
 }
+
+/** A second line of a message would look like words of ours. */
+const oneLine = (text: string): string => text.slice(0, TEXT_LENGTH_MAX).replace(/\s*[\n\r]\s*/g, ' ');
 
 /** The details that fit, in their order. A bigint crosses as decimal digits. */
 function bounded(details: unknown): ErrorDetails {

@@ -2,6 +2,7 @@ import { fstatSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { AntipodeError } from './errors.ts';
 import { isJournal, Log, type LogOptions } from './log.ts';
+import { printableLines } from './printable.ts';
 import { Secret } from './secret.ts';
 import { FakeClock } from './testing/index.ts';
 
@@ -63,6 +64,14 @@ it('writes one readable line as text, whatever a value holds', () => {
   const { log, lines } = logTo({ format: 'text' });
   log.warn('refused', { site: 'a\nb', epoch: 2n, error: new AntipodeError('EPOCH_STALE', 'late') });
   expect(lines).toEqual(['00:00:00.000 warn  refused site=a\\nb epoch=2 error=[EPOCH_STALE] late']);
+});
+
+it.each(['text', 'json', 'journal'] as const)('shows no command to a terminal, and no second line, as %s', (format) => {
+  const { log, lines } = logTo({ format });
+  const said = 'no\u001b[2J\u009b31m\u202e\r\n12:00:00.000 info  all is well';
+  log.warn(said, { site: said, error: new AntipodeError('EPOCH_STALE', said) });
+  expect(lines).toEqual([printableLines(lines[0]!).replaceAll('\n', '')]);
+  if (format === 'json') expect(JSON.parse(lines[0]!)).toMatchObject({ message: said, site: said });
 });
 
 it('writes a Buffer as the bytes it holds', () => {

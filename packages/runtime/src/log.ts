@@ -5,6 +5,7 @@
 
 import { fstatSync } from 'node:fs';
 import { AntipodeError } from './errors.ts';
+import { printableLines } from './printable.ts';
 import type { Clock } from './time/clock.ts';
 import { systemClock } from './time/clock.ts';
 
@@ -58,11 +59,12 @@ export class Log {
     const all = { ...this.#options.fields, ...fields };
     const lines = {
       json: () => JSON.stringify({ time, level, message, ...all }, serialise),
-      text: () => `${time.slice(11, 23)} ${level.padEnd(5)} ${message}${pretty(all)}`,
-      // The journal keeps time and level by itself. Each further line would be an entry of its own.
-      journal: () => `<${PRIORITY[level]}>${`${message}${pretty(all)}`.replace(/\s*\n\s*/g, ' | ')}`,
+      text: () => `${time.slice(11, 23)} ${level.padEnd(5)} ${oneLine(`${message}${pretty(all)}`)}`,
+      // The journal keeps time and level by itself.
+      journal: () => `<${PRIORITY[level]}>${oneLine(`${message}${pretty(all)}`)}`,
     };
-    this.#write(lines[this.#options.format]());
+    // Fields can hold words of another site. An escape in JSON means the same character.
+    this.#write(printableLines(lines[this.#options.format]()));
   }
 }
 
@@ -122,6 +124,9 @@ function describe(error: Error): object {
   }
   return { message: error.message, stack: error.stack, ...cause };
 }
+
+/** A second line would look like an entry of its own. */
+const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, ' | ');
 
 function pretty(fields: LogFields): string {
   return Object.entries(fields)

@@ -25,7 +25,7 @@ import { z } from 'zod';
 import { confirm } from '../../confirm.ts';
 import { EXIT } from '../../exit-codes.ts';
 import { command, JSON_OPTION, operatorCommand, readCommand, seconds } from '../../options/options.ts';
-import { output, table } from '../../output.ts';
+import { output, table, warn } from '../../output.ts';
 import type { Answered, ListInForce } from '../../revocations/revocation-desk.ts';
 import { isNamed } from '../../revocations/revocation-plan.ts';
 import { type Desk, MS, planOf, readFile, statusOf, TIMEOUT_S, tellPlan, withDesk } from './at-desk.ts';
@@ -69,7 +69,7 @@ function takeHere({ revocations }: Tls, signed: SignedRevocations): void {
     revocations?.take(signed);
   } catch (thrown) {
     if (!(thrown instanceof AntipodeError)) throw thrown;
-    process.stderr.write(`Warning: this configuration does not take the list: ${thrown.message}\n`);
+    warn(`this configuration does not take the list: ${thrown.message}`);
   }
 }
 

@@ -5,7 +5,7 @@
 import type { GetStatusResponse } from '@antipode/protocol';
 import { AntipodeError, type Clock, hasCode, PROTECTION_STATES, printableLines } from '@antipode/runtime';
 import { coloured, isColoured } from '../../colours.ts';
-import { plain } from '../../output.ts';
+import { jsonText } from '../../output.ts';
 import { isDegraded, statusText } from '../../views/status.ts';
 
 export interface Screen {
@@ -75,8 +75,8 @@ function tell(
   const news = facts.filter((fact) => !last.includes(fact));
   if (news.length === 0) return facts;
   if (!json) screen.write(news.map((fact) => `${at} ${printableLines(fact)}\n`).join(''));
-  else if (!(status instanceof AntipodeError)) screen.write(`${JSON.stringify({ at, status }, plain)}\n`);
-  else screen.write(`${JSON.stringify({ at, error: { code: status.code, hint: status.hint } })}\n`);
+  else if (!(status instanceof AntipodeError)) screen.write(`${jsonText({ at, status })}\n`);
+  else screen.write(`${jsonText({ at, error: { code: status.code, hint: status.hint } })}\n`);
   return facts;
 }
 
