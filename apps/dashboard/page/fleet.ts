@@ -107,12 +107,14 @@ function map(groups: readonly Group[], sites: readonly Site[], nowMs: number): T
     ...new Set([...sites.map(({ name }) => name), ...groups.flatMap(({ seats }) => seats.map(({ site }) => site))]),
   ].sort();
   const key = names.join();
+  // As a property, since the policy of the page permits no style in attributes.
+  const widths = `--sites: ${names.length}; --site-width: max(60px, ${Math.max(0, ...names.map(({ length }) => length))}ch + 20px)`;
   return html`
-    <table class="map" role="table" aria-labelledby="groups-title">
+    <table class="map" role="table" aria-labelledby="groups-title" .style=${widths}>
       <thead role="rowgroup">
         <tr role="row">
-          <th role="columnheader" scope="col">Group</th>
-          <th role="columnheader" scope="col">State</th>
+          <th role="columnheader" scope="col" class="name">Group</th>
+          <th role="columnheader" scope="col" class="protection">State</th>
           ${names.map((name) => html`<th role="columnheader" scope="col" class="at-site">${name}</th>`)}
           <th role="columnheader" scope="col" class="number">Generation</th>
           <th role="columnheader" scope="col" class="number">Recovery point</th>

@@ -146,6 +146,7 @@ describe('the page of an operator', { timeout: 120_000 }, () => {
     await press('Enter');
     const order = page.getByRole('button', { name: 'Order it' });
     expect(await order.isDisabled()).toBe(true);
+    expect(await violationsOf(opened)).toEqual([]);
     await page.keyboard.type('s');
     await press('Enter');
     await page.locator('#order [data-status=done]').waitFor();
