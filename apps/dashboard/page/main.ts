@@ -15,6 +15,8 @@ import { sentence } from './words.ts';
 const SILENT_MS = 3_000;
 /** How often ages are counted while nothing is heard. */
 const TICK_MS = 1_000;
+/** A page that was drawn since needs no tick. Less than a tick, since timers are early and late. */
+const UNDRAWN_MS = 900;
 /** How often a closer look is taken again. */
 const LOOK_MS = 2_000;
 
@@ -29,8 +31,10 @@ let look:
   | { readonly path: string; readonly at: number; readonly answer?: unknown; readonly trouble: string }
   | undefined;
 let isLooking = false;
+let drawnMs = 0;
 
 function draw(): void {
+  drawnMs = Date.now();
   if (state.contact === 'refused') {
     render(closedDoor(), root);
     return;
@@ -160,8 +164,10 @@ function announce(): void {
 }
 
 function tick(): void {
-  if (state.contact === 'open' && Date.now() - state.heardMs > SILENT_MS) state = { ...state, contact: 'silent' };
-  draw();
+  const isSilent = state.contact === 'open' && Date.now() - state.heardMs > SILENT_MS;
+  if (isSilent) state = { ...state, contact: 'silent' };
+  // Each update draws as well.
+  if (isSilent || Date.now() - drawnMs > UNDRAWN_MS) draw();
   void lookCloser();
 }
 

@@ -63,7 +63,7 @@ function linkText(state: State, nowMs: number): TemplateResult {
   const at = shownAt(state);
   const head = headOf(state);
   if (isOfNow(state))
-    return html`<span class="pulse" aria-hidden="true"></span>live from coordinator ${head?.coordinator}`;
+    return html`<span class="pulse" data-beat=${state.heard % 2 === 0 ? nothing : ''} aria-hidden="true"></span>live from coordinator ${head?.coordinator}`;
   if (at === undefined) return html`nothing heard yet`;
   return html`old: from ${timeOfDay(at)} UTC, <strong>${age(nowMs - at)}</strong> ago`;
 }

@@ -15,6 +15,8 @@ export interface State {
   readonly contact: Contact;
   /** When the last event came, by the clock of the page. */
   readonly heardMs: number;
+  /** How many events came. */
+  readonly heard: number;
   /** How far the clock of the local server is ahead. */
   readonly aheadMs: number;
   readonly link: Link | undefined;
@@ -35,6 +37,7 @@ const NEWS_MAX = 30;
 export const EMPTY: State = {
   contact: 'opening',
   heardMs: 0,
+  heard: 0,
   aheadMs: 0,
   link: undefined,
   viewer: undefined,
@@ -54,6 +57,7 @@ export function applied(state: State, update: Update, nowMs: number): State {
   return {
     contact: 'open',
     heardMs: nowMs,
+    heard: state.heard + 1,
     aheadMs: update.now - nowMs,
     link: update.link,
     viewer: update.viewer ?? state.viewer,
