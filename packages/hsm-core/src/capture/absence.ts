@@ -3,9 +3,10 @@
  * restored.
  */
 import type { Entry, Uncaptured } from '../model/generation.ts';
-import type { ObservedObject } from '../model/object.ts';
+import type { ObjectId, ObservedObject } from '../model/object.ts';
 import { type CaptureContext, isLive, isUnrestored } from './capture-context.ts';
-import type { Candidate, Matches } from './match.ts';
+import type { Matches } from './match.ts';
+import type { Scan } from './scan.ts';
 import type { DoubtfulObject } from './sealing.ts';
 import type { UncapturedObject } from './uncaptured.ts';
 
@@ -19,6 +20,8 @@ export interface Absence {
   readonly gone: readonly Entry[];
   /** Reports each object that was never restored here: this partition cannot serve it. */
   readonly unrestored: readonly Uncaptured[];
+  /** Reports what lies in the store of the token and does not show, and each entry that may be hidden. */
+  readonly hidden: readonly Uncaptured[];
 }
 
 /** Reads doubtful objects again. Those that are gone were deleted during the reseal. */
@@ -39,43 +42,63 @@ export async function resolveDoubtful(
 /** `missing` are the entries, live and buried, of which this capture has found no object. */
 export function explainAbsence(
   context: CaptureContext,
-  { candidates }: Pick<Matches, 'candidates'>,
+  sight: Pick<Matches, 'candidates'> & Pick<Scan, 'hidden'>,
   missing: readonly Entry[],
 ): Absence {
   const live = missing.filter((entry) => isLive(context, entry));
   const unrestored = live.filter((entry) => isUnrestored(context, entry));
-  const kept = new Set(keptOf(context, { candidates, live, unrestored }));
+  const hidden = hiddenOf(context, sight, live);
+  // A reseal keeps no entry that it cannot seal again, except those whose object may be hidden.
+  const kept = new Set([...(context.isReseal ? [] : unrestored), ...hidden]);
   return {
     kept: [...kept],
     gone: missing.filter((entry) => !kept.has(entry) && !isUnrestored(context, entry)),
-    unrestored: unrestored.map(({ objectId, objectClass, keyType }) => ({
-      objectId,
-      objectClass,
-      ...(keyType === undefined ? {} : { keyType }),
-      reason: 'unreadable',
-    })),
+    unrestored: unrestored.map(unreadable),
+    hidden: [
+      ...hidden.map(unreadable),
+      // An empty file is what a killed process leaves, unless something is missing.
+      ...sight.hidden
+        .filter(({ hasContent, seenTwice }) => seenTwice && (hasContent || hidden.length > 0))
+        .map(({ id }): Uncaptured => ({ objectId: id, objectClass: 'other', reason: 'unreadable' })),
+    ],
   };
 }
 
-/** A reseal keeps no entry that it cannot seal again, except those whose object may be hidden. */
-function keptOf(
-  context: CaptureContext,
-  { candidates, live, unrestored }: { candidates: readonly Candidate[]; live: Entry[]; unrestored: Entry[] },
+const unreadable = ({ objectId, objectClass, keyType }: Entry): Uncaptured => ({
+  objectId,
+  objectClass,
+  ...(keyType === undefined ? {} : { keyType }),
+  reason: 'unreadable',
+});
+
+/**
+ * Entries whose objects may be in the token and not show: the token shows an object without its class, or its store has
+ * one that it does not show. A damaged file is the cause of both, and a deletion takes the file away. Any of the missing
+ * entries may be that object, so all of them stay, and are reported. They go when the object does, or when an operator
+ * accepts them as gone. Nothing that was there before, with nothing missing, stands for an entry.
+ */
+function hiddenOf(
+  { options, previous, remembered }: CaptureContext,
+  { candidates, hidden }: Parameters<typeof explainAbsence>[1],
+  live: readonly Entry[],
 ): Entry[] {
-  const { options, isReseal } = context;
-  if (!mayHide(context, candidates)) return isReseal ? [] : unrestored;
-  if (!isReseal) return live;
-  // An object that an operator accepts as gone is not hidden.
-  return live.filter((entry) => options.accepted?.has(entry.objectId) !== true && !isUnrestored(context, entry));
+  const nameless = candidates.filter(({ examined }) => isNameless(examined.object)).length;
+  if (nameless === 0 && hidden.length === 0) return [];
+  const isKnown = (objectId: ObjectId): boolean => remembered?.hidden.has(objectId) === true;
+  const uncaptured = previous?.uncaptured ?? [];
+  const reported = new Set(uncaptured.map(({ objectId }) => objectId));
+  const known = uncaptured.filter(
+    ({ objectClass, reason, objectId }) => objectClass === 'other' && reason === 'unreadable' && !isKnown(objectId),
+  );
+  const isNew = nameless > known.length || hidden.some(({ id }) => !reported.has(id) && !isKnown(id));
+  return live.filter(
+    (entry) =>
+      (isNew || reported.has(entry.objectId)) &&
+      options.accepted?.has(entry.objectId) !== true &&
+      options.unrestored?.has(entry.objectId) !== true,
+  );
 }
 
-/** Whether the token shows a new object without its class. Any of the missing objects may be that one. */
-function mayHide({ previous }: CaptureContext, candidates: readonly Candidate[]): boolean {
-  const isNameless = ({ objectClass, isPartlyRead }: ObservedObject): boolean =>
-    objectClass === 'other' && isPartlyRead === true;
-  const nameless = candidates.filter(({ examined }) => isNameless(examined.object)).length;
-  const known = previous?.uncaptured.filter(
-    ({ objectClass, reason }) => objectClass === 'other' && reason === 'unreadable',
-  );
-  return nameless > (known?.length ?? 0);
-}
+/** The token shows that there is an object, and not of which class. */
+const isNameless = ({ objectClass, isPartlyRead }: ObservedObject): boolean =>
+  objectClass === 'other' && isPartlyRead === true;

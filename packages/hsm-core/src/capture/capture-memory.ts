@@ -10,6 +10,8 @@ export interface Remembered {
   readonly objectIds: ReadonlyMap<Handle, ObjectId>;
   /** Uncaptured objects that the token may give next time, although nothing in the partition changes until then. */
   readonly mayPass: ReadonlySet<Handle>;
+  /** Objects that lay in the store, and that the token did not show. */
+  readonly hidden: ReadonlySet<ObjectId>;
 }
 
 /**

@@ -779,6 +779,49 @@ describe('what was captured before', () => {
     expect(a.hsm.objects).toContain(secret);
   });
 
+  it('stays while it may lie hidden in the store, and is reported', async () => {
+    const secret = a.hsm.addSecret('secret');
+    a.hsm.addSecret('other');
+    await captured();
+    a.hsm.objects.splice(a.hsm.objects.indexOf(secret), 1);
+    const look = a.provider.look.bind(a.provider);
+    let hidden = [{ id: 'ff'.repeat(16), hasContent: true, seenTwice: false }];
+    a.provider.look = async (options) => ({ ...(await look(options)), hidden });
+    const labels = ({ generation }: SealedGeneration): string[] => generation.entries.map(labelOf).sort();
+    // Another process may be making what only one look saw. Nobody knows yet, so nothing is buried.
+    const first = await captured();
+    expect([labels(first), reasonsOf(first)]).toEqual([['other', 'secret'], ['unreadable']]);
+    hidden = hidden.map((one) => ({ ...one, seenTwice: true }));
+    const second = await captured();
+    expect([labels(second), reasonsOf(second)]).toEqual([
+      ['other', 'secret'],
+      ['unreadable', 'unreadable'],
+    ]);
+    expect((await capture()).sealed).toBeUndefined();
+    memory = new CaptureMemory();
+    expect((await capture()).sealed).toBeUndefined();
+    const later = { domainKeyVersion: 2 };
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const { objectId } = entryOf(second, 'secret');
+    expect((await capture(later)).held?.losses).toEqual([{ objectId, reason: 'unreadable' }]);
+    hidden = [];
+    const gone = await captured();
+    expect([labels(gone), gone.generation.tombstones.map(({ entry }) => labelOf(entry))]).toEqual([
+      ['other'],
+      ['secret'],
+    ]);
+  });
+
+  it('is deleted although something lies hidden in the store that lay there before', async () => {
+    const secret = a.hsm.addSecret('secret');
+    const look = a.provider.look.bind(a.provider);
+    const hidden = [{ id: 'ff'.repeat(16), hasContent: false, seenTwice: true }];
+    a.provider.look = async (options) => ({ ...(await look(options)), hidden });
+    expect(reasonsOf(await captured())).toEqual([]);
+    a.hsm.objects.splice(a.hsm.objects.indexOf(secret), 1);
+    expect((await captured()).generation.entries).toEqual([]);
+  });
+
   it('stays if only the second look of a reseal misses it', async () => {
     const secret = a.hsm.addSecret('secret');
     const first = entryOf(await captured(), 'secret');

@@ -51,7 +51,7 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
   if (scan === undefined) return { captureStartedMs, sealedObjects: 0, blobs: new Map(), notCarried: new Map() };
 
   const { candidates, captured, uncaptured, absence, sealing } = await gather(context, scan);
-  const { kept, gone, unrestored } = absence;
+  const { kept, gone, unrestored, hidden } = absence;
   const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map(), notCarried: notCarriedOf(captured) };
   const present = [...scan.carried, ...captured].map(({ entry }) => entry);
   const changed = new Set(candidates.flatMap(({ examined, isChanged }) => (isChanged ? examined.object.handle : [])));
@@ -68,7 +68,7 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
     captureStartedMs,
     dataKeys: usedDataKeys(context, { entries, sealing }),
     entries,
-    uncaptured: [...carriedUncaptured(context, scan), ...unrestored, ...named],
+    uncaptured: [...carriedUncaptured(context, scan), ...unrestored, ...hidden, ...named],
     tombstones,
   });
   const remembered = memoryOf(context, { scan, captured, uncaptured, named });
@@ -143,7 +143,13 @@ function memoryOf(
     if (!objectIds.has(object.handle)) objectIds.set(object.handle, named[index]!.objectId);
   const passing = uncaptured.filter(mayPass).map(({ object }) => object.handle);
   const unasked = [...(remembered?.mayPass ?? [])].filter((handle) => !askedAgain.has(handle) && objectIds.has(handle));
-  return { look: scan.first.number, filterKey, objectIds, mayPass: new Set([...passing, ...unasked]) };
+  return {
+    look: scan.first.number,
+    filterKey,
+    objectIds,
+    mayPass: new Set([...passing, ...unasked]),
+    hidden: new Set(scan.hidden.filter(({ seenTwice }) => seenTwice).map(({ id }) => id)),
+  };
 }
 
 async function sign(

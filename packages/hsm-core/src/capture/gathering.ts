@@ -33,7 +33,7 @@ export async function gather(context: CaptureContext, scan: Scan): Promise<Gathe
   });
   const resolved = await resolveDoubtful(context, sealing.doubtful);
   const deleted = [...classification.deleted, ...resolved.deleted].filter((entry: Entry) => isLive(context, entry));
-  const absence = explainAbsence(context, { candidates }, [...absent, ...deleted]);
+  const absence = explainAbsence(context, { candidates, hidden: scan.hidden }, [...absent, ...deleted]);
   return {
     candidates,
     captured: forms.captured,

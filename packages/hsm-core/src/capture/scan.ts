@@ -8,6 +8,7 @@ import type { Entry } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type ObservedObject } from '../model/object.ts';
 import { type Examined, examine, handlesOf, typesByBlob } from '../objects/recognise.ts';
 import type { HsmProvider, WrapOutcome } from '../provider/provider.ts';
+import type { HiddenObject } from '../provider/reader.ts';
 import { type CaptureContext, isBroughtBack } from './capture-context.ts';
 import { isExcluded } from './filter.ts';
 import { reasonOf } from './uncaptured.ts';
@@ -17,6 +18,8 @@ export interface View {
   readonly number: number;
   readonly handles: ReadonlySet<Handle>;
   readonly objects: readonly ObservedObject[];
+  /** See the look of a provider. */
+  readonly hidden: readonly HiddenObject[];
 }
 
 /** One object, as the two looks saw it. */
@@ -40,6 +43,8 @@ export interface Scan {
   readonly sightings: readonly Sighting[];
   /** Wraps under the domain key of this capture that the token has made so far. */
   readonly wraps: ReadonlyMap<Handle, WrapOutcome>;
+  /** By the last look at everything. */
+  readonly hidden: readonly HiddenObject[];
 }
 
 /** Returns undefined if the first look finds nothing to capture. */
@@ -53,15 +58,16 @@ export async function scanPartition(context: CaptureContext): Promise<Scan | und
     ...(await readUnnamed(context, { first, carried, examiner })),
   ];
   await examiner.wrapAhead(examined);
-  const sightings = await lookAgain(context, { first, examined, examiner });
-  return { first, carried, sightings, wraps: examiner.wraps };
+  const { sightings, hidden } = await lookAgain(context, { first, examined, examiner });
+  return { first, carried, sightings, wraps: examiner.wraps, hidden };
 }
 
 async function look({ options }: CaptureContext, request: Parameters<HsmProvider['look']>[0]): Promise<View> {
   const own = options.keyring.ownHandles;
-  const { number, handles, objects } = await options.provider.look(request);
+  const { number, handles, objects, hidden = [] } = await options.provider.look(request);
   return {
     number,
+    hidden,
     handles: new Set([...handles].filter((handle) => !own.has(handle))),
     objects: objects.filter(({ handle }) => !own.has(handle)),
   };
@@ -89,8 +95,11 @@ async function lookFirst(context: CaptureContext): Promise<{ first: View; isRout
  * The look reports no object, and the handles are the remembered ones. Another provider's memory has other handles. A
  * token that failed is asked again.
  */
-function isQuiet({ remembered, askedAgain }: CaptureContext, { handles, objects }: View): boolean {
+function isQuiet({ remembered, askedAgain }: CaptureContext, { handles, objects, hidden }: View): boolean {
   if (askedAgain.size > 0) return false;
+  const before = remembered?.hidden;
+  const settled = hidden.filter(({ seenTwice }) => seenTwice);
+  if (settled.length !== before?.size || !settled.every(({ id }) => before.has(id))) return false;
   const known = remembered?.objectIds;
   return objects.length === 0 && handles.size === known?.size && [...handles].every((handle) => known.has(handle));
 }
@@ -149,7 +158,7 @@ async function readUnnamed(
 async function lookAgain(
   context: CaptureContext,
   { first, examined, examiner }: { first: View; examined: readonly Examined[]; examiner: Examiner },
-): Promise<Sighting[]> {
+): Promise<Pick<Scan, 'sightings' | 'hidden'>> {
   const { remembered, live, description } = context;
   const handles = examined.map(({ object }) => object.handle);
   const missing = [...(remembered?.objectIds.keys() ?? [])].filter((handle) => !first.handles.has(handle));
@@ -172,7 +181,10 @@ async function lookAgain(
   const before = new Set(handles);
   const fresh = second.objects.filter(({ handle }) => !before.has(handle));
   const late = fresh.length === 0 ? [] : await examiner.examine(fresh);
-  return [...again, ...late.map((one): Sighting => ({ examined: one, readTwice: false, hasVanished: false }))];
+  return {
+    sightings: [...again, ...late.map((one): Sighting => ({ examined: one, readTwice: false, hasVanished: false }))],
+    hidden: mustSearch ? second.hidden : first.hidden,
+  };
 }
 
 /** Asks the token for what its looks do not show, and keeps every wrap that sealing can use. */

@@ -19,6 +19,7 @@ import { Pkcs11ExactSealer } from './exact/exact-sealer.ts';
 import { ValueDigests } from './exact/value-digests.ts';
 import { findCrossing, wrappingSession } from './known-values.ts';
 import { Maker } from './maker.ts';
+import { HiddenObjects } from './native/hidden-objects.ts';
 import { Pkcs11NativeSealer } from './native/native-sealer.ts';
 import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
 import { Pkcs11OwnKeys } from './own-keys/own-keys.ts';
@@ -142,7 +143,14 @@ function composed(opened: OpenSession, { config, probe, objects, quirks, cloner 
   const context = wrappingSession({ cryptoki, session }, quirks);
   const wrappingKeys = new WrappingKeys();
   const publicHalves = new PublicHalves(context, quirks);
-  const reader = new Pkcs11Reader(context, { objects, publicHalves, probe, reusesHandles: quirks.reusesHandles });
+  const stored = cloner?.shape === 'blobs' ? cloner.stored : undefined;
+  const reader = new Pkcs11Reader(context, {
+    objects,
+    publicHalves,
+    probe,
+    reusesHandles: quirks.reusesHandles,
+    hidden: stored && new HiddenObjects(stored),
+  });
   const ownKeys = new Pkcs11OwnKeys(context, {
     quirks,
     probe,

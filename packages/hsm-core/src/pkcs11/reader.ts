@@ -7,6 +7,7 @@ import { ATTRIBUTES, USES } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import { LookLog } from '../objects/look-log.ts';
 import type { Look, PartitionReader } from '../provider/reader.ts';
+import type { HiddenObjects } from './native/hidden-objects.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import type { PublicHalves } from './reading/public-halves.ts';
 import type { SessionProbe } from './session/session-probe.ts';
@@ -21,6 +22,7 @@ export class Pkcs11Reader implements PartitionReader {
   readonly #publicHalves: PublicHalves;
   readonly #probe: SessionProbe;
   readonly #reusesHandles: boolean;
+  readonly #hidden: HiddenObjects | undefined;
   readonly #looks = new LookLog();
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
@@ -31,6 +33,7 @@ export class Pkcs11Reader implements PartitionReader {
       readonly publicHalves: PublicHalves;
       readonly probe: SessionProbe;
       readonly reusesHandles: boolean;
+      readonly hidden: HiddenObjects | undefined;
     },
   ) {
     this.#context = { cryptoki, session };
@@ -38,6 +41,7 @@ export class Pkcs11Reader implements PartitionReader {
     this.#publicHalves = parts.publicHalves;
     this.#probe = parts.probe;
     this.#reusesHandles = parts.reusesHandles;
+    this.#hidden = parts.hidden;
   }
 
   async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {
@@ -61,7 +65,13 @@ export class Pkcs11Reader implements PartitionReader {
     if (handles === undefined) for (const handle of this.#looks.endWhole()) this.forget(handle);
     // Finding public halves by use is not a scan, and goes on while the next look waits.
     this.#lastLookMs = systemClock.monotonicMs();
-    return { number, handles: BigUint64Array.from(present), objects: this.#publicHalves.complete(objects) };
+    const hidden = handles === undefined ? await this.#hidden?.beside(present) : undefined;
+    return {
+      number,
+      handles: BigUint64Array.from(present),
+      objects: this.#publicHalves.complete(objects),
+      ...(hidden?.length ? { hidden } : {}),
+    };
   }
 
   async inventory(): Promise<ObservedObject[]> {

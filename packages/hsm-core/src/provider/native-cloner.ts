@@ -7,7 +7,7 @@
  * token under a data key. Only those leave the worker.
  */
 import type { Attributes } from '../model/attributes.ts';
-import type { Handle, KeyType, ObjectClass, ObservedObject, UncapturedReason } from '../model/object.ts';
+import type { Handle, KeyType, ObjectClass, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
 import type { Vector } from '../model/vector.ts';
 import type { BatchOutcome, Refusal } from './restorer.ts';
 
@@ -50,6 +50,14 @@ export interface PlacedObject extends NativeObject {
   readonly entry: Uint8Array;
 }
 
+/** An object of the store that the token does not show. */
+export interface StoredUnseen {
+  readonly id: ObjectId;
+  readonly hasContent: boolean;
+  /** It is sound, and of this token. A module that was loaded afresh would show it. */
+  readonly isSound: boolean;
+}
+
 export interface PlaceOutcome extends BatchOutcome {
   /**
    * Each object as the token has shown it since it was made, in the order of `handles`. Undefined where the cloner did not
@@ -88,6 +96,10 @@ export interface NativeCloner {
    * compares what the token shows of it in any case.
    */
   place(items: readonly PlacedObject[]): Promise<PlaceOutcome>;
+  /**
+   * Objects of the token's store that it does not show. `shown` are all that it shows. Absent where nobody sees the store.
+   */
+  stored?(shown: readonly Handle[]): Promise<readonly StoredUnseen[]>;
   /** Takes back objects that the last {@link place} has returned by these handles. Leaves every other object alone. */
   discard(handles: readonly Handle[]): Promise<void>;
 }

@@ -40,7 +40,7 @@ export type {
 } from './native-cloner.ts';
 export type { DomainKeyEnd, MarkedKey, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';
 export type { Challenge, ProofCheck, ProofItem, ProofOutcome, Prover } from './prover.ts';
-export type { Look, PartitionReader } from './reader.ts';
+export type { HiddenObject, Look, PartitionReader } from './reader.ts';
 export type { BatchOutcome, CreateItem, Refusal, Restorer, UnwrapItem } from './restorer.ts';
 export type { DataOutcome, Sealer, WrapOutcome } from './sealer.ts';
 

@@ -1,5 +1,15 @@
 /** Reading what lies in the partition, and taking single objects away again. */
-import type { Handle, ObservedObject } from '../model/object.ts';
+import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
+
+/** An object that lies in the store of a token, and that the token does not show. */
+export interface HiddenObject {
+  /** Names it among all others of this store, at every look. No entry has this id. */
+  readonly id: ObjectId;
+  /** There is something of it. A killed process leaves files in which nothing is. */
+  readonly hasContent: boolean;
+  /** The look before saw it too. Otherwise another process may be making it. */
+  readonly seenTwice: boolean;
+}
 
 /** The result of one look at a partition, or at some of its objects. */
 export interface Look {
@@ -9,6 +19,11 @@ export interface Look {
   readonly handles: BigUint64Array;
   /** Of these, what was another or was not there in the look `since`: everything where none was named. */
   readonly objects: readonly ObservedObject[];
+  /**
+   * Of a look at everything: what the token does not show of its store. Files are damaged, or this user must not read
+   * them. Absent where nobody sees the store, and where nothing is hidden.
+   */
+  readonly hidden?: readonly HiddenObject[];
 }
 
 export interface PartitionReader {

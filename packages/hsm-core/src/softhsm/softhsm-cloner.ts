@@ -17,6 +17,7 @@ import { FilePrints } from './file-prints.ts';
 import { ObjectMatch } from './object-match.ts';
 import { ObjectStore } from './object-store.ts';
 import { discardObjects, placeObjects } from './placing.ts';
+import { storedUnseen } from './stored.ts';
 import { takeObjects } from './taking.ts';
 import { findTokenFolder, readTokenObject, TOKEN_ATTRIBUTE, tokenBytes, unusable } from './token-folder.ts';
 import { TokenKey } from './token-key.ts';
@@ -72,6 +73,8 @@ export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
     domain: () => withStore(({ key }) => key.domain()),
     take: (handles: readonly Handle[]): Promise<TakenObject[]> => withStore((store) => takeObjects(store, handles)),
     place: (items: readonly PlacedObject[]): Promise<PlaceOutcome> => withStore((store) => placeObjects(store, items)),
+    stored: (shown: readonly Handle[]) =>
+      storedUnseen(open, { shown, openKey: () => openTokenKey(folder.path, token.readPin) }),
     discard: (handles: readonly Handle[]): Promise<void> => discardObjects(open, handles),
   };
 }
