@@ -27,6 +27,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/group-lifetime.int.test.ts',
   'chaos/live/failover-target.chaos.test.ts',
   'chaos/live/database-limits.chaos.test.ts',
+  'integration/system/mute-sites.int.test.ts',
   'integration/system/move-identity.int.test.ts',
   'integration/hsm-core/damaged-parts.int.test.ts',
   'integration/luna/cloner.int.test.ts',

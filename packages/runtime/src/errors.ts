@@ -530,6 +530,17 @@ export const CATALOGUE = {
     summary: 'An operator cancelled the operation, or another order replaced it.',
     hint: 'Run `antipode status` to see what is under way. The cancelled operation does nothing more.',
   },
+  PARTITION_STALLED: {
+    disposition: 'operator',
+    summary:
+      'Work has its turn at a partition and has made no call to the HSM for longer than a call may take. All other work waits for it.',
+    hint: 'Look in the log of the agent for the last order of the partition. If nothing moves, restart the agent: every order may be repeated.',
+  },
+  PROCESS_LATE: {
+    disposition: 'operator',
+    summary: 'A process gets its turn at the processor too late, again and again. Its leases are at risk.',
+    hint: 'Check the load, the memory and the swap of its machine.',
+  },
   OPERATION_STUCK: {
     disposition: 'operator',
     summary:

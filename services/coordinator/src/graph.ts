@@ -112,6 +112,8 @@ const WATCHED = 'detector';
 
 /** More often than a firewall between two sites forgets an idle connection. */
 const KEEP_WARM_MS = 10_000;
+/** Two calls without an answer show that a site is mute. Silence is seen almost as soon. */
+const WARM_SILENCES = 2;
 
 export class CoordinatorGraph implements Closeable {
   readonly handlers: {
@@ -318,9 +320,12 @@ export class CoordinatorGraph implements Closeable {
       await this.#recordTransitions(epoch);
       await this.#recordRevocations(epoch);
     });
-    this.#loop('connections', KEEP_WARM_MS, () => {
+    this.#loop('connections', Math.min(KEEP_WARM_MS, timings.suspectMs * WARM_SILENCES), () => {
       const up = this.#detector.sites.filter(({ status }) => status === 'up');
-      return this.#agents.keepWarm(up.map(({ site }) => site));
+      return this.#agents.keepWarm(
+        up.map(({ site }) => site),
+        (site, error) => this.#detector.called(site, error),
+      );
     });
     let shortenedIn: bigint | undefined;
     this.#loop('lease length', timings.leaseMs, async () => {

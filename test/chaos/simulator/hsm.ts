@@ -39,6 +39,7 @@ export class SimulatedPartition implements Partition {
   readonly silentSlots = [];
   readonly cloningDomain = undefined;
   readonly unansweredMs = 0;
+  readonly stalledMs = 0;
   failure: AntipodeError | undefined;
   readonly #options: SimulatedPartitionOptions;
   readonly #turns = new Turns();

@@ -72,6 +72,7 @@ const CASES: Readonly<Record<string, Case>> = {
   AntipodeFailedOver: move('done'),
   AntipodeFailoverFailed: move('failed'),
   AntipodeSiteDown: gauge('antipode_site_state{site="b",state="down"}', 1, 0, { site: 'b' }),
+  AntipodeSiteMute: gauge('antipode_site_mute{site="b",kind="turn"}', 1, 0, { site: 'b', kind: 'turn' }),
   AntipodePinRefused: {
     cause: [[`antipode_partition_failure{${at},code="PIN_REFUSED"}`, steady(1)]],
     well: [[`antipode_partition_failure{${at},code="HSM_FULL"}`, steady(1)]],

@@ -4,6 +4,7 @@ import { type GroupState, movementName, roleName } from '@antipode/protocol';
 import { PROTECTION_STATES } from '@antipode/runtime';
 import { table } from '../output.ts';
 import { WAYS_OUT } from '../ways-out.ts';
+import { isHeard } from './heard.ts';
 
 /** The worst first, and those that are equally well by their names. */
 export function worstFirst(groups: readonly GroupState[]): GroupState[] {
@@ -47,7 +48,7 @@ export function groupTable(groups: readonly GroupState[]): string {
 /** `down (was HSM_WORKER_LOST)`: its error is from before. */
 function stateCell({ siteState, partitionErrorCode: code }: GroupState['members'][number]): string {
   if (code === '') return siteState;
-  return `${siteState} (${siteState === 'up' ? '' : 'was '}${code})`;
+  return `${siteState} (${isHeard(siteState) ? '' : 'was '}${code})`;
 }
 
 export function memberTable(group: GroupState): string {
@@ -91,7 +92,7 @@ export function memberTable(group: GroupState): string {
         'witness',
         siteState,
         '-',
-        epoch === 0n ? '-' : `epoch ${epoch}${siteState === 'up' ? '' : ' (last word)'}`,
+        epoch === 0n ? '-' : `epoch ${epoch}${isHeard(siteState) ? '' : ' (last word)'}`,
         '-',
         '-',
         '-',
@@ -182,7 +183,7 @@ export function uncapturedTable(group: GroupState): string {
 function refusedTable({ members }: GroupState): string {
   const rows = members.flatMap(({ site, siteState, refused, refusedAgeMs }) =>
     refused.map(({ objectId, kind, code, returnValue }) => [
-      siteState === 'up' ? site : `${site} (${siteState})`,
+      isHeard(siteState) ? site : `${site} (${siteState})`,
       objectId,
       kind,
       returnValue || code,

@@ -1,5 +1,6 @@
 /** The list of revoked certificates in `status`. */
 import type { GetStatusResponse } from '@antipode/protocol';
+import { isHeard } from './heard.ts';
 
 /** Sites that are refused, and processes whose list of revoked certificates is not the newest. */
 export function revocationLines({ sites, coordinator, revocations }: GetStatusResponse): string[] {
@@ -11,7 +12,7 @@ export function revocationLines({ sites, coordinator, revocations }: GetStatusRe
   const all = [
     { who: `coordinator ${coordinator}`, held: revocations },
     ...sites
-      .filter(({ state, version }) => state === 'up' && version !== '')
+      .filter(({ state, version }) => isHeard(state) && version !== '')
       .map(({ site, revocations: held }) => ({ who: `site ${site}`, held })),
   ];
   const newest = Math.max(...all.map(({ held }) => held?.version ?? 0));

@@ -17,9 +17,34 @@ const site = (state: string, errorCode = '') => ({
   site: 'a',
   state,
   partitions: [
-    { name: 'main', errorCode: '' },
-    { name: 'scratch', errorCode },
+    { name: 'main', errorCode: '', identitySha256: 'ab' },
+    { name: 'scratch', errorCode, identitySha256: 'cd' },
   ],
+});
+
+it('a mute site is shown with the way in which it is, and what to do, and degrades the whole', () => {
+  const partitions = [
+    { name: 'main', serial: 's1', identitySha256: 'ab' },
+    { name: 'other', serial: 's2', identitySha256: 'cd' },
+    { name: 'new' },
+  ];
+  const rest = { kind: 'turn', partition: 'main', serial: 's1', ageMs: 61_000n, hint: 'Look in the log.' };
+  const mutenesses = [{ ...rest, errorCode: 'PARTITION_STALLED', message: 'work stands still' }];
+  const mute = status({ sites: [{ site: 'a', state: 'mute', partitions, mutenesses }] });
+  const text = statusText(mute);
+  expect(text).toMatch(/a +mute +.*main PARTITION_STALLED, other ok, new not initialised +PARTITION_STALLED/);
+  expect(text).toContain(
+    'Site a is heard and does not do its work (PARTITION_STALLED, for 61.0 s): work stands still.\n  Look in the log.',
+  );
+  expect(isDegraded(mute)).toBe(true);
+});
+
+it('a queue that delivers nothing is shown as another fault than one that is away', () => {
+  const head = (isQueueMute: boolean) => statusText(status({ isQueueUp: false, isQueueMute })).split('\n')[0];
+  expect([head(true), head(false)]).toEqual([
+    'coordinator main 1 (the queue takes wake-ups and delivers none: slower, nothing lost)',
+    'coordinator main 1 (queue unavailable: slower, nothing lost)',
+  ]);
 });
 
 it('a partition that cannot be used is shown with its error, and degrades the whole', () => {
@@ -29,7 +54,10 @@ it('a partition that cannot be used is shown with its error, and degrades the wh
 });
 
 it.each(['suspect', 'down', 'unknown'])('the last word of a site that is %s is not shown as true now', (state) => {
-  const partitions = [{ name: 'main', serial: 's1', awaitingOfficer: [{ group: 'payments', version: 2 }] }];
+  const identitySha256 = 'ab';
+  const partitions = [
+    { name: 'main', identitySha256, serial: 's1', awaitingOfficer: [{ group: 'payments', version: 2 }] },
+  ];
   const lost = [{ serial: 's1', ageMs: 90_000n }];
   const of = (now: string) => {
     const approvalRules = [{ group: '', required: 1, operators: ['alice', 'bob'] }];
@@ -101,7 +129,7 @@ it('an HSM that is gone while its agent lives is shown with since when', () => {
 });
 
 it('a partition whose token does not keep what it promises is shown as weak, with what it does not keep', () => {
-  const partitions = [{ name: 'main', unenforced: ['extractable', 'copyable'] }];
+  const partitions = [{ name: 'main', identitySha256: 'ab', unenforced: ['extractable', 'copyable'] }];
   const text = statusText(status({ sites: [{ site: 'a', state: 'up', partitions }] }));
   expect(text).toMatch(/main weak \(extractable copyable\)/);
 });

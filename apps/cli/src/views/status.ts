@@ -8,6 +8,7 @@ import { failureText } from '../commands/operator/operation.ts';
 import { duration, table } from '../output.ts';
 import { archiveLines } from './archive.ts';
 import { groupTable } from './group.ts';
+import { isHeard } from './heard.ts';
 import { revocationLines } from './revocations.ts';
 
 /** Whether the account of a site is its last word from before, and not of now. */
@@ -21,9 +22,11 @@ const named = ({ site, state }: Pick<SiteState, 'site' | 'state'>): string =>
  * `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used.
  * With the age of that word, if the site does not say so now.
  */
-function partitionsCell(site: Pick<SiteState, 'state' | 'silenceMs' | 'partitions'>): string {
-  const state = ({ errorCode, returnValue, unenforced }: PartitionState) =>
+function partitionsCell(site: Pick<SiteState, 'state' | 'silenceMs' | 'partitions' | 'mutenesses'>): string {
+  const state = ({ errorCode, returnValue, unenforced, serial, identitySha256 }: PartitionState) =>
     (errorCode && (returnValue === '' ? errorCode : `${errorCode} (${returnValue})`)) ||
+    site.mutenesses.find((one) => one.partition !== '' && one.serial === serial)?.errorCode ||
+    (identitySha256 === '' && 'not initialised') ||
     (unenforced.length > 0 ? `weak (${unenforced.join(' ')})` : 'ok');
   const told = site.partitions.map((partition) => `${partition.name} ${state(partition)}`).join(', ');
   if (told === '') return '-';
@@ -57,7 +60,8 @@ export function statusText(status: GetStatusResponse): string {
       duration(site.silenceMs),
       site.address,
       partitionsCell(site),
-      site.reason,
+      // In sentences of their own below.
+      site.mutenesses.length === 0 ? site.reason : site.mutenesses.map(({ errorCode }) => errorCode).join(', '),
     ]),
   );
   const notable = notableOf(status.operations);
@@ -77,7 +81,7 @@ export function statusText(status: GetStatusResponse): string {
     .filter(({ status: state, kind }) => state === 'parked' || (state === 'failed' && kind === 'failover'))
     .map((operation) => `${failureText(operation)}\n  ${operation.hint}`);
   return [
-    `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: its view of sites can be out of date; ask the leader)'}${status.isQueueUp ? '' : ' (queue unavailable: slower, nothing lost)'}`,
+    `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: its view of sites can be out of date; ask the leader)'}${queueText(status)}`,
     ...coordinatorLines(status),
     ...(status.clockStep === undefined
       ? []
@@ -89,6 +93,7 @@ export function statusText(status: GetStatusResponse): string {
         `Nothing has been planned for ${group === '' ? 'any group' : `group ${group}`} for ${duration(ageMs)}: no capture, no replication, no failover. ${message}\n  ${hint}`,
     ),
     sites,
+    ...muteSites(status),
     ...reachedBy(status),
     ...lostPartitions(status),
     ...refusedAgents(status),
@@ -107,6 +112,13 @@ export function statusText(status: GetStatusResponse): string {
     ...hints,
   ].join('\n\n');
 }
+
+const queueText = ({ isQueueUp, isQueueMute }: Pick<GetStatusResponse, 'isQueueUp' | 'isQueueMute'>): string => {
+  if (isQueueUp) return '';
+  return isQueueMute
+    ? ' (the queue takes wake-ups and delivers none: slower, nothing lost)'
+    : ' (queue unavailable: slower, nothing lost)';
+};
 
 /** Why an automatic failover chose its target: while it is under way, and for as long as it holds up the next one. */
 export function automaticMoves({ groups, operations }: Pick<GetStatusResponse, 'groups' | 'operations'>): string[] {
@@ -150,10 +162,20 @@ function coordinatorLines({ coordinators }: GetStatusResponse): string[] {
   return [table(['COORDINATOR', 'STATE', 'SINCE', 'SILENT FOR', 'ADDRESS'], rows), ...missed];
 }
 
+/** The work that a site does not do although its heartbeats arrive. */
+function muteSites({ sites }: GetStatusResponse): string[] {
+  return sites.flatMap(({ site, mutenesses }) =>
+    mutenesses.map(
+      ({ errorCode, message, ageMs, hint }) =>
+        `Site ${site} is heard and does not do its work (${errorCode}, for ${duration(ageMs)}): ${message}.\n  ${hint}`,
+    ),
+  );
+}
+
 /** The views that others have of a site that is not up, and of one that somebody cannot reach although it is up. */
 function reachedBy({ sites }: GetStatusResponse): string[] {
   return sites.flatMap(({ site, state, observations, refutations }) => {
-    const notable = state === 'up' ? observations.filter(({ reached }) => !reached) : observations;
+    const notable = isHeard(state) ? observations.filter(({ reached }) => !reached) : observations;
     if (notable.length === 0) return [];
     const seen = notable.map(
       ({ observer, reached, ageMs, sinceMs }) =>

@@ -70,7 +70,7 @@ export const METRIC_REASONS = [
 ] as const;
 
 /** All states of a site. One of them is 1. */
-export const SITE_STATES = ['up', 'suspect', 'down', 'unknown'] as const;
+export const SITE_STATES = ['up', 'mute', 'suspect', 'down', 'unknown'] as const;
 
 export interface MetricDeclaration {
   readonly type: 'gauge' | 'counter' | 'histogram';
@@ -239,7 +239,16 @@ export const METRICS = {
     labels: ['site', 'state'],
     from: ['leader'],
     help: '1 for the state of the site, 0 for every other state.',
-    meaning: 'The states are `up`, `suspect`, `down` and `unknown`, as in `antipode status`.',
+    meaning: 'The states are `up`, `mute`, `suspect`, `down` and `unknown`, as in `antipode status`.',
+  },
+  antipode_site_mute: {
+    type: 'gauge',
+    unit: '',
+    labels: ['site', 'kind'],
+    from: ['leader'],
+    help: '1 for a way in which the site does not do its work although its heartbeats arrive, 0 for every other way.',
+    meaning:
+      '`calls`: the coordinator does not reach the agent. `journal`: the agent cannot write its journal. `hsm`: the HSM does not answer a call. `turn`: work at a partition holds up all other work. `late`: the process of the agent runs late.',
   },
   antipode_site_silence_seconds: {
     type: 'gauge',

@@ -153,6 +153,27 @@ describe('what speaks against a group that is protected by its numbers', () => {
     expect(words(silentFor(61_000, 'down'))).toEqual(['site a']);
   });
 
+  it('is a site that is heard and mute, or the partition of the member; not that of another group', () => {
+    const mute = (serial: string) =>
+      ({ kind: 'turn', partition: 'p', serial, errorCode: 'PARTITION_STALLED' }) as const;
+    const rest = { message: 'it stands still', sinceMs: OWN.monotonicMs - 7_000, hint: 'Look.' };
+    const told = (...serials: string[]) =>
+      of({}, {}, (site) => {
+        const mutenesses = serials.map((serial) => ({ ...mute(serial), ...rest }));
+        return site === 'a' ? { ...allUp(site)!, mutenesses } : allUp(site);
+      });
+    const concern = {
+      site: 'a',
+      errorCode: 'PARTITION_STALLED',
+      message: 'it stands still',
+      ageMs: 7_000,
+      hint: 'Look.',
+    };
+    expect(told('')).toEqual([{ kind: 'site', ...concern }]);
+    expect(told(group.members[0]!.serial)).toEqual([{ kind: 'partition', ...concern }]);
+    expect(told('serial-of-another-group')).toEqual([]);
+  });
+
   it.each([
     [{ low: 0.4, high: 0.6 }, 'so it gets no lease'],
     [{ low: 1.4, high: 1.6 }, '1.40 to 1.60'],

@@ -13,7 +13,7 @@ import type { Group } from '../model.ts';
 import { isHung } from '../operations/hung-hsm.ts';
 import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
 import { partitionIn } from '../sites/accounts.ts';
-import type { SiteView } from '../sites/detector.ts';
+import { mutenessesNow, type SiteView } from '../sites/detector.ts';
 import type { ScrubRecord } from '../store/tables/evidence/scrubs.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { FailingIntent } from '../store/tables/streaks.ts';
@@ -161,6 +161,17 @@ export function concernsOf({
           ageMs: partition.unansweredMs,
           hint: 'Check the HSM and the link to it. The agent continues by itself when the HSM answers again.',
         });
+      // A silent HSM is among the concerns already.
+      for (const { kind, serial: of, errorCode, message, sinceMs, hint } of mutenessesNow(heard))
+        if (kind !== 'hsm' && (of === '' || of === serial))
+          found.push({
+            kind: of === '' ? 'site' : 'partition',
+            site,
+            errorCode,
+            message,
+            ageMs: Math.max(0, own.monotonicMs - sinceMs),
+            hint,
+          });
       continue;
     }
     const message = `site ${site} is ${heard?.status ?? 'unknown'}: ${heard?.reason ?? 'it has not been heard yet'}`;

@@ -131,6 +131,24 @@ it('counts the groups that cannot be planned by code', async () => {
   expect(await samples('antipode_planning_failures')).toEqual({ TIMED_OUT: 2, DATABASE_UNAVAILABLE: 1 });
 });
 
+it('tells of a site that is heard and mute: as its state, and in which way', async () => {
+  bench.hear('a');
+  expect(await samples('antipode_site_mute')).toMatchObject({ 'a calls': 0, 'a turn': 0 });
+  for (const _attempt of [1, 2]) {
+    bench.detector.called('a', new AntipodeError('SITE_UNREACHABLE', 'no connection'));
+    await bench.clock.advance(60_000);
+    bench.hear('a');
+  }
+  expect(await samples('antipode_site_mute')).toMatchObject({ 'a calls': 1, 'a turn': 0 });
+  expect(await samples('antipode_site_state')).toMatchObject({ 'a up': 0, 'a mute': 1 });
+});
+
+it('a queue that delivers nothing does not count as up', async () => {
+  expect(await samples('antipode_queue_up')).toEqual({ main: 1 });
+  measure({ reconciler: { ...bench.ports.reconciler, isQueueMute: true } });
+  expect(await samples('antipode_queue_up')).toEqual({ main: 0 });
+});
+
 it('leaves out what needs the database while it is away, and tells of the sites all the same', async () => {
   bench.hear('a');
   const away = () => Promise.reject(new AntipodeError('DATABASE_UNAVAILABLE', 'away'));

@@ -8,6 +8,8 @@ import { INTENT_KINDS } from '../operations/kinds.ts';
 import type { GroupReadings } from '../rpc/groups/group-readings.ts';
 import { toldTo } from '../rpc/notices.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
+import { mutenessesNow, stateWordOf } from '../sites/detector.ts';
+import { MUTE_KINDS } from '../sites/mute.ts';
 import { readQueue } from '../store/tables/intents.ts';
 import { readNotices } from '../store/tables/notices.ts';
 import { readTableSizes } from '../store/tables/sizes.ts';
@@ -21,7 +23,7 @@ export function addCoordinatorMetrics(metrics: Metrics, ports: RpcPorts, reading
     const { epoch } = election;
     set('antipode_coordinator_leads', { name }, epoch !== undefined);
     set('antipode_coordinator_term', { name }, epoch);
-    set('antipode_queue_up', { name }, wakeUps.isUp());
+    set('antipode_queue_up', { name }, wakeUps.isUp() && !ports.reconciler.isQueueMute);
   });
   const whileLeading = (part: string, read: (set: SetGauge) => void | Promise<void>): void =>
     metrics.part(part, async (set) => {
@@ -75,8 +77,12 @@ async function setNotices(set: SetGauge, ports: RpcPorts): Promise<void> {
 
 function setSites(set: SetGauge, { detector, reconciler, clock }: RpcPorts): void {
   const nowMs = clock.monotonicMs();
-  for (const { site, status, lastWallMs, lastMs } of detector.sites) {
-    for (const state of SITE_STATES) set('antipode_site_state', { site, state }, state === status);
+  for (const view of detector.sites) {
+    const { site, lastWallMs, lastMs } = view;
+    const word = stateWordOf(view);
+    for (const state of SITE_STATES) set('antipode_site_state', { site, state }, state === word);
+    const mute = new Set(mutenessesNow(view).map(({ kind }) => kind));
+    for (const kind of MUTE_KINDS) set('antipode_site_mute', { site, kind }, mute.has(kind));
     const silenceMs = lastWallMs === undefined ? undefined : Math.max(0, nowMs - lastMs);
     set('antipode_site_silence_seconds', { site }, secondsOf(silenceMs));
   }

@@ -196,6 +196,13 @@ export const NOTICES = {
     runbook: 'docs/runbooks/hsm-lost.md',
     alert: 'AntipodeHsmSilent',
   },
+  'site-mute': {
+    severity: 'page',
+    waitMs: 2 * MINUTE_MS,
+    text: 'Site {site} is heard and does not do its work ({words}).',
+    runbook: `${MONITORING}#mute`,
+    alert: 'AntipodeSiteMute',
+  },
   'queue-down': {
     severity: 'ticket',
     waitMs: 10 * MINUTE_MS,

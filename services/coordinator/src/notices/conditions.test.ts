@@ -169,6 +169,21 @@ describe('operators hear', () => {
     expect(couldSee({ ...of, kind: 'site-down' }, { unreadable: [], sites: [down] })).toBe(true);
   });
 
+  it('of a mute site by kind, once for all its partitions; of a silent HSM only as such', () => {
+    const at = { message: '', hint: '', sinceMs: 0, errorCode: 'X', partition: 'main' };
+    const mutenesses = (['turn', 'turn', 'calls', 'hsm'] as const).map((kind, index) => ({
+      kind,
+      serial: `${index}`,
+      ...at,
+    }));
+    const site = { ...siteView('a', {}), mutenesses };
+    expect(told({ sites: [site] })).toEqual([
+      'Site a is heard and does not do its work (turn).',
+      'Site a is heard and does not do its work (calls).',
+    ]);
+    expect(told({ sites: [{ ...site, status: 'down' }] })).toEqual(['Site a is down.']);
+  });
+
   it('nothing new of a group whose records cannot be read', () => {
     const seen = { unreadable: ['payments'], sites: [] };
     expect(couldSee({ kind: 'group-lagging', group: 'payments', site: '' }, seen)).toBe(false);

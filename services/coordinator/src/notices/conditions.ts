@@ -7,7 +7,7 @@ import type { WaitingApproval } from '../groups/approvals.ts';
 import type { HookTrouble } from '../hooks/role-changes.ts';
 import type { PlanningTrouble } from '../operations/reconciler.ts';
 import type { MeasuredGroup } from '../rpc/groups/group-reader.ts';
-import type { SiteView } from '../sites/detector.ts';
+import { mutenessesNow, type SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { Condition, NoticeKind } from './causes.ts';
 
@@ -92,6 +92,7 @@ const BY_SITES: ReadonlySet<NoticeKind> = new Set<NoticeKind>([
   'pin-refused',
   'partition-unusable',
   'hsm-silent',
+  'site-mute',
   'certificate-ending',
   'certificate-ends-now',
 ]);
@@ -133,7 +134,8 @@ function ofFailovers(failovers: Seen['failovers']): Condition[] {
   return [...found.values()];
 }
 
-function ofSite({ site, status, state }: SiteView, seen: Seen): Condition[] {
+function ofSite(view: SiteView, seen: Seen): Condition[] {
+  const { site, status, state } = view;
   const down: Condition[] = status === 'down' ? [{ kind: 'site-down', labels: { site } }] : [];
   const claimed: Condition[] = seen.claimed.includes(site) ? [{ kind: 'second-agent', labels: { site } }] : [];
   // The last word of a silent site is not news.
@@ -154,6 +156,12 @@ function ofSite({ site, status, state }: SiteView, seen: Seen): Condition[] {
     ...down,
     ...claimed,
     ...partitions,
+    // A silent HSM has a notice of its own.
+    ...distinct(
+      mutenessesNow(view)
+        .filter(({ kind }) => kind !== 'hsm')
+        .map(({ kind }): Condition => ({ kind: 'site-mute', labels: { site, words: kind } })),
+    ),
     ...ofCertificate(
       `site ${site}`,
       certificate && {

@@ -45,7 +45,7 @@ export function seeing(
       troubles: reconciler.troubles,
       hooks: roleChanges.troubles,
       receivers: failingOf(receivers, clock.monotonicMs()),
-      isQueueUp: wakeUps.isUp(),
+      isQueueUp: wakeUps.isUp() && !reconciler.isQueueMute,
       certificate: certificate?.(),
       calendarMs,
     };

@@ -112,6 +112,8 @@ export class Reconciler implements Closeable {
   #isQueueUp = true;
   /** When it was logged last that the queue delivers nothing. */
   #mutedToldMs = Number.NEGATIVE_INFINITY;
+  /** When a wake-up that the queue had taken was overdue last. */
+  #overdueMs = Number.NEGATIVE_INFINITY;
   /** Groups whose look has not ended yet. */
   readonly #looking = new Set<string>();
   /** Of a look that outlasted its pass: the next pass throws it. */
@@ -154,6 +156,11 @@ export class Reconciler implements Closeable {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
+  }
+
+  /** Whether the queue has lately taken a wake-up that nobody received. Operations run without it then, and later. */
+  get isQueueMute(): boolean {
+    return this.#ports.clock.monotonicMs() - this.#overdueMs < MUTE_TOLD_MS;
   }
 
   /** Errors that keep groups from being planned. Such a group can look well, but nobody plans for it. */
@@ -238,6 +245,7 @@ export class Reconciler implements Closeable {
       (intent) => intent.status === 'open' && isDue(intent, nowMs) && !this.#ports.runner.isRunning(intent.id),
     );
     const overdue = new Set(this.#undelivered.overdueOf(waiting));
+    if (overdue.size > 0) this.#overdueMs = clock.monotonicMs();
     if (overdue.size > 0 && clock.monotonicMs() - this.#mutedToldMs >= MUTE_TOLD_MS) {
       this.#mutedToldMs = clock.monotonicMs();
       log.warn('the queue takes wake-ups and delivers them to nobody: intents run without it', {

@@ -73,7 +73,7 @@ export interface RpcPorts {
   readonly leases: Pick<LeaseBook, 'remainingMs' | 'vouchWaitMs'>;
   readonly context: EffectContext;
   readonly agents: Pick<Agents, 'client'>;
-  readonly reconciler: Pick<Reconciler, 'intend' | 'waitOf' | 'troubles'>;
+  readonly reconciler: Pick<Reconciler, 'intend' | 'waitOf' | 'troubles' | 'isQueueMute'>;
   readonly runner: Pick<Runner, 'isRunning'>;
   readonly wakeUps: Pick<WakeUps, 'isUp'>;
   readonly changes: Changes;

@@ -77,7 +77,8 @@ export function statusHandlers(ports: RpcPorts): StatusHandlers {
         operationMessage(intent, (atMs) => timeline.toWallMs(atMs)),
       ),
       ...(await toldTo(ports)),
-      isQueueUp: wakeUps.isUp(),
+      isQueueUp: wakeUps.isUp() && !reconciler.isQueueMute,
+      isQueueMute: reconciler.isQueueMute,
       planningTroubles: reconciler.troubles.map(({ group, error, sinceMs }) => ({
         group,
         errorCode: error.code,

@@ -61,3 +61,18 @@ it.each([undefined, ''])('a site whose address is "%s" cannot be reached yet', (
   expect(thrown(() => agents.client('a')).code).toBe('SITE_UNREACHABLE');
   expect(agents.address('a')).toEqual({ site: 'a', address: '' });
 });
+
+it('tells the answer of each site that it keeps warm, and says nothing of sites when it has lost the lead', async () => {
+  const answers = new Map<string, ErrorCode>([
+    ['b', 'SITE_UNREACHABLE'],
+    ['c', 'LEADERSHIP_LOST'],
+  ]);
+  const agents = new Agents({
+    dial: ({ site }) => fakeAgent(() => answers.get(site) ?? {}),
+    addressOf: (site) => `${site}:1`,
+    election: new FakeLeadership(),
+  });
+  const told: string[] = [];
+  await agents.keepWarm(['a', 'b', 'c'], (site, error) => told.push(`${site} ${error?.code ?? 'answers'}`));
+  expect(told.sort()).toEqual(['a answers', 'b SITE_UNREACHABLE']);
+});

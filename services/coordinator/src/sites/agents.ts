@@ -8,7 +8,7 @@ import {
   SiteAgentService,
   type Tls,
 } from '@antipode/protocol';
-import { AntipodeError, type Clock, type Closeable, systemClock } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Closeable, hasCode, systemClock } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import { PROFILES, type Timings } from '../timings.ts';
 import type { SiteView } from './detector.ts';
@@ -110,15 +110,25 @@ export class Agents implements Closeable {
     }
   }
 
-  /** A probe, a survey or a fence must not wait for a connection to be made: four round trips on a long link. */
-  async keepWarm(sites: readonly string[]): Promise<void> {
+  /**
+   * A probe, a survey or a fence must not wait for a connection to be made: four round trips on a long link.
+   * @param told receives the answer of each site: heartbeats do not show that calls to it arrive
+   */
+  async keepWarm(
+    sites: readonly string[],
+    told: (site: string, error: AntipodeError | undefined) => void = () => {},
+  ): Promise<void> {
     await Promise.all(
       sites.map(async (site) => {
         try {
           await this.client(site).ping({}, { timeoutMs: this.#link.answerMs });
+          told(site, undefined);
         } catch (thrown) {
           // Whether a site can be reached is decided by the detector, and by the order that needs it.
-          if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+          const error = AntipodeError.from(thrown);
+          if (error.disposition === 'defect') throw thrown;
+          // Of a coordinator that has lost the lead, or is being closed, this says nothing about the site.
+          if (!this.#closed.signal.aborted && !hasCode(error, 'LEADERSHIP_LOST', 'NOT_LEADER')) told(site, error);
         }
       }),
     );

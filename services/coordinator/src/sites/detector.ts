@@ -15,6 +15,7 @@ import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import { majorityOf } from '../model.ts';
 import type { Timings } from '../timings.ts';
 import type { Predecessor } from './journals.ts';
+import { afterBeat, afterCall, type FailedCalls, type LateBeats, type Muteness, mutenessesOf } from './mute.ts';
 import { observersOf } from './observers.ts';
 
 export type SiteStatus = 'unknown' | 'up' | 'suspect' | 'down';
@@ -49,7 +50,20 @@ export interface SiteView {
   readonly clockRate?: ClockRateBounds | undefined;
   /** Since when each HSM of it has been lost, by serial number; wall time of this coordinator's count. */
   readonly hsmLostMs?: ReadonlyMap<string, number>;
+  /** Calls to its agent that have failed since its last answer. */
+  readonly failedCalls?: FailedCalls | undefined;
+  readonly lateBeats?: LateBeats | undefined;
+  /** The work that it does not do although its heartbeats arrive. Of use while it is up. */
+  readonly mutenesses?: readonly Muteness[];
 }
+
+/** The word of people for its state: `mute` for a site that is heard and does not do all of its work. */
+export const stateWordOf = (view: Pick<SiteView, 'status' | 'mutenesses'> | undefined): SiteStatus | 'mute' =>
+  view?.status === 'up' && (view.mutenesses ?? []).length > 0 ? 'mute' : (view?.status ?? 'unknown');
+
+/** Those that last. The word of a silent site from before is not of now. */
+export const mutenessesNow = (view: Pick<SiteView, 'status' | 'mutenesses'> | undefined): readonly Muteness[] =>
+  view?.status === 'up' ? (view.mutenesses ?? []) : [];
 
 export interface Vouching {
   readonly vouchees: readonly Vouchee[];
@@ -229,14 +243,17 @@ export class Detector {
       clockRate,
       observations = [],
       vouching,
+      loopDelayMs = 0,
     }: {
       address: string;
+      /** How late its event loop was at most since the heartbeat before. */
+      loopDelayMs?: number;
       clockRate?: ClockRateBounds;
       observations?: readonly PeerObservation[];
       vouching?: Vouching;
     },
   ): void {
-    const { clock, log } = this.#options;
+    const { clock, log, timings } = this.#options;
     const { site, instance } = state;
     const nowMs = clock.monotonicMs();
     const before = this.#sites.get(site);
@@ -245,8 +262,16 @@ export class Detector {
     if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
     if (before?.status === 'down')
       this.#options.record?.({ kind: 'site-up', site, reason: `it was down: ${before.reason}` });
-    this.#sites.set(site, {
+    const isSame = before?.instance === instance && before.address === address;
+    this.#note({
       site,
+      failedCalls: isSame ? before.failedCalls : undefined,
+      lateBeats: afterBeat(isSame ? before.lateBeats : undefined, {
+        delayMs: loopDelayMs,
+        delayMsMax: timings.loopDelayMsMax,
+        nowMs,
+      }),
+      mutenesses: before?.mutenesses ?? [],
       status: 'up',
       reason: 'heartbeats arrive',
       address,
@@ -262,6 +287,44 @@ export class Detector {
       clockRate,
       hsmLostMs: this.#hsmLost(state, before?.hsmLostMs),
     });
+  }
+
+  /** The outcome of a call that was made to see whether its agent answers. */
+  called(site: string, error: AntipodeError | undefined): void {
+    const view = this.#sites.get(site);
+    if (view === undefined) return;
+    this.#note({
+      ...view,
+      failedCalls: afterCall(view.failedCalls, { error, nowMs: this.#options.clock.monotonicMs() }),
+    });
+  }
+
+  /** Keeps a view, and says it where the site has become mute in another way or is not any more. */
+  #note(view: SiteView): void {
+    const { clock, log, timings } = this.#options;
+    const { site, state, address, failedCalls: calls, lateBeats: late, mutenesses: before = [] } = view;
+    const nowMs = clock.monotonicMs();
+    const isSame = (one: Muteness, other: Muteness): boolean => one.kind === other.kind && one.serial === other.serial;
+    const mutenesses =
+      state === undefined
+        ? []
+        : mutenessesOf({ state, address, calls, late }, { nowMs, timings }).map((one) => ({
+            ...one,
+            sinceMs: Math.min(one.sinceMs, before.find((other) => isSame(one, other))?.sinceMs ?? one.sinceMs),
+          }));
+    for (const one of mutenesses)
+      if (!before.some((other) => isSame(one, other)))
+        log.warn('a site is heard and does not do its work', {
+          site,
+          kind: one.kind,
+          ...(one.partition === '' ? {} : { partition: one.partition }),
+          code: one.errorCode,
+          found: one.message,
+        });
+    for (const other of before)
+      if (!mutenesses.some((one) => isSame(one, other)))
+        log.info('a site does its work again', { site, kind: other.kind });
+    this.#sites.set(site, { ...view, mutenesses });
   }
 
   #hsmLost({ partitions }: DescribeResponse, before: SiteView['hsmLostMs']): ReadonlyMap<string, number> {

@@ -74,6 +74,7 @@ export class OperatorBench {
       reconciler: {
         waitOf: () => undefined,
         troubles: [],
+        isQueueMute: false,
         intend: async (planned) => {
           this.intended.push(planned);
           return { id: `intent-${this.intended.length}`, isNew: true };

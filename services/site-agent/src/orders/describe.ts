@@ -21,6 +21,9 @@ export const HEADS = ['captured', 'applied'] as const;
 /** A heartbeat carries them: the coordinator has recorded the earlier ones. */
 const APPROVAL_USES_SHOWN = 16;
 
+/** Work pauses for moments, to write or to fetch something. A heartbeat that told of each would be longer for nothing. */
+const STALLED_TOLD_MS = 1_000;
+
 export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
   await readOneMore(site);
   await countAndOpen(site);
@@ -41,10 +44,14 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       silentSlots: [...partition.silentSlots],
       cloningDomain: fromHex(partition.cloningDomain ?? ''),
       unansweredMs: Math.round(partition.unansweredMs),
+      stalledMs: partition.stalledMs < STALLED_TOLD_MS ? 0 : Math.round(partition.stalledMs),
+      ordersWaiting: partition.ordersWaiting,
       domainKeys: partition.serial === undefined ? [] : heldDomainKeys(site, partition.serial),
       ...trustOf(site, partition.serial),
       ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),
     })),
+    journalErrorCode: site.journal.fault?.code ?? '',
+    journalErrorMessage: messageOf(site.journal.fault),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
     ...(site.revocations === undefined ? {} : { revocations: site.revocations() }),
     members: seats.map((seat) => memberState(site, seat)),

@@ -52,6 +52,11 @@ export interface Partition extends Closeable {
   readonly silentSlots: readonly string[];
   /** How long its HSM has not answered the call that is under way; 0 where none is. */
   readonly unansweredMs: number;
+  /**
+   * How long the work that has its turn has made no call to the HSM; 0 where no work has its turn, or a call is under way.
+   * All other work waits for it.
+   */
+  readonly stalledMs: number;
   /** How many orders wait for their turn. */
   readonly ordersWaiting: number;
   /** The reason why it cannot be used; undefined if it can, so far as is known. */

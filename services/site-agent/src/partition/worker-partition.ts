@@ -77,6 +77,8 @@ export class WorkerPartition implements Partition {
   #provider: WorkerProvider | undefined;
   #open: Opened | undefined;
   #openingSinceMs: number | undefined;
+  /** Since when the work under way has its turn. */
+  #turnSinceMs: number | undefined;
   #failure: AntipodeError | undefined;
   /** The error of the HSM in the last work, if the partition could be opened. */
   #trouble: AntipodeError | undefined;
@@ -131,6 +133,12 @@ export class WorkerPartition implements Partition {
     return this.#open?.provider.unansweredMs() ?? 0;
   }
 
+  get stalledMs(): number {
+    if (this.#turnSinceMs === undefined || this.#openingSinceMs !== undefined) return 0;
+    const turnMs = this.#clock.monotonicMs() - this.#turnSinceMs;
+    return Math.min(turnMs, this.#open?.provider.idleMs() ?? turnMs);
+  }
+
   get ordersWaiting(): number {
     return this.#turns.waiting;
   }
@@ -177,8 +185,23 @@ export class WorkerPartition implements Partition {
     return remembered;
   }
 
-  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
+  #inTurn<T>(work: (makeWay: AbortSignal) => Promise<T>, signal?: AbortSignal, rank?: Rank): Promise<T> {
     return this.#turns.take(
+      async (makeWay) => {
+        this.#turnSinceMs = this.#clock.monotonicMs();
+        try {
+          return await work(makeWay);
+        } finally {
+          this.#turnSinceMs = undefined;
+        }
+      },
+      signal,
+      rank,
+    );
+  }
+
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
+    return this.#inTurn(
       async (makeWay) => {
         try {
           const result = await this.#recyclingOnce((open) => {
@@ -279,7 +302,7 @@ export class WorkerPartition implements Partition {
     if (this.identity === undefined) return;
     const open = this.#open;
     if (open === undefined || open.provider.isLost() || this.#hasOtherIdentity(open))
-      await this.#turns.take(async () => void (await this.#ensureOpen()));
+      await this.#inTurn(async () => void (await this.#ensureOpen()));
     else if (this.#trustedKnown !== trustedIn(this.#journal, open.description.serial)) await this.use(async () => {});
     else if (this.#trouble !== undefined) await this.#lookAfterTrouble();
     else if (open.keyring.missing.length > 0) await this.#lookForMissing();
@@ -298,7 +321,7 @@ export class WorkerPartition implements Partition {
   #lookForMissing(): Promise<void> {
     this.#passesMissing += 1;
     const isTimeToReopen = this.#passesMissing <= REOPEN_PASSES || this.#passesMissing % (REOPEN_PASSES * 2) === 0;
-    return this.#turns.take(async () => {
+    return this.#inTurn(async () => {
       if (isTimeToReopen) await this.#drop();
       const open = await this.#ensureOpen();
       if (!isTimeToReopen) await open.refreshKeyring();

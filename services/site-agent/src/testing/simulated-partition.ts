@@ -14,6 +14,7 @@ export class SimulatedPartition implements Partition {
   readonly unenforced = [];
   readonly silentSlots = [];
   readonly unansweredMs = 0;
+  readonly stalledMs = 0;
   readonly failure = undefined;
   readonly #member: SimulatedMember;
   readonly #journal: Journal;

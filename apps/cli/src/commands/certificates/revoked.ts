@@ -28,6 +28,7 @@ import { command, JSON_OPTION, operatorCommand, readCommand, seconds } from '../
 import { output, table, warn } from '../../output.ts';
 import type { Answered, ListInForce } from '../../revocations/revocation-desk.ts';
 import { isNamed } from '../../revocations/revocation-plan.ts';
+import { isHeard } from '../../views/heard.ts';
 import { type Desk, MS, planOf, readFile, statusOf, TIMEOUT_S, tellPlan, withDesk } from './at-desk.ts';
 
 function submitCommand(): Command {
@@ -98,7 +99,7 @@ function listCommand(): Command {
       const told = new Set(processes.map(({ process }) => process));
       const sites = (status?.sites ?? []).flatMap(({ site, state, revocations }): Answered[] => {
         if (told.has(`site/${site}`)) return [];
-        if (state !== 'up') return [{ process: `site/${site}`, version: revocations?.version ?? 0, problem: state }];
+        if (!isHeard(state)) return [{ process: `site/${site}`, version: revocations?.version ?? 0, problem: state }];
         const problem = revocations?.hasRules === true ? revocations.problem : 'REVOCATION_RULES_MISSING';
         return [{ process: `site/${site}`, version: revocations?.version ?? 0, problem }];
       });

@@ -15,6 +15,7 @@ import { follow, type Operator, withOperator } from '../../operator-connection.t
 import { command, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
 import { chooseDivergent, mergeConsequences, VERDICTS } from '../../views/divergence.ts';
+import { isHeard } from '../../views/heard.ts';
 import { lackingText, untilAcknowledged } from './replicate.ts';
 
 const SITE_ARGUMENT = ['<site>', 'the site that has returned'] as const;
@@ -50,7 +51,7 @@ export function uncountedSites(groups: readonly GroupState[]): { group: string; 
 export function silentSites(groups: readonly GroupState[]): { group: string; site: string; siteState: string }[] {
   return groups.flatMap(({ spec, members }) =>
     members
-      .filter(({ siteState }) => siteState !== 'up')
+      .filter(({ siteState }) => !isHeard(siteState))
       .map(({ site, siteState }) => ({ group: spec?.name ?? '', site, siteState })),
   );
 }

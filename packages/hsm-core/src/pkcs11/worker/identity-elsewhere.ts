@@ -48,5 +48,6 @@ export function withIdentityIn(partition: WorkerProvider, identity: WorkerProvid
     residentBytes: () => partition.residentBytes() + identity.residentBytes(),
     isLost: () => partition.isLost() || identity.isLost(),
     unansweredMs: () => Math.max(partition.unansweredMs(), identity.unansweredMs()),
+    idleMs: () => Math.min(partition.idleMs(), identity.idleMs()),
   };
 }

@@ -159,6 +159,10 @@ export class WorkerProcess {
     return Math.max(0, ...due.map(({ askedMs }) => nowMs - Math.max(askedMs, this.#aliveMs)));
   }
 
+  get idleMs(): number {
+    return this.#waiting.size > 0 ? 0 : this.#clock.monotonicMs() - this.#aliveMs;
+  }
+
   /** Gives the worker up where it shows no sign of life for so long, or works for longer than anything takes. */
   async #watch(waiting: Waiting, { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal }): Promise<void> {
     const { method, askedMs } = waiting;

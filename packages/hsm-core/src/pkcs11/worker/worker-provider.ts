@@ -20,6 +20,8 @@ export interface WorkerProvider extends HsmProvider {
   isLost(): boolean;
   /** How long the module has not answered, though work waits for it; 0 where none does. Each of its answers counts. */
   unansweredMs(): number;
+  /** For how long nobody has asked the module for anything; 0 while a call is under way. */
+  idleMs(): number;
   /** The same partition, for changes in a tenure. They are refused once it knows a higher epoch of the group. */
   under(tenure: GroupEpoch): HsmProvider;
   /** Tells epochs that were persisted. They count for everything that has not begun. */
@@ -61,6 +63,7 @@ async function openToken(config: PartitionConfig, options: WorkerOptions): Promi
     residentBytes: () => worker.residentBytes,
     isLost: () => worker.isLost,
     unansweredMs: () => worker.unansweredMs,
+    idleMs: () => worker.idleMs,
   };
 }
 

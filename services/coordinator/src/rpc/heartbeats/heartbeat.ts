@@ -178,7 +178,13 @@ export function coordinatorHandlers({
       const isComparedWithUs = clockRate !== undefined && clockRate.clockId === clockId;
       const vouching = { vouchees, silentMs: Number(vouchSilentMs) };
       if (detector.view(state.site)?.status !== 'up') agents.reconnect(state.site);
-      detector.heard(heardOf, { address, observations, vouching, ...(isComparedWithUs ? { clockRate } : {}) });
+      detector.heard(heardOf, {
+        address,
+        observations,
+        vouching,
+        loopDelayMs: said.loopDelayMs,
+        ...(isComparedWithUs ? { clockRate } : {}),
+      });
       await rows.write(state, address, { leaderEpoch, store });
       // An epoch may have been issued while this waited for the database. The lease of the one before is not renewed then.
       const now = groupsAt(cache.all, account.site);

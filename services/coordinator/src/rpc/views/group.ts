@@ -19,7 +19,7 @@ import { failoverWaitMs } from '../../operations/planner.ts';
 import type { WaitingFailover } from '../../operations/reconciler.ts';
 import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
 import { partitionIn, seatIn } from '../../sites/accounts.ts';
-import type { SiteView } from '../../sites/detector.ts';
+import { type SiteView, stateWordOf } from '../../sites/detector.ts';
 import type { ApprovalUseRecord } from '../../store/tables/approvals.ts';
 import type { ArchiveStanding } from '../../store/tables/evidence/archives.ts';
 import type { ScrubRecord } from '../../store/tables/evidence/scrubs.ts';
@@ -104,7 +104,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         site,
         serial,
         role: roleNumber(role),
-        siteState: view(site)?.status ?? 'unknown',
+        siteState: stateWordOf(view(site)),
         partitionErrorCode: troubleOf(view(site), { serial }),
         ...reportAge(facts, site),
         ...acknowledgedBy(site),
@@ -125,7 +125,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     }),
     witnesses: witnessesOf(group).map((site) => ({
       site,
-      siteState: view(site)?.status ?? 'unknown',
+      siteState: stateWordOf(view(site)),
       epoch: witnessedEpoch(view(site)?.state, group.spec.name),
       ...reportAge(facts, site),
       quarantine: quarantineOf(group, view(site)) ?? '',
@@ -153,7 +153,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     domainKeyDue: isVersionDue(group),
     joining: group.joining.map((seat) => ({
       ...seat,
-      siteState: view(seat.site)?.status ?? 'unknown',
+      siteState: stateWordOf(view(seat.site)),
       waitsFor: lackOf({ group, seat, newest, acknowledged: facts.joiningAcknowledged ?? [], view: view(seat.site) }),
     })),
     ...(facts.pausedUntilMs === undefined

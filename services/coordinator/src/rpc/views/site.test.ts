@@ -25,6 +25,7 @@ it('shows how long a site has been silent only where it was ever heard', () => {
     revoked: [],
     observations: [],
     lostPartitions: [],
+    mutenesses: [],
     site: 'a',
     address: 'a:1',
     state: 'suspect',

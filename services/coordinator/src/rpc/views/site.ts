@@ -1,7 +1,7 @@
 /** Sites as operators see them. */
 import type { SiteObservationSchema, SiteStateSchema } from '@antipode/protocol';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { RefusedAgent, SiteView } from '../../sites/detector.ts';
+import { mutenessesNow, type RefusedAgent, type SiteView, stateWordOf } from '../../sites/detector.ts';
 
 export function siteState(
   view: SiteView,
@@ -23,8 +23,11 @@ export function siteState(
   },
 ): MessageInitShape<typeof SiteStateSchema> {
   const ago = (atMs: number): bigint => BigInt(Math.max(0, Math.round(nowMonotonicMs - atMs)));
+  const mutes = mutenessesNow(view);
   return {
-    stateAgeMs: ago(view.sinceMs ?? view.lastMs),
+    stateAgeMs: ago(
+      mutes.length === 0 ? (view.sinceMs ?? view.lastMs) : Math.min(...mutes.map(({ sinceMs }) => sinceMs)),
+    ),
     refutations: view.refutations ?? 0,
     observations: observationsOf(view, { others, ago }),
     lostPartitions: [...(view.hsmLostMs ?? [])].map(([serial, sinceMs]) => ({
@@ -33,8 +36,17 @@ export function siteState(
     })),
     site: view.site,
     address: view.address,
-    state: view.status,
-    reason: view.reason,
+    state: stateWordOf(view),
+    reason: mutes.length === 0 ? view.reason : mutes.map(({ message }) => message).join('; '),
+    mutenesses: mutes.map(({ kind, partition, serial, errorCode, message, sinceMs, hint }) => ({
+      kind,
+      partition,
+      serial,
+      errorCode,
+      message,
+      ageMs: ago(sinceMs),
+      hint,
+    })),
     ...(view.lastWallMs === undefined ? {} : { silenceMs: BigInt(Math.round(nowMonotonicMs - view.lastMs)) }),
     version: view.state?.version ?? '',
     partitions: view.state?.partitions ?? [],
