@@ -14,6 +14,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/runbooks-of-backups.int.test.ts',
   'integration/dashboard/dashboard.int.test.ts',
   'integration/system/revocation.int.test.ts',
+  'integration/system/notice-takeovers.int.test.ts',
   'integration/system/notifications.int.test.ts',
   'integration/system/cli.int.test.ts',
   'integration/system/luna-demo.int.test.ts',

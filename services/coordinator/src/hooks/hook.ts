@@ -44,6 +44,18 @@ export interface NoticeMessage {
   readonly notices: readonly NoticeItem[];
   /** How many others this message has no room for. */
   readonly others: number;
+  /** Its place among the messages to one receiver. Absent in tests and in messages of an earlier release. */
+  readonly place?: MessagePlace;
+}
+
+/**
+ * The order in which the messages to one receiver were made. A message can arrive late: from a leader that stood still,
+ * or from a network that held it back. A later term comes later; within a term, a higher number does.
+ */
+export interface MessagePlace {
+  /** Of the coordinator that made it. Not always of the one that sends it. */
+  readonly term: string;
+  readonly number: number;
 }
 
 export interface NoticeItem {

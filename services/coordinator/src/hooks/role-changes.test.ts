@@ -2,6 +2,7 @@ import { seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../model.ts';
+import type { Store } from '../store/store.ts';
 import { activateEpoch } from '../store/tables/groups.ts';
 import { deleteGroup } from '../store/tables/membership.ts';
 import { recordSite } from '../store/tables/sites/sites.ts';
@@ -42,9 +43,13 @@ const hook = (name: string): Hook => ({
   },
 });
 /** Of one leader after another. */
-const leader = (hooks = [hook('dns')], election = new FakeLeadership()) =>
+const leader = (
+  hooks = [hook('dns')],
+  election = new FakeLeadership(),
+  store: Pick<Store, 'query' | 'write'> = database.store,
+) =>
   new RoleChanges(hooks, {
-    store: database.store,
+    store,
     election,
     cache: {
       get all() {
@@ -194,4 +199,18 @@ describe('a hook learns where a group is served', () => {
     await database.rows.write((trx) => deleteGroup(trx, groups[0]!, { nowMs: 0 }));
     expect(await database.store.query((db) => db.selectFrom('hook_accepted').selectAll().execute())).toEqual([]);
   });
+});
+
+it('a leader that loses its lease while the database works tells nothing', async () => {
+  const election = new FakeLeadership();
+  const { store } = database;
+  const query: Store['query'] = async (look) => {
+    const result = await store.query(look);
+    election.epoch = undefined;
+    return result;
+  };
+  await pass(leader([hook('dns')], election, { query, write: (epoch, change) => store.write(epoch, change) }));
+  expect(told).toEqual([]);
+  await pass(leader());
+  expect(told).toHaveLength(1);
 });

@@ -78,7 +78,7 @@ export class RoleChanges {
   }
 
   async #tell(hook: Hook, group: Group, leaderEpoch: bigint): Promise<void> {
-    const { store, clock, log } = this.#ports;
+    const { store, clock, election, log } = this.#ports;
     const { name } = group.spec;
     const { epoch } = group;
     const active = activeOf(group)!;
@@ -92,6 +92,8 @@ export class RoleChanges {
       }));
       // Its site has not said yet what its clients load.
       if (place === undefined) return;
+      // While the database worked, another coordinator may have begun to lead. It tells the hook.
+      if (election.epoch !== leaderEpoch) return;
       const { isAccepted, reason } = await hook.call({
         type: 'role-change',
         group: name,

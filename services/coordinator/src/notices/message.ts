@@ -1,6 +1,6 @@
 /** One message of several notices: a storm is one digest. */
 import { createHash } from 'node:crypto';
-import type { NoticeItem, NoticeMessage } from '../hooks/hook.ts';
+import type { MessagePlace, NoticeItem, NoticeMessage } from '../hooks/hook.ts';
 import type { Told } from '../store/tables/notices.ts';
 import { declarationOf, SEVERITIES } from './causes.ts';
 import type { Notice } from './ledger.ts';
@@ -14,7 +14,11 @@ export interface Due {
 }
 
 /** The worst first; what is over last. */
-export function messageOf(receiver: string, due: readonly Due[], toWallMs: (atMs: number) => number): NoticeMessage {
+export function messageOf(
+  receiver: string,
+  due: readonly Due[],
+  { place, toWallMs }: { place: MessagePlace; toWallMs: (atMs: number) => number },
+): NoticeMessage {
   const iso = (atMs: number | undefined): string =>
     atMs === undefined ? '' : new Date(Math.round(toWallMs(atMs))).toISOString();
   const rank = ({ notice, state }: Due): number =>
@@ -39,6 +43,7 @@ export function messageOf(receiver: string, due: readonly Due[], toWallMs: (atMs
     summary: summaryOf(items, ordered.length),
     notices: items,
     others: ordered.length - items.length,
+    place,
   };
 }
 

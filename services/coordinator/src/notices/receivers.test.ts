@@ -248,6 +248,40 @@ describe('a receiver that fails', () => {
   });
 });
 
+describe('a leader', () => {
+  it('that loses its lease while the database works sends nothing, and its successor sends the message', async () => {
+    await pass(leader());
+    await put(notice('site-down', { site: 'b' }));
+    await collected();
+    const election = new FakeLeadership();
+    const { store } = database;
+    const slow: Store = {
+      write: async (epoch, change) => {
+        const result = await store.write(epoch, change);
+        election.epoch = undefined;
+        return result;
+      },
+      query: (look) => store.query(look),
+      snapshot: (look) => store.snapshot(look),
+    };
+    await pass(leader([receiver()], { store: slow, election }));
+    expect(heard).toEqual([]);
+    await pass(leader());
+    expect(heard.map(states)).toEqual([['site-down/b raised']]);
+  });
+
+  it('counts its messages within its term, so that a late one is known', async () => {
+    const first = leader();
+    await pass(first);
+    for (const site of ['a', 'b']) {
+      await put(notice('site-down', { site }));
+      await collected();
+      await pass(first);
+    }
+    expect(heard.map(({ place }) => place)).toEqual([1, 2].map((number) => ({ term: '0', number })));
+  });
+});
+
 describe('a takeover in the middle of a delivery', () => {
   const killed = (): AntipodeError => new AntipodeError('LEADERSHIP_LOST', 'killed');
   /** Does so many steps, and then nothing: each statement, and each call of a receiver, is one. */

@@ -2,7 +2,8 @@
  * Tells each receiver what it must know, until it has accepted it. The database has the notices, and the last state of
  * each that a receiver has accepted, so no restart and no change of leader loses one. A message is on record before it is
  * sent, and is sent again just as it is until it is accepted: a receiver that hears it twice hears the same id. Later
- * notices are the next message. Each receiver has a loop of its own, so one that hangs holds up nobody.
+ * notices are the next message. A leader that has lost its lease sends nothing. A message that it had sent before can
+ * arrive late, and its place tells that. Each receiver has a loop of its own, so one that hangs holds up nobody.
  */
 import { AntipodeError, backoffMs, type Clock, type Log, type Prng } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
@@ -65,6 +66,8 @@ export class Receivers {
   readonly #ports: ReceiversPorts;
   readonly all: readonly Receiver[];
   readonly #tries = new Map<string, Try>();
+  /** Messages that this process has made. No other process has its terms. */
+  #made = 0;
 
   constructor(all: readonly Receiver[], ports: ReceiversPorts) {
     this.all = all;
@@ -84,7 +87,8 @@ export class Receivers {
     const before = this.#tries.get(name);
     if (before !== undefined && before.nextMs > clock.monotonicMs()) return;
     const batch = await this.#batchOf(receiver, epoch);
-    if (batch === undefined) return;
+    // While the database worked, another coordinator may have begun to lead. It sends the message.
+    if (batch === undefined || election.epoch !== epoch) return;
     try {
       const { isAccepted, reason, isPartial } = await receiver.hook.call(JSON.parse(batch.message) as NoticeMessage);
       if (!isAccepted) throw refused(name, reason);
@@ -122,7 +126,8 @@ export class Receivers {
       ...due.map(({ notice, state }) => (state === 'raised' ? notice.raisedMs : notice.resolvedMs) ?? nowMs),
     );
     if (due.length === 0 || nowMs - oldestMs < COLLECT_MS * factor) return undefined;
-    const message = messageOf(name, due, toWallMs);
+    this.#made += 1;
+    const message = messageOf(name, due, { place: { term: epoch.toString(), number: this.#made }, toWallMs });
     const parts = due.map(({ notice, state }) => ({ notice: notice.id, state }));
     const batch: Batch = { id: message.id, message: JSON.stringify(message), madeMs: nowMs, parts };
     await store.write(epoch, (trx) => setBatch(trx, name, batch));
