@@ -7,7 +7,7 @@ import {
   PlanFailoverResponseSchema,
   RunDrillResponseSchema,
 } from '@antipode/protocol';
-import { seededPrng } from '@antipode/runtime';
+import { AntipodeError, seededPrng } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
@@ -21,10 +21,15 @@ const LOSS = { epoch: 1n, generation: 8n, objectCount: 0, domainKeyVersion: 1, u
 class Bench {
   readonly clock = new FakeClock();
   readonly ordered: unknown[] = [];
+  /** Of every order. */
+  failure: AntipodeError | undefined;
   readonly #orders: Orders;
 
   constructor(plan: MessageInitShape<typeof PlanFailoverResponseSchema> = {}, viewer = OPERATOR) {
-    const note = (kind: string, request: object): void => void this.ordered.push({ kind, ...request });
+    const note = (kind: string, request: object): void => {
+      if (this.failure !== undefined) throw this.failure;
+      this.ordered.push({ kind, ...request });
+    };
     const operator = {
       planFailover: async () =>
         create(PlanFailoverResponseSchema, { fromSite: 'a', toSite: 'b', catchesUp: true, ...plan }),
@@ -99,6 +104,24 @@ describe('an order from the page', () => {
     const plan = await bench.plan('drill');
     await bench.order(plan);
     expect((await rejection(bench.order(plan))).code).toBe('NOT_FOUND');
+    expect(bench.ordered).toHaveLength(1);
+  });
+
+  it('is taken once by two clicks at the same moment', async () => {
+    const bench = new Bench();
+    const plan = await bench.plan('drill');
+    const [one, other] = await Promise.allSettled([bench.order(plan), bench.order(plan)]);
+    expect([one.status, other.status]).toEqual(['fulfilled', 'rejected']);
+    expect(bench.ordered).toHaveLength(1);
+  });
+
+  it('may be given again if it failed, and its limits stay', async () => {
+    const bench = new Bench();
+    const plan = await bench.plan('pause');
+    bench.failure = new AntipodeError('SITE_UNREACHABLE', 'no answer');
+    expect((await rejection(bench.order(plan))).code).toBe('SITE_UNREACHABLE');
+    bench.failure = undefined;
+    await bench.order(plan);
     expect(bench.ordered).toHaveLength(1);
   });
 

@@ -112,10 +112,16 @@ export class Orders {
     const { confirm } = kept.plan;
     if (confirm !== undefined) requireTyped(textIn(body, 'typed', ''), confirm);
     const acceptLoss = (body as { acceptLoss?: unknown }).acceptLoss === true;
-    const operationId = await kept.carryOut({ acceptLoss, reason: textIn(body, 'reason', '') });
-    // An order that failed may be given again. One that was taken is not repeated by a second click.
+    const reason = textIn(body, 'reason', '');
+    // A second click does not repeat it, not even before the first one has its answer.
     this.#kept.delete(id);
-    return { operationId };
+    try {
+      return { operationId: await kept.carryOut({ acceptLoss, reason }) };
+    } catch (thrown) {
+      // An order that failed may be given again.
+      this.#kept.set(id, kept);
+      throw thrown;
+    }
   }
 
   readonly #kinds: Readonly<Record<string, (body: unknown) => Promise<{ draft: Draft; carryOut: Kept['carryOut'] }>>> =
