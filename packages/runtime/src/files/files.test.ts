@@ -1,19 +1,22 @@
 import {
   chmodSync,
   chownSync,
+  existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { thrown } from '../testing/index.ts';
-import { makeFile, writeFileDurably } from './files.ts';
+import { makeFile, stagingOf, writeFileDurably } from './files.ts';
 
 let folder: string;
 
@@ -47,6 +50,25 @@ it('throws FILE_UNWRITABLE where the path cannot be written, and leaves what was
   mkdirSync(inner);
   expect(thrown(() => writeFileDurably(inner, 'x')).code).toBe('FILE_UNWRITABLE');
   expect(readFileSync(file, 'utf8')).toBe('kept');
+});
+
+describe('a link that another user has put into the folder', () => {
+  it('is not followed where a file is written first', () => {
+    const [path, victim] = [join(folder, 'agent.yaml'), join(folder, 'victim')];
+    writeFileSync(victim, 'kept', { mode: 0o600 });
+    symlinkSync(victim, stagingOf(path));
+    writeFileDurably(path, 'new', { mode: 0o644 });
+    expect([readFileSync(victim, 'utf8'), statSync(victim).mode & 0o777]).toEqual(['kept', 0o600]);
+    expect(readFileSync(path, 'utf8')).toBe('new');
+    expect(lstatSync(path).isFile()).toBe(true);
+  });
+
+  it('is not followed where it leads nowhere', () => {
+    const [path, victim] = [join(folder, 'journal.db'), join(folder, 'victim')];
+    symlinkSync(victim, path);
+    expect(thrown(() => makeFile(path)).code).toBe('FILE_UNWRITABLE');
+    expect(existsSync(victim)).toBe(false);
+  });
 });
 
 describe.runIf(process.getuid?.() === 0)('what root writes', () => {

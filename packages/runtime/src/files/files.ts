@@ -1,6 +1,8 @@
-/** Files that are either whole or absent, also after a crash, and that stay with the user whose they are. */
+/**
+ * Files that are either whole or absent, also after a crash, and that stay with the user whose they are. Root writes into
+ * folders of the services' users. So no link that such a user has put there is followed.
+ */
 import {
-  chownSync,
   closeSync,
   constants,
   existsSync,
@@ -8,6 +10,7 @@ import {
   fchownSync,
   fstatSync,
   fsyncSync,
+  lchownSync,
   mkdirSync,
   openSync,
   renameSync,
@@ -47,7 +50,9 @@ export const stagingOf = (path: string): string => `${path}.new-${process.pid}`;
 export function stageFile(path: string, contents: string | Uint8Array, mode: number): void {
   makeFolder(dirname(path));
   const before = statOf(path);
-  const file = openSync(stagingOf(path), 'w', mode);
+  // Left by a process that has ended. A link that somebody has put there is not followed.
+  rmSync(stagingOf(path), { force: true });
+  const file = openSync(stagingOf(path), 'wx', mode);
   try {
     if (before === undefined) giveToOwnerOf(dirname(path), file);
     else {
@@ -75,13 +80,24 @@ export function makeFolder(path: string): void {
   makeFolder(above);
   mkdirSync(path, { recursive: true, mode: 0o700 });
   const { uid, gid } = statSync(above);
-  if (isRoot() && uid !== 0) chownSync(path, uid, gid);
+  if (isRoot() && uid !== 0) lchownSync(path, uid, gid);
 }
 
-/** Makes an empty file where there is none, mode 0600, with the owner of its folder. */
+/**
+ * Makes an empty file where there is none, mode 0600, with the owner of its folder.
+ * @throws FILE_UNWRITABLE for a link that leads nowhere: it would make a file of that owner wherever it points
+ */
 export function makeFile(path: string): void {
   if (existsSync(path)) return;
-  const file = openSync(path, constants.O_CREAT | constants.O_WRONLY, 0o600);
+  let file: number;
+  try {
+    file = openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
+    // Another process has made it meanwhile.
+    if (existsSync(path)) return;
+    throw unwritable(path, cause);
+  }
   try {
     giveToOwnerOf(dirname(path), file);
   } finally {

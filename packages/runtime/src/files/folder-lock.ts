@@ -1,12 +1,12 @@
 /** One process on one data folder. Taken before anything in the folder is touched. */
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { AntipodeError } from '../errors.ts';
 import { readBoot } from '../process/boot.ts';
 import type { Closeable } from '../process/lifecycle.ts';
-import { makeFile, makeFolder } from './files.ts';
+import { makeFile, makeFolder, writeFileDurably } from './files.ts';
 
 export interface FolderLock extends Closeable {
   /**
@@ -32,8 +32,7 @@ export function lockFolder(folder: string, { program }: { program: 'agent' | 'co
     makeFile(path);
     database = new DatabaseSync(path, { timeout: 0 });
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
-    makeFile(pidFile);
-    writeFileSync(pidFile, `${process.pid}\n`);
+    writeFileDurably(pidFile, `${process.pid}\n`);
   } catch (cause) {
     database?.close();
     const isHeld = (cause as { errcode?: number }).errcode === SQLITE_BUSY;

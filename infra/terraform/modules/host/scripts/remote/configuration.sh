@@ -24,17 +24,25 @@ if [ ! -s "$stage/changed" ]; then
   exit 0
 fi
 
+# The folder of a unit belongs to its user, who can put links there. So a file for it gets owner and mode in a folder of
+# root, and the rename takes the place of whatever has its name.
 put() {
+  new=$1
   mkdir -p -m 755 "$(dirname "$2")"
-  cp "$1" "$2.antipode-new"
-  chmod 644 "$2.antipode-new"
-  case $2 in /var/lib/antipode/*) chown "$unit:" "$2.antipode-new" ;; esac
-  mv "$2.antipode-new" "$2"
+  case $2 in
+    /var/lib/antipode/*) chown "$unit:" "$new" ;;
+    *)
+      new=$2.antipode-new
+      cp "$1" "$new"
+      ;;
+  esac
+  chmod 644 "$new"
+  mv -fT "$new" "$2"
 }
 number=0
 while read -r count path; do
   number=$((number + 1))
-  [ ! -e "$path" ] || cp -p "$path" "$stage/old/$number"
+  [ ! -f "$path" ] || cp -pP "$path" "$stage/old/$number"
   if [ "$count" = 0 ]; then rm -f "$path"; else put "$stage/new/$count" "$path"; fi
   say "wrote $path"
 done <"$stage/changed"
@@ -45,7 +53,8 @@ if [ "$(property UnitFileState)" = enabled ]; then
     number=0
     while read -r count path; do
       number=$((number + 1))
-      if [ -e "$stage/old/$number" ]; then cp -p "$stage/old/$number" "$path"; else rm -f "$path"; fi
+      rm -f "$path"
+      [ ! -f "$stage/old/$number" ] || mv -fT "$stage/old/$number" "$path"
     done <"$stage/changed"
     systemctl daemon-reload
     again='and runs again'

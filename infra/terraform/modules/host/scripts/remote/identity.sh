@@ -1,5 +1,6 @@
 # Authority, certificate and key, as `antipode init` makes them, come over standard input. A host that has a key keeps it.
-stage=$(mktemp -d "$folder/.identity-XXXXXX")
+# Not in the folder: it belongs to the user of the unit, who could exchange files there while root gives them away.
+stage=$(mktemp -d /var/lib/antipode/.identity-XXXXXX)
 trap 'rm -rf "$stage"' EXIT
 tar -xf - -C "$stage" --no-same-owner --no-same-permissions
 node=$(ls /usr/lib/antipode/node_modules/node-linux-*/bin/node)
@@ -26,7 +27,7 @@ put() {
   [ -f "$stage/$1" ] && [ ! -f "$folder/$1" ] || return 0
   chown "$unit:" "$stage/$1"
   chmod "$2" "$stage/$1"
-  mv "$stage/$1" "$folder/$1"
+  mv -T "$stage/$1" "$folder/$1"
 }
 if [ -f "$folder/tls.key" ]; then
   there=$("$node" -e "$read_names" "$folder" 2>"$stage/errors") ||

@@ -7,9 +7,7 @@ done <<EOF
 $arguments
 EOF
 status=0
-antipode site join - "$@" >"$folder/.join-said" 2>&1 || status=$?
-said=$(cat "$folder/.join-said")
-rm -f "$folder/.join-said"
+said=$(antipode site join - "$@" 2>&1) || status=$?
 # Its checks are findings (4): the configuration and the PINs of this site follow.
 if [ "$status" -ne 0 ] && [ "$status" -ne 4 ] || [ ! -f "$folder/tls.crt" ]; then
   printf '%s\n' "$said" >&2
