@@ -133,8 +133,10 @@ export async function refreshRevocations(config: OperatorConfig, tls: Tls): Prom
   const desk = new RevocationDesk(config, { tls, timeoutMs: LIST_MS_MAX });
   try {
     const { newest } = await desk.read();
-    if (newest !== undefined && newest.list.version > book.version) book.take(newest.signed);
-    else if (book.held !== undefined) touch(config.revocationsFile);
+    if (newest !== undefined && newest.list.version > book.version) {
+      book.take(newest.signed);
+      if (book.problem !== '') warn(`${book.problem}.`);
+    } else if (book.held !== undefined) touch(config.revocationsFile);
   } catch (thrown) {
     if (!(thrown instanceof AntipodeError)) throw thrown;
     warn(`the list of revoked certificates was not taken: ${thrown.message}`);

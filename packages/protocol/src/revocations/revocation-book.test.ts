@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AntipodeError, temporaryBase } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
@@ -54,10 +54,28 @@ describe('the list in force', () => {
     expect(open()).toMatchObject({ version: 1, entries: first.entries });
   });
 
-  it('is not taken where it cannot be kept', () => {
-    const book = open('/dev/null/list.json');
-    expect(codeOf(() => book.take(operators.signRevocations(first)))).toBe('FILE_UNWRITABLE');
-    expect(book.version).toBe(0);
+  it('is in force on a full disk too, and says so until it is durable', () => {
+    const book = open();
+    mkdirSync(join(file, 'in the way'), { recursive: true });
+    expect([book.take(operators.signRevocations(first)), book.version, book.entries]).toEqual([true, 1, first.entries]);
+    expect(book.problem).toContain('version 1 of the list is in force and not durable');
+    // Another process has the same list.
+    book.heardOf({ version: 1, digest: book.held!.digest });
+    expect(book.problem).not.toBe('');
+    rmSync(file, { recursive: true });
+    book.heardOf({ version: 1, digest: book.held!.digest });
+    expect(book.problem).toBe('');
+    expect(open()).toMatchObject({ version: 1, entries: first.entries });
+  });
+
+  it('does not go over a newer one in the file when it is durable at last', () => {
+    const book = open();
+    mkdirSync(join(file, 'in the way'), { recursive: true });
+    book.take(operators.signRevocations(first));
+    rmSync(file, { recursive: true });
+    open().take(operators.signRevocations(second));
+    book.look();
+    expect([book.version, book.problem, open().version]).toEqual([2, '', 2]);
   });
 
   it('is replaced by a higher version only, whatever is offered', () => {

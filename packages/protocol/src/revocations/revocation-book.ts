@@ -1,13 +1,14 @@
 /**
  * The list of revoked certificates that this process goes by. A list counts when the operators of its own configuration
  * have signed it. Its version is higher than that of the list before, and it is durable before anything is refused by it.
- * So a restart, or whoever offers an older list, brings no revoked certificate back.
+ * So a restart, or whoever offers an older list, brings no revoked certificate back. On a full disk it is in force all the
+ * same, with a problem, until it can be written: otherwise a thief who fills a disk would stay.
  *
  * It does not fetch lists (revocation-exchange.ts), and does not cut connections: TLS and the server listen for changes.
  */
 import type { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { AntipodeError, type Log, sha256Hex, silentLog, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, hasCode, type Log, sha256Hex, silentLog, writeFileDurably } from '@antipode/runtime';
 import { issuedMs } from '../certificates/certificates.ts';
 import { identityFromNames, identityUri } from '../certificates/identity.ts';
 import {
@@ -45,6 +46,8 @@ export class RevocationBook {
   #held: HeldRevocations | undefined;
   #judge: Judge = new Judge([]);
   #conflict = '';
+  /** Why the list in force is not on disk; empty where it is. */
+  #unsaved = '';
 
   /**
    * Reads what is on disk. Its signatures were judged when it was taken: an operator who has left since does not bring
@@ -74,9 +77,9 @@ export class RevocationBook {
     return this.#held?.list.entries ?? [];
   }
 
-  /** A sentence for people where two lists have one version, else empty. */
+  /** For people: two lists have one version, or the list in force is not durable. Empty where all is well. */
   get problem(): string {
-    return this.#conflict;
+    return [this.#conflict, this.#unsaved].filter((text) => text !== '').join('; ');
   }
 
   /** Called after each change, when the list is in force and durable. Returns how to end that. */
@@ -88,11 +91,10 @@ export class RevocationBook {
   /**
    * Takes a list if it is newer. Anybody may bring one: the signatures count. Returns whether it was new.
    * @param options.follows for a list that a person brings: it was made from the list in force here
-   * @throws REVOCATION_RULES_MISSING, REVOCATION_LIST_INVALID, REVOCATION_LIST_UNSIGNED, REVOCATION_LIST_OLD,
-   * FILE_UNWRITABLE
+   * @throws REVOCATION_RULES_MISSING, REVOCATION_LIST_INVALID, REVOCATION_LIST_UNSIGNED, REVOCATION_LIST_OLD
    */
   take(signed: SignedRevocations, { follows = false }: { follows?: boolean } = {}): boolean {
-    const { rules, trustDomain, file } = this.#options;
+    const { rules, trustDomain } = this.#options;
     if (rules === undefined)
       throw new AntipodeError(
         'REVOCATION_RULES_MISSING',
@@ -113,7 +115,7 @@ export class RevocationBook {
         `version ${list.version} was made from another list than version ${this.version}, which is in force here`,
         { details: { version: list.version, inForce: this.version } },
       );
-    writeFileDurably(file, revocationFileText(signed), { mode: 0o644 });
+    this.#save({ list, digest, signed });
     this.#use({ list, digest, signed });
     this.#log.warn('a list of revoked certificates is in force', {
       version: list.version,
@@ -126,6 +128,7 @@ export class RevocationBook {
 
   /** Another process goes by this list. Two lists with one version are a mistake, or the work of a thief. */
   heardOf({ version, digest }: { readonly version: number; readonly digest: string }): void {
+    this.#saveAgain();
     if (version === 0 || version !== this.version || digest === this.#held?.digest) return;
     const before = this.#conflict;
     this.#conflict = `two lists have version ${version}: ${(this.#held?.digest ?? '').slice(0, 16)} is in force here, and another process has ${digest.slice(0, 16)}`;
@@ -133,16 +136,26 @@ export class RevocationBook {
       this.#log.error('two lists of revoked certificates have one version', { version, digest });
   }
 
-  /** Reads the file again: a command beside this process may have put a newer list there. @throws REVOCATION_LIST_INVALID */
+  /**
+   * Reads the file again: a command beside this process may have put a newer list there. Otherwise writes a list that could
+   * not be written before.
+   * @throws REVOCATION_LIST_INVALID
+   */
   look(): void {
+    this.#read();
+    if (this.#unsaved !== '' && this.#held !== undefined) this.#save(this.#held);
+  }
+
+  #read(): void {
     const { file, trustDomain } = this.#options;
     if (!existsSync(file)) return;
-    const text = readFileSync(file, 'utf8');
     try {
-      const { parsed: list, ...signed } = revocationsFromFileText(text);
+      const { parsed: list, ...signed } = revocationsFromFileText(readFileSync(file, 'utf8'));
       if (list.trustDomain !== trustDomain)
         throw new AntipodeError('REVOCATION_LIST_INVALID', `it is of trust domain ${list.trustDomain}`);
-      if (list.version > this.version) this.#use({ list, digest: revocationDigest(signed.list), signed });
+      if (list.version <= this.version) return;
+      this.#unsaved = '';
+      this.#use({ list, digest: revocationDigest(signed.list), signed });
     } catch (thrown) {
       const { message, code } = AntipodeError.from(thrown);
       throw new AntipodeError('REVOCATION_LIST_INVALID', `${file}: ${message.replace(`[${code}] `, '')}`, {
@@ -186,6 +199,30 @@ export class RevocationBook {
     if (list.version > this.version) return;
     this.heardOf({ version: list.version, digest });
     throw new AntipodeError('REVOCATION_LIST_OLD', this.#conflict, { details });
+  }
+
+  #save({ list: { version }, signed }: HeldRevocations): void {
+    const before = this.#unsaved;
+    try {
+      writeFileDurably(this.#options.file, revocationFileText(signed), { mode: 0o644 });
+      this.#unsaved = '';
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      if (error.code !== 'FILE_UNWRITABLE') throw error;
+      const reason = error.message.replace('[FILE_UNWRITABLE] ', '');
+      this.#unsaved = `version ${version} of the list is in force and not durable, so a restart forgets it: ${reason}`;
+      if (before !== this.#unsaved) this.#log.error('a list of revoked certificates cannot be written', { error });
+    }
+  }
+
+  /** Called by every exchange. A damaged file does not end that. Whoever looks at the file hears of it. */
+  #saveAgain(): void {
+    if (this.#unsaved === '') return;
+    try {
+      this.look();
+    } catch (thrown) {
+      if (!hasCode(thrown, 'REVOCATION_LIST_INVALID')) throw thrown;
+    }
   }
 
   #use(held: HeldRevocations): void {

@@ -50,14 +50,28 @@ export class RevocationExchange implements Closeable {
 
   /** One round with everybody, side by side. A process that is away is asked in the next one. */
   async pass(signal: AbortSignal): Promise<void> {
-    const { book, coordinators, members } = this.#options;
-    book.look();
+    const { coordinators, members } = this.#options;
+    this.#look();
     const others: Other[] = [
       ...coordinators.map(({ id, address }) => ({ kind: 'coordinator' as const, name: id, address })),
       ...members().map(({ site, address }) => ({ kind: 'site' as const, name: site, address })),
     ];
     await Promise.all(others.filter(({ address }) => isAddress(address)).map((one) => this.#compare(one, signal)));
     this.#tellOwn();
+  }
+
+  /** A damaged file does not keep a newer list away, which takes its place. */
+  #look(): void {
+    const { book, log } = this.#options;
+    const name = 'the file of the list';
+    try {
+      book.look();
+      this.#troubles.delete(name);
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      if (error.code !== 'REVOCATION_LIST_INVALID') throw error;
+      this.#tell(name, error.message, () => log.error('the file of revoked certificates cannot be read', { error }));
+    }
   }
 
   async close(): Promise<void> {

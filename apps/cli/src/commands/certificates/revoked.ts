@@ -68,6 +68,7 @@ function submitCommand(): Command {
 function takeHere({ revocations }: Tls, signed: SignedRevocations): void {
   try {
     revocations?.take(signed);
+    if (revocations !== undefined && revocations.problem !== '') warn(`${revocations.problem}.`);
   } catch (thrown) {
     if (!(thrown instanceof AntipodeError)) throw thrown;
     warn(`this configuration does not take the list: ${thrown.message}`);
