@@ -5,19 +5,24 @@
  */
 import { CKA } from '@antipode/cryptoki';
 import { kindOfType } from '../key-kinds/kinds.ts';
-import { ATTRIBUTES, type AttributeName, encodeAttribute } from '../model/attributes.ts';
+import { ATTRIBUTES, type AttributeName, type AttributeValue, encodeAttribute } from '../model/attributes.ts';
 import type { KeyType } from '../model/object.ts';
 import { classNumber } from '../pkcs11/reading/objects.ts';
 import { CLONING_DOMAIN_BYTES, type NativeObject } from '../provider/native-cloner.ts';
-import { parseAttributes, type StoredAttributes, type StoredValue } from './object-file.ts';
+import { type ParsedAttributes, parseAttributes, type StoredAttributes, type StoredValue } from './object-file.ts';
 import { revealed } from './object-match.ts';
 import { TOKEN_ATTRIBUTE } from './token-folder.ts';
 import type { TokenKey } from './token-key.ts';
 
 const MARK = Buffer.from('antipode softhsm object v1\0');
 
-export const makeBlob = (domain: Uint8Array, body: Uint8Array): Uint8Array =>
-  new Uint8Array(Buffer.concat([MARK, domain, body]));
+export function makeBlob(domain: Uint8Array, body: Uint8Array): Uint8Array {
+  const blob = new Uint8Array(MARK.length + domain.length + body.length);
+  blob.set(MARK);
+  blob.set(domain, MARK.length);
+  blob.set(body, MARK.length + domain.length);
+  return blob;
+}
 
 export type OpenedBlob =
   /** The attributes are revealed. */
@@ -42,7 +47,10 @@ export function openBlobs(
 }
 
 /** The attributes are as they are stored. */
-function readBlob(blob: Uint8Array, domain: Uint8Array): OpenedBlob {
+function readBlob(
+  blob: Uint8Array,
+  domain: Uint8Array,
+): { readonly body: Buffer; readonly attributes: ParsedAttributes } | Extract<OpenedBlob, { failure: string }> {
   const bytes = Buffer.from(blob.buffer, blob.byteOffset, blob.length);
   const body = bytes.subarray(MARK.length + CLONING_DOMAIN_BYTES);
   if (!bytes.subarray(0, MARK.length).equals(MARK) || body.length === 0) return { failure: 'BLOB_INVALID' };
@@ -57,16 +65,26 @@ export function differs(item: NativeObject, attributes: StoredAttributes): boole
   const { objectClass, keyType } = item;
   if (!equalsNumber(attributes.get(CKA.CLASS), classNumber(objectClass))) return true;
   if (keyType !== undefined && !isOfType(attributes.get(CKA.KEY_TYPE), keyType)) return true;
-  // A manifest has the content of public objects in a form of its own.
-  const names = (Object.keys(item.attributes) as AttributeName[]).filter((name) => ATTRIBUTES[name].fate !== 'content');
-  return names.some((name) => {
-    const stored = attributes.get(ATTRIBUTES[name].type);
-    if (stored === undefined || stored.kind === 'template') return false;
-    const value = item.attributes[name]!;
-    // Most attributes are flags. Those need no bytes.
-    if (stored.kind === 'boolean' && typeof value === 'boolean') return stored.value !== value;
-    return !canonicalBytes(stored).equals(encodeAttribute(name, value));
-  });
+  for (const name of Object.keys(item.attributes) as AttributeName[]) {
+    const { type, fate } = ATTRIBUTES[name];
+    // A manifest has the content of public objects in a form of its own.
+    if (fate === 'content') continue;
+    const stored = attributes.get(type);
+    if (stored !== undefined && stored.kind !== 'template' && !isStored(stored, name, item.attributes[name]!))
+      return true;
+  }
+  return false;
+}
+
+function isStored(
+  stored: Exclude<StoredValue, { kind: 'template' }>,
+  name: AttributeName,
+  value: AttributeValue,
+): boolean {
+  // Most attributes are flags. Those need no bytes.
+  if (stored.kind === 'boolean' && typeof value === 'boolean') return stored.value === value;
+  if (stored.kind === 'number' && typeof value === 'number') return stored.value === BigInt(value);
+  return canonicalBytes(stored).equals(encodeAttribute(name, value));
 }
 
 /** As encodeAttribute has it. */

@@ -25,27 +25,40 @@ export interface StoredObject {
   readonly attributes: StoredAttributes;
 }
 
+/** Of whoever had them parsed: nobody else holds them. */
+export type ParsedAttributes = Map<number, StoredValue>;
+
+export interface ParsedObject extends StoredObject {
+  readonly attributes: ParsedAttributes;
+}
+
 export const GENERATION_BYTES = 8;
 const WORD_BYTES = 8;
 const [TRUE, FALSE] = [0xff, 0x00];
+/** Most attributes are flags, and all flags share these. */
+const FLAGS = {
+  on: { kind: 'boolean', value: true },
+  off: { kind: 'boolean', value: false },
+} as const satisfies Record<string, StoredValue>;
 
 /** Undefined where the file is not whole, or has another form. */
-export function parseObjectFile(file: Buffer): StoredObject | undefined {
+export function parseObjectFile(file: Buffer): ParsedObject | undefined {
   if (file.length < GENERATION_BYTES) return undefined;
   const attributes = parseAttributes(file.subarray(GENERATION_BYTES));
   return attributes && { generation: file.readBigUInt64BE(0), attributes };
 }
 
 /** Reads the part of a file behind its generation number. Undefined where that is not whole, or has another form. */
-export function parseAttributes(body: Buffer): StoredAttributes | undefined {
-  const attributes = new Map<number, StoredValue>();
-  const cursor = new Cursor(body);
-  while (!cursor.isAtEnd) {
-    const type = cursor.number();
-    const kind = cursor.number();
-    const value = type === undefined || kind === undefined ? undefined : readValue(cursor, kind);
-    if (type === undefined || value === undefined || attributes.has(type)) return undefined;
-    attributes.set(type, value);
+export function parseAttributes(body: Buffer): ParsedAttributes | undefined {
+  const attributes: ParsedAttributes = new Map();
+  for (let at = 0; at < body.length; ) {
+    const value = at + 2 * WORD_BYTES;
+    const [type, kind] = [wordAt(body, at), wordAt(body, at + WORD_BYTES)];
+    const end = type === undefined || kind === undefined ? undefined : endOfValue(body, kind, value);
+    const stored = end === undefined ? undefined : readValue(body, kind!, { start: value, end });
+    if (stored === undefined || attributes.has(type!)) return undefined;
+    attributes.set(type!, stored);
+    at = end!;
   }
   return attributes;
 }
@@ -58,33 +71,55 @@ export function serialiseObject({ generation, attributes }: StoredObject): Buffe
   return Buffer.concat(parts);
 }
 
-function readValue(cursor: Cursor, kind: number): StoredValue | undefined {
+/** Behind the value that begins at `at`. Undefined where it would end outside: a length in a damaged file may be anything. */
+function endOfValue(body: Buffer, kind: number, at: number): number | undefined {
   switch (kind) {
-    case KIND.boolean: {
-      const byte = cursor.bytes(1)?.[0];
-      return byte === TRUE || byte === FALSE ? { kind: 'boolean', value: byte === TRUE } : undefined;
-    }
-    case KIND.number: {
-      const value = cursor.word();
-      return value === undefined ? undefined : { kind: 'number', value };
-    }
+    case KIND.boolean:
+      return within(body, at + 1);
+    case KIND.number:
+      return within(body, at + WORD_BYTES);
     case KIND.bytes:
-    case KIND.template: {
-      const length = cursor.number();
-      const value = length === undefined ? undefined : cursor.bytes(length);
-      return value && { kind: kind === KIND.bytes ? 'bytes' : 'template', value };
-    }
-    case KIND.mechanisms: {
-      const bytes = cursor.bytes((cursor.number() ?? Number.NaN) * WORD_BYTES);
-      if (bytes === undefined) return undefined;
-      const value = Array.from({ length: bytes.length / WORD_BYTES }, (_, at) =>
-        bytes.readBigUInt64BE(at * WORD_BYTES),
-      );
-      return { kind: 'mechanisms', value };
-    }
+    case KIND.template:
+      return within(body, at + WORD_BYTES + (wordAt(body, at) ?? Number.NaN));
+    case KIND.mechanisms:
+      return within(body, at + WORD_BYTES + WORD_BYTES * (wordAt(body, at) ?? Number.NaN));
     default:
       return undefined;
   }
+}
+
+const within = (body: Buffer, end: number): number | undefined => (end <= body.length ? end : undefined);
+
+function readValue(
+  body: Buffer,
+  kind: number,
+  { start, end }: { start: number; end: number },
+): StoredValue | undefined {
+  switch (kind) {
+    case KIND.boolean: {
+      const byte = body[start];
+      if (byte === TRUE) return FLAGS.on;
+      return byte === FALSE ? FLAGS.off : undefined;
+    }
+    case KIND.number:
+      return { kind: 'number', value: body.readBigUInt64BE(start) };
+    case KIND.bytes:
+      return { kind: 'bytes', value: body.subarray(start + WORD_BYTES, end) };
+    case KIND.template:
+      return { kind: 'template', value: body.subarray(start + WORD_BYTES, end) };
+    default: {
+      const value: bigint[] = [];
+      for (let at = start + WORD_BYTES; at < end; at += WORD_BYTES) value.push(body.readBigUInt64BE(at));
+      return { kind: 'mechanisms', value };
+    }
+  }
+}
+
+/** A word that a double holds exactly. Undefined where the bytes end before it does. */
+function wordAt(body: Buffer, at: number): number | undefined {
+  if (at + WORD_BYTES > body.length) return undefined;
+  const value = body.readUInt32BE(at) * 2 ** 32 + body.readUInt32BE(at + WORD_BYTES / 2);
+  return value <= Number.MAX_SAFE_INTEGER ? value : undefined;
 }
 
 function body(stored: StoredValue): Buffer {
@@ -105,39 +140,4 @@ function word(value: bigint): Buffer {
   const bytes = Buffer.alloc(WORD_BYTES);
   bytes.writeBigUInt64BE(value);
   return bytes;
-}
-
-/** Reads from the front. Nothing is read beyond the end: a length in a damaged file may be anything. */
-class Cursor {
-  readonly #bytes: Buffer;
-  #at = 0;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
-  get isAtEnd(): boolean {
-    return this.#at === this.#bytes.length;
-  }
-
-  bytes(length: number): Buffer | undefined {
-    if (!(length <= this.#bytes.length - this.#at)) return undefined;
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
-  }
-
-  word(): bigint | undefined {
-    if (this.#bytes.length - this.#at < WORD_BYTES) return undefined;
-    this.#at += WORD_BYTES;
-    return this.#bytes.readBigUInt64BE(this.#at - WORD_BYTES);
-  }
-
-  /** A word that a double holds exactly. */
-  number(): number | undefined {
-    if (this.#bytes.length - this.#at < WORD_BYTES) return undefined;
-    this.#at += WORD_BYTES;
-    const high = this.#bytes.readUInt32BE(this.#at - WORD_BYTES);
-    const value = high * 2 ** 32 + this.#bytes.readUInt32BE(this.#at - WORD_BYTES / 2);
-    return value <= Number.MAX_SAFE_INTEGER ? value : undefined;
-  }
 }

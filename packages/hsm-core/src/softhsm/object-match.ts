@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto';
 import { AttributeReader, CKA, CKK, CKO, type Cryptoki, ulong, type WantedAttribute } from '@antipode/cryptoki';
 import type { Handle } from '../model/object.ts';
-import type { StoredAttributes, StoredValue } from './object-file.ts';
+import type { ParsedAttributes, StoredAttributes, StoredValue } from './object-file.ts';
 import { endOf, isEncrypted, type TokenKey } from './token-key.ts';
 
 /**
@@ -184,37 +184,45 @@ export class ObjectMatch {
 
 /**
  * The attributes of files with all byte strings in the clear but the secrets of keys. Undefined where a byte string, or a
- * secret, is not what this token key has encrypted.
+ * secret, is not what this token key has encrypted. Takes the attributes over, and puts the bytes into them.
  */
 export function revealed(
-  files: readonly (StoredAttributes | undefined)[],
+  files: readonly (ParsedAttributes | undefined)[],
   key: TokenKey,
 ): (StoredAttributes | undefined)[] {
-  const strings: Uint8Array[] = [];
-  const all = files.map((attributes) => {
-    if (attributes === undefined || !isPrivateObject(attributes)) return { attributes, hidden: [] };
-    const isKey = isKeyFile(attributes);
-    const hidden: { readonly type: number; readonly isSecret: boolean; readonly at: number }[] = [];
-    for (const [type, stored] of attributes) {
-      if (stored.kind !== 'bytes' || !isEncrypted(stored.value)) continue;
-      const isSecret = isKey && SECRETS.has(type);
-      hidden.push({ type, isSecret, at: strings.length });
-      strings.push(isSecret ? endOf(stored.value) : stored.value);
+  const hidden: { readonly types: number[]; readonly strings: Uint8Array[] } = { types: [], strings: [] };
+  const secrets: Uint8Array[] = [];
+  const ends = files.map((attributes) => {
+    if (attributes !== undefined && isPrivateObject(attributes)) {
+      const isKey = isKeyFile(attributes);
+      for (const [type, stored] of attributes) {
+        if (stored.kind !== 'bytes' || !isEncrypted(stored.value)) continue;
+        if (isKey && SECRETS.has(type)) secrets.push(endOf(stored.value));
+        else {
+          hidden.types.push(type);
+          hidden.strings.push(stored.value);
+        }
+      }
     }
-    return { attributes, hidden };
+    return { hidden: hidden.types.length, secrets: secrets.length };
   });
-  const { plain, wipe } = key.decryptAll(strings);
+  const shown = key.decryptAll(hidden.strings).plain;
+  const checked = key.decryptAll(secrets);
   try {
-    return all.map(({ attributes, hidden }) => {
-      if (attributes === undefined || hidden.some(({ at }) => plain[at] === undefined)) return undefined;
-      if (hidden.length === 0) return attributes;
-      const clear = new Map(attributes);
-      for (const { type, isSecret, at } of hidden)
-        if (!isSecret) clear.set(type, { kind: 'bytes', value: Buffer.from(plain[at]!) });
-      return clear;
+    let [nextHidden, nextSecret] = [0, 0];
+    return files.map((attributes, index) => {
+      const end = ends[index]!;
+      let isOurs = true;
+      for (; nextSecret < end.secrets; nextSecret += 1) if (checked.plain[nextSecret] === undefined) isOurs = false;
+      for (; nextHidden < end.hidden; nextHidden += 1) {
+        const value = shown[nextHidden];
+        if (value === undefined) isOurs = false;
+        else attributes!.set(hidden.types[nextHidden]!, { kind: 'bytes', value });
+      }
+      return isOurs ? attributes : undefined;
     });
   } finally {
-    wipe();
+    checked.wipe();
   }
 }
 

@@ -1,7 +1,6 @@
 /** Objects into the store of a SoftHSM token, each whole or not at all, beside processes that use the token. */
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { CKA } from '@antipode/cryptoki';
-import { sha256 } from '@antipode/runtime';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import type { PlacedObject, PlaceOutcome } from '../provider/native-cloner.ts';
 import type { Refusal } from '../provider/restorer.ts';
@@ -68,8 +67,10 @@ async function look(
     if ('failure' in blob) return { ready, failure: { index, code: blob.failure } };
     if (differs(item, blob.attributes)) return { ready, failure: { index, code: 'NATIVE_MISMATCH' } };
     const stem = stemOf(item);
-    const there = await sameAs(store, blob.body, made.get(stem) ?? []);
-    ready.push({ name: there ?? stem + suffixes[index]!, isNew: there === undefined, ...blob });
+    const names = made.get(stem);
+    const there = names === undefined ? undefined : await sameAs(store, blob.body, names);
+    const { body, attributes } = blob;
+    ready.push({ name: there ?? stem + suffixes[index]!, isNew: there === undefined, body, attributes });
   }
   return { ready };
 }
@@ -83,10 +84,12 @@ async function sameAs(store: ObjectStore, body: Buffer, names: readonly string[]
 const DIGEST_BYTES = 16;
 const STEM_LENGTH = PREFIX.length + 2 * DIGEST_BYTES + 1;
 
+const NAME_MARK = Buffer.from('antipode softhsm object name v1\0');
+
 /** One for one blob of one entry: a repeat finds the file that an earlier call has made. */
 function stemOf({ entry, blob }: PlacedObject): string {
-  const digest = sha256(Buffer.concat([Buffer.from('antipode softhsm object name v1\0'), sha256(entry), sha256(blob)]));
-  return `${PREFIX}${Buffer.from(digest).toString('hex', 0, DIGEST_BYTES)}-`;
+  const named = Buffer.concat([NAME_MARK, hash('sha256', entry, 'buffer'), hash('sha256', blob, 'buffer')]);
+  return `${PREFIX}${hash('sha256', named, 'hex').slice(0, 2 * DIGEST_BYTES)}-`;
 }
 
 const SUFFIX_BYTES = 4;

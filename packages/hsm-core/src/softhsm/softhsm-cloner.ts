@@ -6,7 +6,6 @@
  * Nothing secret leaves it in the clear: the value of a private object stays as SoftHSM has encrypted it. The value of a
  * public object is in the clear in the store as well, so the caller encrypts every blob.
  */
-import { randomBytes } from 'node:crypto';
 import type { Clock, Secret } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import { withLocked } from '../pkcs11/own-keys/swap.ts';
@@ -55,8 +54,8 @@ export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
     known: new Set<Handle>(),
     prints: new FilePrints(),
     made: new Map<Handle, string>(),
-    // Its digests stay here: nobody compares them.
-    objects: new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) }),
+    // Nobody compares its digests. A key is cloned far more often than anything else.
+    objects: new ObjectReader({ cryptoki, session, digestKey: undefined, likely: ['secret-key', 'private-key'] }),
   };
   const withStore = async <T>(work: (store: OpenStore) => T | Promise<T>): Promise<T> => {
     const key = openTokenKey(folder.path, token.readPin);

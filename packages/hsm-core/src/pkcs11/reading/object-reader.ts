@@ -76,10 +76,12 @@ const notCarriedOf = (classes: readonly ObjectClass[], vendor: readonly number[]
 };
 
 export class ObjectReader {
-  readonly #digestKey: Uint8Array;
+  readonly #digestKey: Uint8Array | undefined;
   readonly #readers: ReadonlyMap<ObjectClass, AttributeReader>;
   /** Of every class at once: what an object does not have costs less than a second call. */
   readonly #reader: AttributeReader;
+  /** Of the likely classes. It asks for less. */
+  readonly #likely: { readonly classes: readonly ObjectClass[]; readonly reader: AttributeReader };
   readonly #value: AttributeReader;
   readonly #outside: OutsideReader;
   /** The attributes that go into a digest, by class. */
@@ -95,15 +97,20 @@ export class ObjectReader {
     | { readonly handle: Handle; readonly objectClass: ObjectClass | 'other'; readonly readDigest: string }
     | undefined;
 
-  /** The key is drawn once per worker: the digest of a small value must not tell the value. */
+  /**
+   * The key is drawn once per worker: the digest of a small value must not tell the value. Without one, every digest is
+   * empty.
+   */
   constructor(options: {
     cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
     session: bigint;
-    digestKey: Uint8Array;
+    digestKey: Uint8Array | undefined;
+    /** Classes that most objects have. One of another class costs a second call. */
+    likely?: readonly ObjectClass[];
     /** Numbers of vendor-defined attributes. The reader reports which objects have them. */
     vendorAttributes?: readonly number[];
   }) {
-    const { cryptoki, session, digestKey, vendorAttributes = [] } = options;
+    const { cryptoki, session, digestKey, likely = OBJECT_CLASSES, vendorAttributes = [] } = options;
     this.#cryptoki = cryptoki;
     this.#session = session;
     this.#digestKey = digestKey;
@@ -121,6 +128,7 @@ export class ObjectReader {
     ]);
     this.#readers = new Map(OBJECT_CLASSES.map((one) => [one, readerOf([one])]));
     this.#reader = readerOf(OBJECT_CLASSES);
+    this.#likely = { classes: likely, reader: likely === OBJECT_CLASSES ? this.#reader : readerOf(likely) };
     this.#attributes = this.#reader;
     this.#outside = new OutsideReader({ cryptoki, session });
     this.#value = new AttributeReader({ cryptoki, session, wanted: [{ type: CKA.VALUE, size: 'variable' }] });
@@ -139,18 +147,25 @@ export class ObjectReader {
     const keyType = keyTypeOf((type) => this.#attributes.value(type));
     const needed = neededOf(objectClass, keyType);
     if (!this.#attributes.complete(handle, needed)) return undefined;
-    let fingerprint = this.#attributes.fingerprintOf(this.#digestKey, this.#printed.get(objectClass)!);
-    if (isValueRead(objectClass, keyType)) {
-      if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
-      fingerprint = this.#value.fingerprintOf(fingerprint, [CKA.VALUE]);
-    }
+    const hasValue = isValueRead(objectClass, keyType);
+    if (hasValue && !(this.#value.read(handle) && this.#value.complete(handle, [CKA.VALUE]))) return undefined;
     this.#templates = this.#readTemplates(handle, objectClass);
+    const readDigest = this.#digestKey === undefined ? '' : this.#digest(this.#digestKey, { objectClass, hasValue });
+    this.#last = { handle, objectClass, readDigest };
+    return readDigest;
+  }
+
+  /** Of the object that was read last. */
+  #digest(
+    digestKey: Uint8Array,
+    { objectClass, hasValue }: { objectClass: ObjectClass | 'other'; hasValue: boolean },
+  ): string {
+    let fingerprint = this.#attributes.fingerprintOf(digestKey, this.#printed.get(objectClass)!);
+    if (hasValue) fingerprint = this.#value.fingerprintOf(fingerprint, [CKA.VALUE]);
     for (const template of this.#templates.values())
       fingerprint = Buffer.concat([fingerprint, template ?? new Uint8Array()]);
     // Keyed by its prefix: what lengthens a message is of no use here, since nobody checks digests that others bring.
-    const readDigest = hash('sha256', fingerprint, 'hex');
-    this.#last = { handle, objectClass, readDigest };
-    return readDigest;
+    return hash('sha256', fingerprint, 'hex');
   }
 
   /** The templates of a key, by number; undefined for one that the model cannot hold. Few keys have any. */
@@ -183,9 +198,15 @@ export class ObjectReader {
       if (!this.#attributes.read(handle)) return undefined;
       if (classOf(this.#attributes.value(CKA.CLASS)) === guess) return guess;
     }
-    this.#attributes = this.#reader;
+    const { classes, reader } = this.#likely;
+    this.#attributes = reader;
     if (!this.#attributes.read(handle)) return undefined;
-    const objectClass = classOf(this.#attributes.value(CKA.CLASS));
+    let objectClass = classOf(this.#attributes.value(CKA.CLASS));
+    if (reader !== this.#reader && (objectClass === 'other' || !classes.includes(objectClass))) {
+      this.#attributes = this.#reader;
+      if (!this.#attributes.read(handle)) return undefined;
+      objectClass = classOf(this.#attributes.value(CKA.CLASS));
+    }
     if (objectClass === 'other') this.#classes.delete(handle);
     else this.#classes.set(handle, objectClass);
     return objectClass;
