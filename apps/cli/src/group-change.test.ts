@@ -50,7 +50,7 @@ const run = (
     {
       group: 'payments',
       change: { case: 'settings', value: { rpoSeconds: 60 } },
-      output: { isJson: false, data: () => {}, note: (text) => void notes.push(text) },
+      output: { isJson: false, data: () => {}, line: () => {}, note: (text) => void notes.push(text) },
     },
     { timeout: 1, ...options },
   );

@@ -14,6 +14,7 @@ import { archiveCommand } from './commands/operator/archive.ts';
 import { dashboardCommand } from './commands/operator/dashboard.ts';
 import { divergenceCommand } from './commands/operator/divergence.ts';
 import { drillCommand } from './commands/operator/drill.ts';
+import { eventsCommand } from './commands/operator/events.ts';
 import { failoverCommand } from './commands/operator/failover.ts';
 import { groupCommand } from './commands/operator/group.ts';
 import { launchCommand } from './commands/operator/launch.ts';
@@ -78,6 +79,7 @@ export function program(): Command {
     failoverCommand(),
     divergenceCommand(),
     operationCommand(),
+    eventsCommand(),
     approveCommand(),
     notifyCommand(),
     resolveCommand(),

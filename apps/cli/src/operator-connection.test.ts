@@ -15,7 +15,7 @@ type Answer = Partial<Pick<Operation, 'phase' | 'status' | 'errorCode' | 'errorM
 function following(answers: readonly (Answer | ErrorCode | undefined)[], timeoutMs = 60_000) {
   const notes: string[] = [];
   const asked: object[] = [];
-  const output: Output = { isJson: false, data: () => {}, note: (text) => notes.push(text.trim()) };
+  const output: Output = { isJson: false, data: () => {}, line: () => {}, note: (text) => notes.push(text.trim()) };
   const operator: Parameters<typeof follow>[0] = {
     getOperation: async (request) => {
       asked.push(request);

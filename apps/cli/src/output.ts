@@ -15,6 +15,8 @@ export interface Output {
   readonly isJson: boolean;
   /** The answer: `json` for programs, `text` for people, unless it is `forShell`: a shell must read what was meant. */
   data(json: unknown, text: () => string, options?: { readonly forShell?: boolean }): void;
+  /** One of many: JSON has a line for each, and YAML a document. */
+  line(json: unknown, text: () => string): void;
   /** Progress, which is not part of the answer. */
   note(text: string): void;
 }
@@ -27,6 +29,11 @@ export function output({ json }: { json?: Structure }): Output {
     isJson: Boolean(json),
     data: (value, text, { forShell = false } = {}) => {
       const shown = json ? structured(value, json) : forShell ? text() : painted(printableLines(text()));
+      process.stdout.write(`${shown}\n`);
+    },
+    line: (value, text) => {
+      const yaml = (): string => `---\n${structured(value, 'yaml')}`;
+      const shown = json === 'yaml' ? yaml() : json ? JSON.stringify(value, plain) : painted(printableLines(text()));
       process.stdout.write(`${shown}\n`);
     },
     note: (text) => process.stderr.write(`${printableLines(text)}\n`),

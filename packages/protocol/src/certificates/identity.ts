@@ -151,6 +151,7 @@ export const MAY_CALL: Readonly<Record<string, readonly Caller[]>> = {
   'OperatorService/Resolve': APPLICATION,
   'OperatorService/ListNotices': VIEWER,
   'OperatorService/TestReceivers': OPERATOR,
+  'OperatorService/ListEvents': VIEWER,
   'ResolverService/LastKnown': APPLICATION,
   'ResolverService/OwnAccount': VIEWER,
 };

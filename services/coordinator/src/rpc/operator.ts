@@ -6,6 +6,7 @@ import { automationHandlers } from './automation.ts';
 import { siteTokenHandlers } from './certificates/site-tokens.ts';
 import { withinBound } from './database-bound.ts';
 import { drillHandlers } from './drills.ts';
+import { eventHandlers } from './events.ts';
 import { generationHandlers } from './generations.ts';
 import { divergenceHandlers } from './groups/divergence.ts';
 import { failoverHandlers } from './groups/failover.ts';
@@ -37,6 +38,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...siteTokenHandlers(ports),
     ...resolveHandlers(ports),
     ...noticeHandlers(ports),
+    ...eventHandlers(ports),
   });
 
 /**

@@ -15,6 +15,7 @@ export type { Held } from '../operations/failover/plan.ts';
 export { INTENT_KINDS } from '../operations/kinds.ts';
 export { replication } from '../operations/replication/effects.ts';
 export { BullWakeUps } from '../queue/wake-ups.ts';
+export { eventHandlers, NEWEST_ROWS, PAGE_ROWS } from '../rpc/events.ts';
 export { type Agent, dialOverTls } from '../sites/agents.ts';
 export { startingOrders } from '../sites/started-orders.ts';
 export { type BackupPart, checkBackup, readBackup, writeBackup } from '../store/backup/backup-file.ts';
