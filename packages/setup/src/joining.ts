@@ -59,7 +59,7 @@ export interface JoinPorts {
 /**
  * The certificate of the site. Returns the files that were written.
  * @throws CERTIFICATE_AWAITED if the authority has to sign: the request is in the folder. FILE_EXISTS if the folder
- *   belongs to another site. And the errors of `askToJoin`.
+ *   belongs to another site, CERTIFICATE_INVALID if it has another authority. And the errors of `askToJoin`.
  */
 export async function joinCertificate(
   token: JoinToken,
@@ -71,6 +71,7 @@ export async function joinCertificate(
     requireOwn(files, { identity, clock });
     return [];
   }
+  requireNoOtherAuthority(files, token);
   const written: string[] = [];
   makeFolder(folder);
   if (!existsSync(files.keyFile)) {
@@ -79,7 +80,7 @@ export async function joinCertificate(
   }
   const keyPem = readText(files.keyFile);
   const requestPem = await requestCertificateWith(keyPem, identity);
-  const answer = signedByHand(files, token) ?? (await ask(token, { requestPem, clock, note }));
+  const answer = signedByHand(files) ?? (await ask(token, { requestPem, clock, note }));
   const { authoritiesPem: ca, certificatePem: certificate } = answer;
   if (certificate === undefined) {
     writeFileDurably(files.caFile, ca, { mode: PUBLIC });
@@ -102,16 +103,25 @@ export async function joinCertificate(
 }
 
 /** A certificate that an administrator has laid beside the request. The authority came from a coordinator before. */
-function signedByHand({ caFile, signed }: ReturnType<typeof filesOf>, token: JoinToken): Joined | undefined {
+function signedByHand({ caFile, signed }: ReturnType<typeof filesOf>): Joined | undefined {
   if (!existsSync(signed) || !existsSync(caFile)) return undefined;
-  const authoritiesPem = readText(caFile);
-  const strange = certificatesIn(authoritiesPem).find(({ raw }) => !token.authorities.includes(sha256Hex(raw)));
-  if (strange !== undefined)
-    throw new AntipodeError('CERTIFICATE_INVALID', `${caFile} has an authority that the token does not name`, {
-      details: { path: caFile },
-      hint: `Remove ${caFile} and run the same command again: it comes from the coordinator.`,
-    });
-  return { certificatePem: readText(signed), authoritiesPem };
+  return { certificatePem: readText(signed), authoritiesPem: readText(caFile) };
+}
+
+/** The folder can be that of an authority, or of a process elsewhere. Its authority is not replaced. */
+function requireNoOtherAuthority({ caFile }: ReturnType<typeof filesOf>, token: JoinToken): void {
+  if (!existsSync(caFile)) return;
+  let known: boolean;
+  try {
+    known = certificatesIn(readText(caFile)).every(({ raw }) => token.authorities.includes(sha256Hex(raw)));
+  } catch {
+    known = false;
+  }
+  if (known) return;
+  throw new AntipodeError('CERTIFICATE_INVALID', `${caFile} has an authority that the token does not name`, {
+    details: { path: caFile },
+    hint: 'Take another folder with --folder: nothing was changed here, and the token was not used. If nobody needs this file, remove it and run the same command again. The authority comes from the coordinator.',
+  });
 }
 
 /** The coordinators one after the other: the one that leads answers. */

@@ -72,9 +72,10 @@ export class DashboardServer implements Closeable {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { gate: gateNow, assets, routes, stream, opened } = this.#ports;
     const gate = gateNow();
-    const url = new URL(request.url ?? '/', 'http://local');
-    const asked = { method: request.method ?? '', path: url.pathname, headers: request.headers };
+    const url = URL.parse(request.url ?? '/', 'http://local');
+    const asked = { method: request.method ?? '', path: url?.pathname ?? '', headers: request.headers };
     gate.admit(asked);
+    if (url === null) throw new AntipodeError('REQUEST_INVALID', 'the request names no path');
     const asset = asked.method === 'GET' || asked.method === 'HEAD' ? assets.of(asked.path) : undefined;
     if (asset !== undefined) return sendAsset(request, response, asset);
     if (asked.method === 'POST' && asked.path === '/api/session') {

@@ -215,7 +215,7 @@ export class RevocationBook {
     }
   }
 
-  /** Called by every exchange. A damaged file does not end that. Whoever looks at the file hears of it. */
+  /** Called by every exchange. A damaged file does not end that: `look` reports it. */
   #saveAgain(): void {
     if (this.#unsaved === '') return;
     try {
