@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
@@ -26,6 +27,11 @@ const open = (url = 'https://desk.example/') =>
 function asFolder(): void {
   rmSync(secretFile);
   mkdirSync(secretFile);
+}
+
+function makePipe(): void {
+  rmSync(secretFile);
+  execFileSync('mkfifo', ['-m', '600', secretFile]);
 }
 
 describe('the secret of a hook', () => {
@@ -57,6 +63,7 @@ describe('the secret of a hook', () => {
     ['others can read', () => chmodSync(secretFile, 0o644), 'has mode 644, expected 600 or 400'],
     ['is a folder', asFolder, 'is not a regular file'],
     ['is missing', () => rmSync(secretFile, { recursive: true }), 'cannot be read (ENOENT)'],
+    ['is a pipe', () => makePipe(), 'is not a regular file'],
   ])('is refused at the start where it %s', (_what, spoil, message) => {
     rmSync(secretFile, { recursive: true, force: true });
     writeFileSync(secretFile, KEY, { mode: 0o600 });

@@ -1,5 +1,5 @@
 /** The hooks of a configuration. Their secrets are read once, so that a file that is missing shows at the start. */
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { AntipodeError, type Clock, Secret } from '@antipode/runtime';
 import type { HooksConfig } from '../config.ts';
 import { executableHook } from './executable-hook.ts';
@@ -45,7 +45,8 @@ export function readSecret(
   };
   let descriptor: number;
   try {
-    descriptor = openSync(path, 'r');
+    // A pipe would block the start for ever.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     return refuse(`cannot be read (${(cause as NodeJS.ErrnoException).code})`, cause);
   }

@@ -1,5 +1,5 @@
 /** `antipode site join`: makes the machine that it runs on to a site, or completes that. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { SITE_TOKEN_PREFIX, siteTokenFrom } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, AntipodeError, isAddress, systemClock } from '@antipode/runtime';
@@ -157,9 +157,9 @@ function requireFolder(folder: string, given: string | undefined): void {
 }
 
 /** Nothing of it may appear in a message. */
-function tokenText(source: string, note: (text: string) => void): string {
+export function tokenText(source: string, note: (text: string) => void): string {
   try {
-    const bytes = readFileSync(source === '-' ? STDIN : source);
+    const bytes = readAtMost(source === '-' ? STDIN : source, TOKEN_BYTES_MAX + 1);
     if (source !== '-' && (statSync(source).mode & 0o077) !== 0)
       note(`Warning: other users of this machine can read ${source}. Remove it when the machine has joined.`);
     if (bytes.length <= TOKEN_BYTES_MAX) return bytes.toString('utf8');
@@ -183,6 +183,20 @@ function tokenText(source: string, note: (text: string) => void): string {
     );
   }
   throw new AntipodeError('SITE_TOKEN_INVALID', 'not a token of a site: it is too long');
+}
+
+/** From a file or a pipe. One that never ends is left alone after that. */
+function readAtMost(source: string | number, bytesMax: number): Buffer {
+  const file = typeof source === 'number' ? source : openSync(source, 'r');
+  try {
+    const buffer = Buffer.alloc(bytesMax);
+    let length = 0;
+    for (let read = -1; read !== 0 && length < bytesMax; length += read)
+      read = readSync(file, buffer, length, bytesMax - length, null);
+    return buffer.subarray(0, length);
+  } finally {
+    if (file !== source) closeSync(file);
+  }
 }
 
 function requireSite(config: string, site: string): void {

@@ -1,7 +1,7 @@
 /** `antipode partition detect`: modules and tokens of this machine, without a login. */
 import { readFileSync, rmSync } from 'node:fs';
 import type { DetectedModule } from '@antipode/hsm-core';
-import { AntipodeError, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, printable, writeFileDurably } from '@antipode/runtime';
 import { type PartitionDraft, partitionName, partitionsText, withPartitions } from '@antipode/setup';
 import { loadAgentConfig } from '@antipode/site-agent';
 import { type Command, Option } from 'commander';
@@ -88,16 +88,16 @@ function draftOf(
   };
 }
 
-function shown(found: readonly DetectedModule[], drafts: readonly PartitionDraft[]): string {
+export function shown(found: readonly DetectedModule[], drafts: readonly PartitionDraft[]): string {
   if (found.length === 0)
     return 'found no PKCS#11 module; name one with --module, or install that of the HSM (SoftHSM: softhsm2)';
   const rows = found.flatMap(({ module, tokens, problem }) => [
     ...tokens.map(({ slot, label, serial, model, state }) => [
       module,
       slot,
-      label || '-',
-      serial || '-',
-      model,
+      printable(label) || '-',
+      printable(serial) || '-',
+      printable(model),
       STATES[state],
     ]),
     ...(problem === '' ? [] : [[module, '-', '-', '-', '-', problem]]),
