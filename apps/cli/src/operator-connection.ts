@@ -156,7 +156,7 @@ function touch(file: string): void {
 }
 
 /** A method that a command ends with, after it has shown a plan and asked for a confirmation. */
-type Order = 'Failover' | 'ReseatGroup' | 'ChangeGroup' | 'RunArchive';
+type Order = 'Failover' | 'ReseatGroup' | 'ChangeGroup' | 'RunArchive' | 'ForgetSite' | 'ReadmitSite';
 
 /**
  * @param options.orders refuses at once whoever must not give this order: nobody confirms what will be refused

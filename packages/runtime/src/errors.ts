@@ -530,6 +530,17 @@ export const CATALOGUE = {
     summary: 'An operator cancelled the operation, or another order replaced it.',
     hint: 'Run `antipode status` to see what is under way. The cancelled operation does nothing more.',
   },
+  SITE_IN_USE: {
+    disposition: 'operator',
+    summary:
+      'A site cannot be forgotten: it has a place in a group, an operation goes on there, or its agent is heard.',
+    hint: 'Do what the message says first. `antipode status` shows which groups have a place at the site.',
+  },
+  SITE_FORGOTTEN: {
+    disposition: 'operator',
+    summary: 'An operator has retired this site, and its agent calls all the same. Nothing is taken from it.',
+    hint: 'Stop the agent. If the site is to take part again, run `antipode site readmit`.',
+  },
   PARTITION_STALLED: {
     disposition: 'operator',
     summary:

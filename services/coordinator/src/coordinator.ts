@@ -208,7 +208,10 @@ export class Coordinator implements Closeable {
     await graph.takePart();
     const server = this.#own(new RpcServer({ tls: this.#tls, log }));
     server.add(CoordinatorService, graph.handlers.coordinator);
-    server.add(CertificateService, renewalHandlers({ id, issuer: this.#config.issuer, clock, log }));
+    server.add(
+      CertificateService,
+      renewalHandlers({ id, issuer: this.#config.issuer, clock, log, forgotten: graph.forgotten }),
+    );
     server.add(OperatorService, graph.handlers.operator);
     const ownRefusal = (): AntipodeError | undefined => this.#tls.ownRefusal();
     server.add(RevocationService, revocationHandlers({ book: revocations, process: `coordinator/${id}`, ownRefusal }));

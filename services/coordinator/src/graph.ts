@@ -46,6 +46,7 @@ import type { JoiningOffer, RevocationPorts } from './rpc/ports.ts';
 import { Agents, type Dial } from './sites/agents.ts';
 import { CoordinatorBook } from './sites/coordinator-book.ts';
 import { Detector, type Probe, type Transition } from './sites/detector.ts';
+import { ForgottenSites } from './sites/forgotten.ts';
 import { JournalBook } from './sites/journals.ts';
 import { LeaseBook } from './sites/leases.ts';
 import type { Store, Tables } from './store/store.ts';
@@ -53,6 +54,7 @@ import { REVOCATION_EVENT, recordedRevocations } from './store/tables/certificat
 import { renameOpenKinds } from './store/tables/kind-names.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/tables/leadership/lease-length.ts';
 import { readTimeline, writeTimeline } from './store/tables/leadership/timeline.ts';
+import { readForgottenSites } from './store/tables/sites/forgotten-sites.ts';
 import { readSites } from './store/tables/sites/sites.ts';
 import { TouchedGroups } from './store/touched-groups.ts';
 import type { Timings } from './timings.ts';
@@ -129,6 +131,8 @@ export class CoordinatorGraph implements Closeable {
   readonly #election: Election;
   readonly #agents: Agents;
   readonly #detector: Detector;
+  /** Of use while this coordinator leads. */
+  readonly forgotten: ForgottenSites;
   readonly #runner: Runner;
   readonly #reconciler: Reconciler;
   readonly #schedule: Schedule;
@@ -158,6 +162,7 @@ export class CoordinatorGraph implements Closeable {
       slowestClock: () => this.#detector.slowestClock,
     });
     const coordinators = new CoordinatorBook();
+    const forgotten = new ForgottenSites({ clock });
     const election = new Election({
       store: renewals,
       clock,
@@ -223,6 +228,7 @@ export class CoordinatorGraph implements Closeable {
     this.#election = election;
     this.#agents = agents;
     this.#detector = detector;
+    this.forgotten = forgotten;
     this.#runner = runner;
     this.#reconciler = reconciler;
     this.#schedule = new Schedule({
@@ -244,6 +250,7 @@ export class CoordinatorGraph implements Closeable {
       id,
       leases,
       coordinators,
+      forgotten,
       context,
       agents,
       reconciler,
@@ -394,6 +401,7 @@ export class CoordinatorGraph implements Closeable {
     await store.write(epoch, renameOpenKinds);
     await this.#journals.load();
     await this.#cache.refresh();
+    this.forgotten.load(await store.query(readForgottenSites));
     this.#detector.expect(await store.query(readSites));
     wakeUps.lead(epoch);
   }

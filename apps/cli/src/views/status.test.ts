@@ -357,3 +357,12 @@ it('the coordinators are shown where there are several, and one that no site rea
   );
   expect(states).toEqual([false, true]);
 });
+
+it('an agent of a retired site that calls is shown, and degrades the whole; one that is quiet is not', () => {
+  const forgotten = { site: 'z', operator: 'alice', forgottenMs: 0n };
+  const calling = { address: 'z:1', peer: '192.0.2.1:9', sinceMs: 61_000n, lastMs: 900n, heartbeats: 60 };
+  const of = (one: object) => status({ forgottenSites: [{ ...forgotten, ...one }] });
+  expect([isDegraded(of({ calling })), isDegraded(of({}))]).toEqual([true, false]);
+  expect(statusText(of({ calling }))).toContain('The agent of site z, which alice has retired, calls');
+  expect(statusText(of({}))).not.toContain('retired');
+});

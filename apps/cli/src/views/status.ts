@@ -97,6 +97,7 @@ export function statusText(status: GetStatusResponse): string {
     ...reachedBy(status),
     ...lostPartitions(status),
     ...refusedAgents(status),
+    ...forgottenCalls(status),
     ...revocationLines(status),
     ...approvalLines(status),
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
@@ -238,6 +239,17 @@ function refusedAgents({ sites }: GetStatusResponse): string[] {
   );
 }
 
+/** Agents of retired sites that call all the same. */
+function forgottenCalls({ forgottenSites }: GetStatusResponse): string[] {
+  return forgottenSites.flatMap(({ site, operator, forgottenMs, calling }) =>
+    calling === undefined
+      ? []
+      : [
+          `The agent of site ${site}, which ${operator} has retired, calls and has been refused for ${duration(calling.sinceMs)} (last ${duration(calling.lastMs)} ago). It gives its address as ${calling.address || 'unknown'} and connects from ${calling.peer || 'an unknown address'}. The site was forgotten on ${new Date(Number(forgottenMs)).toISOString().slice(0, 10)}.\n  Stop the agent. If nobody has started it on purpose, revoke its certificate (docs/runbooks/a-key-was-stolen.md). \`antipode site readmit ${site}\` takes the site back.`,
+        ],
+  );
+}
+
 /** Whose security officer has to act, where, and by which command. */
 export function awaitedOfficers(sites: GetStatusResponse['sites']): string[] {
   return sites.flatMap(({ site, state, partitions }) =>
@@ -289,12 +301,13 @@ export function certificateWarnings({ coordinator, certificate, sites }: GetStat
 }
 
 export function isDegraded(status: GetStatusResponse): boolean {
-  const { isLeader, coordinators, groups, sites, planningTroubles, receivers, heartbeats } = status;
+  const { isLeader, coordinators, groups, sites, planningTroubles, receivers, heartbeats, forgottenSites } = status;
   return (
     !isLeader ||
     revocationLines(status).length > 0 ||
     [...receivers, ...heartbeats].some(({ trouble }) => trouble !== '') ||
     planningTroubles.length > 0 ||
+    forgottenSites.some(({ calling }) => calling !== undefined) ||
     coordinators.some(({ state }) => state === 'silent') ||
     groups.some(
       ({ protection, members }) => protection !== 'protected' || members.some(({ quarantine }) => quarantine !== ''),

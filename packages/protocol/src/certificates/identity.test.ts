@@ -222,6 +222,8 @@ describe('the authorisation table', async () => {
     expect(ordinary!.filter((method) => !viewer!.includes(method))).toContain('OperatorService/Failover');
     expect(security!.filter((method) => !ordinary!.includes(method)).sort()).toEqual([
       'OperatorService/CreateSiteToken',
+      'OperatorService/ForgetSite',
+      'OperatorService/ReadmitSite',
       'OperatorService/RevokeSiteToken',
       'OperatorService/SubmitApproval',
       'RevocationService/SubmitRevocations',
@@ -236,6 +238,8 @@ describe('the authorisation table', async () => {
   it('lets a certificate without a role call what every operator could before there were roles', () => {
     const added = [
       'OperatorService/CreateSiteToken',
+      'OperatorService/ForgetSite',
+      'OperatorService/ReadmitSite',
       'OperatorService/RevokeSiteToken',
       'RevocationService/SubmitRevocations',
     ];

@@ -148,6 +148,8 @@ export const MAY_CALL: Readonly<Record<string, readonly Caller[]>> = {
   'OperatorService/CreateSiteToken': SECURITY,
   'OperatorService/ListSiteTokens': VIEWER,
   'OperatorService/RevokeSiteToken': SECURITY,
+  'OperatorService/ForgetSite': SECURITY,
+  'OperatorService/ReadmitSite': SECURITY,
   'OperatorService/Resolve': APPLICATION,
   'OperatorService/ListNotices': VIEWER,
   'OperatorService/TestReceivers': OPERATOR,

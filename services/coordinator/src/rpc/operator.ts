@@ -7,6 +7,7 @@ import { siteTokenHandlers } from './certificates/site-tokens.ts';
 import { withinBound } from './database-bound.ts';
 import { drillHandlers } from './drills.ts';
 import { eventHandlers } from './events.ts';
+import { forgettingHandlers } from './forgetting.ts';
 import { generationHandlers } from './generations.ts';
 import { divergenceHandlers } from './groups/divergence.ts';
 import { failoverHandlers } from './groups/failover.ts';
@@ -36,6 +37,7 @@ export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorServi
     ...automationHandlers(ports),
     ...approvalHandlers(ports),
     ...siteTokenHandlers(ports),
+    ...forgettingHandlers(ports),
     ...resolveHandlers(ports),
     ...noticeHandlers(ports),
     ...eventHandlers(ports),

@@ -15,6 +15,7 @@ import type { WakeUps } from '../queue/wake-ups.ts';
 import type { Agents } from '../sites/agents.ts';
 import type { CoordinatorBook } from '../sites/coordinator-book.ts';
 import type { Detector } from '../sites/detector.ts';
+import type { ForgottenSites } from '../sites/forgotten.ts';
 import type { JournalBook } from '../sites/journals.ts';
 import type { LeaseBook } from '../sites/leases.ts';
 import type { Store } from '../store/store.ts';
@@ -30,6 +31,7 @@ export interface HeartbeatPorts {
     'all' | 'former' | 'needed' | 'acknowledged' | 'deleted' | 'unreadable' | 'releases' | 'refresh'
   >;
   readonly detector: Pick<Detector, 'admit' | 'heard' | 'view' | 'refused'>;
+  readonly forgotten: Pick<ForgottenSites, 'refuse' | 'returnsOf'>;
   readonly coordinators: CoordinatorBook;
   readonly journals: Pick<JournalBook, 'hear' | 'predecessorOf' | 'runOf'>;
   readonly agents: Pick<Agents, 'reconnect'>;
@@ -67,8 +69,9 @@ export interface RpcPorts {
   readonly id: string;
   readonly store: Store;
   readonly election: RenewableLeadership;
-  readonly cache: Pick<GroupCache, 'all' | 'refresh'>;
+  readonly cache: Pick<GroupCache, 'all' | 'refresh' | 'unreadable'>;
   readonly detector: Detector;
+  readonly forgotten: ForgottenSites;
   readonly coordinators: CoordinatorBook;
   readonly leases: Pick<LeaseBook, 'remainingMs' | 'vouchWaitMs'>;
   readonly context: EffectContext;

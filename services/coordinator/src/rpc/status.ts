@@ -19,7 +19,7 @@ import { toldTo } from './notices.ts';
 import type { RpcPorts } from './ports.ts';
 import { coordinatorStates } from './views/coordinators.ts';
 import { operationMessage } from './views/operation.ts';
-import { siteState } from './views/site.ts';
+import { forgottenSite, siteState } from './views/site.ts';
 
 /** A day after it, nobody wonders any more. */
 const STEP_SHOWN_MS = 86_400_000;
@@ -49,7 +49,7 @@ function revokedOf({ revocations }: RpcPorts, { site, status }: SiteView): strin
 type StatusHandlers = Pick<Handlers<typeof OperatorService>, 'getStatus'>;
 
 export function statusHandlers(ports: RpcPorts): StatusHandlers {
-  const { id, store, election, detector, coordinators, reconciler, wakeUps, clock, timeline } = ports;
+  const { id, store, election, detector, coordinators, reconciler, wakeUps, clock, timeline, forgotten } = ports;
   const groups = new GroupReader(ports);
   return {
     getStatus: async (_request, { identity }) => ({
@@ -79,6 +79,9 @@ export function statusHandlers(ports: RpcPorts): StatusHandlers {
       ...(await toldTo(ports)),
       isQueueUp: wakeUps.isUp() && !reconciler.isQueueMute,
       isQueueMute: reconciler.isQueueMute,
+      forgottenSites: forgotten.all.map(({ record, calls }) =>
+        forgottenSite(record, calls, { nowMs: clock.monotonicMs(), toWallMs: (atMs) => timeline.toWallMs(atMs) }),
+      ),
       planningTroubles: reconciler.troubles.map(({ group, error, sinceMs }) => ({
         group,
         errorCode: error.code,

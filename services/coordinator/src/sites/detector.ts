@@ -172,6 +172,12 @@ export class Detector {
     return this.#sites.get(site)?.status === 'up';
   }
 
+  /** Of a site that an operator has retired. */
+  forget(site: string): void {
+    this.#sites.delete(site);
+    this.#refused.delete(site);
+  }
+
   /** At the start of a leadership: silence of every site is counted from now, whatever was heard before. */
   expect(sites: readonly { readonly site: string; readonly address: string }[]): void {
     const lastMs = this.#options.clock.monotonicMs();

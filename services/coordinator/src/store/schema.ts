@@ -178,6 +178,8 @@ export interface Schema {
     revoked_ms: bigint | null;
     revoked_by: string | null;
   };
+  /** Sites that operators have retired, and where the agent of each was last. */
+  forgotten_site: { name: string; operator: string; at_ms: bigint; address: string };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   /**
@@ -367,5 +369,9 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE notice (id text PRIMARY KEY, kind text NOT NULL, grp text NOT NULL, site text NOT NULL, text text NOT NULL, since_ms int8 NOT NULL, raised_ms int8, absent_ms int8, resolved_ms int8);
   CREATE TABLE notice_receiver (name text PRIMARY KEY, since_ms int8 NOT NULL, batch text NOT NULL);
   CREATE TABLE notice_told (receiver text, notice text, state text NOT NULL, PRIMARY KEY (receiver, notice));
+  `,
+  // Sites that operators have retired: their heartbeats are refused.
+  `
+  CREATE TABLE forgotten_site (name text PRIMARY KEY, operator text NOT NULL, at_ms int8 NOT NULL, address text NOT NULL);
   `,
 ];

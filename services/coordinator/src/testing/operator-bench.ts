@@ -10,6 +10,7 @@ import type { Planned } from '../operations/planner.ts';
 import type { RpcPorts } from '../rpc/ports.ts';
 import { CoordinatorBook } from '../sites/coordinator-book.ts';
 import { Detector } from '../sites/detector.ts';
+import { ForgottenSites } from '../sites/forgotten.ts';
 import { LeaseBook } from '../sites/leases.ts';
 import { PROFILES } from '../timings.ts';
 import type { TestDatabase } from './database.ts';
@@ -57,11 +58,12 @@ export class OperatorBench {
       timings: TIMINGS,
       detector: this.detector,
       coordinators: this.coordinators,
+      forgotten: new ForgottenSites({ clock }),
       leases: new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs }),
       changes: new Changes(),
       roleChanges: { troubles: [] },
       store: database.store,
-      cache: { all: this.cached, refresh: async () => {} },
+      cache: { all: this.cached, unreadable: [], refresh: async () => {} },
       election: this.leadership,
       context: new EffectContext({
         ...new EffectsBench(database).context.ports,

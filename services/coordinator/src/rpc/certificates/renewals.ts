@@ -16,6 +16,7 @@ import {
   signRequest,
 } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
+import type { ForgottenSites } from '../../sites/forgotten.ts';
 
 /** An issuer as `coordinator.yaml` names it. */
 export interface IssuerFiles {
@@ -72,8 +73,11 @@ export const renewalHandlers = (ports: {
   issuer: IssuerFiles | undefined;
   clock: Clock;
   log: Log;
+  /** As the leader knows them. Another coordinator renews for a forgotten site too: only the list of revoked certificates is obeyed everywhere. */
+  forgotten?: Pick<ForgottenSites, 'require'>;
 }): Handlers<typeof CertificateService> => ({
   renewCertificate: async ({ requestPem }, context) => {
+    if (context.identity.kind === 'site') ports.forgotten?.require(context.identity.name);
     const certificatePem = await renewedCertificate(requestPem, context, ports);
     const { identity, peer } = context;
     ports.log.info('a certificate was renewed', { identity: identityUri(identity), peer });

@@ -40,6 +40,7 @@ export function siteTokenHandlers({
   timeline,
   prng,
   joining,
+  forgotten,
 }: RpcPorts): SiteTokenHandlers {
   const messageOf = (record: SiteTokenRecord) =>
     siteTokenMessage(record, { nowMs: clock.wallMs(), toWallMs: (atMs) => timeline.toWallMs(atMs) });
@@ -55,6 +56,7 @@ export function siteTokenHandlers({
           },
         );
       requireField('site', isName(site), NAME_EXPECTED);
+      forgotten.require(site);
       requireField('secret_digest', secretDigest.length === DIGEST_BYTES, 'expected a SHA-256');
       const ttl = Number(ttlMs);
       requireField('ttl_ms', ttl >= TTL_MS_MIN && ttl <= TTL_MS_MAX, 'expected one minute to one day');

@@ -20,6 +20,7 @@ import { expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
 import { CoordinatorBook } from '../../sites/coordinator-book.ts';
 import { Detector } from '../../sites/detector.ts';
+import { ForgottenSites } from '../../sites/forgotten.ts';
 import { JournalBook } from '../../sites/journals.ts';
 import { LeaseBook } from '../../sites/leases.ts';
 import { groupOf, SPEC } from '../../testing/group.ts';
@@ -73,6 +74,7 @@ class Coordinator {
       clockId: `${this.#name} ${this.#starts}`,
       detector: this.detector,
       coordinators: new CoordinatorBook(),
+      forgotten: new ForgottenSites({ clock }),
       agents: { reconnect: () => {} },
       journals: new JournalBook({ store }),
       leases: new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs, slowestClock: () => 1 }),

@@ -16,12 +16,14 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
 import { CoordinatorBook } from '../../sites/coordinator-book.ts';
 import { Detector } from '../../sites/detector.ts';
+import { ForgottenSites } from '../../sites/forgotten.ts';
 import { JournalBook } from '../../sites/journals.ts';
 import { LeaseBook } from '../../sites/leases.ts';
 import { type ApprovalRecord, readApprovalUses } from '../../store/tables/approvals.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { FormerSeat } from '../../store/tables/membership.ts';
 import { type RefusedRecord, readRefused } from '../../store/tables/refused.ts';
+import { forgetSite, readmitSite } from '../../store/tables/sites/forgotten-sites.ts';
 import { readPlace, readSites } from '../../store/tables/sites/sites.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { groupOf, SPEC } from '../../testing/group.ts';
@@ -58,6 +60,7 @@ class Bench {
     probe: async () => undefined,
   });
   readonly coordinators = new CoordinatorBook();
+  readonly forgotten = new ForgottenSites({ clock: this.clock });
   readonly reconnected: string[] = [];
   readonly former: FormerSeat[] = [];
   readonly releases: ApprovalRecord[] = [];
@@ -76,6 +79,7 @@ class Bench {
       clock: this.clock,
       detector: this.detector,
       coordinators: this.coordinators,
+      forgotten: this.forgotten,
       agents: { reconnect: (site) => void this.reconnected.push(site) },
       journals: new JournalBook(database),
       leases: this.leases,
@@ -233,6 +237,21 @@ it('connects again to a site that it hears after a silence, and not at every hea
   await bench.detector.pass();
   await bench.heartbeat('a');
   expect(bench.reconnected).toEqual(['a', 'a']);
+});
+
+it('refuses a forgotten site before anything is taken from it, and writes its row again when it is back', async () => {
+  const bench = new Bench({});
+  await bench.heartbeat('b');
+  const record = { site: 'b', operator: 'alice', atMs: 0, address: '' };
+  bench.forgotten.add(record);
+  bench.detector.forget('b');
+  await database.rows.write((trx) => forgetSite(trx, record));
+  expect((await rejection(bench.heartbeat('b'))).code).toBe('SITE_FORGOTTEN');
+  expect(bench.detector.view('b')).toBeUndefined();
+  await database.rows.write((trx) => readmitSite(trx, 'b'));
+  bench.forgotten.remove('b');
+  await bench.heartbeat('b');
+  expect((await database.store.query(readSites)).map(({ site }) => site)).toContain('b');
 });
 
 it('takes no more coordinators from a site than anybody runs', async () => {

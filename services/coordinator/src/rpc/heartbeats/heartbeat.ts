@@ -32,6 +32,7 @@ export function coordinatorHandlers({
   election,
   cache,
   detector,
+  forgotten,
   coordinators,
   agents,
   journals,
@@ -168,6 +169,7 @@ export function coordinatorHandlers({
       const mayHoldLease =
         own.some((group) => activeOf(group)?.site === account.site && leases.remainingMs(group.spec.name) > 0) ||
         mayBeVouchedFor(account.site, own, { detector, journals });
+      forgotten.refuse(account.site, { address, peer });
       detector.admit(account, { address, peer }, { predecessor, mayHoldLease });
       refuseLate(account, beat);
       const { whole, answered } = heartbeats.read(said, { account, term: leaderEpoch });
@@ -185,7 +187,7 @@ export function coordinatorHandlers({
         loopDelayMs: said.loopDelayMs,
         ...(isComparedWithUs ? { clockRate } : {}),
       });
-      await rows.write(state, address, { leaderEpoch, store });
+      await rows.write(state, address, { leaderEpoch, store, returns: forgotten.returnsOf(state.site) });
       // An epoch may have been issued while this waited for the database. The lease of the one before is not renewed then.
       const now = groupsAt(cache.all, account.site);
       const seats = now.filter(({ members, joining }) =>

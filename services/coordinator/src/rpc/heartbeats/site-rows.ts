@@ -12,11 +12,20 @@ export class SiteRows {
   async write(
     state: DescribeResponse,
     address: string,
-    { leaderEpoch, store }: { leaderEpoch: bigint; store: Pick<Store, 'write'> },
+    {
+      leaderEpoch,
+      store,
+      returns,
+    }: {
+      leaderEpoch: bigint;
+      store: Pick<Store, 'write'>;
+      /** How often operators have taken the site back: its row was deleted each time before. */
+      returns: number;
+    },
   ): Promise<void> {
     const { site, version } = state;
     const row = { name: site, address, version, partitions: this.#partitionsIn(state) };
-    const inForce = `${leaderEpoch} ${address} ${version} ${row.partitions}`;
+    const inForce = `${leaderEpoch} ${returns} ${address} ${version} ${row.partitions}`;
     if (this.#written.get(site) === inForce) return;
     await store.write(leaderEpoch, (trx) => recordSite(trx, row));
     this.#written.set(site, inForce);

@@ -1,7 +1,9 @@
 /** Sites as operators see them. */
-import type { SiteObservationSchema, SiteStateSchema } from '@antipode/protocol';
+import type { ForgottenSiteSchema, SiteObservationSchema, SiteStateSchema } from '@antipode/protocol';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { mutenessesNow, type RefusedAgent, type SiteView, stateWordOf } from '../../sites/detector.ts';
+import type { LateCalls } from '../../sites/forgotten.ts';
+import type { ForgottenSiteRecord } from '../../store/tables/sites/forgotten-sites.ts';
 
 export function siteState(
   view: SiteView,
@@ -65,6 +67,32 @@ export function siteState(
     revoked: [...revoked],
     ...(view.state?.revocations === undefined ? {} : { revocations: view.state.revocations }),
     ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
+  };
+}
+
+/** A retired site, with the agent that calls under its name all the same. */
+export function forgottenSite(
+  { site, operator, atMs, address }: ForgottenSiteRecord,
+  calls: LateCalls | undefined,
+  { nowMs, toWallMs }: { nowMs: number; toWallMs: (atMs: number) => number },
+): MessageInitShape<typeof ForgottenSiteSchema> {
+  const ago = (fromMs: number): bigint => BigInt(Math.max(0, Math.round(nowMs - fromMs)));
+  return {
+    site,
+    operator,
+    forgottenMs: BigInt(toWallMs(atMs)),
+    address,
+    ...(calls === undefined
+      ? {}
+      : {
+          calling: {
+            address: calls.address,
+            peer: calls.peer,
+            sinceMs: ago(calls.sinceMs),
+            lastMs: ago(calls.lastMs),
+            heartbeats: calls.heartbeats,
+          },
+        }),
   };
 }
 

@@ -27,6 +27,7 @@ export const TABLES = [
   'approval',
   'approval_use',
   'site_token',
+  'forgotten_site',
   'schedule_fire',
   'timeline',
   'archive_run',

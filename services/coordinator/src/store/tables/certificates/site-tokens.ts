@@ -73,6 +73,21 @@ export async function revokeSiteToken(
   return numUpdatedRows === 1n;
 }
 
+/** All tokens of a site that are in force. Returns how many there were. */
+export async function revokeSiteTokensOf(
+  trx: Write,
+  { site, atMs, by }: { site: string; atMs: number; by: string },
+): Promise<number> {
+  const { numUpdatedRows } = await trx
+    .updateTable('site_token')
+    .set({ revoked_ms: whole(atMs), revoked_by: by })
+    .where('site', '=', site)
+    .where('revoked_ms', 'is', null)
+    .where('expires_ms', '>', whole(atMs))
+    .executeTakeFirst();
+  return Number(numUpdatedRows);
+}
+
 export async function readSiteToken(db: Read, id: string): Promise<SiteTokenRecord | undefined> {
   const row = await db.selectFrom('site_token').selectAll().where('id', '=', id).executeTakeFirst();
   return row === undefined ? undefined : recordOf(row);
