@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AntipodeError, temporaryBase } from '@antipode/runtime';
+import { type AntipodeError, Log, temporaryBase } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -33,10 +33,11 @@ beforeEach(() => {
   books += 1;
   file = join(folder, `${books}.json`);
 });
-const open = (at = file, rules: 'of the operators' | 'none' | 'of nobody' = 'of the operators') =>
+const open = (at = file, rules: 'of the operators' | 'none' | 'of nobody' = 'of the operators', log?: Log) =>
   new RevocationBook({
     file: at,
     trustDomain,
+    ...(log === undefined ? {} : { log }),
     rules:
       rules === 'none' ? undefined : rules === 'of nobody' ? { required: 1, operators: [] } : operators.revocationRules,
   });
@@ -90,6 +91,18 @@ describe('the list in force', () => {
     // Whichever of the two a process has, the next version ends the difference.
     expect(book.take(operators.signRevocations(someRevocations([], other)))).toBe(true);
     expect([book.version, book.problem]).toEqual([3, '']);
+  });
+
+  it('tells of one other list, whatever a process says of its own', () => {
+    const lines: string[] = [];
+    const log = new Log({ level: 'warn', format: 'json', write: (line) => void lines.push(line) });
+    const book = open(file, 'of the operators', log);
+    book.take(operators.signRevocations(first));
+    lines.splice(0);
+    for (const digest of ['', 'no digest', 'x'.repeat(10_000)]) book.heardOf({ version: 1, digest });
+    expect([book.problem, lines]).toEqual(['', []]);
+    for (const digit of ['a', 'b', 'c']) book.heardOf({ version: 1, digest: digit.repeat(64) });
+    expect([book.problem.includes('a'.repeat(16)), lines.length]).toEqual([true, 1]);
   });
 
   it('is followed, where a person brings a list, by one that was made from it', () => {

@@ -24,6 +24,8 @@ import {
 } from './revocation-list.ts';
 import { revokedText } from './revocation-text.ts';
 
+const DIGEST = /^[0-9a-f]{64}$/;
+
 export interface HeldRevocations {
   readonly list: RevocationList;
   readonly digest: string;
@@ -126,14 +128,16 @@ export class RevocationBook {
     return true;
   }
 
-  /** Another process goes by this list. Two lists with one version are a mistake, or the work of a thief. */
+  /**
+   * Another process goes by this list. Two lists with one version are a mistake, or the work of a thief. The first one is
+   * told until the next version: a process that names another digest each time must not fill the log.
+   */
   heardOf({ version, digest }: { readonly version: number; readonly digest: string }): void {
     this.#saveAgain();
     if (version === 0 || version !== this.version || digest === this.#held?.digest) return;
-    const before = this.#conflict;
+    if (this.#conflict !== '' || !DIGEST.test(digest)) return;
     this.#conflict = `two lists have version ${version}: ${(this.#held?.digest ?? '').slice(0, 16)} is in force here, and another process has ${digest.slice(0, 16)}`;
-    if (before !== this.#conflict)
-      this.#log.error('two lists of revoked certificates have one version', { version, digest });
+    this.#log.error('two lists of revoked certificates have one version', { version, digest });
   }
 
   /**
