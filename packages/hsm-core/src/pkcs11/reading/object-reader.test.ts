@@ -33,6 +33,20 @@ describe('an object is read', () => {
     expect(read(secret).sizeBits).toBe(0);
   });
 
+  it('as ever by a reader that expects keys, which asks a key for nothing of certificates', () => {
+    const name = { [label.type]: Buffer.from('a') };
+    const secret = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES, [CKA.VALUE_LEN]: 32, ...name };
+    const certificate = { [CKA.CLASS]: CKO.CERTIFICATE, [certificateType.type]: 0, [CKA.VALUE]: Buffer.of(1), ...name };
+    for (const values of [secret, certificate]) {
+      const { cryptoki, objects, calls } = new SimulatedAttributes();
+      objects.set(7n, values);
+      const likely = ['secret-key', 'private-key'] as const;
+      const reader = new ObjectReader({ cryptoki, session: 1n, digestKey: undefined, likely });
+      expect(reader.read(7n)).toEqual({ ...read(values), readDigest: '' });
+      expect(calls.some((types) => types.includes(certificateType.type))).toBe(values === certificate);
+    }
+  });
+
   it.each([1024, 2047, 2048])('as an RSA key of %i bits, however many zeros stand before its modulus', (bits) => {
     const modulus = Buffer.alloc(Math.ceil(bits / 8), 0xff);
     modulus[0] = bits % 8 === 0 ? 0xff : 2 ** (bits % 8) - 1;

@@ -80,7 +80,6 @@ export class ObjectReader {
   readonly #readers: ReadonlyMap<ObjectClass, AttributeReader>;
   /** Of every class at once: what an object does not have costs less than a second call. */
   readonly #reader: AttributeReader;
-  /** Of the likely classes. It asks for less. */
   readonly #likely: { readonly classes: readonly ObjectClass[]; readonly reader: AttributeReader };
   readonly #value: AttributeReader;
   readonly #outside: OutsideReader;
@@ -97,13 +96,11 @@ export class ObjectReader {
     | { readonly handle: Handle; readonly objectClass: ObjectClass | 'other'; readonly readDigest: string }
     | undefined;
 
-  /**
-   * The key is drawn once per worker: the digest of a small value must not tell the value. Without one, every digest is
-   * empty.
-   */
+  /** The key is drawn once per worker: the digest of a small value must not tell the value. */
   constructor(options: {
     cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
     session: bigint;
+    /** Without one, each digest is empty. */
     digestKey: Uint8Array | undefined;
     /** Classes that most objects have. One of another class costs a second call. */
     likely?: readonly ObjectClass[];
@@ -194,22 +191,20 @@ export class ObjectReader {
   #readClass(handle: Handle): ObjectClass | 'other' | undefined {
     const guess = this.#classes.get(handle);
     if (guess !== undefined) {
-      this.#attributes = this.#readers.get(guess)!;
-      if (!this.#attributes.read(handle)) return undefined;
-      if (classOf(this.#attributes.value(CKA.CLASS)) === guess) return guess;
+      const found = this.#classBy(this.#readers.get(guess)!, handle);
+      if (found === undefined || found === guess) return found;
     }
-    const { classes, reader } = this.#likely;
+    let found = this.#classBy(this.#likely.reader, handle);
+    const isLikely = this.#likely.reader === this.#reader || this.#likely.classes.some((one) => one === found);
+    if (found !== undefined && !isLikely) found = this.#classBy(this.#reader, handle);
+    if (found === 'other') this.#classes.delete(handle);
+    else if (found !== undefined) this.#classes.set(handle, found);
+    return found;
+  }
+
+  #classBy(reader: AttributeReader, handle: Handle): ObjectClass | 'other' | undefined {
     this.#attributes = reader;
-    if (!this.#attributes.read(handle)) return undefined;
-    let objectClass = classOf(this.#attributes.value(CKA.CLASS));
-    if (reader !== this.#reader && (objectClass === 'other' || !classes.includes(objectClass))) {
-      this.#attributes = this.#reader;
-      if (!this.#attributes.read(handle)) return undefined;
-      objectClass = classOf(this.#attributes.value(CKA.CLASS));
-    }
-    if (objectClass === 'other') this.#classes.delete(handle);
-    else this.#classes.set(handle, objectClass);
-    return objectClass;
+    return reader.read(handle) ? classOf(reader.value(CKA.CLASS)) : undefined;
   }
 
   /** The object whose digest was read last. */
