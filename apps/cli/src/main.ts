@@ -33,6 +33,7 @@ import { preflightCommand } from './commands/site/preflight.ts';
 import { storeCommand } from './commands/site/store.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
 import { flushOutput, guardOutput, isStructured, printError } from './output.ts';
+import { withHintOfPackage } from './packaged.ts';
 
 const EXAMPLES = `Examples:
   $ antipode demo
@@ -133,7 +134,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       process.exitCode = thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
       return;
     }
-    const error = AntipodeError.from(thrown);
+    const error = withHintOfPackage(AntipodeError.from(thrown));
     printError(error, { json: isStructured(argv) });
     process.exitCode = exitCodeOf(error);
   }

@@ -17,13 +17,11 @@ import type { Command } from 'commander';
 import { EXIT } from '../../exit-codes.ts';
 import { collect, command, JSON_OPTION, parseEnvironment } from '../../options/options.ts';
 import { output } from '../../output.ts';
+import { PACKAGED } from '../../packaged.ts';
 import { detect, theToken } from '../../place/detected.ts';
 import { partitionsFrom } from '../init.ts';
 
-/** Those of the package, each owned by the user of its service. */
-const FOLDERS = { site: '/var/lib/antipode/site', witness: '/var/lib/antipode/witness' } as const;
 const TOKEN_BYTES_MAX = 16 * 1024;
-const STDIN = 0;
 /** Where systemd puts the PINs of the packaged agent. */
 const CREDENTIALS = '/run/credentials/antipode-agent.service';
 
@@ -39,7 +37,7 @@ export function joinCommand(): Command {
     ],
   )
     .argument('<token>', 'file with the token of `site token`, or - for standard input; never the token itself')
-    .option('--folder <folder>', `folder of the site (default: ${FOLDERS.site}, for a witness ${FOLDERS.witness})`)
+    .option('--folder <folder>', `folder of the site (default: ${PACKAGED.site}, for a witness ${PACKAGED.witness})`)
     .option('--witness', 'a site without an HSM, which votes and watches')
     .option(
       '--listen <host:port>',
@@ -67,11 +65,11 @@ export function joinCommand(): Command {
       const { witness = false, json } = options;
       const said = output({ json });
       const note = (text: string): void => said.note(text);
-      const folder = resolve(options.folder ?? (witness ? FOLDERS.witness : FOLDERS.site));
+      const folder = resolve(options.folder ?? (witness ? PACKAGED.witness : PACKAGED.site));
       requireAddress('listen', options.listen);
       requireAddress('advertise', options.advertise);
       requireFolder(folder, options.folder);
-      const token = siteTokenFrom(tokenText(source, note));
+      const token = siteTokenFrom(source === '-' ? await tokenFromInput() : tokenText(source, note));
       const config = agentConfigPath(folder);
       if (existsSync(config)) requireSite(config, token.site);
       const written = await joinCertificate(token, { folder, clock: systemClock, note });
@@ -156,11 +154,23 @@ function requireFolder(folder: string, given: string | undefined): void {
   });
 }
 
+/** Waits for the other end of a pipe. A read of the descriptor would fail with EAGAIN while `site token` still works. */
+async function tokenFromInput(): Promise<string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of process.stdin as AsyncIterable<Buffer>) {
+    parts.push(part);
+    size += part.length;
+    if (size > TOKEN_BYTES_MAX) throw tooLong();
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
 /** Nothing of it may appear in a message. */
 export function tokenText(source: string, note: (text: string) => void): string {
   try {
-    const bytes = readAtMost(source === '-' ? STDIN : source, TOKEN_BYTES_MAX + 1);
-    if (source !== '-' && (statSync(source).mode & 0o077) !== 0)
+    const bytes = readAtMost(source, TOKEN_BYTES_MAX + 1);
+    if ((statSync(source).mode & 0o077) !== 0)
       note(`Warning: other users of this machine can read ${source}. Remove it when the machine has joined.`);
     if (bytes.length <= TOKEN_BYTES_MAX) return bytes.toString('utf8');
   } catch (cause) {
@@ -172,22 +182,20 @@ export function tokenText(source: string, note: (text: string) => void): string 
         details,
         hint: 'Revoke it (`antipode site token revoke`) and make another one. Name the file that has it, or `-` and give it on standard input.',
       });
-    throw new AntipodeError(
-      'USAGE',
-      `cannot read the token from ${source === '-' ? 'standard input' : source}: ${code}`,
-      {
-        details,
-        cause,
-        hint: 'Name the file with the token, or `-` and give it on standard input. The token itself must not be an argument.',
-      },
-    );
+    throw new AntipodeError('USAGE', `cannot read the token from ${source}: ${code}`, {
+      details,
+      cause,
+      hint: 'Name the file with the token, or `-` and give it on standard input. The token itself must not be an argument.',
+    });
   }
-  throw new AntipodeError('SITE_TOKEN_INVALID', 'not a token of a site: it is too long');
+  throw tooLong();
 }
 
+const tooLong = (): AntipodeError => new AntipodeError('SITE_TOKEN_INVALID', 'not a token of a site: it is too long');
+
 /** From a file or a pipe. One that never ends is left alone after that. */
-function readAtMost(source: string | number, bytesMax: number): Buffer {
-  const file = typeof source === 'number' ? source : openSync(source, 'r');
+function readAtMost(source: string, bytesMax: number): Buffer {
+  const file = openSync(source, 'r');
   try {
     const buffer = Buffer.alloc(bytesMax);
     let length = 0;
@@ -195,7 +203,7 @@ function readAtMost(source: string | number, bytesMax: number): Buffer {
       read = readSync(file, buffer, length, bytesMax - length, null);
     return buffer.subarray(0, length);
   } finally {
-    if (file !== source) closeSync(file);
+    closeSync(file);
   }
 }
 
@@ -210,7 +218,7 @@ function requireSite(config: string, site: string): void {
 
 /** From here to the first generation. With the package by its services, and else in the foreground. */
 function nextCommands(folder: string, { witness, partitions }: AgentConfig): string[] {
-  const isPackaged = folder === FOLDERS.site || folder === FOLDERS.witness;
+  const isPackaged = folder === PACKAGED.site || folder === PACKAGED.witness;
   const start = isPackaged
     ? `systemctl enable --now antipode-${witness ? 'witness' : 'agent'}`
     : `antipode agent run --config ${join(folder, 'agent.yaml')}`;
