@@ -62,7 +62,7 @@ it('makes the new pair once, however often it is asked, and uses it only when it
   expect((await rejection(move({ confirmed: 'ab'.repeat(32) }))).code).toBe('REQUEST_INVALID');
   const made = await move();
   expect(made).toMatchObject({ phase: 'made', hasReceivingKey: true });
-  expect(moveText(made)).toContain(`--peer b=${made.serial}=${made.identitySha256}`);
+  expect(moveText(made, 'antipode')).toContain(`--peer b=${made.serial}=${made.identitySha256}`);
   expect((await move()).identitySha256).toBe(made.identitySha256);
   expect(privateKeys(identities)).toEqual(['antipode identity']);
   // Nothing of it is captured, restored or counted, and the old one is in use.

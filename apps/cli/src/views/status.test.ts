@@ -149,6 +149,24 @@ it('sites that guard their actions are named with their operators, and members t
   expect(isDegraded(status({ sites: [{ site: 'c', state: 'up' }] }))).toBe(false);
 });
 
+it('says what comes next while no site has joined, and while there is no group', () => {
+  expect(statusText(status({}))).toMatch(/^No site has joined\. .*antipode site token/m);
+  expect(statusText(status({}))).not.toContain('SILENT FOR');
+  const joined = statusText(status({ sites: [{ site: 'a', state: 'up' }] }));
+  expect(joined).toMatch(/^There is no group\. .*antipode group create/m);
+  expect(joined).not.toContain('No site has joined');
+  const grouped = statusText(status({ sites: [{ site: 'a' }], groups: [{}] }));
+  expect(grouped).not.toContain('There is no group');
+});
+
+it('says it of several sites in the plural', () => {
+  const sites = [{ site: 'a' }, { site: 'b' }];
+  const groups = [{ members: sites }];
+  expect(approvalLines(status({ sites, groups })).map((line) => line.split(' by approvals')[0])).toEqual([
+    'Sites a, b guard nothing',
+  ]);
+});
+
 it('a security officer who has to act is named with the site, the version and the command', () => {
   const partitions = [{ name: 'main', awaitingOfficer: [{ group: 'payments', version: 2 }] }, { name: 'other' }];
   const lines = awaitedOfficers(status({ sites: [{ site: 'b', partitions }] }).sites);

@@ -49,6 +49,10 @@ export function notableOf(operations: readonly Operation[]): Operation[] {
   });
 }
 
+/** A new user sees what comes next. */
+const NO_SITE = 'No site has joined. Run `antipode site token <site>` here, and `antipode site join` at its machine.';
+const NO_GROUP = 'There is no group. `antipode group create` makes one, once the partitions trust each other.';
+
 /** Sites with their partitions; what is under way or waits for a person; and the groups. */
 export function statusText(status: GetStatusResponse): string {
   const sites = table(
@@ -92,7 +96,8 @@ export function statusText(status: GetStatusResponse): string {
       ({ group, message, ageMs, hint }) =>
         `Nothing has been planned for ${group === '' ? 'any group' : `group ${group}`} for ${duration(ageMs)}: no capture, no replication, no failover. ${message}\n  ${hint}`,
     ),
-    sites,
+    ...(status.sites.length > 0 ? [sites] : [NO_SITE]),
+    ...(status.sites.length > 0 && status.groups.length === 0 ? [NO_GROUP] : []),
     ...muteSites(status),
     ...reachedBy(status),
     ...lostPartitions(status),
@@ -219,12 +224,16 @@ export function approvalLines({ sites, groups }: Pick<GetStatusResponse, 'sites'
     open.length === 0
       ? []
       : [
-          `Site ${open.join(', ')} guards nothing by approvals: the certificate of one operator is enough for a failover with loss and for new members (docs/howto/approvals.md).`,
+          `${open.length === 1 ? 'Site' : 'Sites'} ${open.join(', ')} ${open.length === 1 ? 'guards' : 'guard'} nothing by approvals: the certificate of one operator is enough for a failover with loss and for new members (docs/howto/approvals.md).`,
         ];
   const unknown =
     unheard.length === 0
       ? []
-      : [`Site ${unheard.join(', ')} has not said yet whether it guards anything by approvals.`];
+      : [
+          unheard.length === 1
+            ? `Site ${unheard.join()} has not said yet whether it guards anything by approvals.`
+            : `Sites ${unheard.join(', ')} have not said yet whether they guard anything by approvals.`,
+        ];
   return [...guarded, ...unguarded, ...unknown];
 }
 

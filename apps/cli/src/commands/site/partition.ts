@@ -16,12 +16,20 @@ import type { Command } from 'commander';
 import { confirm } from '../../confirm.ts';
 import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../../options/options.ts';
 import { output, table } from '../../output.ts';
+import { commandAt } from '../../packaged.ts';
 import { detectCommand } from './detect.ts';
 import { formerFindCommand, objectCommands } from './objects.ts';
 import { formerTrustCommand, TRUST_OPTIONS } from './peer.ts';
 import { tokenKeyCommands } from './token-key.ts';
 
-function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {
+interface Shown {
+  readonly config: string;
+  readonly json: boolean | undefined;
+  readonly remark: string;
+}
+
+/** The other sites have what this one has: the package, or the sources. */
+function show(identity: PartitionIdentity, { config, json, remark }: Shown): void {
   output({ json }).data(identity, () =>
     [
       table(
@@ -38,22 +46,25 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
             'It covers the officer key too. Keys with CKA_WRAP_WITH_TRUSTED replicate after `antipode partition trust-domain-key`.',
           ]
         : []),
-      `\nRun at every other site:\n  antipode peer trust <group> ${TRUST_OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
+      `\nRun at every other site:\n  ${commandAt(config)} peer trust <group> ${TRUST_OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
       remark,
     ].join('\n'),
   );
 }
 
 /** How far it is, and what comes next. */
-export function moveText({ partition, phase, identitySha256, pin, waitsFor }: IdentityMove): string {
-  const run = `antipode partition move-identity ${partition}`;
+export function moveText(
+  { partition, phase, identitySha256, pin, waitsFor }: IdentityMove,
+  here: ReturnType<typeof commandAt>,
+): string {
+  const run = `${here} partition move-identity ${partition}`;
   const listed = table(['PARTITION', 'NEW IDENTITY (SHA-256)', 'STATE'], [[partition, identitySha256, phase]]);
   switch (phase) {
     case 'made':
       return [
         listed,
         'The old identity is in use. The new one can replace it when every other site trusts both.',
-        `\nCompare it by telephone or on paper, then run at every other site:\n  antipode peer trust <group> ${TRUST_OPTIONS[pin.role]} ${peerText(pin)}\n\nThen here:\n  ${run} --confirm ${identitySha256}`,
+        `\nCompare it by telephone or on paper, then run at every other site:\n  ${here} peer trust <group> ${TRUST_OPTIONS[pin.role]} ${peerText(pin)}\n\nThen here:\n  ${run} --confirm ${identitySha256}`,
       ].join('\n');
     case 'switched':
       return [
@@ -124,13 +135,10 @@ export function partitionCommand(): Command {
         for (const line of announcementOf(plan)) output({ json }).note(line);
         if (!plan.isInitialised && !yes) await confirm(name, 'the partition');
         const identity = await initialisePartition({ config, name, log, replaceLost: replaceLostIdentity });
-        show(
-          identity,
-          json,
-          identity.isNew
-            ? 'Give this to the operators of the other sites, by telephone or on paper.'
-            : 'It was initialised before. The identity key is in the token and works.',
-        );
+        const remark = identity.isNew
+          ? 'Give this to the operators of the other sites, by telephone or on paper.'
+          : 'It was initialised before. The identity key is in the token and works.';
+        show(identity, { config: file, json, remark });
       }),
   );
   partition.addCommand(
@@ -141,11 +149,11 @@ export function partitionCommand(): Command {
       .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .action((name, { config, json }) =>
-        show(
-          showIdentity(loadAgentConfig(config), name),
+        show(showIdentity(loadAgentConfig(config), name), {
+          config,
           json,
-          'Compare it by telephone or on paper, never over the network that it protects.',
-        ),
+          remark: 'Compare it by telephone or on paper, never over the network that it protects.',
+        }),
       ),
   );
   partition.addCommand(
@@ -176,7 +184,7 @@ export function partitionCommand(): Command {
       .action(async (name, { config: file, json, confirm: confirmed, destroyOld = false, pinnedAt }) => {
         const move = { config: loadAgentConfig(file), name, log: processLog(), confirmed, destroyOld, pinnedAt };
         const done = await moveIdentity(move);
-        output({ json }).data(done, () => moveText(done));
+        output({ json }).data(done, () => moveText(done, commandAt(file)));
       }),
   );
   for (const made of objectCommands()) partition.addCommand(made);
