@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { isAsShown, readRunbook, sectionsOfRunbook } from '../support/runbook-page.ts';
+import { isAsShown, readRunbook, sectionsOfRunbook, typedFromSources } from '../support/runbook-page.ts';
 import { read, root, sources } from './support/tree.ts';
 
 const INDEX = 'README.md';
@@ -45,6 +45,20 @@ describe('the runbooks', () => {
     expect(followed.filter((name) => !readRunbook(name).includes('\n## Do not\n'))).toEqual([]);
   });
 
+  it('name both ways wherever the package and the sources differ', () => {
+    const differs = /\bantipode (?:agent run|coordinator run|partition |peer |doctor --agent)/;
+    const lines = pages.flatMap((name) =>
+      fencedLines(readRunbook(name)).map((line, index, all) => ({ name, line, before: all[index - 1] ?? '' })),
+    );
+    const own = lines.filter(({ line }) => differs.test(line));
+    expect(own.length).toBeGreaterThan(15);
+    const lonely = own.filter(
+      ({ line, before }) => !line.endsWith(' # from the sources') || !before.endsWith(' # with the package'),
+    );
+    expect(lonely.map(({ name, line }) => `${name}: ${line}`)).toEqual([]);
+    for (const name of pages) expect(() => typedFromSources(fencedLines(readRunbook(name)).join('\n'))).not.toThrow();
+  });
+
   it('that messages and hints name are there', () => {
     const files = sources({ under: ['packages/', 'services/', 'apps/'], endings: ['.ts'] });
     const named = files.flatMap(({ source }) => [...source.matchAll(/docs\/runbooks\/([\w-]+\.md)/g)]);
@@ -53,6 +67,28 @@ describe('the runbooks', () => {
     const unnamed = ['hsm-lost.md', 'lost-quorum.md', 'coordinator-lost.md', 'database-lost.md'];
     expect(unnamed.filter((name) => !names.has(name))).toEqual([]);
   });
+});
+
+/** Lines of commands, of tested blocks and others. */
+function fencedLines(page: string): string[] {
+  return [...page.matchAll(/^ *```sh[^\n]*\n(.*?)^ *```$/gms)].flatMap(([, text = '']) =>
+    text.split('\n').map((line) => line.trim()),
+  );
+}
+
+describe('a command of a page', () => {
+  it('is typed in the way of the sources, and as it is where there is one way', () => {
+    const both = 'systemctl start antipode-agent   # with the package\nantipode agent run   # from the sources\n';
+    expect(typedFromSources(both)).toBe('antipode agent run\n');
+    expect(typedFromSources('antipode status   # worst first\n')).toBe('antipode status   # worst first\n');
+  });
+
+  it.each(['antipode agent run # from the sources\n', 'systemctl start antipode-agent # with the package\n'])(
+    'is refused where it names only one way: %s',
+    (script) => {
+      expect(() => typedFromSources(script)).toThrow();
+    },
+  );
 });
 
 describe('a block of a page', () => {

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { systemClock } from '@antipode/runtime';
-import { isAsShown, linesToCompare, type RunbookBlock, readRunbook, sectionsOfRunbook } from './runbook-page.ts';
+import {
+  isAsShown,
+  linesToCompare,
+  type RunbookBlock,
+  readRunbook,
+  sectionsOfRunbook,
+  typedFromSources,
+} from './runbook-page.ts';
 import { temporaryFolder } from './tokens.ts';
 
 const BIN = fileURLToPath(new URL('../../bin', import.meta.url));
@@ -80,7 +87,7 @@ export class RunbookDesk {
 
   async #obey(page: string, block: RunbookBlock): Promise<void> {
     const endMs = systemClock.monotonicMs() + PATIENCE_MS;
-    const script = await this.#options.translate(block.script);
+    const script = await this.#options.translate(typedFromSources(block.script));
     if (block.isStart) this.#start(block.at, script);
     for (;;) {
       const { status, printed } = block.isStart ? this.#logOf(block.at) : await this.#run(block, script);

@@ -8,6 +8,8 @@
  * - `starts`: a process that goes on running. The block that follows is looked for in its log
  * - `otherwise`: of another night: neither run nor compared
  *
+ * Of two lines that end with `# with the package` and `# from the sources` a reader types one: see `typedFromSources`.
+ *
  * A `text` block shows what the block before it prints, to either output. Times, serial numbers, addresses and positive
  * numbers differ from night to night, and so do the widths of columns. A line `...` stands for any lines, and `...`
  * within a line for any words.
@@ -82,6 +84,22 @@ function optionsOf(words: string): Omit<RunbookBlock, 'heading' | 'script'> {
     else throw new Error(`a block is marked "${words}"`);
   }
   return options;
+}
+
+/** The command of a page for somebody who has no package. @throws where a page names only one of the two ways */
+export function typedFromSources(script: string): string {
+  const lines = script.split('\n');
+  const isFor = (line: string | undefined, way: string): boolean => line?.endsWith(` # ${way}`) ?? false;
+  const lonely = lines.find(
+    (line, index) =>
+      (isFor(line, 'with the package') && !isFor(lines[index + 1], 'from the sources')) ||
+      (isFor(line, 'from the sources') && !isFor(lines[index - 1], 'with the package')),
+  );
+  if (lonely !== undefined) throw new Error(`a page names only one way: ${lonely}`);
+  return lines
+    .filter((line) => !isFor(line, 'with the package'))
+    .map((line) => line.replace(/ +# from the sources$/, ''))
+    .join('\n');
 }
 
 /** Lines that are the same on every night. */
