@@ -140,6 +140,13 @@ describe('a mailbox', () => {
     expect(got.mails[0]).toContain('What to do: docs/howto/notifications.md');
   });
 
+  it('shows words of others in one line, in the subject and in the text', async () => {
+    const { port, got } = await smtpServer({});
+    await receiver(at('smtp', port)).call({ ...MESSAGE, summary: 'a\r\nBcc: eve@example.org\u001b[2J' });
+    expect(got.mails[0]).not.toMatch(/^Bcc:/m);
+    expect(got.mails[0]).not.toContain('\u001b');
+  });
+
   it('gets the same Message-ID when the same message comes again', async () => {
     const { port, got } = await smtpServer({ isTls: true });
     for (let time = 0; time < 2; time += 1) await receiver(at('smtps', port)).call(MESSAGE);

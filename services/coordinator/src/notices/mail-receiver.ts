@@ -106,7 +106,9 @@ export function mailOf(message: NoticeMessage, { from, to }: { from: string; to:
 
 function mailText({ summary, notices, others }: NoticeMessage): string {
   const more = others === 0 ? [] : [`${others} more: \`antipode notify list\` has them.`];
-  return [summary, ...notices.map(itemText), ...more, 'Run `antipode status` to see the state of now.'].join('\n\n');
+  return [printable(summary), ...notices.map(itemText), ...more, 'Run `antipode status` to see the state of now.'].join(
+    '\n\n',
+  );
 }
 
 function itemText({ state, severity, text, since, until, runbook }: NoticeItem): string {
