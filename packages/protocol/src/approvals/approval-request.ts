@@ -16,10 +16,24 @@ export const APPROVAL_FORMAT = 'antipode approval v1';
  * - `failover`: one of these partitions may become active although that loses generations, or may lose some.
  * - `reseat`: these partitions take the seats that an operator's reseat gives them.
  * - `restore`: these objects are put back into this production partition.
+ * - `restore-backup`: all of a backup comes back into this production partition. The object names its generation.
+ * - `prepare-vault`: this site takes a Backup HSM out of its factory state. The object names the device and its label.
  * - `break-glass`: any of the others, for one operation. It needs more signatures.
  */
-export const GUARDED_ACTIONS = ['enrol', 'release', 'failover', 'reseat', 'restore', 'break-glass'] as const;
+export const GUARDED_ACTIONS = [
+  'enrol',
+  'release',
+  'failover',
+  'reseat',
+  'restore',
+  'restore-backup',
+  'prepare-vault',
+  'break-glass',
+] as const;
 export type GuardedAction = (typeof GUARDED_ACTIONS)[number];
+
+/** Their `objects` name what is restored or prepared. */
+const OF_OBJECTS: ReadonlySet<GuardedAction> = new Set(['restore', 'restore-backup', 'prepare-vault']);
 
 const PARTITION_ROLES = ['member', 'scratch', 'distributor'] as const;
 
@@ -48,7 +62,7 @@ export interface ApprovalRequest {
     /** Sites that may be silent. Generations that they alone hold may be lost too: nobody can know. */
     readonly withoutHearing: readonly string[];
   };
-  /** Object ids, hexadecimal; only for a restore. */
+  /** Hexadecimal: ids of objects for a restore, and one digest for `restore-backup` and `prepare-vault`. */
   readonly objects: readonly string[];
   /** Signatures that the requester asks for. An agent demands its own number if that is larger. */
   readonly required: number;
@@ -124,8 +138,11 @@ export function approvalRequestFrom(value: unknown): ApprovalRequest {
   const { losesAtMost, keepsGeneration, withoutHearing } = read.limits;
   const isLimited = losesAtMost > 0 || keepsGeneration > 0 || withoutHearing.length > 0;
   if (action !== 'failover' && isLimited) throw invalid('limits', 'belongs to a failover only');
-  if (action !== 'restore' && read.objects.length > 0) throw invalid('objects', 'belongs to a restore only');
-  if (action === 'restore' && read.objects.length === 0) throw invalid('objects', 'names no object');
+  const isOfObjects = OF_OBJECTS.has(action);
+  if (!isOfObjects && read.objects.length > 0)
+    throw invalid('objects', 'belongs to a restore or to the preparation of a vault only');
+  if (isOfObjects && read.objects.length === 0) throw invalid('objects', 'names no object');
+  if (isOfObjects && action !== 'restore' && read.objects.length > 1) throw invalid('objects', 'names more than one');
   if (read.required < 1) throw invalid('required', 'must be at least 1');
   if (read.notBefore >= read.expires) throw invalid('expires', 'is not after notBefore');
   return read;

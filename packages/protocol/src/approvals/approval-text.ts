@@ -31,6 +31,10 @@ function actionText({ action, group, partitions, objects }: ApprovalRequest): st
       return `Seat again in group ${group}, as an operator's reseat orders: ${list}. The reseat can overrule the journals of these sites.`;
     case 'restore':
       return `Put ${objects.length} objects of group ${group} back into the production partition ${list}: ${objects.join(', ')}.`;
+    case 'restore-backup':
+      return `Bring all objects of a backup of group ${group} into the production partition ${list}. The backup is of the generation with the digest ${objects.join(', ')}.`;
+    case 'prepare-vault':
+      return `Initialise a Backup HSM at the site of ${list}, as a vault of group ${group}. Device and label are those for which \`antipode luna prepare-vault\` shows ${objects.join(', ')}.`;
     case 'break-glass':
       return `BREAK GLASS in group ${group}: any guarded action of one operation, at: ${list}. No limit applies but the epochs and the time.`;
   }

@@ -12,6 +12,7 @@ import { isSignedByOperator, operatorKeyFrom, operatorKeyText, signAsOperator } 
 const operators = new SomeOperators();
 const { policy } = operators;
 const NOW = 60_000;
+const NO_LIMITS = { losesAtMost: 0, keepsGeneration: 0, withoutHearing: [] };
 const request = someRequest();
 const verified = (of = request, names = ['alice', 'bob', 'carol'], nowMs = NOW) =>
   verifyApproval(operators.sign(of, names), policy, nowMs);
@@ -42,8 +43,7 @@ describe('an approval', () => {
   });
 
   it('needs more signatures to break the glass', () => {
-    const limits = { losesAtMost: 0, keepsGeneration: 0, withoutHearing: [] };
-    const broken = someRequest({ action: 'break-glass', limits });
+    const broken = someRequest({ action: 'break-glass', limits: NO_LIMITS });
     expect(codeOf(() => verified(broken))).toBe('APPROVAL_INSUFFICIENT');
     expect(verified(broken, ['alice', 'bob', 'carol', 'dave']).approvedBy).toHaveLength(3);
   });
@@ -150,7 +150,9 @@ describe('the signed bytes', () => {
   it.each<[string, Partial<ApprovalRequest>]>([
     ['limits outside of a failover', { action: 'release' }],
     ['objects outside of a restore', { objects: ['ab'] }],
-    ['a restore of nothing', { action: 'restore', limits: { losesAtMost: 0, keepsGeneration: 0, withoutHearing: [] } }],
+    ['a restore of nothing', { action: 'restore', limits: NO_LIMITS }],
+    ['two vaults at once', { action: 'prepare-vault', limits: NO_LIMITS, objects: ['aa', 'bb'] }],
+    ['a backup that no digest names', { action: 'restore-backup', limits: NO_LIMITS }],
     ['an enrolment without identities', { action: 'enrol' }],
     ['no partition', { partitions: [] }],
     ['a partition twice', { partitions: [request.partitions[0]!, request.partitions[0]!] }],
@@ -186,6 +188,12 @@ describe('the text for people', () => {
       if (!isWord) expect(text).toContain(value);
     }
     expect(approvalText(someRequest({ epochs: { from: 3, to: Number.MAX_SAFE_INTEGER } })).join()).toContain('later');
+    const [device, backup] = (['prepare-vault', 'restore-backup'] as const).map((action) =>
+      approvalText(someRequest({ action, limits: NO_LIMITS, objects: ['0d0e'] })).join(),
+    );
+    expect(device).toMatch(/^Initialise a Backup HSM .* 0d0e/);
+    expect(backup).toMatch(/^Bring all objects of a backup .* 0d0e/);
+    for (const text of [device, backup]) expect(text).not.toContain('Put');
   });
 });
 

@@ -81,8 +81,8 @@ async function requireRestoreApproved(
   const seat = members.find((member) => member.site === site);
   if (rule === undefined || seat === undefined) return;
   const records = await store.query((db) =>
-    readUsable(db, { group: spec.name, act: 'restore', calendarMs: context.ports.calendarMs() }),
+    readUsable(db, { group: spec.name, act: 'restore-backup', calendarMs: context.ports.calendarMs() }),
   );
-  if (!isCovered(requestsFor(records, rule), { action: 'restore', seat, epoch }))
-    throw approvalMissing(spec.name, seat, 'restore');
+  if (!isCovered(requestsFor(records, rule), { action: 'restore-backup', seat, epoch }))
+    throw approvalMissing(spec.name, seat, 'restore-backup');
 }

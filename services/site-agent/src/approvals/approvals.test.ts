@@ -199,6 +199,16 @@ describe('a restore by hand', () => {
     use(request());
     expect(thrown(() => use(request(), ['0c'])).code).toBe('APPROVAL_USED');
     expect(journal.approvals.latest(9)).toMatchObject([{ action: 'restore', approvedBy: ['bob', 'carol'] }]);
+    // An approval for objects is none for a device that is initialised, and the other way round.
+    const given = { config, group: GROUP, objects: ['0d'], log: silentLog };
+    const other = { nonce: 'ab'.repeat(16), objects: ['0d'] };
+    const vault = { ...given, action: 'prepare-vault' } as const;
+    const codeOf = (approval: SignedApproval, options: Parameters<typeof useApproval>[1] | typeof given) =>
+      thrown(() => useApproval(open, { ...options, approval })).code;
+    expect(codeOf(request(other), vault)).toBe('APPROVAL_MISMATCH');
+    expect(codeOf(request({ ...other, action: 'prepare-vault' }), given)).toBe('APPROVAL_MISMATCH');
+    useApproval(open, { ...vault, approval: request({ ...other, action: 'prepare-vault' }) });
+    expect(journal.approvals.latest(9).map(({ action }) => action).sort()).toEqual(['prepare-vault', 'restore']);
     journal.close();
   });
 });

@@ -135,8 +135,8 @@ export function restoreDeleted({
 }
 
 /**
- * A restore into production needs an approval where this site guards the group. The use is on record before anything is
- * restored, and the same restore may be repeated with it.
+ * A restore into production, or the preparation of a vault, needs an approval where this site guards the group. The use
+ * is on record before anything is changed, and the same act may be repeated with it.
  */
 export function useApproval(
   { journal, seat, clock }: Pick<GroupHere, 'journal' | 'seat' | 'clock'>,
@@ -146,10 +146,12 @@ export function useApproval(
     objects,
     approval,
     log,
+    action = 'restore',
   }: {
     config: Pick<AgentConfig, 'site' | 'approvals'>;
     group: string;
     objects: readonly string[];
+    action?: 'restore' | 'prepare-vault';
     approval: SignedApproval | undefined;
     log: Log;
   },
@@ -166,12 +168,13 @@ export function useApproval(
           approval === undefined
             ? undefined
             : {
-                operationId: `restore ${restored}`,
+                operationId: `${action} ${restored}`,
                 approvals: [{ ...approval, signatures: [...approval.signatures] }],
               },
       },
       serial: seat.serial,
       objects,
+      action,
     },
   );
 }

@@ -29,7 +29,7 @@ export interface PrepareVaultOptions {
   readonly log: Log;
 }
 
-/** The object of an approval of the action `restore` that allows to prepare this very device under this label. */
+/** The object of an approval of the action `prepare-vault` that allows to prepare this very device under this label. */
 export const preparationOf = ({ serial, label }: Pick<VaultSettings, 'serial' | 'label'>): string =>
   sha256Hex(`antipode prepare vault v1\0${serial}\0${label}`);
 
@@ -80,7 +80,10 @@ export async function prepareVault(options: PrepareVaultOptions): Promise<Prepar
     for (const seat of journal.tenure.seats().filter((one) => one.serial === serialOf))
       useApproval(
         { journal, seat, clock },
-        { config, group: seat.group, objects: [preparationOf(settings)], approval: options.approval, log },
+        {
+          ...{ config, group: seat.group, approval: options.approval, log },
+          ...{ action: 'prepare-vault', objects: [preparationOf(settings)] },
+        },
       );
     return await vault.driver.prepareVault(order, [{ action: 'prepare vault', target: vault.address }]);
   } finally {

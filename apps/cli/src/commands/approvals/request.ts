@@ -51,7 +51,12 @@ export function requestCommand(): Command {
       0,
     )
     .option('--without-hearing <site>', 'failover: a site that may be silent; repeatable', collect, [])
-    .option('--object <id>', 'restore: an object id, from `antipode deleted list`; repeatable', collect, [])
+    .option(
+      '--object <id>',
+      'restore: an object id, from `antipode deleted list`; repeatable. restore-backup and prepare-vault: one digest',
+      collect,
+      [],
+    )
     .option('--required <count>', 'operators who must sign, without the one who asks', count, 2)
     .option('--hours <hours>', 'how long it holds', hours, HOURS_DEFAULT)
     .option('--not-before <time>', 'when it begins to hold, ISO 8601; by default now', time)

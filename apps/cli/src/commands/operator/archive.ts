@@ -165,7 +165,7 @@ export function archiveCommand(): Command {
       .option('--yes', 'do not ask for confirmation')
       .addHelpText(
         'after',
-        '\nThe objects of the partition are backed up to the vault first. Nothing is cleared or\nreplaced: objects that are there already are refused as duplicates. Where the site guards the group, an approval of the\naction `restore` is needed. It names the partition, and as its object the digest of the manifest of the backup\n(`archive list --json`).',
+        '\nThe objects of the partition are backed up to the vault first. Nothing is cleared or\nreplaced: objects that are there already are refused as duplicates. Where the site guards the group, an approval of the\naction `restore-backup` is needed. It names the partition, and as its object the digest of the manifest of the backup\n(`archive list --json`).',
       )
       .action(async (group, options) => {
         const out = output(options);

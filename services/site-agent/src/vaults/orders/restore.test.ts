@@ -70,7 +70,7 @@ describe('a restore where operators guard the group', () => {
   const approval = (objects: readonly string[]) =>
     operators.sign(
       sites.request({
-        ...{ action: 'restore', limits: NO_LIMITS, objects, epochs: { from: 1, to: 1 } },
+        ...{ action: 'restore-backup', limits: NO_LIMITS, objects, epochs: { from: 1, to: 1 } },
         partitions: [{ site: 'a', serial: 'a-1', role: 'member', identity: '' }],
       }),
       ['alice', 'bob', 'carol'],

@@ -17,7 +17,7 @@ export async function restore(work: Work): Promise<Response> {
   site.authority.asMember({ ...fence, serial });
   const target = await vault.manifest(backup.of, (identity) => site.trust.find(group, identity) !== undefined);
   const demand = {
-    action: 'restore',
+    action: 'restore-backup',
     group,
     epoch,
     partition: { site: site.name, serial },
