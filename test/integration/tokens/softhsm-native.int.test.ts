@@ -467,6 +467,38 @@ describe('the cloner of SoftHSM', () => {
     });
   });
 
+  it('makes nothing, and sweeps nothing away, while another agent makes objects in the same token', async () => {
+    // The lock file of an object that the other agent is just linking.
+    const [theirs, making] = ['antipode-1.lock', 'antipode-making'].map((name) => join(pair.standby.path, name));
+    writeFileSync(theirs!, '');
+    writeFileSync(making!, '');
+    const holder = spawn(process.execPath, ['--input-type=module', '--eval', HOLDER, making!], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    await once(holder.stdout, 'data');
+    const ended = once(holder, 'exit');
+    await pair.open(async ({ cryptoki, source, standby }) => {
+      const [taken] = await source.cloner.take(cryptoki.find(source.session, [[CKA.ID, Buffer.of(3)]]));
+      const before = readdirSync(standby.path);
+      const placing = standby.cloner.place([itemOf(cryptoki, source, taken!)]);
+      // A call that did not wait would be over by then.
+      await once(spawn('true'), 'exit');
+      expect(readdirSync(standby.path)).toEqual(before);
+      const { path, fileMode, uid, gid } = findTokenFolder({
+        serial: standby.serial,
+        environment: standby.token.environment,
+      });
+      const clock = { ...systemClock, sleep: async () => {} };
+      const store = new ObjectStore({ folder: { path, fileMode, uid, gid }, clock });
+      expect(await rejection(store.alone(() => undefined))).toMatchObject({ code: 'HSM_UNAVAILABLE' });
+      holder.stdin.end();
+      await ended;
+      const { handles } = await placing;
+      expect([handles.length, existsSync(theirs!)]).toEqual([1, false]);
+      cryptoki.destroy(standby.session, handles[0]!);
+    });
+  });
+
   it('takes away what a killed call has left, and nothing else', async () => {
     const path = (name: string): string => join(pair.standby.path, name);
     const left = ['antipode-1.lock', 'antipode-2.staged'];
@@ -516,7 +548,7 @@ describe('the cloner of SoftHSM', () => {
         const { handles, failure } = await standby.cloner.place(items);
         expect(failure).toEqual({ index: handles.length, code: 'HSM_FULL', returnValue: 'ENOSPC' });
         expect(handles.length).toBeGreaterThan(0);
-        const made = readdirSync(path).filter((name) => name.startsWith('antipode-'));
+        const made = readdirSync(path).filter((name) => /^antipode-.*\./.test(name));
         const count = cryptoki.find(standby.session, [[CKA.ID, Buffer.of(3)]]).length;
         expect([...new Set(made.map((name) => name.replace(/.*\./, '')))].sort()).toEqual(['lock', 'object']);
         expect(count).toBe(handles.length);

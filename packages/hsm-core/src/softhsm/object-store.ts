@@ -33,12 +33,16 @@ import { attempt, GENERATION_FILE, LOCK_SUFFIX, OBJECT_SUFFIX, TOKEN_FILE, type 
 
 export const PREFIX = 'antipode-';
 const STAGING_SUFFIX = '.staged';
+/** Whoever makes objects here holds its lock. SoftHSM does not look at a file without a suffix of its own. */
+const MAKING_FILE = `${PREFIX}making`;
 const NOTHING = Buffer.alloc(0);
 const MODE_BITS = 0o7777;
 
 /** SoftHSM holds a lock for one read or write. Another process that is stopped may hold one for ever. */
 const LOCK_LOOKS = 40;
 const LOCK_PAUSE_MS = 25;
+/** Another agent on the same token makes a batch of objects in a fraction of that, and a dead one holds no lock. */
+const MAKING_LOOKS = 1_200;
 
 export class ObjectStore {
   readonly #folder: TokenFolder;
@@ -93,6 +97,28 @@ export class ObjectStore {
     }
   }
 
+  /**
+   * Runs `work` while no other process makes objects here. Two agents may serve one token. Otherwise one sweeps away what
+   * the other has not linked yet, or the lock file of an object that it is just linking: SoftHSM never destroys that.
+   * @throws HSM_UNAVAILABLE, and what the system says of a folder that cannot be written
+   */
+  async alone<T>(work: () => T): Promise<T> {
+    const path = join(this.#folder.path, MAKING_FILE);
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) this.#write(path, NOTHING);
+    const file = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
+    try {
+      if (!(await this.#tryLock(file, 'exclusive', MAKING_LOOKS)))
+        throw new AntipodeError(
+          'HSM_UNAVAILABLE',
+          `another process has held the lock of ${path} for ${MAKING_LOOKS * LOCK_PAUSE_MS} ms`,
+          { details: { path } },
+        );
+      return work();
+    } finally {
+      closeSync(file);
+    }
+  }
+
   /** Makes the file of a new object. It is durable after {@link sync}, and running processes see it after {@link announce}. */
   make(name: string, contents: Buffer): void {
     // SoftHSM cannot destroy an object without it.
@@ -122,7 +148,7 @@ export class ObjectStore {
     syncFolder(this.#folder.path);
   }
 
-  /** Removes the files that an interrupted call has left. None of them is an object yet. No other {@link make} runs. */
+  /** Removes the files that an interrupted call has left. None of them is an object yet. Only in {@link alone}. */
   sweep(): void {
     const all = new Set(this.#list().map(({ name }) => name));
     for (const name of all) {
@@ -179,8 +205,8 @@ export class ObjectStore {
     return attempt(`cannot list ${path}`, () => readdirSync(path, { withFileTypes: true }));
   }
 
-  async #tryLock(file: number, kind: 'shared' | 'exclusive'): Promise<boolean> {
-    for (let look = 1; look <= LOCK_LOOKS; look += 1) {
+  async #tryLock(file: number, kind: 'shared' | 'exclusive', looks = LOCK_LOOKS): Promise<boolean> {
+    for (let look = 1; look <= looks; look += 1) {
       if (tryLockFile(file, kind)) return true;
       await this.#clock.sleep(LOCK_PAUSE_MS);
     }

@@ -1,6 +1,7 @@
 /** Objects into the store of a SoftHSM token, each whole or not at all, beside processes that use the token. */
 import { hash, randomBytes } from 'node:crypto';
 import { CKA } from '@antipode/cryptoki';
+import { AntipodeError } from '@antipode/runtime';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import type { PlacedObject, PlaceOutcome } from '../provider/native-cloner.ts';
 import type { Refusal } from '../provider/restorer.ts';
@@ -20,9 +21,8 @@ const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 export async function placeObjects(open: OpenStore, items: readonly PlacedObject[]): Promise<PlaceOutcome> {
   const looked = await look(open, items);
   if (looked.ready.length === 0) return outcome([], looked.failure);
-  open.store.sweep();
   if (open.known.size === 0) remember(open, tokenObjects(open));
-  const written = write(open, looked.ready);
+  const written = await write(open, looked.ready);
   if (written.files.length === 0) return outcome([], written.failure);
   open.store.sync();
   await open.store.announce();
@@ -107,27 +107,40 @@ interface Written extends ObjectFile {
   readonly isNew: boolean;
 }
 
-/** @throws TOKEN_STORE_UNUSABLE where nothing at all can be written */
-function write({ store }: OpenStore, ready: readonly Written[]): { files: Written[]; failure?: Failure } {
+/** @throws TOKEN_STORE_UNUSABLE where nothing at all can be written, HSM_UNAVAILABLE where another process writes */
+async function write(
+  { store }: OpenStore,
+  ready: readonly Written[],
+): Promise<{ files: Written[]; failure?: Failure }> {
   const generation = Buffer.alloc(GENERATION_BYTES);
   generation.writeBigUInt64BE(1n);
   const files: Written[] = [];
-  for (const [index, file] of ready.entries()) {
+  const make = (): void => {
+    store.sweep();
     try {
-      if (file.isNew) store.make(file.name, Buffer.concat([generation, file.body]));
-      files.push(file);
+      for (const file of ready) {
+        if (file.isNew) store.make(file.name, Buffer.concat([generation, file.body]));
+        files.push(file);
+      }
     } catch (thrown) {
-      const { code = '', message } = thrown as NodeJS.ErrnoException;
       store.sweep();
-      if (FULL.has(code)) return { files, failure: { index, code: 'HSM_FULL', returnValue: code } };
-      if (index > 0) return { files, failure: { index, code: 'HSM_REFUSED', returnValue: code } };
-      unusable(`cannot write to the token folder: ${message}`, {
-        cause: thrown,
-        hint: 'Give the user of the agent the right to write into the token folder of SoftHSM: the user that owns it, with mode 0700.',
-      });
+      throw thrown;
     }
+  };
+  try {
+    await store.alone(make);
+    return { files };
+  } catch (thrown) {
+    if (thrown instanceof AntipodeError) throw thrown;
+    const { code = '', message } = thrown as NodeJS.ErrnoException;
+    const index = files.length;
+    if (FULL.has(code)) return { files, failure: { index, code: 'HSM_FULL', returnValue: code } };
+    if (index > 0) return { files, failure: { index, code: 'HSM_REFUSED', returnValue: code } };
+    return unusable(`cannot write to the token folder: ${message}`, {
+      cause: thrown,
+      hint: 'Give the user of the agent the right to write into the token folder of SoftHSM: the user that owns it, with mode 0700.',
+    });
   }
-  return { files };
 }
 
 function remember({ known }: OpenStore, handles: readonly Handle[]): void {

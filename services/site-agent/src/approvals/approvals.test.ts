@@ -208,7 +208,12 @@ describe('a restore by hand', () => {
     expect(codeOf(request(other), vault)).toBe('APPROVAL_MISMATCH');
     expect(codeOf(request({ ...other, action: 'prepare-vault' }), given)).toBe('APPROVAL_MISMATCH');
     useApproval(open, { ...vault, approval: request({ ...other, action: 'prepare-vault' }) });
-    expect(journal.approvals.latest(9).map(({ action }) => action).sort()).toEqual(['prepare-vault', 'restore']);
+    expect(
+      journal.approvals
+        .latest(9)
+        .map(({ action }) => action)
+        .sort(),
+    ).toEqual(['prepare-vault', 'restore']);
     journal.close();
   });
 });
