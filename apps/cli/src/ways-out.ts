@@ -21,7 +21,7 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   settling: 'do nothing: the next capture takes it. If the reason stays, something changes the object all the time',
   excluded: "do nothing: the group's filter keeps it at its site",
   unreadable:
-    'find the object with `antipode partition objects <partition> <object>` at its site. If the state there is `refused`, other members have it: move the group to one of them, or find out why this token does not take it. Otherwise try it with its application. If it does not work there either, it was never completed: destroy it',
+    'find the object with `antipode partition objects <partition> <object>` at its site. If `antipode deleted list` has it as `not shown by the token`, its file in the token store is damaged or not readable for the user of the agent: mend that, run `antipode deleted restore`, or accept the loss. If the state there is `refused`, other members have it: move the group to one of them, or find out why this token does not take it. Otherwise try it with its application. If it does not work there either, it was never completed: destroy it',
   deleted:
     'destroy it at the active site if nobody needs it. To keep it, run `antipode deleted restore <group> <object>`',
   'value-changed':

@@ -49,7 +49,7 @@ export function listDeleted({ config, group }: { config: AgentConfig; group: str
 
 /**
  * Accepts that these objects are gone or have another value: the next capture goes on without them. Without any named, all
- * that is held or changed now. @throws NOT_FOUND, ROLE_REFUSED
+ * that is held or changed now. An object that the token does not show has to be named. @throws NOT_FOUND, ROLE_REFUSED
  */
 export function acceptDeleted({
   config,
@@ -63,7 +63,9 @@ export function acceptDeleted({
   return useGroup(config, group, async (open) => {
     // An acceptance at a standby would wait until that member is active one day, and then let a real loss pass.
     requireActive(open, group, 'losses are accepted only at the active member');
-    const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
+    const undecided = deletedIn(open, group).filter(
+      ({ state }) => UNDECIDED.has(state) || (state === 'unreadable' && objectIds.length > 0),
+    );
     const chosen = chooseObjects(undecided, objectIds, { list: LIST });
     open.journal.decisions.accept(
       open.seat,

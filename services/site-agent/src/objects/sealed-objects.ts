@@ -19,9 +19,10 @@ import { type SiteObject, siteObject } from './site-object.ts';
  * - `held`: the next capture would lose it.
  * - `replaced`: the next capture would lose it, since another key has its names now.
  * - `changed`: the token has another value for it.
+ * - `unreadable`: the token does not show it. Its file is damaged, or this user must not read it.
  * - `set-aside`: only this member had it. It gave way to an object of its name, and is sealed here only.
  */
-export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'set-aside';
+export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'unreadable' | 'set-aside';
 
 export interface DeletedObject extends SiteObject {
   readonly objectId: string;
@@ -97,12 +98,19 @@ export function deletedIn(
     seat.role === 'active' ? journal.decisions.held(seat).map(({ objectId, reason }) => [objectId, reason]) : [],
   );
   const changed = changedOf(generation);
-  const undecided = [...new Set([...held.keys(), ...changed])].flatMap((objectId): DeletedObject[] => {
+  // This token does not take those: other members have them.
+  const refused = new Set(journal.findings.refused(seat).map(({ objectId }) => objectId));
+  const unreadable = generation.uncaptured.flatMap(({ objectId, reason }) =>
+    reason === 'unreadable' && !refused.has(objectId) ? [objectId] : [],
+  );
+  const undecided = [...new Set([...held.keys(), ...changed, ...unreadable])].flatMap((objectId): DeletedObject[] => {
     const entry = entries.get(objectId);
     if (entry === undefined) return [];
     const isRestorable = isHere(store, generation, entry);
-    const ofHeld = held.get(objectId) === 'replaced' ? 'replaced' : 'held';
-    const state = changed.has(objectId) ? 'changed' : ofHeld;
+    const reason = held.get(objectId);
+    const ofHeld = reason === 'replaced' ? 'replaced' : 'held';
+    const ofToken = reason === undefined ? 'unreadable' : ofHeld;
+    const state = changed.has(objectId) ? 'changed' : ofToken;
     return [{ ...sealedObject(entry), state, isAccepted: accepted.has(objectId), isRestorable }];
   });
   const deleted = generation.tombstones.map(

@@ -15,6 +15,7 @@ const STATES: Record<DeletedObject['state'], string> = {
   held: 'would be lost',
   replaced: 'replaced under its names',
   changed: 'another value',
+  unreadable: 'not shown by the token',
   'set-aside': 'set aside, sealed here',
 };
 
@@ -22,7 +23,8 @@ export function deletedTable(objects: readonly DeletedObject[]): string {
   if (objects.length === 0) return 'nothing';
   const rows = objects.map((one) => [
     one.objectId,
-    STATES[one.state] + (['held', 'replaced', 'changed'].includes(one.state) && one.isAccepted ? ', accepted' : ''),
+    STATES[one.state] +
+      (['held', 'replaced', 'changed', 'unreadable'].includes(one.state) && one.isAccepted ? ', accepted' : ''),
     ...nameCells(one),
     one.deletedMs === undefined ? '-' : new Date(one.deletedMs).toISOString(),
     keptFor(one),
