@@ -63,6 +63,7 @@ export const LONGEST: readonly string[] = [
   'chaos/live/acknowledged-move.chaos.test.ts',
   'integration/system/coordinators.int.test.ts',
   'integration/system/events.int.test.ts',
+  'integration/system/support-bundle.int.test.ts',
   'integration/tokens/hsm-session.int.test.ts',
   'integration/site/joining.int.test.ts',
   'integration/tokens/detect.int.test.ts',

@@ -31,6 +31,7 @@ import { partitionCommand } from './commands/site/partition.ts';
 import { peerCommand } from './commands/site/peer.ts';
 import { preflightCommand } from './commands/site/preflight.ts';
 import { storeCommand } from './commands/site/store.ts';
+import { supportBundleCommand } from './commands/support-bundle.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
 import { flushOutput, guardOutput, isStructured, printError } from './output.ts';
 import { withHintOfPackage } from './packaged.ts';
@@ -89,6 +90,7 @@ export function program(): Command {
     lunaCommand(),
     doctorCommand(),
     explainCommand(),
+    supportBundleCommand(),
     demoCommand(),
     completionCommand(() => root),
   ]) {
