@@ -40,6 +40,7 @@ export const LONGEST: readonly string[] = [
   'chaos/live/long-links.chaos.test.ts',
   'chaos/live/failover-wait.chaos.test.ts',
   'integration/system/coordinator-backup.int.test.ts',
+  'integration/system/external-database.int.test.ts',
   'integration/system/rebuild.int.test.ts',
   'integration/system/monitoring.int.test.ts',
   'integration/system/cut-links.int.test.ts',

@@ -70,8 +70,8 @@ const witness = (name: string, epoch: bigint, owner: string): Heard => ({
 const none: string[] = [];
 const planned = (
   all: readonly Heard[],
-  { without = none, unfiltered = none, allNamed = none, witnesses = none } = {},
-) => planRebuild(all, { without, unfiltered, allNamed, witnesses }).find(({ group }) => group === G)!;
+  { without = none, unfiltered = none, allNamed = none, witnesses = none, lost = none } = {},
+) => planRebuild(all, { without, unfiltered, allNamed, witnesses, lost }).find(({ group }) => group === G)!;
 function adopted(...args: Parameters<typeof planned>): Adoption {
   const plan = planned(...args);
   if (plan.verdict !== 'adopt') throw new Error(plan.reason);
@@ -115,6 +115,68 @@ describe('a group', () => {
   it('is not adopted while a failover is under way', () => {
     const plan = planned([site('a', { role: MemberRole.FENCED }), site('b'), site('c')]);
     expect(plan).toMatchObject({ verdict: 'undecided', reason: expect.stringContaining('not active') });
+  });
+
+  describe('without a majority', () => {
+    const pair = { trusts: ['a', 'b'], told: { vouchers: [] } };
+    const four = { trusts: ['a', 'b', 'c', 'd'] };
+    const lostB = { lost: ['b'], allNamed: [G] };
+
+    it('is adopted of two, where the operator says that the other one is lost', () => {
+      const all = [site('a', {}, pair), silent('b')];
+      expect(planned(all)).toMatchObject({ verdict: 'undecided', reason: expect.stringContaining('2 of 2') });
+      const plan = adopted(all, lostB);
+      expect([seats(plan), plan.epoch, plan.lost]).toEqual([['a active', 'b fenced'], 4n, ['b']]);
+      // Not named with --site: the pins tell of it.
+      expect(adopted([site('a', {}, pair)], lostB).lost).toEqual(['b']);
+    });
+
+    it('is adopted of four by the two that are left, if they say the same', () => {
+      const lost = { lost: ['c', 'd'], allNamed: [G] };
+      const all = [site('a', {}, four), site('b', {}, four), silent('c'), silent('d')];
+      expect(seats(adopted(all, lost))).toEqual(['a active', 'b standby', 'c fenced', 'd fenced']);
+      expect(planned(all, { ...lost, lost: ['c'] }).verdict).toBe('undecided');
+      const [a, , c, d] = all as [Heard, Heard, Heard, Heard];
+      for (const other of [{ epoch: 5n, epochOwner: 'b' }, { epoch: 3n }])
+        expect(planned([a, site('b', other, four), c, d], lost)).toMatchObject({
+          verdict: 'undecided',
+          reason: expect.stringContaining('3 of 4'),
+        });
+    });
+
+    it('is not adopted where the lost ones could be a majority without those that are left', () => {
+      const all = [site('a'), silent('b'), silent('c')];
+      expect(planned(all, { lost: ['b', 'c'], allNamed: [G] })).toMatchObject({
+        verdict: 'undecided',
+        reason: expect.stringContaining('2 of 3'),
+      });
+    });
+
+    it('is not adopted where the active site is lost, or says that it is not active', () => {
+      const standby = site('b', {}, pair);
+      expect(planned([silent('a'), standby], { lost: ['a'], allNamed: [G], unfiltered: [G] })).toMatchObject({
+        verdict: 'undecided',
+        reason: expect.stringContaining('came into force'),
+      });
+      expect(planned([site('a', { role: MemberRole.FENCED }, pair), silent('b')], lostB)).toMatchObject({
+        verdict: 'undecided',
+        reason: expect.stringContaining('a failover had begun'),
+      });
+    });
+
+    it('is not adopted beside a voter that answers, and whose word does not count', () => {
+      const account = { journal: { quarantined: [{ group: G, reason: 'its journal is an older copy' }] } };
+      const all = [site('a', {}, pair), site('b', {}, { ...pair, account })];
+      expect(planned(all, lostB).verdict).toBe('undecided');
+      expect(planned([site('a', {}, pair), silent('b')], { ...lostB, without: ['b'] }).verdict).toBe('undecided');
+    });
+
+    it('is not adopted where a witness may vote that nobody has named', () => {
+      expect(planned([site('a', {}, pair), silent('b')], { lost: ['b'] })).toMatchObject({
+        verdict: 'undecided',
+        reason: expect.stringContaining('witness'),
+      });
+    });
   });
 
   it('is adopted beside a silent member only where every voting site is known', () => {
@@ -268,7 +330,7 @@ describe('a site that lies', () => {
 
   it('makes a group of its own, and takes no partition of another one with it', () => {
     const own = site('d', { group: 'mine' });
-    const options = { without: [], unfiltered: [], allNamed: [], witnesses: [] };
+    const options = { without: [], unfiltered: [], allNamed: [], witnesses: [], lost: [] };
     const plans = planRebuild([site('a'), site('b'), site('c'), own], options);
     expect(plans.map(({ group, verdict }) => [group, verdict])).toEqual([
       ['mine', 'undecided'],
@@ -277,7 +339,7 @@ describe('a site that lies', () => {
   });
 
   it('gets no seat of another site, and no second group for a partition', () => {
-    const options = { without: [], unfiltered: [], allNamed: [], witnesses: [] };
+    const options = { without: [], unfiltered: [], allNamed: [], witnesses: [], lost: [] };
     const alone = { trusts: ['d'], told: { trusted: [] } };
     const thief = site('d', { group: 'alone', serial: 'serial-a', role: MemberRole.ACTIVE, epochOwner: 'd' }, alone);
     const plans = planRebuild([site('a'), site('b'), site('c'), thief], options);

@@ -3,7 +3,8 @@
  *
  * An epoch comes into force only when a majority of the voting sites has persisted it (design 7). So the epoch and owner
  * that a majority reports are those in force, whatever a minority says. Without such a majority nothing is adopted: a
- * site that is silent may know a later one. Nobody is made active who was not (I1).
+ * site that is silent may know a later one. The exception is a group in which no majority can do without the sites that
+ * report: then they know every epoch that came into force. Nobody is made active who was not (I1).
  *
  * Agents may lie. A seat counts if other members trust that partition by their own pins. A number counts if a second
  * site comes near to it.
@@ -53,6 +54,8 @@ export interface Adoption {
   readonly onLeaseLapse: 'stop-serving' | undefined;
   /** The sites that may keep the active member alive without a coordinator. All of them, or more than there are. */
   readonly vouchers: readonly string[];
+  /** Sites that are lost for good by the word of the operator. Without them there is no majority. */
+  readonly lost: readonly string[];
   /** Vaults that may have been archives of the group. None of them is adopted. */
   readonly vaults: readonly ToldVault[];
   readonly highestNumber: bigint;
@@ -85,6 +88,8 @@ export interface RebuildOptions {
   readonly allNamed: readonly string[];
   /** Sites that vote without a seat, as the operator knows. */
   readonly witnesses: readonly string[];
+  /** Sites of which the operator says that they are lost for good. */
+  readonly lost: readonly string[];
 }
 
 /** Numbers are given out one by one. */
@@ -94,7 +99,7 @@ const VERSION_JUMP_MAX = 1_000n;
 const SILENT_NUMBERS = 1_000n;
 
 export function planRebuild(all: readonly Heard[], options: RebuildOptions): GroupPlan[] {
-  const { without, unfiltered, allNamed, witnesses } = options;
+  const { without, unfiltered, allNamed, witnesses, lost } = options;
   // A site that is named twice has one vote.
   const heard = all.filter(
     ({ site }, at) => !without.includes(site) && all.findIndex((one) => one.site === site) === at,
@@ -104,6 +109,7 @@ export function planRebuild(all: readonly Heard[], options: RebuildOptions): Gro
     planGroup(group, heard, {
       without,
       known: witnesses,
+      lost,
       isUnfiltered: unfiltered.includes(group),
       areAllNamed: allNamed.includes(group),
     }),
@@ -132,6 +138,7 @@ interface GroupOptions {
   readonly without: readonly string[];
   /** Witnesses. */
   readonly known: readonly string[];
+  readonly lost: readonly string[];
   readonly isUnfiltered: boolean;
   readonly areAllNamed: boolean;
 }
@@ -139,7 +146,7 @@ interface GroupOptions {
 function planGroup(
   group: string,
   heard: readonly Heard[],
-  { without, known, isUnfiltered, areAllNamed }: GroupOptions,
+  { without, known, lost, isUnfiltered, areAllNamed }: GroupOptions,
 ): GroupPlan {
   const leftOut: LeftOut[] = [];
   const undecided = (reason: string): GroupPlan => ({ verdict: 'undecided', group, reason, leftOut });
@@ -205,13 +212,14 @@ function planGroup(
       .filter(({ site, account }) => !isQuarantined(account, group) && (known.includes(site) || vouchers.has(site)))
       .flatMap(({ account }) => account?.witnessed.find((one) => one.group === group) ?? []),
   ];
-  const agreed = reports.find(
+  const byMajority = reports.find(
     ({ epoch, owner }) =>
       reports.filter((one) => one.epoch === epoch && one.owner === owner).length >= majorityOf(voters),
   );
+  const missing = [...silent.map(({ site }) => site), ...unheard];
+  const agreed = byMajority ?? agreedByTheLast(reports, { voters, missing, lost });
   if (agreed === undefined || agreed.epoch === 0n) {
     const said = [...new Set(reports.map(({ epoch, owner }) => `epoch ${epoch} of ${owner || 'nobody'}`))].join(', ');
-    const missing = [...silent.map(({ site }) => site), ...unheard];
     const absentees = [
       ...(missing.length === 0 ? [] : [`site ${missing.join(', ')} does not answer`]),
       ...(excluded.size === 0 ? [] : [`member ${[...excluded].join(', ')} is left out`]),
@@ -231,6 +239,10 @@ function planGroup(
   if (own !== undefined && (own.seat.role !== MemberRole.ACTIVE || own.seat.epoch !== epoch))
     return undecided(
       `epoch ${epoch} was given to site ${owner}, which says that it is not active: a failover had begun`,
+    );
+  if (own === undefined && byMajority === undefined)
+    return undecided(
+      `epoch ${epoch} is of site ${owner}, which is lost, and nobody who is left tells whether it came into force`,
     );
   if (own === undefined && !silent.some(({ site }) => site === owner))
     return undecided(`epoch ${epoch} is of site ${owner}, which is not a member by the word of the others`);
@@ -282,6 +294,7 @@ function planGroup(
     movement: movementName(orderedBy(own, supporters)?.movement),
     onLeaseLapse: stopsOnLeaseLapse(own, supporters) ? 'stop-serving' : undefined,
     vouchers: [...new Set([...seats.map(({ site }) => site), ...vouchers])].filter((site) => site !== owner).sort(),
+    lost: byMajority === undefined ? missing.sort() : [],
     vaults: vaultsOf(group, heard, seats),
     highestNumber: highestNumber + (unknown.length > 0 ? SILENT_NUMBERS : 0n),
     domainKeyVersion: Number(ascending(versions)[0] ?? 0n),
@@ -289,6 +302,22 @@ function planGroup(
     refs: refs.filter(({ generation }) => generation <= highestNumber),
     leftOut,
   };
+}
+
+/**
+ * The epoch that all reporting sites name, where every other voter is lost and no majority can form among the lost ones.
+ * A later epoch in force would be persisted at a site that reports. Whether this one came into force is for its owner to
+ * say.
+ */
+function agreedByTheLast(
+  reports: readonly { readonly epoch: bigint; readonly owner: string }[],
+  { voters, missing, lost }: { voters: number; missing: readonly string[]; lost: readonly string[] },
+): { readonly epoch: bigint; readonly owner: string } | undefined {
+  const others = voters - reports.length;
+  const areLost = missing.length === others && missing.every((site) => lost.includes(site));
+  if (!areLost || others >= majorityOf(voters)) return undefined;
+  const [first] = reports;
+  return reports.every(({ epoch, owner }) => epoch === first?.epoch && owner === first.owner) ? first : undefined;
 }
 
 const ascending = (values: readonly bigint[]): bigint[] => [...values].sort((one, other) => (one < other ? -1 : 1));

@@ -34,7 +34,8 @@ export function rebuildText({ groups, known, silent }: RebuildPlan): string {
 function groupText(plan: GroupPlan): string[] {
   const leftOut = plan.leftOut.map(({ site, reason }) => `  site ${site} is left out: ${reason}`);
   if (plan.verdict === 'undecided') return [`Group ${plan.group} is not adopted: ${plan.reason}.`, ...leftOut];
-  const { group, epoch, owner, isOwnerHeard, members, scratch, filter, highestVersion, vaults, onLeaseLapse } = plan;
+  const { group, epoch, owner, isOwnerHeard, members, scratch, filter, highestVersion, vaults, onLeaseLapse, lost } =
+    plan;
   const rules = filter.excludeIds.length + filter.excludeLabels.length + filter.excludeClasses.length;
   return [
     `Group ${group}: site ${owner} is active in epoch ${epoch}${isOwnerHeard ? '' : ', by the word of the others'}.`,
@@ -48,6 +49,9 @@ function groupText(plan: GroupPlan): string[] {
       ]),
     ),
     `  scratch: ${scratch.map(({ site, serial }) => `${site}=${serial}`).join(', ') || 'none'}; rules of the filter: ${rules}; domain key version ${highestVersion}${onLeaseLapse === undefined ? '' : '; programs stop when the lease lapses'}`,
+    ...(lost.length === 0
+      ? []
+      : [`  without a majority: site ${lost.join(', ')} is lost, by your word. No later epoch can be in force.`]),
     ...vaults.map(
       ({ site, serial, name, backups }) =>
         `  vault ${name} of site ${site} (${backups === 1 ? '1 complete backup' : `${backups} complete backups`} of this group) is not adopted: \`antipode group update ${group} --archive-keep COUNT\`, then \`antipode group set-archive ${group} --archive ${site}=${serial}\``,
@@ -71,6 +75,7 @@ export function rebuildCommand(): Command {
     .requiredOption('--site <site=address>', 'a site and the address of its agent; name every site', siteAddress)
     .option('--without <site>', 'a site that lies or is lost for good: it gets no seat; repeatable', collect, [])
     .option('--witness <site>', 'a site that votes without a seat: its word counts; repeatable', collect, [])
+    .option('--lost <site>', 'a site that is lost for good, where no majority is left; repeatable', collect, [])
     .option('--unfiltered <group>', 'a group that has no filter, where no site knows it; repeatable', collect, [])
     .option('--all-named <group>', 'a group whose voting sites are all named with --site; repeatable', collect, [])
     .option(...CONFIG_OPTION)
@@ -82,11 +87,30 @@ export function rebuildCommand(): Command {
       '\nName every site, also witnesses and sites that are down: an epoch counts if a majority of the voting sites reports\nit. No coordinator may run meanwhile. A site left out by --without still has its vote, and nobody casts it.\nSee docs/runbooks/rebuild-the-database.md.',
     )
     .action(
-      async ({ site: sites, without, witness: witnesses, unfiltered, allNamed, config: file, dryRun, yes, json }) => {
+      async ({
+        site: sites,
+        without,
+        witness: witnesses,
+        lost,
+        unfiltered,
+        allNamed,
+        config: file,
+        dryRun,
+        yes,
+        json,
+      }) => {
         const { loadCoordinatorConfig, openRebuild } = await import('@antipode/coordinator');
         const config = loadCoordinatorConfig(file);
         const out = output({ json });
-        const rebuilder = await openRebuild(config, { sites, without, witnesses, unfiltered, allNamed, ...ports() });
+        const rebuilder = await openRebuild(config, {
+          sites,
+          without,
+          witnesses,
+          lost,
+          unfiltered,
+          allNamed,
+          ...ports(),
+        });
         try {
           const { plan } = rebuilder;
           out.note(rebuildText(plan));
