@@ -22,6 +22,7 @@ import {
   type Closeable,
   closeAll,
   closeInTime,
+  every,
   HealthServer,
   type Log,
   type LoopWatch,
@@ -50,6 +51,8 @@ import { readLeaderLease } from './store/tables/leadership/leader-lease.ts';
 
 /** In the data folder. */
 const REVOCATIONS_FILE = 'revocations.json';
+/** As often as an agent looks at most: a list is obeyed within a minute. */
+const LISTS_MS = 20_000;
 
 export class Coordinator implements Closeable {
   readonly #config: CoordinatorConfig;
@@ -162,6 +165,7 @@ export class Coordinator implements Closeable {
       log,
     });
     this.#tls.obey(revocations);
+    this.#lookForLists(revocations);
     const store = this.#own(new PostgresStore({ connection: database, clock: timeline, log }));
     // A renewal never waits for the work of others, and gives up in time to be tried again before the lease is over.
     const renewals = this.#own(store.apart({ statementMs: timings.leaderMs / 2, lockMs: timings.leaderMs / 4 }));
@@ -263,6 +267,7 @@ export class Coordinator implements Closeable {
       calendarMs: () => clock.wallMs(),
       trustDomain: this.#tls.identity.trustDomain,
       issuer,
+      ownRefusal: () => this.#tls.ownRefusal(),
       authoritiesPem: () => readFileSync(tls.ca, 'utf8'),
       log,
     };
@@ -276,6 +281,20 @@ export class Coordinator implements Closeable {
       }),
     );
     this.#joinPort = await door.listen(join.listen);
+  }
+
+  /** `certificate revoked install` puts a list into the data folder, beside the process. */
+  #lookForLists(revocations: RevocationBook): void {
+    const stop = new AbortController();
+    const pace = { intervalMs: LISTS_MS, backoffIntervalsMax: 1, signal: stop.signal };
+    const work = async (): Promise<void> => revocations.look();
+    const running = every({ name: 'look for revocations', ...this.#ports, ...pace, work });
+    this.#own({
+      close: () => {
+        stop.abort();
+        return running;
+      },
+    });
   }
 
   /** It has the issuer itself, or an administrator renews its certificate. */

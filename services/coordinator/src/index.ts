@@ -10,6 +10,7 @@ export { type DatabaseServer, serveDatabase } from './embedded/database-server.t
 export { postgresFolders } from './embedded/postgres.ts';
 export { checkHooks } from './hooks/check-hooks.ts';
 export { runCoordinator } from './main.ts';
+export { checkReceivers } from './notices/check-receivers.ts';
 export { checkQueue } from './queue/check-queue.ts';
 export { type IssuerFiles, readIssuer } from './rpc/certificates/renewals.ts';
 export type { BackupManifest } from './store/backup/backup-file.ts';

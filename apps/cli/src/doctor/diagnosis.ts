@@ -1,7 +1,14 @@
 /** The checks of the doctor. This loads all of agent and coordinator, so only the doctor loads it. */
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { checkDatabase, checkHooks, checkQueue, loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
+import {
+  checkDatabase,
+  checkHooks,
+  checkQueue,
+  checkReceivers,
+  loadCoordinatorConfig,
+  postgresFolders,
+} from '@antipode/coordinator';
 import { openPartition, ownersOf, type PartitionDescription, swapState, swapWarning } from '@antipode/hsm-core';
 import {
   type CoordinatorAddress,
@@ -78,7 +85,7 @@ export const coordinatorFindings = (file: string): Promise<Finding[]> =>
     'coordinator configuration',
     () => loadCoordinatorConfig(file),
     (config) => {
-      const { id, tls, dataFolder, databaseUrl, redisUrl, hooks } = config;
+      const { id, tls, dataFolder, databaseUrl, redisUrl, hooks, notifications } = config;
       const child = (program: string, options: Parameters<typeof requireProgram>[1]): Check => [
         program,
         () => requireProgram(program, options),
@@ -91,6 +98,9 @@ export const coordinatorFindings = (file: string): Promise<Finding[]> =>
         ...(hooks.roleChange.length + hooks.veto.length === 0
           ? []
           : [['hooks', () => checkHooks(hooks)] satisfies Check]),
+        ...(notifications.receivers.length + notifications.heartbeats.length === 0
+          ? []
+          : [['receivers of notices', () => checkReceivers(notifications, { id })] satisfies Check]),
         ...(databaseUrl === undefined
           ? [child('postgres', postgres), child('initdb', postgres)]
           : [['database', () => checkDatabase(databaseUrl)] satisfies Check]),

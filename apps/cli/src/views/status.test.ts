@@ -381,6 +381,6 @@ it('an agent of a retired site that calls is shown, and degrades the whole; one 
   const calling = { address: 'z:1', peer: '192.0.2.1:9', sinceMs: 61_000n, lastMs: 900n, heartbeats: 60 };
   const of = (one: object) => status({ forgottenSites: [{ ...forgotten, ...one }] });
   expect([isDegraded(of({ calling })), isDegraded(of({}))]).toEqual([true, false]);
-  expect(statusText(of({ calling }))).toContain('The agent of site z, which alice has retired, calls');
+  expect(statusText(of({ calling }))).toContain('The agent of site z, which alice has retired on 1970-01-01, calls');
   expect(statusText(of({}))).not.toContain('retired');
 });

@@ -250,13 +250,20 @@ function refusedAgents({ sites }: GetStatusResponse): string[] {
 
 /** Agents of retired sites that call all the same. */
 function forgottenCalls({ forgottenSites }: GetStatusResponse): string[] {
-  return forgottenSites.flatMap(({ site, operator, forgottenMs, calling }) =>
-    calling === undefined
-      ? []
-      : [
-          `The agent of site ${site}, which ${operator} has retired, calls and has been refused for ${duration(calling.sinceMs)} (last ${duration(calling.lastMs)} ago). It gives its address as ${calling.address || 'unknown'} and connects from ${calling.peer || 'an unknown address'}. The site was forgotten on ${new Date(Number(forgottenMs)).toISOString().slice(0, 10)}.\n  Stop the agent. If nobody has started it on purpose, revoke its certificate (docs/runbooks/a-key-was-stolen.md). \`antipode site readmit ${site}\` takes the site back.`,
-        ],
-  );
+  return forgottenSites.flatMap(({ site, operator, forgottenMs, calling }) => {
+    if (calling === undefined) return [];
+    const { address, peer, sinceMs, lastMs } = calling;
+    const since = `refused for ${duration(sinceMs)} (last ${duration(lastMs)} ago)`;
+    const from = `its address as ${address || 'unknown'} and connects from ${peer || 'an unknown address'}`;
+    const day = new Date(Number(forgottenMs)).toISOString().slice(0, 10);
+    return [
+      [
+        `The agent of site ${site}, which ${operator} has retired on ${day}, calls and has been ${since}. It gives ${from}.`,
+        '  Stop the agent. If nobody has started it on purpose, revoke its certificate (docs/runbooks/a-key-was-stolen.md).',
+        `  \`antipode site readmit ${site}\` takes the site back.`,
+      ].join('\n'),
+    ];
+  });
 }
 
 /** Whose security officer has to act, where, and by which command. */

@@ -67,7 +67,7 @@ function openOne(one: NotificationsConfig['receivers'][number], clock: Clock): [
   return ['mail', mailReceiver({ name, server, from, to, user, password, timeoutMs }, { clock })];
 }
 
-function readUrl(path: string): string {
+export function readUrl(path: string): string {
   const url = readSecret(path, { of: 'heartbeat', bytesMin: 1 }).expose((bytes) => bytes.toString('utf8').trim());
   if (URL.canParse(url) && /^https?:/.test(url) && isPrivateUrl(url)) return url;
   throw new AntipodeError(

@@ -1,4 +1,4 @@
-import { ForgetSiteRequestSchema, ReadmitSiteRequestSchema } from '@antipode/protocol';
+import { ForgetSiteRequestSchema, identityUri, ReadmitSiteRequestSchema, type Revocation } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -10,7 +10,7 @@ import { groupOf, SPEC } from '../testing/group.ts';
 import { OPERATOR, OperatorBench } from '../testing/operator-bench.ts';
 import { placesIn } from './forgetting.ts';
 import { operatorHandlers } from './operator.ts';
-import type { RevocationPorts, RpcPorts } from './ports.ts';
+import type { RpcPorts } from './ports.ts';
 
 const database = testDatabase();
 let bench: OperatorBench;
@@ -130,12 +130,17 @@ describe('refuses to forget', () => {
   });
 
   it('a site whose certificates are in force, where people can revoke them', async () => {
-    let entries: string[] = [];
-    const book = { rules: {}, namedEntries: () => entries } as unknown as RevocationPorts['book'];
+    const name = identityUri({ trustDomain: 'example.org', kind: 'site', name: 'd' });
+    const dates = { issuedBefore: '', since: '', ends: '' };
+    const entry: Revocation = { kind: 'identity', subject: name, name, reason: 'retired', ...dates };
+    const entries: Revocation[] = [];
+    const namedEntries = (uri: string): Revocation[] => entries.filter((one) => one.name === uri);
+    const rules = { required: 1, operators: [] };
+    const book = { version: 0, held: undefined, problem: '', rules, entries, namedEntries };
     ports = { ...ports, revocations: { book, trustDomain: 'example.org', ownRefusal: () => undefined } };
     expect((await rejection(forget())).code).toBe('APPROVAL_REQUIRED');
     expect((await forget('d', { planOnly: true, keepCertificate: true })).isNew).toBe(true);
-    entries = ['site/d'];
+    entries.push(entry);
     expect((await forget()).isNew).toBe(true);
   });
 });

@@ -11,7 +11,7 @@ export function forgetCommand(): Command {
     'site forget b',
   ])
     .argument('<site>', 'name of the site')
-    .option('--dry-run', 'only say what follows, or what stands in the way')
+    .option('--dry-run', 'only say what follows, or why the site cannot be forgotten')
     .option('--keep-certificate', 'leave its certificates in force: the keys of its agent are destroyed')
     .option('-y, --yes', 'do not ask for the name of the site')
     .addHelpText(

@@ -29,6 +29,8 @@ export interface JoiningPorts {
   readonly calendarMs: () => number;
   readonly trustDomain: string;
   readonly issuer: IssuerFiles | undefined;
+  /** Why the certificate of this coordinator is revoked. */
+  readonly ownRefusal?: () => AntipodeError | undefined;
   /** PEM: the authorities of this trust domain. */
   readonly authoritiesPem: () => string;
   readonly log: Log;
@@ -46,6 +48,9 @@ export async function answerJoin(
   ports: JoiningPorts,
 ): Promise<MessageInitShape<typeof JoinResponseSchema>> {
   const { store, election, clock, log, issuer, trustDomain } = ports;
+  // No site believes it, so a machine that joins here would be sent to a thief.
+  const refused = ports.ownRefusal?.();
+  if (refused !== undefined) throw refused;
   await election.renewIfLapsed();
   const { epoch } = election;
   // Not by whom: an outsider need not know the others.

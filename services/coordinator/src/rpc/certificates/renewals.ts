@@ -73,7 +73,7 @@ export const renewalHandlers = (ports: {
   issuer: IssuerFiles | undefined;
   clock: Clock;
   log: Log;
-  /** As the leader knows them. Another coordinator renews for a forgotten site too: only the list of revoked certificates is obeyed everywhere. */
+  /** Those that the leader knows. Another coordinator renews for them too: only revocation is obeyed everywhere. */
   forgotten?: Pick<ForgottenSites, 'require'>;
 }): Handlers<typeof CertificateService> => ({
   renewCertificate: async ({ requestPem }, context) => {

@@ -12,7 +12,7 @@ import {
   requestCertificate,
   secretDigest,
 } from '@antipode/protocol';
-import { type AntipodeError, silentLog } from '@antipode/runtime';
+import { AntipodeError, silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -61,7 +61,15 @@ const revoke = (id: string) =>
   operatorHandlers(ports).revokeSiteToken(create(RevokeSiteTokenRequestSchema, { id }), OPERATOR);
 const requestFor = async (name: string, { kind = 'site', trustDomain = 'example.org' } = {}) =>
   (await requestCertificate({ trustDomain, kind: kind as 'site', name })).requestPem;
-const enter = (tokenId: string, requestPem: string, { secret = SECRET, signs = true } = {}) =>
+const enter = (
+  tokenId: string,
+  requestPem: string,
+  {
+    secret = SECRET,
+    signs = true,
+    ownRefusal,
+  }: { secret?: Uint8Array; signs?: boolean; ownRefusal?: () => AntipodeError } = {},
+) =>
   answerJoin({ tokenId, secret: Buffer.from(secret), requestPem }, FROM, {
     store: database.store,
     election: { epoch: isLeader ? bench.leadership.epoch : undefined, renewIfLapsed: async () => {} },
@@ -70,6 +78,7 @@ const enter = (tokenId: string, requestPem: string, { secret = SECRET, signs = t
     trustDomain: 'example.org',
     issuer: signs ? issuer : undefined,
     authoritiesPem: () => 'the authorities',
+    ...(ownRefusal === undefined ? {} : { ownRefusal }),
     log: silentLog,
   });
 const events = async () =>
@@ -80,6 +89,19 @@ const refusal = async (call: Promise<unknown>): Promise<[string, string]> => {
   const { code, message } = (await rejection(call)) as AntipodeError;
   return [code, message];
 };
+
+it('brings nobody in at a coordinator whose own certificate is revoked, and is not used up', async () => {
+  const id = await idOf();
+  const request = await requestFor('b');
+  const ownRefusal = () => new AntipodeError('CERTIFICATE_REVOKED', 'it is revoked');
+  expect((await refusal(enter(id, request, { ownRefusal })))[0]).toBe('CERTIFICATE_REVOKED');
+  expect((await list())[0]!.state).toBe('open');
+});
+
+it('is not made for a site that operators have retired', async () => {
+  bench.ports.forgotten.add({ site: 'b', operator: 'alice', atMs: 0, address: '' });
+  expect((await refusal(make('b')))[0]).toBe('SITE_FORGOTTEN');
+});
 
 describe('a token of a site', () => {
   it('is on record by its digest alone, with who made it and when it ends', async () => {
