@@ -83,7 +83,7 @@ async function makeBundle(options: SupportOptions): Promise<void> {
   );
 }
 
-/** @throws USAGE where a file that was named is missing */
+/** Those that were named, else those in this folder. One that is missing is in the list of what was not collected. */
 function configsOf(given: SupportOptions): Configs {
   const isNamed = KINDS.some((kind) => given[kind] !== undefined);
   const found = KINDS.flatMap((kind): [ConfigKind, string][] => {

@@ -50,7 +50,7 @@ const AGENT: Shape = {
   ...{ http: address, witness: flag },
   partitions: [
     {
-      ...{ name, module: path, functionPrefix: name, kdf: name, pointEncoding: name, keyWrapMechanism: number },
+      ...{ name, module: path, functionPrefix: hidden, kdf: hidden, pointEncoding: hidden, keyWrapMechanism: number },
       ...{ serial, pinFile: path, receivingKey: flag, officerKey: flag, vendorAttributes: [number] },
       ...{ role: oneOf('member', 'scratch', 'distributor'), native: { kind: oneOf('softhsm', 'luna') } },
       identityPartition: { serial, pinFile: path, module: path },
@@ -67,11 +67,14 @@ const AGENT: Shape = {
 const COORDINATOR_SHAPE: Shape = {
   ...{ id: name, listen: address, http: address, tls: TLS, dataFolder: path, join: { listen: address } },
   ...{ issuer: { certificate: path, key: path, days: number }, databaseUrl: server, redisUrl: server },
-  ...{ timings: name, hooks: { roleChange: [HOOK], veto: [{ ...HOOK, ifUnanswered: oneOf('refuse', 'allow') }] } },
+  ...{
+    timings: oneOf('default', 'fast', 'wan'),
+    hooks: { roleChange: [HOOK], veto: [{ ...HOOK, ifUnanswered: oneOf('refuse', 'allow') }] },
+  },
   notifications: {
     receivers: [
       {
-        ...{ ...HOOK, severities: [name], groups: [name], resolved: flag },
+        ...{ ...HOOK, severities: [oneOf('page', 'ticket', 'info')], groups: [name], resolved: flag },
         mail: { server, from: hidden, to: hidden, passwordFile: path },
       },
     ],
