@@ -567,8 +567,8 @@ describe('intents', () => {
 });
 
 describe('a row that cannot be read', () => {
-  it('keeps only its own group from being read', async () => {
-    await write((trx) => trx.updateTable('replication_group').set({ spec: '{' }).where('name', '=', GROUP).execute());
+  it.each(['{', '{}', '{"name":"other"}', 'null'])('keeps only its own group from being read: %s', async (spec) => {
+    await write((trx) => trx.updateTable('replication_group').set({ spec }).where('name', '=', GROUP).execute());
     const unreadable: string[] = [];
     const groups = await store.query((db) => readGroups(db, (group) => unreadable.push(group)));
     expect([groups.map(({ spec }) => spec.name), unreadable]).toEqual([['cards'], [GROUP]]);

@@ -146,7 +146,7 @@ function groupsFrom(
 /** Of a row, and the members of that group. */
 function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
   return {
-    spec: specFrom(row.spec),
+    spec: specFrom(row.spec, row.name),
     joining: members.filter(({ role }) => role === JOINING).map(({ site, serial }) => ({ site, serial })),
     members: members
       .filter(({ role }) => role !== JOINING)
@@ -179,9 +179,24 @@ function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
   };
 }
 
-/** Groups of before there were scrubs have the default. */
-const specFrom = (json: string): GroupSpec =>
-  Object.assign({ scrubMs: SCRUB_MS_DEFAULT }, JSON.parse(json) as GroupSpec);
+/**
+ * Groups of before there were scrubs have the default. A declaration without the fields that every release has written is
+ * refused here: loops over all groups would fail at it, and each start of a coordinator with them.
+ */
+function specFrom(json: string, row: string): GroupSpec {
+  const spec = Object.assign({ scrubMs: SCRUB_MS_DEFAULT }, JSON.parse(json) as GroupSpec);
+  const { name, members, scratch, filter, rpoMs, drillCron } = spec;
+  const isWhole =
+    name === row &&
+    Array.isArray(members) &&
+    members.length > 0 &&
+    Array.isArray(scratch) &&
+    typeof filter === 'object' &&
+    typeof rpoMs === 'number' &&
+    typeof drillCron === 'string';
+  if (!isWhole) throw new SyntaxError(`the declaration of group ${row} in the database is not whole`);
+  return spec;
+}
 
 /** Whether these epochs are still the highest and the one in force: nothing was decided since they were read. */
 export async function areEpochsCurrent(
