@@ -191,7 +191,7 @@ export const NOTICES = {
   },
   'hsm-silent': {
     severity: 'page',
-    waitMs: MINUTE_MS,
+    waitMs: MINUTE_MS / 4,
     text: 'The HSM of partition {partition} at site {site} does not answer.',
     runbook: 'docs/runbooks/hsm-lost.md',
     alert: 'AntipodeHsmSilent',
