@@ -21,11 +21,11 @@ export class LiveAlerts {
     this.#until = until;
   }
 
-  /** Scrapes every process of the system that serves its health, and these addresses. */
-  static async watch(system: TestSystem, others: readonly string[] = []): Promise<LiveAlerts> {
-    const targets = [...system.health.values(), ...others];
+  /** Scrapes every process of the system that serves its health, and others at these addresses, once they are there. */
+  static async watch(system: TestSystem, later: readonly string[] = []): Promise<LiveAlerts> {
+    const targets = [...system.health.values()];
     const rules = rulesWithWaits({ ms: WAIT_MS });
-    return new LiveAlerts(await Prometheus.start({ targets, rules }), system.until.bind(system));
+    return new LiveAlerts(await Prometheus.start({ targets, later, rules }), system.until.bind(system));
   }
 
   /** Alerts that do not fire before this cause, and do after it. */

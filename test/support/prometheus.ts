@@ -24,10 +24,19 @@ export class Prometheus {
   #child: ChildProcess | undefined;
   #address = '';
 
-  static async start({ targets, rules }: { targets: readonly string[]; rules: string }): Promise<Prometheus> {
+  /** @param options.later addresses at which nobody need answer yet */
+  static async start({
+    targets,
+    later = [],
+    rules,
+  }: {
+    targets: readonly string[];
+    later?: readonly string[];
+    rules: string;
+  }): Promise<Prometheus> {
     const made = new Prometheus();
     try {
-      await made.#start(targets, rules);
+      await made.#start({ targets, later, rules });
       return made;
     } catch (thrown) {
       await made.close();
@@ -35,7 +44,11 @@ export class Prometheus {
     }
   }
 
-  async #start(targets: readonly string[], rules: string): Promise<void> {
+  async #start({
+    targets,
+    later,
+    rules,
+  }: Record<'targets' | 'later', readonly string[]> & { rules: string }): Promise<void> {
     const [config, rulesFile] = [join(this.#folder, 'prometheus.yaml'), join(this.#folder, 'alerts.yaml')];
     writeFileSync(rulesFile, rules);
     writeFileSync(
@@ -43,13 +56,18 @@ export class Prometheus {
       stringify({
         global: { scrape_interval: SCRAPE, scrape_timeout: SCRAPE, evaluation_interval: EVALUATION },
         rule_files: [rulesFile],
-        scrape_configs: [{ job_name: 'antipode', static_configs: [{ targets: [...targets] }] }],
+        scrape_configs: [{ job_name: 'antipode', static_configs: [{ targets: [...targets, ...later] }] }],
       }),
     );
     this.#address = `127.0.0.1:${await freePort()}`;
+    // The kernel ends it with us, whatever happens to us.
     this.#child = spawn(
-      'prometheus',
+      'setpriv',
       [
+        '--pdeathsig',
+        'KILL',
+        '--',
+        'prometheus',
         `--config.file=${config}`,
         `--storage.tsdb.path=${join(this.#folder, 'data')}`,
         `--web.listen-address=${this.#address}`,

@@ -83,7 +83,7 @@ export interface SystemOptions {
   readonly environment?: (name: string, folder: string) => Readonly<Record<string, string>>;
   /** The members' tokens, where they are not called alike and do not have one PIN. */
   readonly tokens?: (site: string) => { readonly label: string; readonly pin: string };
-  /** Puts a device in front of a member's token. */
+  /** Puts a device in front of a token. The label of a scratch token is `scratch-` and the site. */
   readonly disguise?: ((site: string, token: TestToken) => TestToken) | undefined;
   /** Of agents in this process, by site. */
   readonly clocks?: ((name: string) => Clock) | undefined;
@@ -542,7 +542,9 @@ export class TestSystem {
       const token = disguise(name, makeToken(label, { pin, fill: main.fill }));
       const other = new PreparedPartition(name, 'scratch', { officerKeys }, ...release);
       const scratch =
-        name === 'c' || (spare && name === 'd') ? makeToken(`scratch-${name}`, { fill: other.fill }) : undefined;
+        name === 'c' || (spare && name === 'd')
+          ? disguise(name, makeToken(`scratch-${name}`, { fill: other.fill }))
+          : undefined;
       prepared.set(
         name,
         new Map([

@@ -17,7 +17,11 @@ import { GroupMetrics } from './group-metrics.ts';
 
 const STATUSES = ['open', 'parked'] as const;
 
-export function addCoordinatorMetrics(metrics: Metrics, ports: RpcPorts, readings: GroupReadings): void {
+export function addCoordinatorMetrics(
+  metrics: Metrics,
+  ports: RpcPorts,
+  readings: Pick<GroupReadings, 'current' | 'forget'>,
+): void {
   const { id: name, election, wakeUps, store } = ports;
   metrics.part('coordinator', (set) => {
     const { epoch } = election;

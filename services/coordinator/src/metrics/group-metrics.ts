@@ -12,9 +12,9 @@ const WAIT_MS_MAX = 3_000;
 
 export class GroupMetrics {
   readonly #ports: RpcPorts;
-  readonly #readings: GroupReadings;
+  readonly #readings: Pick<GroupReadings, 'current' | 'forget'>;
 
-  constructor(ports: RpcPorts, readings: GroupReadings) {
+  constructor(ports: RpcPorts, readings: Pick<GroupReadings, 'current' | 'forget'>) {
     this.#ports = ports;
     this.#readings = readings;
   }
