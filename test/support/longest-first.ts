@@ -44,6 +44,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/external-database.int.test.ts',
   'integration/system/rebuild.int.test.ts',
   'integration/system/monitoring.int.test.ts',
+  'integration/system/alerts-of-time.int.test.ts',
   'integration/system/cut-links.int.test.ts',
   'integration/coordinator/backup.int.test.ts',
   'integration/coordinator/coordinator-lost.int.test.ts',
