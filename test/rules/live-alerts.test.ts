@@ -5,7 +5,6 @@ import { sources } from './support/tree.ts';
 
 /** Alerts that no live test raises, and why. Their expressions are tested by promtool. */
 const WITHOUT_LIVE_CAUSE: Readonly<Record<string, string>> = {
-  AntipodeSiteMute: 'its cause is made in mute-sites.int.test.ts, without a Prometheus',
   AntipodeCertificateEnding: 'not yet',
   AntipodeCertificateEndsNow: 'not yet',
   AntipodeCertificateRefused: 'not yet',
