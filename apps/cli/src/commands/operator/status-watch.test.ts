@@ -8,7 +8,10 @@ import { watchStatus } from './status-watch.ts';
 type Said = MessageInitShape<typeof GetStatusResponseSchema> | AntipodeError;
 
 /** The output while these are the answers, one after another. */
-async function watched(answers: readonly Said[], { isTTY = false, json = false, rows = 24 } = {}): Promise<string[]> {
+async function watched(
+  answers: readonly Said[],
+  { isTTY = false, json = false, rows = 24, columns = 400 } = {},
+): Promise<string[]> {
   const stop = new AbortController();
   const written: string[] = [];
   let at = 0;
@@ -18,7 +21,7 @@ async function watched(answers: readonly Said[], { isTTY = false, json = false, 
       if (answer instanceof AntipodeError) throw answer;
       return create(GetStatusResponseSchema, { isLeader: true, coordinator: 'main', ...answer });
     },
-    screen: { isTTY, rows, write: (text) => written.push(text) },
+    screen: { isTTY, rows, columns, write: (text) => written.push(text) },
     clock: {
       wallMs: () => at * 1_000,
       sleep: async () => {
@@ -49,6 +52,15 @@ describe('a status that is watched', () => {
       expect(frame).not.toContain('\u001b[2J');
     }
     expect(frames[1]).toContain('lagging');
+  });
+
+  it('counts lines as a narrow terminal wraps them', async () => {
+    const many = {
+      sites: Array.from({ length: 9 }, (_, at) => ({ site: `s${at}`, state: 'up', reason: 'x'.repeat(99) })),
+    };
+    const [, frame] = await watched([many], { isTTY: true, rows: 20, columns: 40 });
+    const lines = frame!.replace('\u001b[H', '').replace('\u001b[J', '').replaceAll('\u001b[K', '').split('\n');
+    expect([lines.length, Math.max(...lines.map((line) => line.length))]).toEqual([19, 40]);
   });
 
   it('is not longer than the terminal', async () => {

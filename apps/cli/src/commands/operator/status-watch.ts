@@ -58,12 +58,24 @@ export async function watchStatus({ read, screen, clock, everyMs, signal, json }
 
 function frame(status: GetStatusResponse | AntipodeError, { screen, at }: { screen: Screen; at: string }): string {
   const text = status instanceof AntipodeError ? `${status.message}\n  ${status.hint}` : statusText(status);
-  const painted = isColoured(screen) ? coloured(printableLines(text)) : printableLines(text);
-  const lines = [`${at}  Ctrl-C ends`, '', ...painted.split('\n')];
+  const plain = printableLines(text)
+    .split('\n')
+    .flatMap((line) => folded(line, screen.columns))
+    .join('\n');
+  const painted = isColoured(screen) ? coloured(plain) : plain;
+  const lines = [...folded(`${at}  Ctrl-C ends`, screen.columns), '', ...painted.split('\n')];
   const room = Math.max(3, (screen.rows ?? 24) - 1);
   const shown =
     lines.length <= room ? lines : [...lines.slice(0, room - 1), `... ${lines.length - room + 1} more lines`];
   return `${HOME}${shown.map((line) => `${line}${END_OF_LINE}`).join('\n')}${BELOW}`;
+}
+
+/** As the terminal would wrap it. Wrapped lines that nobody counts would push the first ones off the screen. */
+function folded(line: string, columns = 0): string[] {
+  if (columns < 1 || line.length <= columns) return [line];
+  return Array.from({ length: Math.ceil(line.length / columns) }, (_, at) =>
+    line.slice(at * columns, (at + 1) * columns),
+  );
 }
 
 /** @returns the facts of now: the next call tells only those that are new */
