@@ -147,6 +147,13 @@ it('is due at two thirds of the life of a certificate', () => {
   expect((due - notBefore.getTime()) / (notAfter.getTime() - notBefore.getTime())).toBeCloseTo(2 / 3);
 });
 
+it('does not take a file that is not a certificate for a defect', () => {
+  expect(thrown(() => renewalDueMs('not a certificate\n'))).toMatchObject({
+    code: 'CERTIFICATE_INVALID',
+    disposition: 'operator',
+  });
+});
+
 describe('a process', () => {
   let asked: number;
   let refusal: AntipodeError | undefined;

@@ -91,8 +91,19 @@ function isKeyOf(path: string, certificatePem: string): boolean {
   }
 }
 
-/** Two thirds of the life of a certificate: the last third is for whoever must be asked. */
+/**
+ * Two thirds of the life of a certificate: the last third is for whoever must be asked.
+ * @throws CERTIFICATE_INVALID where the file was overwritten with something else while the process runs
+ */
 export function renewalDueMs(certificatePem: string): number {
-  const { validFromDate, validToDate } = new X509Certificate(certificatePem);
+  const { validFromDate, validToDate } = readCertificate(certificatePem);
   return validFromDate.getTime() + ((validToDate.getTime() - validFromDate.getTime()) * 2) / 3;
+}
+
+function readCertificate(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch (cause) {
+    throw new AntipodeError('CERTIFICATE_INVALID', 'the certificate to renew cannot be read as PEM', { cause });
+  }
 }
