@@ -182,6 +182,22 @@ systemctl daemon-reload`);
     );
   });
 
+  it('lets root back up and restore the database, and the service goes on with it', async () => {
+    const main = '--config /var/lib/antipode/coordinator/coordinator.yaml';
+    machine.must(`antipode coordinator backup --to /root/main.backup ${main}`);
+    machine.must(`systemctl stop antipode-coordinator
+rm -r /var/lib/antipode/coordinator/data
+antipode coordinator restore /root/main.backup --yes ${main}`);
+    expect(machine.must('find /var/lib/antipode/coordinator ! -user antipode-coordinator')).toBe('');
+    machine.must('systemctl start antipode-coordinator');
+    // The backup holds the lease of the process that made it.
+    await until('the coordinator leads', () => property('antipode-coordinator', 'StatusText') === 'leads');
+    await until('the coordinator hears both sites again', () => {
+      const { sites = [] } = JSON.parse(machine.run('antipode status --json').output || '{}');
+      return sites.filter(({ state }: { state: string }) => state === 'up').length === 2;
+    });
+  });
+
   it('keeps each process in its own user, without rights, and its log without a second time', () => {
     for (const unit of UNITS) {
       const pid = property(unit, 'MainPID');

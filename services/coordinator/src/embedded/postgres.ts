@@ -3,10 +3,18 @@
  * it runs as another user. Touches no other PostgreSQL of the machine.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { AntipodeError, type Clock, type Closeable, type Log, type Prng, requireProgram } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Clock,
+  type Closeable,
+  type Log,
+  makeFolder,
+  type Prng,
+  requireProgram,
+} from '@antipode/runtime';
 import pg from 'pg';
 import { makeSocketFolder, recordedSocketFolder } from './socket-folder.ts';
 import { SupervisedChild } from './supervised-child.ts';
@@ -37,18 +45,18 @@ export class EmbeddedPostgres implements Closeable {
   async start(): Promise<pg.PoolConfig> {
     const folders = postgresFolders();
     const server = requireProgram('postgres', { folders, ...DEBIAN });
-    const user = userInfo().uid === 0 ? unprivilegedUser() : undefined;
-    mkdirSync(this.#dataFolder, { recursive: true, mode: 0o711 });
-    this.#socketFolder = makeSocketFolder({ dataFolder: this.#dataFolder, server: 'postgres' });
+    makeFolder(this.#dataFolder);
     const cluster = join(this.#dataFolder, 'postgres');
+    const user = userInfo().uid === 0 ? userFor(this.#dataFolder, cluster) : undefined;
+    this.#socketFolder = makeSocketFolder({ dataFolder: this.#dataFolder, server: 'postgres' });
     mkdirSync(cluster, { recursive: true, mode: 0o700 });
     if (user !== undefined) {
-      chmodSync(this.#dataFolder, 0o711);
+      if (statSync(this.#dataFolder).uid !== user.uid) chmodSync(this.#dataFolder, 0o711);
       for (const folder of [cluster, this.#socketFolder]) chownSync(folder, user.uid, user.gid);
-      this.#checkReach(cluster, user.name);
+      this.#checkReach(cluster, user);
     }
     if (!existsSync(join(cluster, 'PG_VERSION'))) {
-      initialise(requireProgram('initdb', { folders, ...DEBIAN }), cluster, user?.name);
+      initialise(requireProgram('initdb', { folders, ...DEBIAN }), cluster, user);
     }
     const connection = connectionAt(this.#socketFolder);
     this.#child = new SupervisedChild({
@@ -58,7 +66,7 @@ export class EmbeddedPostgres implements Closeable {
       command: server,
       args: ['-D', cluster, '-k', this.#socketFolder, ...SETTINGS.flatMap((setting) => ['-c', setting])],
       stopSignal: 'SIGINT',
-      ...(user === undefined ? {} : { user: user.name }),
+      ...(user === undefined ? {} : { user }),
       answers: () => answers(connection),
     });
     await this.#child.start();
@@ -70,22 +78,14 @@ export class EmbeddedPostgres implements Closeable {
     if (this.#socketFolder !== '') rmSync(this.#socketFolder, { recursive: true, force: true });
   }
 
-  #checkReach(cluster: string, user: string): void {
-    const { status } = spawnSync('setpriv', [
-      `--reuid=${user}`,
-      `--regid=${user}`,
-      '--init-groups',
-      '--',
-      'test',
-      '-x',
-      cluster,
-    ]);
+  #checkReach(cluster: string, user: User): void {
+    const { status } = spawnSync('setpriv', [...identityOf(user), '--', 'test', '-x', cluster]);
     if (status === 0) return;
     throw new AntipodeError(
       'CONFIG_INVALID',
-      `dataFolder ${this.#dataFolder} is in a folder that user ${user} cannot enter, and PostgreSQL refuses to run as root; choose one such as /var/lib/antipode, or set databaseUrl`,
+      `dataFolder ${this.#dataFolder} is in a folder that user ${user.name} cannot enter, and PostgreSQL refuses to run as root; choose one such as /var/lib/antipode, or set databaseUrl`,
       {
-        details: { path: this.#dataFolder, user },
+        details: { path: this.#dataFolder, user: user.name },
       },
     );
   }
@@ -113,8 +113,8 @@ const SETTINGS = [
   'timezone=UTC',
 ];
 
-function initialise(initdb: string, cluster: string, user: string | undefined): void {
-  const identity = user === undefined ? [] : [`--reuid=${user}`, `--regid=${user}`, '--init-groups'];
+function initialise(initdb: string, cluster: string, user: User | undefined): void {
+  const identity = user === undefined ? [] : identityOf(user);
   const args = [
     '-D',
     cluster,
@@ -159,7 +159,25 @@ export function postgresFolders(base = POSTGRES_BASE): string[] {
     .map((version) => join(base, String(version), 'bin'));
 }
 
-function unprivilegedUser(): { name: string; uid: number; gid: number } {
+interface User {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+const identityOf = ({ uid, gid }: User): string[] => [`--reuid=${uid}`, `--regid=${gid}`, '--init-groups'];
+
+/**
+ * Whom PostgreSQL runs as under root. An administrator restores the folder of a service as root, and the service must be
+ * able to use it afterwards: the owner of the cluster, or else of the data folder, stays its owner.
+ */
+function userFor(dataFolder: string, cluster: string): User {
+  const version = join(cluster, 'PG_VERSION');
+  const { uid, gid } = statSync(existsSync(version) ? version : dataFolder);
+  return uid === 0 ? unprivilegedUser() : { name: String(uid), uid, gid };
+}
+
+function unprivilegedUser(): User {
   for (const name of ['postgres', 'nobody']) {
     const id = (flag: string): number => Number(spawnSync('id', [flag, name]).stdout.toString());
     const uid = id('-u');

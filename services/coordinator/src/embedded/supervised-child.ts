@@ -15,7 +15,7 @@ export interface ChildOptions {
   /** Sent by close, and by the kernel when this process is killed. */
   readonly stopSignal: 'SIGTERM' | 'SIGINT';
   /** Another user to run as; only where this process is root. */
-  readonly user?: string;
+  readonly user?: { readonly uid: number; readonly gid: number };
   /** Resolves when the server answers. */
   readonly answers: () => Promise<boolean>;
   /** For a server whose data may be lost: takes away what it does not start on. It is tried once more after that. */
@@ -85,7 +85,7 @@ export class SupervisedChild implements Closeable {
 
   #spawn(): void {
     const { command, args, stopSignal, user, name } = this.#options;
-    const identity = user === undefined ? [] : [`--reuid=${user}`, `--regid=${user}`, '--init-groups'];
+    const identity = user === undefined ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--init-groups'];
     const child = spawn(
       'setpriv',
       [...identity, `--pdeathsig=${stopSignal.replace('SIG', '')}`, '--', command, ...args],
