@@ -60,7 +60,7 @@ describe('a status that is watched', () => {
     };
     const [, frame] = await watched([many], { isTTY: true, rows: 20, columns: 40 });
     const lines = frame!.replace('\u001b[H', '').replace('\u001b[J', '').replaceAll('\u001b[K', '').split('\n');
-    expect([lines.length, Math.max(...lines.map((line) => line.length))]).toEqual([19, 40]);
+    expect([lines.length, Math.max(...lines.map((line) => line.length))]).toEqual([19, 39]);
   });
 
   it('is not longer than the terminal', async () => {

@@ -70,12 +70,14 @@ function frame(status: GetStatusResponse | AntipodeError, { screen, at }: { scre
   return `${HOME}${shown.map((line) => `${line}${END_OF_LINE}`).join('\n')}${BELOW}`;
 }
 
-/** As the terminal would wrap it. Wrapped lines that nobody counts would push the first ones off the screen. */
+/**
+ * Wrapped lines that nobody counts would push the first ones off the screen. The last column stays free: a terminal
+ * erases what stands there with the rest of the line.
+ */
 function folded(line: string, columns = 0): string[] {
-  if (columns < 1 || line.length <= columns) return [line];
-  return Array.from({ length: Math.ceil(line.length / columns) }, (_, at) =>
-    line.slice(at * columns, (at + 1) * columns),
-  );
+  const width = columns - 1;
+  if (width < 1 || line.length <= width) return [line];
+  return Array.from({ length: Math.ceil(line.length / width) }, (_, at) => line.slice(at * width, (at + 1) * width));
 }
 
 /** @returns the facts of now: the next call tells only those that are new */
