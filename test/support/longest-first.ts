@@ -16,6 +16,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/revocation.int.test.ts',
   'integration/system/notice-takeovers.int.test.ts',
   'integration/system/alerts-of-groups.int.test.ts',
+  'integration/system/alerts-of-sites.int.test.ts',
   'integration/system/notifications.int.test.ts',
   'integration/system/cli.int.test.ts',
   'integration/system/luna-demo.int.test.ts',

@@ -7,7 +7,7 @@
  * commit before heartbeats told only what has changed (ADR 0054), and before manifests had format 4 (ADR 0055).
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { temporaryFolder } from './tokens.ts';
 
@@ -60,6 +60,19 @@ export class PreviousRelease {
     const differing = otherVersions(root).filter((name) => !PREVIOUS_RELEASE.otherPackages.includes(name));
     if (differing.length > 0)
       throw new Error(`the previous release has other versions of ${differing.join(', ')}: see otherPackages`);
+    linkPackages(root);
+    return new PreviousRelease(root);
+  }
+
+  /** A tree that differs from this one in the number of its version, and in nothing else. */
+  static ofThisTree({ version }: { version: string }): PreviousRelease {
+    const root = temporaryFolder('version');
+    execFileSync('cp', ['-a', ...PARTS.map((part) => join(ROOT, part)), root]);
+    const file = join(root, 'packages/runtime/src/version.ts');
+    const source = readFileSync(file, 'utf8');
+    const other = source.replace(/VERSION = '[^']+'/, `VERSION = '${version}'`);
+    if (other === source) throw new Error(`${file} does not name another version than ${version}`);
+    writeFileSync(file, other);
     linkPackages(root);
     return new PreviousRelease(root);
   }
