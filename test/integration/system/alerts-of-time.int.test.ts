@@ -2,7 +2,7 @@
  * The alerts of what has lasted too long. A coordinator is started again on another machine, whose clock is 40 days ahead:
  * operations and drills are as old to it as after 40 days in which nobody looked.
  */
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, it, vi } from 'vitest';
 import { LiveAlerts } from '../../support/live-alerts.ts';
@@ -18,11 +18,12 @@ const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 let system: TestSystem;
 let alerts: LiveAlerts;
 let clock: ShiftedClock;
+let folder: string;
 /** Words in front of the command of the coordinator. */
 let machine: readonly string[] = [];
 
 beforeAll(async () => {
-  const folder = temporaryFolder('clock');
+  folder = temporaryFolder('clock');
   clock = shiftedClock(join(folder, 'clock'));
   const bootId = join(folder, 'boot-id');
   writeFileSync(bootId, '8d2e0f1c-0000-4000-8000-000000000001\n');
@@ -45,6 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await alerts?.close();
   await system?.close();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 it('a drill and an operation of long ago, and clocks that differ', async () => {
