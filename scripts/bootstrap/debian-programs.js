@@ -31,6 +31,7 @@ const PROGRAMS = {
     { name: 'systemd', isPresent: () => hasProgram('systemd-analyze') },
     { name: 'man-db', isPresent: () => hasProgram('man') },
     { name: 'iproute2', isPresent: () => hasProgram('ip') },
+    { name: 'debootstrap', isPresent: () => hasProgram('debootstrap') },
     { name: 'faketime', isPresent: hasFaketime },
     { name: 'openssh-client', isPresent: () => ['ssh', 'ssh-agent', 'ssh-keygen'].every(hasProgram) },
     { name: 'openssh-server', isPresent: () => hasProgram('sshd') },

@@ -20,6 +20,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/notifications.int.test.ts',
   'integration/system/cli.int.test.ts',
   'integration/system/luna-demo.int.test.ts',
+  'integration/install/install-page.int.test.ts',
   'integration/package/package.int.test.ts',
   'integration/bench/bench.int.test.ts',
   'chaos/hsm/kill.chaos.test.ts',

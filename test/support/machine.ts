@@ -1,15 +1,24 @@
 /**
- * A machine of its own for a test, in namespaces: the files of this one under an overlay, its own network, and systemd as
- * its first process. Everything that happens there is gone when it is closed. Needs root on Linux.
+ * A machine of its own for a test, in namespaces: the files of this one or of another root under an overlay, its own
+ * network, and systemd as its first process. Everything that happens there is gone when it is closed. Needs root on Linux.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '@antipode/runtime';
+import { typed } from './terminal.ts';
 import { temporaryFolder } from './tokens.ts';
 
 const SYSTEMD = '/lib/systemd/systemd';
 const BOOT_MS_MAX = 30_000;
+const COMMAND_MS_MAX = 300_000;
+/** Of a login as root. */
+const ENVIRONMENT = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/root',
+  LC_ALL: 'C.UTF-8',
+  TERM: 'dumb',
+};
 
 /** Nothing of this machine is started there but the journal. */
 const TARGET = `[Unit]
@@ -41,8 +50,14 @@ let made = 0;
 export class Machine {
   readonly #folder = temporaryFolder('machine');
   readonly #name = `antipode-machine-${process.pid}-${made++}`;
+  readonly #base: string;
   #unshare: ChildProcess | undefined;
   #pid = 0;
+
+  /** @param base the files it begins with, which it does not change; a fresh Debian is `debianRoot()` */
+  constructor(base = '/') {
+    this.#base = base;
+  }
 
   /** Its first process, as this machine counts. */
   get pid(): number {
@@ -81,16 +96,31 @@ export class Machine {
 
   /** A line for the shell, as root, there. */
   run(line: string, { input = '' }: { input?: string } = {}): Ended {
-    const inside = ['-t', String(this.#pid), '-m', '-p', '-n', '-C', '-r', '-w', '--'];
-    const { status, stdout, stderr } = spawnSync('nsenter', [...inside, '/bin/sh', '-c', line], {
+    const { status, stdout, stderr } = spawnSync('nsenter', [...this.#inside, '/bin/sh', '-c', line], {
       encoding: 'utf8',
       input,
-      timeout: 120_000,
+      timeout: COMMAND_MS_MAX,
       killSignal: 'SIGKILL',
       maxBuffer: 64 * 1024 * 1024,
-      env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', LC_ALL: 'C.UTF-8' },
+      env: ENVIRONMENT,
     });
     return { status: status ?? -1, output: `${stdout}${stderr}`.trim() };
+  }
+
+  /** Lines as somebody types them there, at a terminal if there are questions to answer. They end at the first that fails. */
+  async type(lines: string, answers: readonly string[] = []): Promise<Ended> {
+    const file = '/tmp/typed.sh';
+    this.must(`cat > ${file}`, { input: `set -e\n${lines}` });
+    const words = answers.length === 0 ? ['sh', file] : ['script', '-qec', `sh ${file}`, '/dev/null'];
+    const { status, printed } = await typed(['nsenter', ...this.#inside, ...words], answers, {
+      environment: ENVIRONMENT,
+      timeoutMs: COMMAND_MS_MAX,
+    });
+    return { status, output: printed.trim() };
+  }
+
+  get #inside(): readonly string[] {
+    return ['-t', String(this.#pid), '-m', '-p', '-n', '-C', '-r', '-w', '--'];
   }
 
   /** The same, where it must go well. @returns what it printed */
@@ -145,7 +175,7 @@ export class Machine {
 mount --make-rprivate /
 ip link set lo up
 ${groups.map((one) => `mkdir -p ${one}; cat /sys/fs/cgroup/cpuset/cpuset.cpus > ${one}/cpuset.cpus 2> /dev/null || true; cat /sys/fs/cgroup/cpuset/cpuset.mems > ${one}/cpuset.mems 2> /dev/null || true; echo $$ > ${one}/cgroup.procs`).join('\n')}
-mount -t overlay overlay -o lowerdir=/,upperdir=${this.#folder}/upper,workdir=${this.#folder}/work ${root}
+mount -t overlay overlay -o lowerdir=${this.#base},upperdir=${this.#folder}/upper,workdir=${this.#folder}/work ${root}
 mount -t proc proc ${root}/proc
 mount -t tmpfs tmpfs ${root}/run
 mount -t tmpfs tmpfs ${root}/tmp

@@ -17,12 +17,14 @@ export interface Host {
 export class SshHosts {
   readonly network = new MachineNetwork();
   readonly #folder: string;
+  readonly #base: string | undefined;
   readonly #hosts = new Map<string, Host>();
   readonly #known: string[] = [];
 
   /** @param folder of the operator; its key and the known hosts go there */
-  constructor(folder: string) {
+  constructor(folder: string, { base }: { base?: string } = {}) {
     this.#folder = folder;
+    this.#base = base;
   }
 
   get keyFile(): string {
@@ -58,7 +60,7 @@ export class SshHosts {
   }
 
   async #add(name: string): Promise<void> {
-    const machine = new Machine();
+    const machine = new Machine(this.#base);
     await machine.boot();
     const address = this.network.attach(machine);
     this.#hosts.set(name, { machine, address });
