@@ -1,7 +1,6 @@
 import { SimulatedGroup } from '@antipode/hsm-core/testing';
 import { seededPrng } from '@antipode/runtime';
 import { expect, it } from 'vitest';
-import type { GenerationStore } from '../storage/generation-store.ts';
 import { Journal } from '../storage/journal/journal.ts';
 import { deletedIn } from './sealed-objects.ts';
 
@@ -18,7 +17,7 @@ it('lists a key that lies hidden in the store of the token, for somebody to rest
   const journal = Journal.inMemory({ prng: seededPrng('hidden') });
   journal.tenure.setSeat(group.name, 'a', 'active');
   const seat = journal.tenure.seat(group.name)!;
-  const store = { hasSoundBlob: () => true } as unknown as GenerationStore;
+  const store = { hasSoundBlob: () => true };
   expect(deletedIn({ journal, store, seat, newest, asides: [] }, group.name)).toMatchObject([
     { objectId: first.objectId, state: 'unreadable', isAccepted: false, isRestorable: true },
   ]);

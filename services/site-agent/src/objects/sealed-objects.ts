@@ -85,8 +85,11 @@ export async function newestSealed(
   return heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1))[0];
 }
 
+/** All that a list asks the store of this site. */
+type BlobsHere = Pick<GenerationStore, 'hasSoundBlob'>;
+
 export function deletedIn(
-  { journal, store, seat, newest: { generation }, asides }: Omit<GroupHere, 'clock'>,
+  { journal, store, seat, newest: { generation }, asides }: Omit<GroupHere, 'clock' | 'store'> & { readonly store: BlobsHere },
   group: string,
 ): DeletedObject[] {
   const accepted = journal.decisions.accepted(seat);
@@ -146,7 +149,7 @@ export function deletedIn(
 export const changedOf = ({ uncaptured }: Generation): ReadonlySet<string> =>
   new Set(uncaptured.filter(({ reason }) => reason === 'value-changed').map(({ objectId }) => objectId));
 
-function isHere(store: GenerationStore, { dataKeys }: Generation, entry: Entry): boolean {
+function isHere(store: BlobsHere, { dataKeys }: Generation, entry: Entry): boolean {
   const { blobSha256, dataKeyId } = entry;
   // Only a device has it.
   if (isByDevice(entry)) return false;
