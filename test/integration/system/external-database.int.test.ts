@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FailoverPolicy } from '@antipode/protocol';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { antipode, type Ended } from '../../support/command.ts';
+import { antipode, type Ended, operatorConfigOf } from '../../support/command.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { TlsPostgres } from '../../support/tls-postgres.ts';
 
@@ -139,6 +139,22 @@ it('a group of two is adopted by the site that is left, and the lost one that re
   expect(activeNow()).toEqual(['a']);
   expect((await system.operator.getGroup({ group: GROUP })).group).toMatchObject({ epoch, contradiction: '' });
   expect(await system.keysAt('b')).toEqual(['key 01', 'key 02', 'key 03']);
+});
+
+it('the lost site is removed, although a new domain key waits for it', async () => {
+  await system.stopAgent('b');
+  await system.until('it is missed', async () =>
+    (await system.operator.getStatus({})).sites.some(({ site, state }) => site === 'b' && state === 'down'),
+  );
+  const configFile = operatorConfigOf(system.folder).file;
+  const ordered = await antipode(['group', 'rotate-domain-key', GROUP, '--timeout', '5'], { configFile });
+  expect([ordered.code, ordered.stderr]).toEqual([
+    expect.any(Number),
+    expect.stringContaining('no standby can be reached'),
+  ]);
+  const removed = await antipode(['group', 'remove-member', GROUP, 'b', '--yes'], { configFile });
+  expect(removed).toMatchObject({ code: 0 });
+  expect((await system.operator.getGroup({ group: GROUP })).group!.members).toMatchObject([{ site: 'a' }]);
 });
 
 it('no output has the password of the database', () => {

@@ -89,9 +89,11 @@ export async function newestSealed(
 type BlobsHere = Pick<GenerationStore, 'hasSoundBlob'>;
 
 export function deletedIn(
-  { journal, store, seat, newest: { generation }, asides }: Omit<GroupHere, 'clock' | 'store'> & { readonly store: BlobsHere },
+  open: Omit<GroupHere, 'clock' | 'store'> & { readonly store: BlobsHere },
   group: string,
 ): DeletedObject[] {
+  const { journal, store, seat, asides } = open;
+  const { generation } = open.newest;
   const accepted = journal.decisions.accepted(seat);
   const runningMs = journal.collection.runningMs;
   const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));

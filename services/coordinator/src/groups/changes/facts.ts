@@ -30,10 +30,18 @@ export function busyWith({ group, open }: Pick<ChangeFacts, 'group' | 'open'>): 
   if (group.domainKeyVersion === 0) return busy('the first domain key has not reached the members yet');
   const other = open.find(({ kind }) => EXCLUSIVE.has(kind));
   if (other !== undefined) return busy(`an operation has not ended (${other.kind})`);
-  const key = open.find(({ kind, status }) => kind === 'domain-key' && status === 'open');
+  const key = open.find((intent) => intent.kind === 'domain-key' && !isIdleKey(intent));
   if (key !== undefined) return busy('a new domain key is on its way');
   return undefined;
 }
+
+/**
+ * Whether a change of the partitions may end this exchange of the domain key: it is parked, or waits for a site that does
+ * not answer, perhaps the very one that is removed. A version that did not reach everybody is never used, and the change
+ * brings the next one.
+ */
+export const isIdleKey = ({ status, attempts, state }: Intent): boolean =>
+  status === 'parked' || (attempts > 0 && state.phase !== 'taking-up');
 
 export const seatText = ({ site, serial }: Seat): string => `${site}=${serial}`;
 

@@ -3,7 +3,7 @@ import { silentLog } from '@antipode/runtime';
 import { FakeClock, thrown } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Group, IntentKind, Seat } from '../../model.ts';
+import type { Group, IntentKind, IntentStatus, Seat } from '../../model.ts';
 import { Detector } from '../../sites/detector.ts';
 import { groupOf, SPEC } from '../../testing/group.ts';
 import { generation, intent } from '../../testing/situation.ts';
@@ -164,9 +164,15 @@ describe('a member that is removed', () => {
     expect(obstacleOf(remove(site, group))).toBe(code);
   });
 
-  it('waits for a domain key that is on its way, and not for one that is parked', () => {
-    expect(obstacleOf(remove('c', {}, { open: [intent('domain-key')] }))).toBe('GROUP_BUSY');
-    expect(obstacleOf(remove('c', {}, { open: [intent('domain-key', { status: 'parked' })] }))).toBeUndefined();
+  it.each<[string | undefined, string, string, number]>([
+    ['GROUP_BUSY', 'open', 'distributing', 0],
+    ['GROUP_BUSY', 'open', 'taking-up', 3],
+    [undefined, 'open', 'distributing', 1],
+    [undefined, 'open', 'seating', 1],
+    [undefined, 'parked', 'incomplete', 0],
+  ])('and a domain key: %s where it is %s, %s, with %i failed attempts', (code, status, phase, attempts) => {
+    const key = intent('domain-key', { status: status as IntentStatus, state: { phase }, attempts });
+    expect(obstacleOf(remove('c', {}, { open: [key] }))).toBe(code);
   });
 
   it('is refused under another serial number than its own', () => {

@@ -57,6 +57,14 @@ describe('a domain key', () => {
     expect(await versions()).toEqual({ inUse: 1, highest: 7 });
   });
 
+  it('uses up no version while no standby can receive one', async () => {
+    await database.rows.group({ highestVersion: 6 });
+    for (const site of ['b', 'c']) bench.statuses.set(site, 'down');
+    const error = await rejection(bring({ type: 'order-version' }));
+    expect([error.code, error.hint]).toEqual(['SITE_UNREACHABLE', expect.stringContaining('remove-member')]);
+    expect((await versions()).highest).toBe(6);
+  });
+
   it('gives two operations that order at once different versions', async () => {
     await database.rows.group({ highestVersion: 6 });
     const ordered = await Promise.all([bring({ type: 'order-version' }), bring({ type: 'order-version' })]);

@@ -2,7 +2,7 @@
 
 import { type PartitionState, roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { activeOf, type Group } from '../../model.ts';
+import { activeOf, type Group, type Seat } from '../../model.ts';
 import { partitionIn, seatIn } from '../../sites/accounts.ts';
 import { orderNextVersion, useVersion } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
@@ -43,21 +43,14 @@ export async function domainKey(
       return { type: 'seated' };
     }
     case 'order-version': {
-      // A number is used up for ever: none is, while nobody could bring the key.
+      // A number is used up for ever: none is, while nobody could bring the key, or receive it.
       bringerOf(context, group);
+      receiversOf(context, group);
       return { type: 'version-ordered', version: await context.write((trx) => orderNextVersion(trx, name)) };
     }
     case 'distribute': {
       const bringer = bringerOf(context, group);
-      const members = [...group.members, ...group.joining, ...group.spec.scratch].filter(({ site }) =>
-        isWanted(context, group, site),
-      );
-      const sitesNeeded = Math.min(LIVE_MEMBERS_MIN, group.members.length);
-      if (group.domainKeyVersion > 0 && new Set(members.map(({ site }) => site)).size < sitesNeeded) {
-        throw new AntipodeError('SITE_UNREACHABLE', 'no standby can be reached to receive a new domain key', {
-          details: { group: name },
-        });
-      }
+      const members = receiversOf(context, group);
       const { failures } = await context.agent(bringer.site).distributeDomainKey(
         {
           fence: await context.guarded(group, intent, fenceOf(group, intent), 'enrol'),
@@ -97,6 +90,19 @@ async function untilHeard(context: EffectContext, intent: Intent, effect: Domain
   if (domainKeyVersion === 0) return;
   const sites = [...members, ...joining, ...spec.scratch].map(({ site }) => site);
   await context.untilHeard(effect.type === 'use-version' ? effect.sites : sites);
+}
+
+/** The partitions that can receive a domain key now. @throws SITE_UNREACHABLE where no copy of it would be at another site */
+function receiversOf(context: EffectContext, group: Group): Seat[] {
+  const receivers = [...group.members, ...group.joining, ...group.spec.scratch].filter(({ site }) =>
+    isWanted(context, group, site),
+  );
+  const sitesNeeded = Math.min(LIVE_MEMBERS_MIN, group.members.length);
+  if (group.domainKeyVersion === 0 || new Set(receivers.map(({ site }) => site)).size >= sitesNeeded) return receivers;
+  throw new AntipodeError('SITE_UNREACHABLE', 'no standby can be reached to receive a new domain key', {
+    details: { group: group.spec.name },
+    hint: `Bring a standby back. If it is lost for good, remove it: \`antipode group remove-member ${group.spec.name} SITE\`. Replication continues under the version in use.`,
+  });
 }
 
 /** Who makes the domain keys of a group. A distributor that is away holds up nothing else. @throws SITE_UNREACHABLE */

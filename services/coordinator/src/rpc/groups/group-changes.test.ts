@@ -194,6 +194,18 @@ describe('a change of the members', () => {
     expect(await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1)).toMatchObject({ operationId: '' });
   });
 
+  it('removes the site for which a domain key waits, and ends that one', async () => {
+    const bench = await withSites();
+    const { rows } = database;
+    await rows.intended({ id: 'key', kind: 'domain-key', state: { phase: 'distributing' } });
+    const busy = await rejection(ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1));
+    expect(busy.code).toBe('GROUP_BUSY');
+    await rows.write((trx) => updateIntent(trx, 'key', { attempts: 1 }, 0));
+    await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1);
+    expect((await database.store.snapshot((db) => readIntent(db, 'key')))?.status).toBe('cancelled');
+    expect([(await inForce()).rotateAbove, bench.intended]).toMatchObject([3, [{ kind: 'domain-key' }]]);
+  });
+
   it('prefers a member that is removed no longer', async () => {
     const bench = await withSites();
     await ask(bench, { case: 'settings', value: { prefer: { sites: ['c', 'b'] } } }, 1);

@@ -10,7 +10,7 @@ import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '..
 import { cloningBy, nativeObstacle } from '../../groups/changes/cloning.ts';
 import { planDeletion } from '../../groups/changes/deletion.ts';
 import { durationsOf, type PastOperations } from '../../groups/changes/durations.ts';
-import type { ChangeFacts } from '../../groups/changes/facts.ts';
+import { type ChangeFacts, isIdleKey } from '../../groups/changes/facts.ts';
 import { planAddition, planRemoval } from '../../groups/changes/members.ts';
 import { planScratch } from '../../groups/changes/scratch.ts';
 import { type FilterEffect, hasOtherFilter, planSettings } from '../../groups/changes/settings.ts';
@@ -236,10 +236,10 @@ async function perform(
     await setSpec(trx, planned.spec);
     if (change.kind === 'scratch') await requireLaterVersion(trx, group);
   }
-  // One that is parked brings its version to who is not there any more, or not to who is there now.
+  // One that is parked or waits brings its version to who is not there any more, or not to who is there now.
   for (const intent of open)
-    if (intent.kind === 'domain-key' && !KEEPS_PARTITIONS.has(change.kind))
-      await endIntent(trx, intent, { status: 'cancelled', from: ['parked'] }, nowMs);
+    if (intent.kind === 'domain-key' && isIdleKey(intent) && !KEEPS_PARTITIONS.has(change.kind))
+      await endIntent(trx, intent, { status: 'cancelled', from: ['open', 'parked'] }, nowMs);
   return [...new Set(planned.changes.map((line) => line.slice(0, line.indexOf(':'))))].join(',');
 }
 
