@@ -1,14 +1,7 @@
-/** Every alert has a live test in which its cause is made, or a reason to be without one. */
+/** Every alert has a live test in which its cause is made. */
 import { describe, expect, it } from 'vitest';
 import { alertRules } from '../support/alert-rules.ts';
 import { sources } from './support/tree.ts';
-
-/** Alerts that no live test raises, and why. Their expressions are tested by promtool. */
-const WITHOUT_LIVE_CAUSE: Readonly<Record<string, string>> = {
-  AntipodeMetricsUnknown: 'not yet: a table that is gone under a coordinator with receivers of notices',
-  AntipodeNoticesUndelivered: 'not yet: a receiver that is dead for longer than a minute',
-  AntipodeOrdersWait: 'not yet: a coordinator has no more than a few orders for one partition at a time',
-};
 
 const tests = sources({ under: ['test/'], endings: ['.int.test.ts', '.chaos.test.ts'] });
 const raising = new Map(
@@ -16,9 +9,9 @@ const raising = new Map(
 );
 
 describe('live causes of alerts', () => {
-  it('are in a test for every alert, but for those with a reason', () => {
+  it('are in a test for every alert', () => {
     const raised = new Set([...raising.values()].flat());
-    expect([...raised, ...Object.keys(WITHOUT_LIVE_CAUSE)].sort()).toEqual(
+    expect([...raised].sort()).toEqual(
       alertRules()
         .map(({ alert }) => alert)
         .sort(),

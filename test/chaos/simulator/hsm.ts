@@ -40,6 +40,7 @@ export class SimulatedPartition implements Partition {
   readonly cloningDomain = undefined;
   readonly unansweredMs = 0;
   readonly stalledMs = 0;
+  readonly longestWaitMs = 0;
   failure: AntipodeError | undefined;
   readonly #options: SimulatedPartitionOptions;
   readonly #turns = new Turns();

@@ -2,7 +2,7 @@
  * The alerts of sites and of single processes, each by its cause in a running system. HSMs hang, are slow or fail. A site
  * is cut off, a process stands still, or has another version or a bad certificate. Redis and coordinators are there too.
  */
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort } from '@antipode/demo/town';
@@ -16,6 +16,7 @@ import {
 import { SomeOperators, someRevocation, someRevocations } from '@antipode/protocol/testing';
 import { systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '@antipode/setup';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { antipode } from '../../support/command.ts';
 import { type LyingToken, lying } from '../../support/devices/lying-token.ts';
@@ -64,6 +65,12 @@ beforeAll(async () => {
   });
   await system.makeKey('a', '01');
   await system.insistent('it is replicated', () => system.replicate());
+  writeFileSync(folderOf('accepts'), '');
+  await system.withHooks(`notifications:
+  waitFactor: 0.001
+  receivers:
+    - { name: desk, command: [/usr/bin/test, -e, ${folderOf('accepts')}] }
+`);
   alerts = await LiveAlerts.watch(system, [elsewhere]);
 });
 afterAll(async () => {
@@ -91,12 +98,20 @@ function workerOf(site: string): number {
   return Number(readdirSync('/proc').find((name) => /^\d+$/.test(name) && isWorker(name)));
 }
 
-it('an HSM that hangs, until it answers again', async () => {
+it('an HSM that hangs with orders behind it, of which a receiver does not hear, until it answers again', async () => {
   device('c').tell({ lie: 'hang' });
-  await alerts.raised(async () => {
-    await system.makeKey('a', '03');
-    await system.operator.replicate({ group: GROUP });
-  }, 'AntipodeHsmSilent');
+  await alerts.raised(
+    async () => {
+      rmSync(folderOf('accepts'));
+      await system.makeKey('a', '03');
+      await system.operator.replicate({ group: GROUP });
+      await system.operator.runScrub({ group: GROUP, site: 'c' });
+    },
+    'AntipodeHsmSilent',
+    'AntipodeOrdersWait',
+    'AntipodeNoticesUndelivered',
+  );
+  writeFileSync(folderOf('accepts'), '');
   device('c').tell();
   await alerts.resolved(() => process.kill(workerOf('c'), 'SIGKILL'), 'AntipodeHsmSilent');
 });
@@ -179,6 +194,18 @@ it('a process that stands still, and one of another version', async () => {
   await alerts.raised(() => restart('d'), 'AntipodeVersionsDiffer');
   system.release('d', 'this');
   await alerts.resolved(() => restart('d'), 'AntipodeVersionsDiffer');
+});
+
+it('notices that the database cannot read, until it can', async () => {
+  const { socketFolder } = system.coordinator.embedded.postgres!;
+  const client = new pg.Client({ host: socketFolder, user: 'antipode', database: 'postgres' });
+  await client.connect();
+  try {
+    await alerts.raised(() => client.query('alter table notice rename to notice_away'), 'AntipodeMetricsUnknown');
+    await alerts.resolved(() => client.query('alter table notice_away rename to notice'), 'AntipodeMetricsUnknown');
+  } finally {
+    await client.end();
+  }
 });
 
 it('Redis that stands still, until it goes on', async () => {

@@ -544,7 +544,15 @@ export const METRICS = {
     labels: ['site', 'partition'],
     from: ['agent'],
     help: 'Orders that wait for their turn at the partition.',
-    meaning: 'More than 32 are refused with HSM_UNAVAILABLE.',
+    meaning: 'More than 32 are refused with HSM_UNAVAILABLE. A coordinator gives one site four operations at a time.',
+  },
+  antipode_partition_longest_wait_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    labels: ['site', 'partition'],
+    from: ['agent'],
+    help: 'How long the first of the orders that wait has waited for its turn at the partition.',
+    meaning: '0 where none waits. It begins again whenever an order gets its turn.',
   },
   antipode_hsm_unanswered_seconds: {
     type: 'gauge',

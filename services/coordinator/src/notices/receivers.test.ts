@@ -11,7 +11,7 @@ import type { Seen } from './conditions.ts';
 import type { Notice } from './ledger.ts';
 import { ITEMS_MAX } from './message.ts';
 import { Notices } from './notices.ts';
-import { type Receiver, Receivers } from './receivers.ts';
+import { failingOf, type Receiver, Receivers } from './receivers.ts';
 
 const database = testDatabase();
 let clock: FakeClock;
@@ -207,6 +207,19 @@ describe('a receiver that fails', () => {
     await pass(receivers);
     expect(states(heard.at(-1))).toEqual(['site-down/c raised']);
     expect(receivers.troubles).toEqual([]);
+  });
+
+  it('has failed since its message was made, also under a leader that was not there', async () => {
+    await pass(leader());
+    await put(notice('site-down', { site: 'b' }));
+    await collected();
+    answer = () => Promise.reject(hookFailed('desk', 'away', 'receiver'));
+    await pass(leader());
+    await clock.advance(60_000);
+    const next = leader();
+    await pass(next);
+    expect(failingOf(next, clock.monotonicMs())).toEqual(['desk']);
+    expect(failingOf(next, clock.monotonicMs() - 1)).toEqual([]);
   });
 
   it('passes a message on to some only is named in the log, and has the message', async () => {

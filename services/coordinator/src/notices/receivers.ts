@@ -97,7 +97,7 @@ export class Receivers {
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       if (error.code !== 'NOTICE_UNDELIVERED') throw error;
-      this.#failed(name, error, before);
+      this.#failed(name, error, { before, madeMs: batch.madeMs });
       return;
     }
     await store.write(epoch, async (trx, record) => {
@@ -168,7 +168,12 @@ export class Receivers {
     return answer;
   }
 
-  #failed(receiver: string, { message }: AntipodeError, before: Try | undefined): void {
+  /** Since the message was made: an earlier leader may have tried as well, and its time counts. */
+  #failed(
+    receiver: string,
+    { message }: AntipodeError,
+    { before, madeMs }: { before: Try | undefined; madeMs: number },
+  ): void {
     const { clock, prng, log } = this.#ports;
     const nowMs = clock.monotonicMs();
     const failures = (before?.failures ?? 0) + 1;
@@ -177,7 +182,7 @@ export class Receivers {
       receiver,
       message,
       failures,
-      sinceMs: before?.sinceMs ?? nowMs,
+      sinceMs: before?.sinceMs ?? nowMs - Math.max(0, clock.wallMs() - madeMs),
       nextMs: nowMs + waitMs,
     });
     log.at(failures === 1 ? 'warn' : 'debug', 'a receiver has not accepted a notice; it is tried again', {

@@ -61,12 +61,13 @@ function setLeases(set: SetGauge, { name: site, journal, leases }: Site): void {
 }
 
 function setPartitions(set: SetGauge, { name: site, partitions }: Site): void {
-  for (const { settings, serial, failure, ordersWaiting, unansweredMs } of partitions.all) {
+  for (const { settings, serial, failure, ordersWaiting, longestWaitMs, unansweredMs } of partitions.all) {
     const partition = settings.name;
     const code = failure?.code ?? (serial === undefined ? 'IDENTITY_MISSING' : undefined);
     set('antipode_partition_usable', { site, partition }, code === undefined);
     if (code !== undefined) set('antipode_partition_failure', { site, partition, code }, 1);
     set('antipode_partition_orders_waiting', { site, partition }, ordersWaiting);
+    set('antipode_partition_longest_wait_seconds', { site, partition }, longestWaitMs / 1_000);
     set('antipode_hsm_unanswered_seconds', { site, partition }, unansweredMs / 1_000);
   }
 }

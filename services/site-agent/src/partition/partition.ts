@@ -59,6 +59,8 @@ export interface Partition extends Closeable {
   readonly stalledMs: number;
   /** How many orders wait for their turn. */
   readonly ordersWaiting: number;
+  /** How long the first of them has waited; 0 where none waits. */
+  readonly longestWaitMs: number;
   /** The reason why it cannot be used; undefined if it can, so far as is known. */
   readonly failure: AntipodeError | undefined;
 

@@ -77,6 +77,8 @@ export class WorkerPartition implements Partition {
   #provider: WorkerProvider | undefined;
   #open: Opened | undefined;
   #openingSinceMs: number | undefined;
+  /** Since when each work waits for its turn, the first one first. */
+  readonly #waits = new Set<{ readonly sinceMs: number }>();
   /** Since when the work under way has its turn. */
   #turnSinceMs: number | undefined;
   #failure: AntipodeError | undefined;
@@ -143,6 +145,11 @@ export class WorkerPartition implements Partition {
     return this.#turns.waiting;
   }
 
+  get longestWaitMs(): number {
+    const [first] = this.#waits;
+    return first === undefined ? 0 : this.#clock.monotonicMs() - first.sinceMs;
+  }
+
   get hasReceivingKey(): boolean {
     const identity = this.identity;
     return identity !== undefined && hasReceivingKey(identity.publicHalf);
@@ -185,19 +192,27 @@ export class WorkerPartition implements Partition {
     return remembered;
   }
 
-  #inTurn<T>(work: (makeWay: AbortSignal) => Promise<T>, signal?: AbortSignal, rank?: Rank): Promise<T> {
-    return this.#turns.take(
-      async (makeWay) => {
-        this.#turnSinceMs = this.#clock.monotonicMs();
-        try {
-          return await work(makeWay);
-        } finally {
-          this.#turnSinceMs = undefined;
-        }
-      },
-      signal,
-      rank,
-    );
+  async #inTurn<T>(work: (makeWay: AbortSignal) => Promise<T>, signal?: AbortSignal, rank?: Rank): Promise<T> {
+    const wait = { sinceMs: this.#clock.monotonicMs() };
+    this.#waits.add(wait);
+    try {
+      return await this.#turns.take(
+        async (makeWay) => {
+          this.#waits.delete(wait);
+          this.#turnSinceMs = this.#clock.monotonicMs();
+          try {
+            return await work(makeWay);
+          } finally {
+            this.#turnSinceMs = undefined;
+          }
+        },
+        signal,
+        rank,
+      );
+    } finally {
+      // Its caller may have gone before its turn.
+      this.#waits.delete(wait);
+    }
   }
 
   use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {

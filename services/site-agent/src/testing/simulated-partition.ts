@@ -15,6 +15,7 @@ export class SimulatedPartition implements Partition {
   readonly silentSlots = [];
   readonly unansweredMs = 0;
   readonly stalledMs = 0;
+  readonly longestWaitMs = 0;
   readonly failure = undefined;
   readonly #member: SimulatedMember;
   readonly #journal: Journal;
