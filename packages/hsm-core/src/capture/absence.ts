@@ -5,6 +5,7 @@
 import type { Entry, Uncaptured } from '../model/generation.ts';
 import type { ObjectId, ObservedObject } from '../model/object.ts';
 import { type CaptureContext, isLive, isUnrestored } from './capture-context.ts';
+import { isUnderDomainKey } from './classification.ts';
 import type { Matches } from './match.ts';
 import type { Scan } from './scan.ts';
 import type { DoubtfulObject } from './sealing.ts';
@@ -48,8 +49,7 @@ export function explainAbsence(
   const live = missing.filter((entry) => isLive(context, entry));
   const unrestored = live.filter((entry) => isUnrestored(context, entry));
   const hidden = hiddenOf(context, sight, live);
-  // A reseal keeps no entry that it cannot seal again, except those whose object may be hidden.
-  const kept = new Set([...(context.isReseal ? [] : unrestored), ...hidden]);
+  const kept = new Set([...unrestored.filter((entry) => staysAway(context, entry)), ...hidden]);
   return {
     kept: [...kept],
     gone: missing.filter((entry) => !kept.has(entry) && !isUnrestored(context, entry)),
@@ -63,6 +63,13 @@ export function explainAbsence(
     ],
   };
 }
+
+/**
+ * Whether the generation keeps the entry of an object that was never restored here. A reseal that keeps one under the
+ * former domain key is held (losses.ts), so it drops such an entry only when an operator accepts that.
+ */
+const staysAway = ({ options, isReseal }: CaptureContext, entry: Entry): boolean =>
+  !isReseal || !isUnderDomainKey(entry) || options.accepted?.has(entry.objectId) !== true;
 
 const unreadable = ({ objectId, objectClass, keyType }: Entry): Uncaptured => ({
   objectId,

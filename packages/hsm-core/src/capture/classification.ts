@@ -97,6 +97,13 @@ export const isSealed = ({ objectClass }: { objectClass: ObservedObject['objectC
   isWrapped(objectClass) || objectClass === 'data';
 
 /**
+ * Whether an entry says nothing under another domain key. Neither a blob nor a tag has anything of a private key that
+ * devices move: its public half names it. The vectors of a secret are tags.
+ */
+export const isUnderDomainKey = (entry: Entry): boolean =>
+  isSealed(entry) && !(isByDevice(entry) && entry.objectClass === 'private-key');
+
+/**
  * A reseal cannot keep the entry of an object that only the first look saw, so it reads the object again. An object
  * that were merely reported as uncaptured would leave the generations without a tombstone, and stay alive at every
  * standby.

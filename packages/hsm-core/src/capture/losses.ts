@@ -6,7 +6,7 @@ import { hex, Pace } from '@antipode/runtime';
 import { type Entry, isExact, isNative } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type UncapturedReason } from '../model/object.ts';
 import { type CaptureContext, isLive } from './capture-context.ts';
-import { isNativeReason, isSealed } from './classification.ts';
+import { isNativeReason, isSealed, isUnderDomainKey } from './classification.ts';
 import type { UncapturedObject } from './uncaptured.ts';
 
 /** The larger of the two counts applies. */
@@ -84,7 +84,7 @@ function refusedLosses({ live, previous }: CaptureContext, { uncaptured }: Outco
 /**
  * Objects that a reseal cannot seal under the new domain key: damaged ones, those that need a trusted key, those that the
  * token fails to give, and those that it may only hide. So are secrets that the token does not carry exactly any more,
- * and keys that moved natively and do not any more.
+ * keys that moved natively and do not any more, and keys that only other members have.
  * They and their sound copies would leave the generations.
  */
 function unsealableLosses(
@@ -102,7 +102,10 @@ function unsealableLosses(
     const isUncloned = entry !== undefined && isNative(entry) && isNativeReason(reason);
     return isDamaged || isUntrusted || isInexact || isUncloned || isUnread ? [{ objectId, reason }] : [];
   });
-  return [...refused, ...kept.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' }))];
+  return [
+    ...refused,
+    ...kept.filter(isUnderDomainKey).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' })),
+  ];
 }
 
 async function countLosable({ options, live }: CaptureContext): Promise<number> {

@@ -200,6 +200,45 @@ describe('a standby', () => {
     expect(a.hsm.contents()).toEqual(b.hsm.contents());
   });
 
+  it('that lacks keys as the active member loses none to a new domain key unless an operator says so', async () => {
+    const first = await captured();
+    a.hsm.isReached = false;
+    await group.apply(b, first);
+    a.hsm.isReached = true;
+    const { refused } = await group.apply(c, first);
+    expect(refused).toEqual([]);
+    const [secret, pair] = ['secret', 'pair'].map((label) => devices(first).find((one) => labelOf(one) === label)!);
+    // A token can refuse what the manifest itself has, too.
+    const shown = first.generation.entries.find(({ objectClass }) => objectClass === 'public-key')!;
+    b.hsm.remove(b.hsm.objects.find(({ objectClass }) => objectClass === 'public-key')!);
+    const unrestored = new Set([secret!.objectId, pair!.objectId, shown.objectId]);
+    await group.rotate([a, b, c], 2);
+    const order = { epoch: 2n, hasRestored: true, unrestored, memory: new CaptureMemory() };
+    // The tags that show the secret are under the former domain key. Nothing of the private key is.
+    const { sealed, held } = await group.capture(b, { movement: 'native', ...order });
+    expect([sealed?.generation.number, held?.losses]).toEqual([
+      undefined,
+      [{ objectId: secret!.objectId, reason: 'unreadable' }],
+    ]);
+    const ids = (one: SealedGeneration): string[] => one.generation.entries.map(({ objectId }) => objectId).sort();
+    const moved = await captured(c, { epoch: 3n, hasRestored: true, previous: first, memory: new CaptureMemory() });
+    expect([ids(moved), moved.generation.uncaptured]).toEqual([ids(first), []]);
+    group.newest = first;
+    const accepted = new Set([secret!.objectId]);
+    const second = await captured(b, { ...order, accepted });
+    expect([labels(second), second.generation.tombstones]).toEqual([['pair'], []]);
+    expect(ids(second)).toEqual(ids(first).filter((objectId) => objectId !== secret!.objectId));
+    expect({ ...devices(second)[0]! }).toEqual({ ...pair! });
+    const reported = second.generation.uncaptured.map(({ objectId, reason }) => [objectId, reason]).sort();
+    expect(reported).toEqual([...unrestored].map((objectId) => [objectId, 'unreadable']).sort());
+    const before = c.hsm.labelled('pair');
+    const atC = await group.apply(c, second, { previous: [first] });
+    await group.bury(c, second, { previous: [first] });
+    expect(atC.divergent).toBe(1);
+    expect([atC.refused, c.hsm.labelled('pair'), c.hsm.labelled('secret').length]).toEqual([[], before, 1]);
+    expect((await group.verify(c, second)).proof.failed).toBe(0);
+  });
+
   it('destroys what was deleted at the source, and does not ask for a blob of it', async () => {
     const first = await captured();
     await group.apply(b, first);

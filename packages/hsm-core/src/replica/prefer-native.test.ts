@@ -347,6 +347,19 @@ describe('a standby that becomes active', () => {
     expect(historyAt(b, 'renamed')).toEqual(REBUILT);
   });
 
+  it('does not drop a key that it lacks when the domain key changes: an operator decides', async () => {
+    const first = await captured();
+    await group.apply(c, first);
+    const { objectId } = entryOf(first, 'kept');
+    const unrestored = new Set([objectId]);
+    await group.rotate([a, b, c], 2);
+    const memory = new CaptureMemory();
+    const { sealed, held } = await capture(c, { epoch: 2n, unrestored, memory });
+    expect([sealed?.generation.number, held?.losses]).toEqual([undefined, [{ objectId, reason: 'unreadable' }]]);
+    const second = await captured(c, { epoch: 2n, unrestored, memory, accepted: unrestored });
+    expect(second.generation.entries.map((entry) => entry.objectId)).not.toContain(objectId);
+  });
+
   it('inside of the domain goes on as the first source did', async () => {
     const first = await captured();
     await group.apply(b, first);

@@ -64,7 +64,10 @@ export async function capture(
           ...rules,
           checkFence: mayAct,
         });
-        if (held !== undefined) throw heldBack(site, seat, { ...held, of: previous?.generation.entries.length ?? 0 });
+        if (held !== undefined) {
+          const of = previous?.generation.entries.length ?? 0;
+          throw heldBack(site, seat, { ...held, of, version: request.domainKeyVersion });
+        }
         open.replica.forget();
         const newest = sealed ?? previous;
         if (newest === undefined)
@@ -169,13 +172,16 @@ function noteNotCarried(
 function heldBack(
   site: Site,
   seat: PartitionOf,
-  { losses, limit, of }: { losses: readonly Loss[]; limit: number; of: number },
+  { losses, limit, of, version }: { losses: readonly Loss[]; limit: number; of: number; version: number },
 ): AntipodeError {
   const { group } = seat;
   site.deletions.hold(seat, losses);
   const reasons = [...Map.groupBy(losses, ({ reason }) => reason)].map(([reason, some]) => `${reason} ${some.length}`);
   const details = { group, objects: losses.length, of, limit };
   const replaced = losses.filter(({ reason }) => reason === 'replaced').length;
+  const elsewhere = refusedAt(site, seat);
+  const away = losses.filter(({ objectId }) => elsewhere.has(objectId)).length;
+  if (replaced === 0 && away > 0) return sealedElsewhere({ ...details, away, version }, reasons);
   if (replaced === 0)
     return new AntipodeError(
       'CAPTURE_HELD',
@@ -187,6 +193,23 @@ function heldBack(
     'CAPTURE_HELD',
     `${replaced} of ${of} objects were replaced by other keys under their own names${others === 0 ? '' : `, and ${others} more would be lost`}; the limit is ${limit} (${reasons.join(', ')})`,
     { details: { ...details, replaced } },
+  );
+}
+
+/** The generations would lose keys that this token has never taken, since it cannot seal them under a new domain key. */
+function sealedElsewhere(
+  details: { group: string; objects: number; of: number; limit: number; away: number; version: number },
+  reasons: readonly string[],
+): AntipodeError {
+  const { group, objects, of, away, version } = details;
+  const more = objects === away ? '' : `, and ${objects - away} more would be lost`;
+  return new AntipodeError(
+    'CAPTURE_HELD',
+    `this token does not have ${away} of ${of} objects, so it cannot seal them under version ${version} of the domain key${more} (${reasons.join(', ')})`,
+    {
+      details,
+      hint: `Run \`antipode deleted list ${group}\` at the active site to see the objects, and \`antipode group show ${group}\` to see which members lack them. Move to a member that has them: \`antipode failover ${group} --to <site>\`. Keys made here since the last generation stay behind, and are counted when this member returns. If no member that has them can serve, run \`antipode deleted accept ${group} <object>...\` here: the generations then leave them out, and tokens that have them keep them.`,
+    },
   );
 }
 

@@ -1,5 +1,6 @@
 /** An object that a member's token does not take: told with what it acknowledges, and never taken for deleted (I11, I15). */
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { rejection } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { fence, GROUP, type Ref, TwoSites } from '../testing/two-sites.ts';
 import { describe as account } from './describe.ts';
@@ -96,4 +97,49 @@ it('is tried once more by a member that is about to serve', async () => {
   sites.renew(b, 2n);
   const next = await sites.captured(b, fence(2n, 'b'));
   expect((await b.site.store.open(next.digest)).generation.uncaptured).toEqual([]);
+});
+
+describe('at the active member, when the group gets a new domain key', () => {
+  const second = () => sites.captured(b, fence(2n, 'b'), { domainKeyVersion: 2 });
+
+  const entriesOf = async ({ digest }: { digest: string }) =>
+    (await b.site.store.open(digest)).generation.entries.map(({ objectId }) => objectId);
+
+  beforeEach(async () => {
+    await sites.apply(b, ref);
+    await sites.verify(b, ref);
+    await sites.promote(b, ref);
+    sites.renew(b, 2n);
+    await sites.rotate(b, 2, fence(2n, 'b'));
+    b.member.hsm.addSecret('made at b');
+  });
+
+  it('holds captures, and says that another member has it', async () => {
+    for (let looks = 0; looks < 2; looks += 1)
+      expect(await rejection(second())).toMatchObject({
+        code: 'CAPTURE_HELD',
+        message: expect.stringContaining('does not have 1 of 3 objects'),
+        hint: expect.stringContaining('antipode failover payments --to'),
+        details: { away: 1, objects: 1, version: 2 },
+      });
+    expect(await told(b)).toMatchObject({ heldObjects: 1 });
+  });
+
+  it('leaves the generations if an operator accepts that, and the token that has it keeps it', async () => {
+    await rejection(second());
+    const { decisions } = b.site.journal;
+    decisions.accept({ group: GROUP, serial: 'b-1' }, [odd]);
+    const next = await second();
+    expect(await entriesOf(next)).not.toContain(odd);
+    expect((await b.site.store.open(next.digest)).generation.tombstones).toEqual([]);
+    expect(await told(b)).toMatchObject({ heldObjects: 0 });
+    expect(a.member.hsm.labelled('odd')).toHaveLength(1);
+  });
+
+  it('is sealed under it once somebody has brought it here by hand', async () => {
+    await rejection(second());
+    b.member.hsm.objects.push({ ...a.member.hsm.labelled('odd')[0]! });
+    expect(await entriesOf(await second())).toContain(odd);
+    expect(await told(b)).toMatchObject({ heldObjects: 0, refusedObjects: 0 });
+  });
 });

@@ -8,6 +8,8 @@ export const LEASE_MS = 15_000;
 
 export type Ref = Pick<GenerationRef, 'manifestDigest'>;
 
+type CaptureOrder = { readonly movement?: Movement; readonly domainKeyVersion?: number };
+
 export const fence = (epoch = 1n, owner = 'a') => ({ group: GROUP, epoch, owner, requestId: 'r' });
 export const address = (site: string) => ({ site, address: `${site}:1` });
 
@@ -28,9 +30,7 @@ export class TwoSites {
     for (const site of [a, b]) for (const peer of [a, b]) site.pin(GROUP, peer);
     await a.call('setRole', { fence: fence(), serial: 'a-1', role: MemberRole.ACTIVE });
     await b.call('setRole', { fence: fence(), serial: 'b-1', role: MemberRole.STANDBY });
-    const members = ['a-1', 'a-2', 'b-1', 'b-2'].map((serial) => ({ site: address(serial[0]!), serial }));
-    const { failures } = await a.call('distributeDomainKey', { fence: fence(), version: 1, members });
-    invariant(failures?.length === 0, 'the domain key did not reach everybody');
+    await this.rotate(a, 1);
     this.renew(a);
     a.member.hsm.addSecret('secret');
     a.member.hsm.addData('data', Buffer.from('value'));
@@ -40,17 +40,23 @@ export class TwoSites {
     this.network.close();
   }
 
+  async rotate(by: SimulatedSite, version: number, fenced = fence()): Promise<void> {
+    const members = ['a-1', 'a-2', 'b-1', 'b-2'].map((serial) => ({ site: address(serial[0]!), serial }));
+    const { failures } = await by.call('distributeDomainKey', { fence: fenced, version, members });
+    invariant(failures?.length === 0, 'the domain key did not reach everybody');
+  }
+
   /** As a heartbeat does. */
   renew({ site }: SimulatedSite, epoch = 1n): void {
     site.leases.grant({ group: GROUP, epoch, sentAtMs: this.network.clock.monotonicMs(), selfStopMs: LEASE_MS });
   }
 
-  capture(site: SimulatedSite, by = fence(), order: { movement?: Movement } = {}) {
+  capture(site: SimulatedSite, by = fence(), order: CaptureOrder = {}) {
     return site.call('capture', { fence: by, domainKeyVersion: 1, ...order });
   }
 
   /** The generation of a capture that must find something new. */
-  async captured(site = this.a, by = fence(), order: { movement?: Movement } = {}): Promise<Ref & { digest: string }> {
+  async captured(site = this.a, by = fence(), order: CaptureOrder = {}): Promise<Ref & { digest: string }> {
     const { generation, isNew } = await this.capture(site, by, order);
     invariant(isNew && generation?.manifestDigest !== undefined, 'the capture found nothing new');
     return { manifestDigest: generation.manifestDigest, digest: hex(generation.manifestDigest) };
