@@ -8,6 +8,7 @@ const modules = sources({ under: [FOLDER], endings: ['.tf'] });
 const scripts = [
   ...sources({ under: [FOLDER], endings: ['.sh', '/scripts/step'] }),
   ...sources({ under: [`${FOLDER}drift`], endings: ['drift'] }),
+  ...sources({ under: [`${FOLDER}upgrade`], endings: ['upgrade'] }),
 ];
 const page = read('docs/howto/terraform.md').source;
 
@@ -45,6 +46,15 @@ it('each code that a script or a module refuses with is in the how-to, and no ot
   const explained = [...page.matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code!);
   expect(used.size).toBeGreaterThan(20);
   expect(explained.sort()).toEqual([...used].sort());
+});
+
+it('each of these codes is in a test that meets it', () => {
+  const tests = sources({ under: ['test/integration/terraform/'], endings: ['.ts'] });
+  const met = new Set(
+    tests.flatMap(({ source }) => [...source.matchAll(/\b[A-Z]+(?:_[A-Z]+)+\b/g)].map(([code]) => code)),
+  );
+  const used = new Set([...scripts, ...modules].flatMap(codesIn));
+  expect([...used].filter((code) => !met.has(code))).toEqual([]);
 });
 
 it('sees a file that is read, a provider, and a code', () => {

@@ -22,6 +22,7 @@ export const LONGEST: readonly string[] = [
   'integration/system/luna-demo.int.test.ts',
   'integration/install/install-page.int.test.ts',
   'integration/package/package.int.test.ts',
+  'integration/terraform/step.int.test.ts',
   'integration/bench/bench.int.test.ts',
   'chaos/hsm/kill.chaos.test.ts',
   'chaos/soak/soak.chaos.test.ts',

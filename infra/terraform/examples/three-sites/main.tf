@@ -8,6 +8,7 @@ locals {
   ssh = { for name, host in merge({ coordinator = var.coordinator }, var.sites) : name => {
     host             = host.ssh_host
     port             = host.ssh_port
+    user             = var.ssh_user
     identity_file    = var.ssh_identity_file
     known_hosts_file = var.ssh_known_hosts_file
     config_file      = var.ssh_config_file

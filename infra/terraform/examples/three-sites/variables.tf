@@ -31,6 +31,12 @@ variable "pin_revision" {
   default     = 1
 }
 
+variable "ssh_user" {
+  description = "Who logs in at the hosts: root, or a user who becomes root with sudo and no password."
+  type        = string
+  default     = "root"
+}
+
 variable "ssh_identity_file" {
   description = "Private key of SSH; those of the agent and of ~/.ssh if omitted."
   type        = string

@@ -20,6 +20,7 @@ locals {
     unit        = local.unit
     host        = var.ssh.host
     port        = var.ssh.port
+    user        = var.ssh.user
     key_file    = var.ssh.identity_file == null ? "" : var.ssh.identity_file
     known_hosts = var.ssh.known_hosts_file
     config_file = var.ssh.config_file == null ? "" : var.ssh.config_file
@@ -30,6 +31,7 @@ locals {
     ANTIPODE_UNIT           = local.unit
     ANTIPODE_HOST           = var.ssh.host
     ANTIPODE_PORT           = tostring(var.ssh.port)
+    ANTIPODE_USER           = var.ssh.user
     ANTIPODE_KEY_FILE       = pathexpand(local.target.key_file)
     ANTIPODE_KNOWN_HOSTS    = pathexpand(local.target.known_hosts)
     ANTIPODE_CONFIG_FILE    = pathexpand(local.target.config_file)
@@ -161,6 +163,7 @@ resource "terraform_data" "retirement" {
       ANTIPODE_UNIT        = self.input.unit
       ANTIPODE_HOST        = self.input.host
       ANTIPODE_PORT        = tostring(self.input.port)
+      ANTIPODE_USER        = try(self.input.user, "root")
       ANTIPODE_KEY_FILE    = pathexpand(self.input.key_file)
       ANTIPODE_KNOWN_HOSTS = pathexpand(self.input.known_hosts)
       ANTIPODE_CONFIG_FILE = pathexpand(self.input.config_file)

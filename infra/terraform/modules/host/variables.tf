@@ -21,6 +21,7 @@ variable "ssh" {
   type = object({
     host             = string
     port             = optional(number, 22)
+    user             = optional(string, "root")
     identity_file    = optional(string)
     known_hosts_file = optional(string, "~/.ssh/known_hosts")
     config_file      = optional(string)
@@ -32,6 +33,10 @@ variable "ssh" {
   validation {
     condition     = var.ssh.port >= 1 && var.ssh.port <= 65535 && floor(var.ssh.port) == var.ssh.port
     error_message = "The port must be a whole number from 1 to 65535."
+  }
+  validation {
+    condition     = can(regex("^[a-z_][a-z0-9_-]{0,31}$", var.ssh.user))
+    error_message = "The user must be a name of a Debian user."
   }
 }
 

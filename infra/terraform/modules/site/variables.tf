@@ -1,8 +1,9 @@
 variable "ssh" {
-  description = "How SSH reaches the host, as root. Its key must be in the known hosts."
+  description = "How SSH reaches the host: as root, or as a user with sudo. Its key must be in the known hosts."
   type = object({
     host             = string
     port             = optional(number, 22)
+    user             = optional(string, "root")
     identity_file    = optional(string)
     known_hosts_file = optional(string, "~/.ssh/known_hosts")
     config_file      = optional(string)

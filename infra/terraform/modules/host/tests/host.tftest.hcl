@@ -161,3 +161,10 @@ run "misses_the_folder_of_an_identity" {
   expect_failures = [terraform_data.package]
 }
 
+run "refuses_a_user_that_is_an_option" {
+  command = plan
+  variables {
+    ssh = { host = "192.0.2.1", user = "-oProxyCommand=x" }
+  }
+  expect_failures = [var.ssh]
+}
