@@ -1,5 +1,5 @@
 /**
- * `infra/terraform/examples/three-sites`, really applied: over SSH to four machines with systemd, from nothing to a group
+ * `infra/terraform/examples/three-sites`, really applied: over SSH to four fresh Debian machines, from nothing to a group
  * that is replicated, drilled and failed over. Between these: a second apply, changes, drift, wrong values, `destroy`.
  */
 import { execFileSync } from 'node:child_process';
@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { debianRoot, missingForDebianRoot } from '../../support/debian-root.ts';
 import { missingForMachine } from '../../support/machine.ts';
 import type { Ended } from '../../support/machine-network.ts';
 import { SshHosts } from '../../support/ssh-hosts.ts';
@@ -36,7 +37,7 @@ const TELLS_TIMES = process.env['ANTIPODE_TELL_TIMES'] === '1';
 
 const terraform = findTerraform();
 const missing = [
-  ...missingForMachine(),
+  ...new Set([...missingForMachine(), ...missingForDebianRoot()]),
   ...(terraform === undefined ? ['terraform or tofu'] : []),
   ...['sshd', 'ssh', 'ssh-keygen'].filter((name) => !hasProgram(name)),
 ];
@@ -53,7 +54,7 @@ describe.skipIf(missing.length > 0)('the Terraform example of three sites', { ti
   const infra = join(folder, 'infra');
   const example = join(infra, 'examples/three-sites');
   const places = join(folder, 'places');
-  const hosts = new SshHosts(join(folder, 'operator'));
+  const hosts = new SshHosts(join(folder, 'operator'), { base: missing.length > 0 ? '/' : debianRoot() });
   const outputs: string[] = [];
   let startedMs = 0;
   let variables: Record<string, unknown> = {};
@@ -61,6 +62,12 @@ describe.skipIf(missing.length > 0)('the Terraform example of three sites', { ti
   beforeAll(async () => {
     cpSync(INFRA, infra, { recursive: true, filter: (path) => !path.includes('.terraform') });
     await hosts.boot(['main', ...SITES]);
+    // A host has its HSM, and the coordinator's has its servers, before anybody comes with Terraform.
+    for (const name of ['main', ...SITES]) {
+      const packages = name === 'main' ? 'postgresql redis-server' : 'softhsm2 opensc';
+      const install = 'DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends';
+      hosts.machine(name).must(`${install} ${packages}`);
+    }
     for (const site of SITES) hosts.makeTokens(site, site === 'c' ? ['payments', 'scratch'] : ['payments']);
     mkdirSync(join(folder, 'tmp'));
     const main = join(root, 'scripts/package/main.ts');
@@ -69,7 +76,7 @@ describe.skipIf(missing.length > 0)('the Terraform example of three sites', { ti
       [main, '--quick', '--architecture', ARCHITECTURE, '--output', join(folder, 'package')],
       { stdio: 'pipe', env: { ...process.env, TMPDIR: join(folder, 'tmp') } },
     );
-  }, 300_000);
+  }, 900_000);
   afterAll(async () => {
     await hosts.close();
     rmSync(folder, { recursive: true, force: true });
