@@ -77,6 +77,8 @@ describe('the metrics of a running system', () => {
     await alerts.raised(() => system.moveTo('b'), 'AntipodeFailedOver');
     await lookEverywhere();
     await alerts.raised(() => breakPinOf('c'), 'AntipodePinRefused');
+    // The standby may have caught up before its PIN was wrong: then no order would come to it for long.
+    await system.operator.runScrub({ group: GROUP, site: 'c' });
     await system.until('the trouble of site c shows everywhere', async () => {
       await lookEverywhere();
       const atCoordinator = ['antipode_order_failures_total', 'antipode_group_concerns'];
