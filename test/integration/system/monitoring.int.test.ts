@@ -152,13 +152,8 @@ describe('the metrics of a running system', () => {
 
 describe('a Prometheus that scrapes the system', () => {
   it('has the alerts of a lost site, of a group that nobody can serve, and of a system without a coordinator', async () => {
-    // Nobody knows what site b, the fenced former active, has.
-    await alerts.raised(
-      () => system.stopAgent('b'),
-      'AntipodeSiteDown',
-      'AntipodeProcessDown',
-      'AntipodeRecoveryPointUnknown',
-    );
+    // The recovery point may be unknown before: alerts-of-groups.int makes that cause alone.
+    await alerts.raised(() => system.stopAgent('b'), 'AntipodeSiteDown', 'AntipodeProcessDown');
     await system.untilActive('a');
     // Nobody is left to whom the role could move.
     await alerts.raised(() => breakPinOf('a'), 'AntipodeGroupUnserved');
