@@ -163,6 +163,11 @@ describe('a call that failed without an error of ours', () => {
     expect(fromStatus(error, { peer: 'b', earlier }).code).toBe(code);
   });
 
+  it('takes a reason whose cause says nothing for one that is not quoted', () => {
+    const earlier = new AntipodeError('PEER_REFUSED', 'another site', { cause: new Error() });
+    expect(fromStatus(failed(status.UNAVAILABLE), { peer: 'b', earlier }).code).toBe('SITE_UNREACHABLE');
+  });
+
   it.each(['', 'null', '[]', '7', '{"code":7,"message":"m"}', '{"code":"HSM_FULL"}', '{"code":"HSM_FULL","message":'])(
     'takes %j for no error of ours',
     (sent) => {

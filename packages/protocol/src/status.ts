@@ -114,8 +114,9 @@ const ANSWERS: ReadonlySet<status> = new Set([
 /** grpc-js ends a call with the text of the last attempt that failed, although the next one may have begun by then. */
 function isQuoted(reason: AntipodeError | undefined, { details }: ServiceError): boolean {
   if (reason === undefined) return false;
-  const { cause } = reason;
-  return details.includes(reason.message) || (cause instanceof Error && details.includes(cause.message));
+  const { message, cause } = reason;
+  // An empty text is a part of every other.
+  return [message, cause instanceof Error ? cause.message : ''].some((text) => text !== '' && details.includes(text));
 }
 
 interface Sent {

@@ -97,6 +97,15 @@ function twoReads(): Promise<void> {
   });
 }
 
+it('shows an event whose details nobody can read, and those behind it', async () => {
+  for (const details of ['null', 'no JSON', '7', '{"a":{"b":1}}'])
+    await ask(sql`INSERT INTO event (at_ms, kind, grp, site, details) VALUES (1, 'odd', '', '', ${details})`);
+  await happened('whole');
+  const { events } = await list();
+  expect(events.map(({ kind }) => kind)).toEqual(['odd', 'odd', 'odd', 'odd', 'whole']);
+  expect(events.at(-1)!.details).toEqual({ epoch: '7' });
+});
+
 /** Every event, as one who follows sees them: page after page, each asked for with the cursor of the one before. */
 async function following(until: (told: readonly string[]) => boolean): Promise<string[]> {
   const told: string[] = [];

@@ -6,13 +6,7 @@ import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from
 import { join } from 'node:path';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort } from '@antipode/demo/town';
-import {
-  describeCertificate,
-  type Identity,
-  issueCertificate,
-  operatorKeyText,
-  revocationFileText,
-} from '@antipode/protocol';
+import { describeCertificate, type Identity, issueCertificate, revocationFileText } from '@antipode/protocol';
 import { SomeOperators, someRevocation, someRevocations } from '@antipode/protocol/testing';
 import { systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '@antipode/setup';
@@ -28,13 +22,7 @@ import { GROUP, TestSystem } from '../../support/system.ts';
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
 const operators = new SomeOperators(['alice', 'bob', 'carol']);
-const section = [
-  'revocation:',
-  '  required: 1',
-  '  operators:',
-  ...operators.policy.operators.map(({ name, key }) => `    - { name: ${name}, key: ${operatorKeyText(key)} }`),
-  '',
-].join('\n');
+const section = operators.revocationSection;
 
 let system: TestSystem;
 let alerts: LiveAlerts;

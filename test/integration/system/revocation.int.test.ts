@@ -8,7 +8,6 @@ import {
   describeCertificate,
   identityUri,
   OperatorService,
-  operatorKeyText,
   type Revocation,
   revocationFileText,
 } from '@antipode/protocol';
@@ -25,13 +24,7 @@ vi.setConfig({ testTimeout: 400_000, hookTimeout: 300_000 });
 
 const MINUTE_MS = 60_000;
 const operators = new SomeOperators(['alice', 'bob', 'carol']);
-const section = [
-  'revocation:',
-  '  required: 1',
-  '  operators:',
-  ...operators.policy.operators.map(({ name, key }) => `    - { name: ${name}, key: ${operatorKeyText(key)} }`),
-  '',
-].join('\n');
+const section = operators.revocationSection;
 
 let system: TestSystem;
 let desk: RunbookDesk;

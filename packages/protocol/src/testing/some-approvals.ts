@@ -2,7 +2,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { ApprovalPolicy, OperatorSignature, SignedApproval } from '../approvals/approval.ts';
 import { APPROVAL_FORMAT, type ApprovalRequest, approvalBytes, signedBytesOf } from '../approvals/approval-request.ts';
-import { signAsOperator } from '../approvals/operator-keys.ts';
+import { operatorKeyText, signAsOperator } from '../approvals/operator-keys.ts';
 import {
   REVOCATION_FORMAT,
   type Revocation,
@@ -38,6 +38,13 @@ export class SomeOperators {
   /** One other operator must sign. */
   get revocationRules(): RevocationRules {
     return { required: 1, operators: this.policy.operators };
+  }
+
+  /** These rules in a configuration, as YAML. */
+  get revocationSection(): string {
+    const { required, operators } = this.revocationRules;
+    const keys = operators.map(({ name, key }) => `    - { name: ${name}, key: ${operatorKeyText(key)} }\n`);
+    return `revocation:\n  required: ${required}\n  operators:\n${keys.join('')}`;
   }
 
   /** @param names who signs; alice has made the list unless it says otherwise */

@@ -200,7 +200,15 @@ const eventMessage = ({ id, atMs, kind, group, site, details }: EventRow): Messa
   kind,
   group,
   site,
-  details: Object.fromEntries(
-    Object.entries(JSON.parse(details) as Record<string, unknown>).map(([name, value]) => [name, String(value)]),
-  ),
+  details: detailsOf(details),
 });
+
+/** None where the text is not one of ours: one odd row must not hide those behind it. */
+function detailsOf(text: string): Record<string, string> {
+  try {
+    const read = JSON.parse(text) as Record<string, unknown> | null;
+    return Object.fromEntries(Object.entries(read ?? {}).map(([name, value]) => [name, String(value)]));
+  } catch {
+    return {};
+  }
+}

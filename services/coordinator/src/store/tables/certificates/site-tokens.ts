@@ -2,6 +2,7 @@
  * Tokens with which machines join as sites. The secret is known by its digest only. A token belongs to the first public
  * key that uses it: the row is taken in one statement, so that of two machines at once one gets it.
  */
+import type { Schema } from '../../schema.ts';
 import type { Read, Write } from '../../store.ts';
 
 export interface SiteTokenRecord {
@@ -119,19 +120,7 @@ export async function dropUnusedSiteTokens(trx: Write): Promise<void> {
   await trx.deleteFrom('site_token').where('used_key', 'is', null).execute();
 }
 
-const recordOf = (row: {
-  id: string;
-  site: string;
-  secret_digest: string;
-  created_by: string;
-  created_ms: bigint;
-  expires_ms: bigint;
-  used_key: string | null;
-  used_ms: bigint | null;
-  used_from: string | null;
-  revoked_ms: bigint | null;
-  revoked_by: string | null;
-}): SiteTokenRecord => ({
+const recordOf = (row: Schema['site_token']): SiteTokenRecord => ({
   id: row.id,
   site: row.site,
   secretDigest: row.secret_digest,
