@@ -2813,7 +2813,7 @@ export const ForgetSiteRequestSchema: GenMessage<ForgetSiteRequest> = /*@__PURE_
   messageDesc(file_antipode_v1_operator, 55);
 
 /**
- * What follows.
+ * The consequences.
  *
  * @generated from message antipode.v1.ForgetSiteResponse
  */
@@ -2924,7 +2924,7 @@ export type SiteMuteness = Message<"antipode.v1.SiteMuteness"> & {
   errorCode: string;
 
   /**
-   * What was found, for people.
+   * The finding, for people.
    *
    * @generated from field: string message = 5;
    */
@@ -2938,7 +2938,7 @@ export type SiteMuteness = Message<"antipode.v1.SiteMuteness"> & {
   ageMs: bigint;
 
   /**
-   * What to do.
+   * Advice for people.
    *
    * @generated from field: string hint = 7;
    */
