@@ -32,7 +32,7 @@ variable "pin_revision" {
 }
 
 variable "ssh_user" {
-  description = "Who logs in at the hosts: root, or a user who becomes root with sudo and no password."
+  description = "Who logs in at the hosts: root, or a user with sudo and no password."
   type        = string
   default     = "root"
 }

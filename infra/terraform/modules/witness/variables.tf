@@ -1,5 +1,5 @@
 variable "ssh" {
-  description = "How SSH reaches the host: as root, or as a user with sudo. Its key must be in the known hosts."
+  description = "How SSH logs in, as root or with sudo. The key of the host must be known."
   type = object({
     host             = string
     port             = optional(number, 22)
