@@ -48,11 +48,14 @@ it('costs no failover and no agent, is reported while it lasts, and is over when
   } finally {
     locker.kill('SIGKILL');
   }
-  expect([...seen]).toEqual(['up a 1']);
+  // Its agent is heard, and takes no order meanwhile.
+  expect([...seen].sort()).toEqual(['mute a 1', 'up a 1']);
   expect([...told]).toContain('FILE_BUSY');
   expect(system.site('a').process?.pid).toBe(pid);
   const { state } = await system.until('the key of that time is replicated', () => system.replicate());
   expect(state).toMatchObject({ activeSite: 'a', epoch: 1n });
   await system.untilProtection('protected');
+  const { sites } = await system.operator.getStatus({});
+  expect(sites.find(({ site }) => site === 'a')?.state).toBe('up');
   expect(await system.keysAt('b')).toContain('key 02');
 });

@@ -131,16 +131,12 @@ const leader = ({ except = '' }: { except?: string } = {}): Promise<string> =>
 
 const ofSite = ({ message }: Request): { id: string; state: string }[] =>
   message.notices.filter(({ id, kind }) => kind === 'site-down' && id.includes('site=b'));
-/** States of the lost site that the receiver has accepted, in order. */
-const told = (): string[] =>
-  requests
-    .filter(({ isAccepted }) => isAccepted)
-    .flatMap(ofSite)
-    .map(({ state }) => state);
+/** Notices of the lost site that the receiver has accepted, in order. */
+const acceptedOfSite = () => requests.filter(({ isAccepted }) => isAccepted).flatMap(ofSite);
 /** The last word is this one, and nothing else is under way. */
 const hears = (state: State): Promise<true> =>
   system.until(`the receiver has ${state}`, async () => {
-    if (told().at(-1) !== state) return false;
+    if (acceptedOfSite().at(-1)?.state !== state) return false;
     const [row] = await pair.ask<{ batch: string }>('SELECT batch FROM notice_receiver');
     return row?.batch === '';
   });
@@ -239,11 +235,12 @@ describe('a leader that is killed', () => {
   it.each(stories)(
     'when a site is lost, at "%s", or returns, at "%s", is followed by one that tells it',
     async (...steps) => {
-      const before = told().length;
       await tell('raised', steps[0]);
+      const lost = acceptedOfSite().at(-1)!.id;
       await tell('resolved', steps[1]);
-      const words = told().slice(before);
-      expect([words.at(0), words.at(-1), words.includes('resolved')]).toEqual(['raised', 'resolved', true]);
+      // On a busy machine the site can be lost for a moment once more. That is another notice.
+      const words = acceptedOfSite().flatMap(({ id, state }) => (id === lost ? [state] : []));
+      expect([words.at(0), words.at(-1)]).toEqual(['raised', 'resolved']);
     },
   );
 });
@@ -309,8 +306,8 @@ it('a receiver can tell repeats, hears each notice in its order, and none twice 
     expect(isBefore(messages[at]!.message.place, message.place)).toBe(true);
   });
   const states = Map.groupBy(messages.flatMap(ofSite), ({ id }) => id);
-  expect([...states.values()].map((all) => all.map(({ state }) => state))).toEqual(
-    Array.from(states.keys(), () => ['raised', 'resolved']),
-  );
+  // One that was over before it was told is told once, as that.
+  for (const all of states.values())
+    expect(['raised resolved', 'resolved']).toContain(all.map(({ state }) => state).join(' '));
   expect(requests.length).toBeGreaterThan(messages.length);
 });

@@ -164,9 +164,8 @@ describe('operators hear', () => {
     const down = { ...siteView('a', { partitions }), status: 'down' as const };
     expect(told({ sites: [down] })).toEqual(['Site a is down.']);
     const of = { kind: 'pin-refused', group: '', site: 'a' } as const;
-    expect(couldSee(of, { unreadable: [], sites: [down] })).toBe(false);
+    expect(couldSee(of, { ...WELL, sites: [down] })).toBe(false);
     expect(couldSee(of, WELL)).toBe(true);
-    expect(couldSee({ ...of, kind: 'site-down' }, { unreadable: [], sites: [down] })).toBe(true);
   });
 
   it('of a mute site by kind, once for all its partitions; of a silent HSM only as such', () => {
@@ -184,8 +183,35 @@ describe('operators hear', () => {
     expect(told({ sites: [{ ...site, status: 'down' }] })).toEqual(['Site a is down.']);
   });
 
+  it.each([
+    ['up', true],
+    ['down', true],
+    ['suspect', false],
+    ['unknown', false],
+  ] as const)('that a lost site is back only when it is heard or looked for: "%s"', (status, could) => {
+    const notice = { kind: 'site-down', group: '', site: 'a' } as const;
+    expect(couldSee(notice, { ...WELL, sites: [{ ...siteView('a', {}), status }] })).toBe(could);
+    // A site that was taken out of all groups and forgotten is not missed.
+    expect(couldSee(notice, { ...WELL, sites: [] })).toBe(true);
+  });
+
+  it.each([
+    ['damaged', 'group-damaged', true],
+    ['unserved', 'group-damaged', false],
+    ['contradicted', 'group-unserved', false],
+    ['lagging', 'group-damaged', true],
+    ['protected', 'group-partially-protected', true],
+    ['removed', 'group-held', true],
+  ] as const)(
+    'of the worst that is true of a group: one that is %s does not hide %s: %s',
+    (protection, kind, could) => {
+      const notice = { kind, group: 'payments', site: '' };
+      expect(couldSee(notice, { ...WELL, ...group({ protection }) })).toBe(could);
+    },
+  );
+
   it('nothing new of a group whose records cannot be read', () => {
-    const seen = { unreadable: ['payments'], sites: [] };
+    const seen = { ...WELL, groups: [], unreadable: ['payments'], sites: [] };
     expect(couldSee({ kind: 'group-lagging', group: 'payments', site: '' }, seen)).toBe(false);
     expect(couldSee({ kind: 'group-unreadable', group: 'payments', site: '' }, seen)).toBe(true);
   });

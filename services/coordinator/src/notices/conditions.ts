@@ -42,16 +42,18 @@ const ENDS_NOW_DAYS = 2;
 /** As the alert rule says. */
 const SILENT_MS = 30_000;
 
+/** From the worst. A group shows one of these words, and it hides those that come after it. */
 const OF_PROTECTION: Readonly<Record<string, NoticeKind>> = {
+  contradicted: 'group-contradicted',
   unserved: 'group-unserved',
   unprotected: 'group-unprotected',
   held: 'group-held',
   damaged: 'group-damaged',
-  contradicted: 'group-contradicted',
   lagging: 'group-lagging',
   failing: 'group-failing',
   'partially-protected': 'group-partially-protected',
 };
+const BY_PROTECTION: readonly NoticeKind[] = Object.values(OF_PROTECTION);
 
 export function conditionsOf(seen: Seen): Condition[] {
   return [
@@ -100,10 +102,18 @@ const BY_SITES: ReadonlySet<NoticeKind> = new Set<NoticeKind>([
 /** Whether the cause of a notice would be among those that were seen, if it lasted. */
 export function couldSee(
   { kind, group, site }: { readonly kind: NoticeKind; readonly group: string; readonly site: string },
-  { unreadable, sites }: Pick<Seen, 'unreadable' | 'sites'>,
+  { unreadable, groups, sites }: Pick<Seen, 'unreadable' | 'groups' | 'sites'>,
 ): boolean {
   if (unreadable.includes(group)) return kind === 'group-unreadable';
-  return site === '' || !BY_SITES.has(kind) || sites.some((one) => one.site === site && one.status === 'up');
+  if (BY_PROTECTION.includes(kind)) {
+    const shown = OF_PROTECTION[groups.find(({ name }) => name === group)?.protection ?? ''];
+    return shown === undefined || BY_PROTECTION.indexOf(shown) >= BY_PROTECTION.indexOf(kind);
+  }
+  if (site === '') return true;
+  const status = sites.find((one) => one.site === site)?.status;
+  // A leader that doubts itself, or has heard nobody yet, does not know whether a lost site is back.
+  if (kind === 'site-down') return status === undefined || status === 'up' || status === 'down';
+  return !BY_SITES.has(kind) || status === 'up';
 }
 
 function ofGroup({ name: group, protection, ages, drillPassed, counts, concerns }: MeasuredGroup): Condition[] {
