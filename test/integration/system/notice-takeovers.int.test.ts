@@ -238,7 +238,7 @@ describe('a leader that is killed', () => {
       await tell('raised', steps[0]);
       const lost = acceptedOfSite().at(-1)!.id;
       await tell('resolved', steps[1]);
-      // On a busy machine the site can be lost for a moment once more. That is another notice.
+      // On a busy machine the site can be lost for a moment once more, by a notice of its own.
       const words = acceptedOfSite().flatMap(({ id, state }) => (id === lost ? [state] : []));
       expect([words.at(0), words.at(-1)]).toEqual(['raised', 'resolved']);
     },
@@ -306,7 +306,7 @@ it('a receiver can tell repeats, hears each notice in its order, and none twice 
     expect(isBefore(messages[at]!.message.place, message.place)).toBe(true);
   });
   const states = Map.groupBy(messages.flatMap(ofSite), ({ id }) => id);
-  // One that was over before it was told is told once, as that.
+  // A receiver hears once of one that was over before, as resolved.
   for (const all of states.values())
     expect(['raised resolved', 'resolved']).toContain(all.map(({ state }) => state).join(' '));
   expect(requests.length).toBeGreaterThan(messages.length);
