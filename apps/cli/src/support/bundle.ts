@@ -72,7 +72,7 @@ export async function collected(
       const isCut = whole.length > CHARACTERS_MAX;
       // Secrets first: a cut in the middle of one would hide it from the scrubber.
       const { text, count: redacted } = scrubber.scrub(whole);
-      const bytes = Buffer.from(isCut ? text.slice(-CHARACTERS_MAX) : text);
+      const bytes = Buffer.from(isCut ? endOf(text) : text);
       contents.push({ name: `${folder}/${file}`, contents: bytes });
       files.push({ file, bytes: bytes.length, sha256: sha256Hex(bytes), redacted, leftOut, note, isCut });
     } catch (thrown) {
@@ -86,6 +86,13 @@ export async function collected(
   const list = { antipode: VERSION, at: new Date(atMs).toISOString(), files, missing };
   const listed = { name: `${folder}/${LIST}`, contents: Buffer.from(`${JSON.stringify(list, null, 2)}\n`) };
   return { files, missing, archive: () => gzipSync(tarOf([listed, ...contents], { atMs })) };
+}
+
+/** From the beginning of a line on, if it has one: half a line of JSON is none. */
+function endOf(text: string): string {
+  const end = text.slice(-CHARACTERS_MAX);
+  const line = end.indexOf('\n') + 1;
+  return line === 0 || line === end.length ? end : end.slice(line);
 }
 
 const codeOf = (thrown: unknown): string =>

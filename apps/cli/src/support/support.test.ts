@@ -12,6 +12,7 @@ import { secretsOf } from './known-secrets.ts';
 import { Scrubber } from './scrubber.ts';
 import { tarOf } from './tar.ts';
 
+const R = '(redacted)';
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'antipode-support-'));
@@ -42,7 +43,11 @@ describe('a scrubber', () => {
   it.each([
     ['DATABASE_URL=postgres://antipode:hunter2@db:5432/x', 'DATABASE_URL=postgres://(redacted)@db:5432/x'],
     ['password=hunter2 user=me', 'password=(redacted) user=me'],
-    ['{"pin":"12\\"34","ok":true}', '{"pin":(redacted),"ok":true}'],
+    ['{"pin":"12\\"34","ok":true}', '{"pin":"(redacted)","ok":true}'],
+    ["pin: 'two words' # of the token", "pin: '(redacted)' # of the token"],
+    ['agent: {"pin": 1234, "ok": true}', 'agent: {"pin": "(redacted)", "ok": true}'],
+    ['agent: body={\\"pin\\":\\"12 34\\",\\"ok\\":1}', 'agent: body={\\"pin\\":\\"(redacted)\\",\\"ok\\":1}'],
+    ['agent: {"pin":"a line that was cut', 'agent: {"pin":"(redacted)"'],
     ['Authorization: Bearer abcdefgh.ijkl', 'Authorization: (redacted)'],
     ['ORACLE_API_KEY: xyz', 'ORACLE_API_KEY: (redacted)'],
     ['antipode-site-1.abc.def', '(redacted)'],
@@ -50,6 +55,67 @@ describe('a scrubber', () => {
     ['-----BEGIN EC PRIVATE KEY-----\nMIIE and the end is lost', '(redacted)'],
   ])('knows secrets by their form: %s', (text, expected) => {
     expect(clean(text)).toBe(expected);
+  });
+
+  it.each([
+    ['a number', '{"pin":1234,"big":12345678901234567890,"at":1.50}', { pin: R, at: 1.5 }],
+    ['a list', '{"authorization":["Bearer abcdefgh.ijkl"],"ok":true}', { authorization: R, ok: true }],
+    ['an object', '{"credentials":{"user":"me","word":"hunter2"}}', { credentials: R }],
+    ['JSON in JSON', JSON.stringify({ body: '{"pin":"1234"}' }), { body: '{"pin":"(redacted)"}' }],
+    ['a known secret that is a number', '{"at":87654321}', { at: R }],
+    ['a known secret that is a name', '{"87654321":1}', { [R]: 1 }],
+    ['a private key that has no end', '{"a":"-----BEGIN PRIVATE KEY-----\\nMIIE","b":1}', { a: R, b: 1 }],
+    ['a text', '"password=hunter2"', 'password=(redacted)'],
+  ])('keeps a line of JSON a line of JSON: %s', (_of, line, expected) => {
+    const lines = clean(`first\n${line}\r\nlast`, '87654321').split('\n');
+    expect(lines.length).toBe(3);
+    const kept: unknown = JSON.parse(lines[1] ?? '');
+    if (typeof expected === 'string') expect(kept).toBe(expected);
+    else expect(kept).toMatchObject(expected);
+    expect(lines[1]).not.toMatch(/hunter2|1234[^5]|87654321|MIIE|abcdefgh/);
+  });
+
+  it('changes nothing of a number that stands beside a secret', () => {
+    const line = '{"pin":"1","big":12345678901234567890,"at":1.50}';
+    expect(clean(line)).toBe('{"pin":"(redacted)","big":12345678901234567890,"at":1.50}');
+    expect(clean('{ "big" : 12345678901234567890 }')).toBe('{ "big" : 12345678901234567890 }');
+  });
+
+  it('keeps a document of JSON over many lines one document', () => {
+    const document = JSON.stringify({ list: [{ pin: ['1234', '5678'] }, 'password: hunter2'] }, null, 2);
+    expect(JSON.parse(clean(`${document}\n`))).toEqual({ list: [{ pin: R }, 'password: (redacted)'] });
+  });
+
+  it('takes out a private key with lines of JSON in it', () => {
+    const text =
+      'password=-----BEGIN PRIVATE KEY-----\nMIIE\n{"ok":true}\nMORE\n-----END PRIVATE KEY-----\n{"ok":true}';
+    expect(clean(text)).toBe('password=(redacted)\n{"ok":true}');
+  });
+
+  it('keeps a line of JSON that is deeper than a stack', () => {
+    const line = `${'['.repeat(200_000)}"password=hunter2"${']'.repeat(200_000)}`;
+    const left = clean(line);
+    expect(left).not.toContain('hunter2');
+    expect(JSON.parse(left)).toBeDefined();
+  });
+
+  it('makes no line of JSON invalid, and leaves no secret in it', () => {
+    const words = fc.constantFrom('pin', 'password', 'x', 'Authorization', 'secret-word', '"', '\\', '}', 'a=b');
+    const leaf = fc.oneof(words, fc.constantFrom(1, true, null, 'pin=12 34', '{"pin":"s3cr3t"}', 'the secret-word'));
+    const value = fc.letrec<{ any: unknown }>((tie) => ({
+      any: fc.oneof({ maxDepth: 4 }, leaf, fc.array(tie('any')), fc.dictionary(words, tie('any'))),
+    })).any;
+    fc.assert(
+      fc.property(fc.array(fc.tuple(value, fc.boolean())), (all) => {
+        const lines = all.map(([one, isText]) => (isText ? `pin: ${JSON.stringify(one)}` : JSON.stringify(one)));
+        const left = clean(lines.join('\n'), 'secret-word');
+        expect(left).not.toMatch(/secret-word|s3cr3t/);
+        const kept = left.split('\n');
+        expect(kept.length).toBe(lines.join('\n').split('\n').length);
+        for (const [at, { 1: isText }] of all.entries()) if (!isText) JSON.parse(kept[at] ?? '');
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('leaves no known secret in any text', () => {
@@ -179,5 +245,13 @@ describe('a bundle', () => {
   it('keeps the end of a file that is too large, and says so', async () => {
     const { files } = await make([{ name: 'a', collect: () => ({ text: `${'x'.repeat(9 * 1024 * 1024)}end` }) }]);
     expect(files).toMatchObject([{ bytes: 8 * 1024 * 1024, isCut: true }]);
+  });
+
+  it('begins a file that is too large with a whole line', async () => {
+    const line = `${JSON.stringify({ message: 'x'.repeat(99) })}\n`;
+    const { archive } = await make([{ name: 'a', collect: () => ({ text: line.repeat(80_000) }) }]);
+    const text = String(execFileSync('tar', ['-xzOf', '-', 'f/a'], { input: archive(), maxBuffer: 2 ** 25 }));
+    expect(text.startsWith(line)).toBe(true);
+    expect(text.length).toBeGreaterThan(8 * 1024 * 1024 - line.length);
   });
 });
