@@ -2,16 +2,9 @@
 import { type Concern, type GroupState, MemberRole } from '@antipode/protocol';
 import { duration } from './duration.ts';
 
-/**
- * `3 of 10`; undefined where it is not known. A key whose value has changed is in the generation with its earlier value.
- * It is one key, and not two.
- */
-export function unprotectedKeys({ protectedKeys, unprotectedKeys: lacking, newest }: GroupState): string | undefined {
-  if (protectedKeys === undefined || lacking === undefined) return undefined;
-  const changed = (newest?.uncaptured ?? []).filter(
-    ({ kind, reason }) => reason === 'value-changed' && /^(private|secret)-key\b/.test(kind),
-  ).length;
-  return `${lacking} of ${protectedKeys + lacking - Math.min(changed, protectedKeys)}`;
+/** `3 of 10`; undefined where it is not known. */
+export function unprotectedKeys({ protectedKeys, unprotectedKeys: lacking }: GroupState): string | undefined {
+  return protectedKeys === undefined || lacking === undefined ? undefined : `${lacking} of ${protectedKeys + lacking}`;
 }
 
 /** The obstacles of a group: a contradiction, members in quarantine, a pause of automatic failover. */

@@ -51,21 +51,6 @@ it('a group is shown with its protection, its age, and how much of it is not cap
   ]);
 });
 
-it('a key whose value has changed is one key, although its earlier value is in the generation', () => {
-  const changed = create(GroupStateSchema, {
-    protectedKeys: 3,
-    unprotectedKeys: 2,
-    newest: {
-      uncaptured: [
-        { objectId: '01', kind: 'secret-key/aes', reason: 'value-changed' },
-        { objectId: '02', kind: 'certificate', reason: 'value-changed' },
-        { objectId: '03', kind: 'secret-key/aes', reason: 'unextractable' },
-      ],
-    },
-  });
-  expect(rows(groupTable([changed]))[0]).toContain('2 of 4');
-});
-
 it('a member is shown with what it has acknowledged, and a dash for what it has not', () => {
   expect(rows(memberTable(state))).toEqual([
     ['a', 'active', 'up', '1f', '-', '-', '0', '0', '0'],

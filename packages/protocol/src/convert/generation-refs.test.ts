@@ -17,7 +17,12 @@ const facts = fc.record({
   objectCount: u32,
   keyCount: fc.option(u32, { nil: undefined }),
   domainKeyVersion: u32,
-  uncaptured: fc.array(fc.record({ objectId: fc.string(), kind: fc.string(), reason: fc.string() })),
+  uncaptured: fc.array(
+    fc.record(
+      { objectId: fc.string(), kind: fc.string(), reason: fc.string(), isKept: fc.constant(true) },
+      { requiredKeys: ['objectId', 'kind', 'reason'] },
+    ),
+  ),
 });
 
 it('brings every fact of a generation over the wire and back', () => {

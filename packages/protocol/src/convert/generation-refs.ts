@@ -20,8 +20,19 @@ export interface GenerationFacts extends GenerationName {
   readonly keyCount?: number | undefined;
   readonly domainKeyVersion: number;
   /** Objects that it does not protect. */
-  readonly uncaptured: readonly Pick<UncapturedObject, 'objectId' | 'kind' | 'reason'>[];
+  readonly uncaptured: readonly UncapturedFacts[];
 }
+
+/** `isKept` is absent in records of earlier releases. */
+type UncapturedFacts = Pick<UncapturedObject, 'objectId' | 'kind' | 'reason'> &
+  Partial<Pick<UncapturedObject, 'isKept'>>;
+
+const uncapturedFacts = ({ objectId, kind, reason, isKept }: UncapturedFacts): UncapturedFacts => ({
+  objectId,
+  kind,
+  reason,
+  ...(isKept === true ? { isKept } : {}),
+});
 
 type NameRef = Pick<GenerationRef, 'epoch' | 'generation' | 'manifestDigest'>;
 
@@ -44,7 +55,7 @@ export function generationFacts(ref: Omit<GenerationRef, '$typeName' | '$unknown
     objectCount: ref.objectCount,
     keyCount: ref.keyCount,
     domainKeyVersion: ref.domainKeyVersion,
-    uncaptured: ref.uncaptured.map(({ objectId, kind, reason }) => ({ objectId, kind, reason })),
+    uncaptured: ref.uncaptured.map(uncapturedFacts),
   };
 }
 
@@ -58,7 +69,7 @@ export function factsRef(facts: GenerationFacts, captureStartedMs: number) {
     objectCount,
     ...(keyCount === undefined ? {} : { keyCount }),
     domainKeyVersion,
-    uncaptured: uncaptured.map(({ objectId, kind, reason }) => ({ objectId, kind, reason })),
+    uncaptured: uncaptured.map(uncapturedFacts),
   };
 }
 

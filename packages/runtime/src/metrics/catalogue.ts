@@ -330,16 +330,17 @@ export const METRICS = {
     unit: 'keys',
     labels: ['group'],
     from: ['leader'],
-    help: 'Private and secret keys in the newest generation.',
-    meaning: 'Absent before the first capture.',
+    help: 'Private and secret keys in the newest generation, except for those that are counted as not protected.',
+    meaning: 'A key is counted once, here or there. Absent before the first capture.',
   },
   antipode_group_unprotected_keys: {
     type: 'gauge',
     unit: 'keys',
     labels: ['group'],
     from: ['leader'],
-    help: 'Private and secret keys at the active site that are not in the newest generation.',
-    meaning: '`antipode group show` says which ones and why. Absent before the first capture.',
+    help: 'Private and secret keys of the active site that are not in the newest generation, or not as they are now.',
+    meaning:
+      'The generation can have the earlier form of such a key, or the form of another member that the token refuses. `antipode group show` says which ones and why. Absent before the first capture.',
   },
   antipode_group_uncaptured_objects: {
     type: 'gauge',

@@ -14,7 +14,7 @@ it('names a generation by digests and counts, and what it does not protect by ki
   const sealed = await group.captured(members[0]!);
   const ref = create(GenerationRefSchema, refOf(sealed));
   expect(ref).toMatchObject({ epoch: 1n, generation: 1n, objectCount: 2, keyCount: 1, domainKeyVersion: 1 });
-  expect(ref.uncaptured).toMatchObject([{ kind: 'secret-key/aes', reason: 'unextractable' }]);
+  expect(ref.uncaptured).toMatchObject([{ kind: 'secret-key/aes', reason: 'unextractable', isKept: false }]);
   expect([digestOf(ref), hex(ref.contentDigest)]).toEqual([sealed.digest, sealed.contentDigest]);
   expect(toJsonString(GenerationRefSchema, ref)).not.toMatch(/label/);
 });

@@ -9,12 +9,16 @@ export const briefRefOf = (summary: BriefSummary) =>
 
 /** The whole of it, for the answer to a capture. */
 export function refOf(sealed: SealedGeneration) {
+  const { entries, uncaptured } = sealed.generation;
+  const reported = new Set(uncaptured.map(({ objectId }) => objectId));
+  const kept = new Set(entries.flatMap(({ objectId }) => (reported.has(objectId) ? objectId : [])));
   return {
     ...briefRefOf(summaryOf(sealed)),
-    uncaptured: sealed.generation.uncaptured.map((object) => ({
+    uncaptured: uncaptured.map((object) => ({
       objectId: object.objectId,
       kind: kindNameOf(object),
       reason: object.reason,
+      isKept: kept.has(object.objectId),
     })),
   };
 }

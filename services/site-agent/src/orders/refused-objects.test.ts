@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { fence, GROUP, type Ref, TwoSites } from '../testing/two-sites.ts';
 import { describe as account } from './describe.ts';
+import { refOf } from './generation-ref.ts';
 
 let sites: TwoSites;
 let a: SimulatedSite;
@@ -57,6 +58,8 @@ it('does not keep its member from being promoted, and stays in the generations o
   expect(entries.map(({ objectId }) => objectId)).toContain(odd);
   expect(tombstones).toEqual([]);
   expect(uncaptured).toMatchObject([{ objectId: odd, reason: 'unreadable' }]);
+  // So that nobody counts it as two keys.
+  expect(refOf(await b.site.store.open(next.digest)).uncaptured).toMatchObject([{ objectId: odd, isKept: true }]);
 });
 
 it('is tried again after a while, ever more seldom, until the token takes it', async () => {

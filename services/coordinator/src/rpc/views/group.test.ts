@@ -138,6 +138,16 @@ describe('the state of a group', () => {
     expect(lacking(['private-key/rsa', 'secret-key/aes', 'certificate'], 1)).toEqual(['partially-protected', 1, 2]);
     expect(lacking(['certificate', 'public-key/rsa'], 0)).toEqual(['partially-protected', 0, 0]);
     expect(lacking([], 0)).toEqual(['protected', 0, 0]);
+    // A key that is reported, and of which the generation has an earlier form, is one key.
+    const kept = ['private-key/rsa', 'secret-key/aes', 'certificate'].map((kind) => ({
+      ...UNCAPTURED,
+      kind,
+      isKept: true,
+    }));
+    const { protection, protectedKeys, unprotectedKeys } = groupState(
+      facts({ newest: generation(1_000, { uncaptured: [...kept, UNCAPTURED], keyCount: 5 }) }),
+    );
+    expect([protection, protectedKeys, unprotectedKeys]).toEqual(['partially-protected', 3, 3]);
     // Of a generation that an earlier version has recorded.
     expect(lacking(['private-key/rsa'])).toEqual(['partially-protected', undefined, undefined]);
   });

@@ -96,7 +96,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       : { newest: { ...refOf(newest), captureStartedMs: BigInt(toWallMs(newest.recoveryPointMs)) } }),
     ...(newest?.keyCount === undefined
       ? {}
-      : { protectedKeys: newest.keyCount, unprotectedKeys: keysNotCaptured(newest) }),
+      : { protectedKeys: keysCaptured(newest, newest.keyCount), unprotectedKeys: keysNotCaptured(newest).length }),
     members: group.members.map(({ site, serial, role, divergent, unaccounted }) => {
       const ageMs = ageOf(site);
       const scrubbed = scrubs.find((one) => one.site === site);
@@ -249,8 +249,12 @@ function refusedBy(
 }
 
 /** Private and secret keys; certificates, public keys and data can be had again. */
-const keysNotCaptured = ({ uncaptured }: Generation): number =>
-  uncaptured.filter(({ kind }) => /^(private|secret)-key\b/.test(kind)).length;
+const keysNotCaptured = ({ uncaptured }: Generation): Generation['uncaptured'] =>
+  uncaptured.filter(({ kind }) => /^(private|secret)-key\b/.test(kind));
+
+/** Without those that are kept and reported all the same: a key counts once. */
+const keysCaptured = (newest: Generation, keyCount: number): number =>
+  Math.max(0, keyCount - keysNotCaptured(newest).filter(({ isKept }) => isKept === true).length);
 
 type Seen = Pick<GroupFacts, 'group' | 'view'>;
 
@@ -294,7 +298,7 @@ function protectionOf(
   if (group.domainKeyVersion > 0 && !isServed) return 'unserved';
   if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
   // Acknowledged, and not one key of those that are there.
-  if (newest.keyCount === 0 && keysNotCaptured(newest) > 0) return 'unprotected';
+  if (newest.keyCount === 0 && keysNotCaptured(newest).length > 0) return 'unprotected';
   // The token was emptied, or something like it: what the standbys have is all there is, and it gets older.
   if (active !== undefined && heldAt({ group, view }, active.site) > 0) return 'held';
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.

@@ -1073,7 +1073,8 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
   automaticFailoverPausedUntilMs?: bigint | undefined;
 
   /**
-   * Private and secret keys in the newest generation; unset where that is not known.
+   * Private and secret keys in the newest generation, except for those that unprotected_keys counts; unset where that is
+   * not known.
    *
    * @generated from field: optional uint32 protected_keys = 13;
    */
