@@ -90,10 +90,11 @@ export class SoftHsmPair {
         pinOf(paired.token)().expose((pin) => cryptoki.login(session, pin));
         const readPin = pinOf(paired.token);
         const { serial } = paired;
+        const { stateFolder } = paired.token.config;
         return {
           ...paired,
           session,
-          cloner: openSoftHsmCloner({ cryptoki, session, serial, clock: systemClock, readPin }),
+          cloner: openSoftHsmCloner({ cryptoki, session, serial, clock: systemClock, readPin, stateFolder }),
         };
       }) as [OpenToken, OpenToken];
       return await work({ cryptoki, source, standby });

@@ -42,6 +42,8 @@ const AT_SITE: Readonly<Record<string, string>> = {
   held: DECIDE,
   replaced: DECIDE,
   changed: WAYS_OUT['value-changed'],
+  revived:
+    'captures wait for a decision: destroy it in the token if it is to stay deleted, or take it back into the group with `antipode deleted accept <group> <object>`',
   gone: 'if somebody deleted it on purpose, do nothing: the next capture records that. If not, run `antipode replicate <group>` and then `antipode deleted restore <group> <object>`',
   kept: 'it was deleted at the active site, and this token would not destroy it: destroy it here if nobody needs it',
 };

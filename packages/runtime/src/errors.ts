@@ -304,7 +304,7 @@ export const CATALOGUE = {
   CAPTURE_HELD: {
     disposition: 'operator',
     summary:
-      'A capture would lose more objects at once than the group allows: objects that were deleted, replaced by other keys under their names, or are no longer shown by the token. Nothing was captured, and the standbys keep their objects.',
+      'A capture would lose more objects at once than the group allows: objects that were deleted, replaced by other keys under their names, or are no longer shown by the token. Or the token looks like an older copy of itself. Nothing was captured, and the standbys keep their objects.',
     hint: 'Run `antipode deleted list <group>` at the active site to see the objects. If they are meant to go, or their keys were renewed, run `antipode deleted accept <group>` there. If the token was emptied or initialised by mistake, run `antipode deleted restore <group> <object>...` there. If nobody renewed the replaced keys, an intruder may have replaced them: the standbys have the captured ones, so move there with `antipode failover <group> --to <site>`.',
   },
   OBJECT_UNPROVEN: {

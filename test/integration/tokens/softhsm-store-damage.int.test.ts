@@ -2,7 +2,17 @@
  * The folder of a SoftHSM token is damaged, or an older copy takes its place. SoftHSM shows an object whose file it cannot
  * read as little as a deleted one. Judged by pkcs11-tool in both tokens.
  */
-import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { CaptureMemory, ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
 import { SealedGroup } from '@antipode/hsm-core/testing';
@@ -143,5 +153,87 @@ describe('an older copy of the store at a standby', () => {
     memory = new ReplicaMemory();
     await applied(target);
     expect(labelsAt(b)).toEqual(['later']);
+  });
+});
+
+describe('an older copy of the store at the active member', () => {
+  const put = (from: string): void => {
+    for (const name of readdirSync(paths.a)) rmSync(join(paths.a, name), { recursive: true });
+    cpSync(from, paths.a, { recursive: true });
+  };
+  const copyTo = (name: string): string => {
+    const copy = join(a.token.folder, name);
+    cpSync(paths.a, copy, { recursive: true });
+    return copy;
+  };
+  /** Stamps the store as an agent does, unless the capture is held. Then it returns why. */
+  async function stamped(): Promise<string[] | undefined> {
+    const former = group.newest;
+    const { sealed, held, isOlderCopy } = await group.capture(a, NATIVE);
+    if (held !== undefined) return held.losses.map(({ reason }) => reason).sort();
+    if (sealed !== undefined && former !== undefined) older.unshift(former);
+    const { epoch, number } = group.newest!.generation;
+    const stamp = { group: group.name, epoch, number, replacesOlder: isOlderCopy === true };
+    expect(await a.provider.stampStore(stamp)).toBe(true);
+    return undefined;
+  }
+  let [first, second] = ['', ''];
+
+  beforeAll(async () => {
+    await a.reopen();
+    makeKey('deleted-later');
+    await stamped();
+    first = copyTo('first');
+    makeKey('made-later');
+    a.token.tool('--delete-object', '--type', 'secrkey', '--label', 'deleted-later');
+    await stamped();
+    await applied(group.newest!);
+    second = copyTo('second');
+  });
+
+  it('loses no key and brings no deleted one back, whether the agent runs meanwhile or starts later', async () => {
+    put(first);
+    expect(labelsAt(a)).toContain('deleted-later');
+    // The module itself may say at first that it does not show all of its store.
+    const held = await stamped().catch(() => a.reopen().then(stamped));
+    expect(held).toEqual(['deleted', 'revived']);
+    await a.reopen();
+    expect(await stamped()).toEqual(['deleted', 'revived']);
+    expect(labelsOf(group.newest!)).toContain('made-later');
+    expect(labelsAt(b)).toEqual(labelsOf(group.newest!));
+  });
+
+  it('holds the capture although a program has made as much since as was lost', async () => {
+    makeKey('made-in-the-copy');
+    a.token.tool('--delete-object', '--type', 'secrkey', '--label', 'deleted-later');
+    await a.reopen();
+    expect(await stamped()).toEqual(['deleted']);
+  });
+
+  it('ends when the newer copy is put back', async () => {
+    put(second);
+    await a.reopen();
+    expect(await stamped()).toBeUndefined();
+    expect(labelsAt(a)).toEqual(labelsOf(group.newest!));
+    await applied(group.newest!);
+    expect(labelsAt(b)).toEqual(labelsAt(a));
+  });
+
+  it.each([
+    ['a folder', (path: string) => mkdirSync(path)],
+    ['a loop of links', (path: string) => symlinkSync(path, path)],
+    ['a pipe', (path: string) => execFileSync('mkfifo', [path])],
+    ['something else', (path: string) => writeFileSync(path, 'no stamp')],
+  ])('is supposed where %s is in the place of the stamp, and no capture ends by it', async (_what, place) => {
+    const name = readdirSync(paths.a).find((one) => one.startsWith('antipode-captured-'))!;
+    const stamp = join(paths.a, name);
+    const saved = readFileSync(stamp);
+    rmSync(stamp);
+    place(stamp);
+    await a.reopen();
+    const { held, isOlderCopy } = await group.capture(a, NATIVE);
+    expect([held, isOlderCopy]).toEqual([undefined, true]);
+    rmSync(stamp, { recursive: true });
+    writeFileSync(stamp, saved);
   });
 });

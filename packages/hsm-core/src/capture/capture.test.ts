@@ -602,6 +602,133 @@ describe('a deleted object', () => {
   });
 });
 
+describe('an older copy of the token', () => {
+  const OLDER = 'revived';
+
+  /** Copies the store of the token. The result puts the copy back. */
+  const copied = (): (() => void) => {
+    const [objects, stamps] = [[...a.hsm.objects], [...a.hsm.stamps]];
+    return () => {
+      a.hsm.objects.splice(0, a.hsm.objects.length, ...objects);
+      a.hsm.stamps.clear();
+      for (const [group, stamp] of stamps) a.hsm.stamps.set(group, stamp);
+    };
+  };
+  /** As an agent does with a capture that goes on. */
+  const stamped = async (options: Partial<CaptureOptions> = {}): Promise<CaptureResult> => {
+    const result = await capture(options);
+    const { epoch, number } = newest!.generation;
+    if (result.held === undefined)
+      await a.provider.stampStore({ group: GROUP, epoch, number, replacesOlder: result.isOlderCopy === true });
+    return result;
+  };
+  const reasons = ({ held }: CaptureResult): string[] | undefined => held?.losses.map(({ reason }) => reason).sort();
+
+  it('loses nothing where the store has the stamp of an earlier capture, however few keys it lacks', async () => {
+    a.hsm.hasStore = true;
+    a.hsm.addSecret('old');
+    await stamped();
+    const putBack = copied();
+    a.hsm.addSecret('new');
+    await stamped();
+    putBack();
+    const result = await stamped();
+    expect([reasons(result), result.held]).toEqual([
+      ['deleted'],
+      expect.objectContaining({ limit: 0, isOlderCopy: true }),
+    ]);
+    expect(newest!.generation.tombstones).toEqual([]);
+    // As after a restart, and as often as it is asked.
+    memory = new CaptureMemory();
+    expect(reasons(await stamped())).toEqual(['deleted']);
+  });
+
+  it('brings no deleted key back where the store has the stamp of an earlier capture', async () => {
+    a.hsm.hasStore = true;
+    const secret = a.hsm.addSecret('secret');
+    await stamped();
+    const putBack = copied();
+    a.hsm.remove(secret);
+    await stamped();
+    putBack();
+    expect(reasons(await stamped())).toEqual([OLDER]);
+    expect(newest!.generation.entries).toEqual([]);
+  });
+
+  it('shows without any stamp if it lacks some keys and has deleted ones again', async () => {
+    const secret = a.hsm.addSecret('secret');
+    await capture();
+    const putBack = copied();
+    a.hsm.remove(secret);
+    a.hsm.addSecret('new');
+    await capture();
+    putBack();
+    const result = await capture();
+    expect([reasons(result), result.held?.isOlderCopy]).toEqual([['deleted', OLDER], true]);
+  });
+
+  it('goes on when an operator accepts what is gone and what is back, and counts as the newest from then on', async () => {
+    a.hsm.hasStore = true;
+    const secret = a.hsm.addSecret('secret');
+    const { objectId } = entryOf((await stamped()).sealed!, 'secret');
+    const putBack = copied();
+    a.hsm.remove(secret);
+    a.hsm.addSecret('new');
+    await stamped();
+    putBack();
+    const { held } = await stamped();
+    const lost = held!.losses.find(({ reason }) => reason === 'deleted')!.objectId;
+    expect(reasons(await stamped({ accepted: new Set([lost]) }))).toEqual([OLDER]);
+    const { sealed } = await stamped({ accepted: new Set([lost, objectId]) });
+    expect(sealed!.generation.entries.map(labelOf)).toEqual(['secret']);
+    expect(sealed!.generation.tombstones.map(({ entry }) => labelOf(entry))).toEqual(['new']);
+    a.hsm.remove(secret);
+    expect((await stamped()).sealed!.generation.tombstones).toHaveLength(2);
+  });
+
+  it('goes on where an operator has restored the key that is back', async () => {
+    a.hsm.hasStore = true;
+    const secret = a.hsm.addSecret('secret');
+    const { objectId } = entryOf((await stamped()).sealed!, 'secret');
+    const putBack = copied();
+    a.hsm.remove(secret);
+    await stamped();
+    putBack();
+    expect((await stamped({ restored: new Set([objectId]) })).sealed?.generation.entries.map(labelOf)).toEqual([
+      'secret',
+    ]);
+  });
+
+  it('holds nothing if nothing differs, and a later deletion is one', async () => {
+    a.hsm.hasStore = true;
+    const secret = a.hsm.addSecret('secret');
+    await stamped();
+    const putBack = copied();
+    const added = a.hsm.addCertificate('certificate');
+    await stamped();
+    a.hsm.remove(added);
+    await stamped();
+    putBack();
+    expect(await stamped()).toMatchObject({ isOlderCopy: true });
+    expect((await stamped()).isOlderCopy).toBeUndefined();
+    a.hsm.remove(secret);
+    expect((await stamped()).held).toBeUndefined();
+  });
+
+  it('gets no newer stamp if it has come into its place since the look', async () => {
+    a.hsm.hasStore = true;
+    a.hsm.addSecret('old');
+    await stamped();
+    const putBack = copied();
+    a.hsm.addSecret('new');
+    await stamped();
+    const { epoch, number } = newest!.generation;
+    putBack();
+    expect(await a.provider.stampStore({ group: GROUP, epoch, number, replacesOlder: false })).toBe(false);
+    expect(reasons(await stamped())).toEqual(['deleted']);
+  });
+});
+
 describe('what was captured before', () => {
   /** One look, counted from now, does not see these, though they are there. */
   const missing = (wanted: number, objects: readonly StoredObject[]): void => {

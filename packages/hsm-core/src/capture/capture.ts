@@ -37,6 +37,8 @@ export interface CaptureResult {
    * at once. Nothing was sealed, and an operator decides.
    */
   readonly held?: HeldCapture;
+  /** The store of the token is older than the newest capture. If nothing is held, it lacks nothing all the same. */
+  readonly isOlderCopy?: true;
   /** Attributes that no replica gets, of the objects that this capture read. For all other objects nothing changed. */
   readonly notCarried: ReadonlyMap<ObjectId, readonly string[]>;
   /** New blobs by SHA-256, hexadecimal. */
@@ -52,10 +54,17 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
 
   const { candidates, captured, uncaptured, absence, sealing } = await gather(context, scan);
   const { kept, gone, unrestored, hidden } = absence;
-  const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map(), notCarried: notCarriedOf(captured) };
+  const unchanged = {
+    captureStartedMs,
+    sealedObjects: 0,
+    blobs: new Map(),
+    notCarried: notCarriedOf(captured),
+    ...(scan.first.isOlderCopy ? { isOlderCopy: true as const } : {}),
+  };
   const present = [...scan.carried, ...captured].map(({ entry }) => entry);
   const changed = new Set(candidates.flatMap(({ examined, isChanged }) => (isChanged ? examined.object.handle : [])));
-  const held = await holdBack(context, { entries: present, gone, kept, uncaptured, changed });
+  const { isOlderCopy } = scan.first;
+  const held = await holdBack(context, { entries: present, gone, kept, uncaptured, changed, isOlderCopy });
   if (held !== undefined) return { ...unchanged, held };
 
   const entries = [...present, ...kept];

@@ -17,8 +17,11 @@ export interface LossLimit {
 
 export const LOSS_LIMIT: LossLimit = { objects: 5, percent: 10 };
 
-/** Why a capture would lose a protected object. `replaced`: another key has its names. */
-export type LossReason = 'deleted' | 'replaced' | UncapturedReason;
+/**
+ * Why a capture would lose a protected object. `replaced`: another key has its names. `revived`: nothing is lost, but the
+ * deletion of an object would be.
+ */
+export type LossReason = 'deleted' | 'replaced' | 'revived' | UncapturedReason;
 
 export interface Loss {
   readonly objectId: ObjectId;
@@ -28,6 +31,8 @@ export interface Loss {
 export interface HeldCapture {
   readonly losses: readonly Loss[];
   readonly limit: number;
+  /** The token looks like an older copy of itself. Then nothing at all may be lost. */
+  readonly isOlderCopy?: true;
 }
 
 /** The parts of a generation that is about to be made. */
@@ -40,6 +45,8 @@ interface Outcome {
   readonly uncaptured: readonly UncapturedObject[];
   /** Objects with the names of a captured one and another value. */
   readonly changed: ReadonlySet<Handle>;
+  /** The store of the token says so. */
+  readonly isOlderCopy: boolean;
 }
 
 /** Returns undefined if the capture may go on. */
@@ -48,6 +55,11 @@ export async function holdBack(context: CaptureContext, outcome: Outcome): Promi
   const losses = [...(await deletedLosses(context, outcome)), ...refusedLosses(context, outcome)].filter(
     ({ objectId }) => !accepted.has(objectId),
   );
+  const revived = revivedObjects(context, outcome);
+  // Where nothing else tells, an older copy shows by both at once.
+  const isOlderCopy = outcome.isOlderCopy || (losses.length > 0 && revived.length > 0);
+  if (isOlderCopy && losses.length + revived.length > 0)
+    return { losses: [...losses, ...revived], limit: 0, isOlderCopy };
   const counted = await countLosable(context);
   const limit = Math.max(lossLimit.objects, Math.floor((counted * lossLimit.percent) / 100));
   const unsealable = context.isReseal ? unsealableLosses(context, outcome) : [];
@@ -106,6 +118,19 @@ function unsealableLosses(
     ...refused,
     ...kept.filter(isUnderDomainKey).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' })),
   ];
+}
+
+/** Objects that were deleted and are in the token again, and nobody has restored or accepted them. */
+function revivedObjects({ options, buried, live }: CaptureContext, { entries }: Pick<Outcome, 'entries'>): Loss[] {
+  if (buried.size === 0) return [];
+  const deleted = new Set([...buried.keys()].map(({ objectId }) => objectId));
+  const adopted = new Set(options.adopted?.map(({ objectId }) => objectId));
+  return entries.flatMap((entry): Loss[] => {
+    const { objectId } = entry;
+    if (!deleted.has(objectId) || live.has(objectId) || adopted.has(objectId) || !countsAsLoss(entry)) return [];
+    if (options.restored?.has(objectId) === true || options.accepted?.has(objectId) === true) return [];
+    return [{ objectId, reason: 'revived' }];
+  });
 }
 
 async function countLosable({ options, live }: CaptureContext): Promise<number> {

@@ -20,6 +20,8 @@ export interface View {
   readonly objects: readonly ObservedObject[];
   /** See the look of a provider. */
   readonly hidden: readonly HiddenObject[];
+  /** The store of the token is older than the newest capture. */
+  readonly isOlderCopy: boolean;
 }
 
 /** One object, as the two looks saw it. */
@@ -64,10 +66,11 @@ export async function scanPartition(context: CaptureContext): Promise<Scan | und
 
 async function look({ options }: CaptureContext, request: Parameters<HsmProvider['look']>[0]): Promise<View> {
   const own = options.keyring.ownHandles;
-  const { number, handles, objects, hidden = [] } = await options.provider.look(request);
+  const { number, handles, objects, hidden = [], olderFor = [] } = await options.provider.look(request);
   return {
     number,
     hidden,
+    isOlderCopy: olderFor.includes(options.group),
     handles: new Set([...handles].filter((handle) => !own.has(handle))),
     objects: objects.filter(({ handle }) => !own.has(handle)),
   };
@@ -95,8 +98,8 @@ async function lookFirst(context: CaptureContext): Promise<{ first: View; isRout
  * The look reports no object, and the handles are the remembered ones. Another provider's memory has other handles. A
  * token that failed is asked again.
  */
-function isQuiet({ remembered, askedAgain }: CaptureContext, { handles, objects, hidden }: View): boolean {
-  if (askedAgain.size > 0) return false;
+function isQuiet({ remembered, askedAgain }: CaptureContext, { handles, objects, hidden, isOlderCopy }: View): boolean {
+  if (askedAgain.size > 0 || isOlderCopy) return false;
   const before = remembered?.hidden;
   const settled = hidden.filter(({ seenTwice }) => seenTwice);
   if (settled.length !== before?.size || !settled.every(({ id }) => before.has(id))) return false;

@@ -21,6 +21,7 @@ import { findCrossing, wrappingSession } from './known-values.ts';
 import { Maker } from './maker.ts';
 import { HiddenObjects } from './native/hidden-objects.ts';
 import { Pkcs11NativeSealer } from './native/native-sealer.ts';
+import { StoreAge } from './native/store-age.ts';
 import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
 import { Pkcs11OwnKeys } from './own-keys/own-keys.ts';
 import { findUnenforced } from './own-keys/protections.ts';
@@ -126,7 +127,8 @@ function clonerOf(
     return openLunaCloner({ native, token, pinFile, readPin: readFile, clock: systemClock, onOutput });
   }
   const readPin = () => readPinFile(pinFile, { owners });
-  return openSoftHsmCloner({ cryptoki, session, serial: token.serial, clock: systemClock, readPin });
+  const { serial } = token;
+  return openSoftHsmCloner({ cryptoki, session, serial, clock: systemClock, readPin, stateFolder });
 }
 
 interface Parts {
@@ -143,13 +145,14 @@ function composed(opened: OpenSession, { config, probe, objects, quirks, cloner 
   const context = wrappingSession({ cryptoki, session }, quirks);
   const wrappingKeys = new WrappingKeys();
   const publicHalves = new PublicHalves(context, quirks);
-  const stored = cloner?.shape === 'blobs' ? cloner.stored : undefined;
+  const { stored, stamps } = cloner?.shape === 'blobs' ? cloner : {};
   const reader = new Pkcs11Reader(context, {
     objects,
     publicHalves,
     probe,
     reusesHandles: quirks.reusesHandles,
     hidden: stored && new HiddenObjects(stored),
+    age: new StoreAge(stamps),
   });
   const ownKeys = new Pkcs11OwnKeys(context, {
     quirks,
@@ -235,6 +238,7 @@ function composed(opened: OpenSession, { config, probe, objects, quirks, cloner 
     prove: (domainKey, items) => prover.prove(domainKey, items),
     makeVectors: (domainKey, handles) => prover.makeVectors(domainKey, handles),
     challenge: (domainKey, handles) => prover.challenge(domainKey, handles),
+    stampStore: async (stamp) => stamps?.put(stamp),
     close: async () => end(cryptoki, session),
   };
 }

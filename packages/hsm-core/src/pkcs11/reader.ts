@@ -8,6 +8,7 @@ import type { Handle, ObservedObject } from '../model/object.ts';
 import { LookLog } from '../objects/look-log.ts';
 import type { Look, PartitionReader } from '../provider/reader.ts';
 import type { HiddenObjects } from './native/hidden-objects.ts';
+import type { StoreAge } from './native/store-age.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import type { PublicHalves } from './reading/public-halves.ts';
 import type { SessionProbe } from './session/session-probe.ts';
@@ -23,6 +24,7 @@ export class Pkcs11Reader implements PartitionReader {
   readonly #probe: SessionProbe;
   readonly #reusesHandles: boolean;
   readonly #hidden: HiddenObjects | undefined;
+  readonly #age: StoreAge;
   readonly #looks = new LookLog();
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
@@ -34,6 +36,7 @@ export class Pkcs11Reader implements PartitionReader {
       readonly probe: SessionProbe;
       readonly reusesHandles: boolean;
       readonly hidden: HiddenObjects | undefined;
+      readonly age: StoreAge;
     },
   ) {
     this.#context = { cryptoki, session };
@@ -42,11 +45,14 @@ export class Pkcs11Reader implements PartitionReader {
     this.#probe = parts.probe;
     this.#reusesHandles = parts.reusesHandles;
     this.#hidden = parts.hidden;
+    this.#age = parts.age;
   }
 
   async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {
     const restMs = SCAN_GAP_MS - (systemClock.monotonicMs() - this.#lastLookMs);
     if (restMs > 0) await systemClock.sleep(restMs);
+    const isWhole = handles === undefined;
+    const endOfLook = isWhole ? this.#age.begin() : undefined;
     const number = this.#looks.begin();
     const present: Handle[] = [];
     const objects: ObservedObject[] = [];
@@ -62,15 +68,17 @@ export class Pkcs11Reader implements PartitionReader {
       const object = this.#objects.describe();
       if (hasChanged || isMute(object)) objects.push(object);
     }
-    if (handles === undefined) for (const handle of this.#looks.endWhole()) this.forget(handle);
+    if (isWhole) for (const handle of this.#looks.endWhole()) this.forget(handle);
     // Finding public halves by use is not a scan, and goes on while the next look waits.
     this.#lastLookMs = systemClock.monotonicMs();
-    const hidden = handles === undefined ? await this.#hidden?.beside(present) : undefined;
+    const olderFor = endOfLook?.();
+    const hidden = isWhole ? await this.#hidden?.beside(present) : undefined;
     return {
       number,
       handles: BigUint64Array.from(present),
       objects: this.#publicHalves.complete(objects),
       ...(hidden?.length ? { hidden } : {}),
+      ...(olderFor?.length ? { olderFor } : {}),
     };
   }
 

@@ -10,6 +10,7 @@ import type { Attributes } from '../model/attributes.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
 import type { Vector } from '../model/vector.ts';
 import type { BatchOutcome, Refusal } from './restorer.ts';
+import type { CaptureStamp } from './store-stamps.ts';
 
 export const CLONING_DOMAIN_BYTES = 32;
 
@@ -100,6 +101,12 @@ export interface NativeCloner {
    * Objects of the token's store that it does not show. `shown` are all that it shows. Absent where nobody sees the store.
    */
   stored?(shown: readonly Handle[]): Promise<readonly StoredUnseen[]>;
+  /** See {@link StoreStamps}. Absent where nobody sees the store. */
+  readonly stamps?: {
+    /** Groups whose stamp in the store is older than the last that this agent has put there, or missing. */
+    older(): readonly string[];
+    put(stamp: CaptureStamp): boolean;
+  };
   /** Takes back objects that the last {@link place} has returned by these handles. Leaves every other object alone. */
   discard(handles: readonly Handle[]): Promise<void>;
 }

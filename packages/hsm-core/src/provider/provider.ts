@@ -21,6 +21,7 @@ import type { Prover } from './prover.ts';
 import type { PartitionReader } from './reader.ts';
 import type { Restorer } from './restorer.ts';
 import type { Sealer } from './sealer.ts';
+import type { StoreStamps } from './store-stamps.ts';
 
 export type { DeviceCloner, DeviceMove, ListedName } from './device-cloner.ts';
 export type { ExactItem, ExactKey, ExactOpening, ExactOutcome, ExactSealer, OpenedKey } from './exact-sealer.ts';
@@ -43,6 +44,7 @@ export type { Challenge, ProofCheck, ProofItem, ProofOutcome, Prover } from './p
 export type { HiddenObject, Look, PartitionReader } from './reader.ts';
 export type { BatchOutcome, CreateItem, Refusal, Restorer, UnwrapItem } from './restorer.ts';
 export type { DataOutcome, Sealer, WrapOutcome } from './sealer.ts';
+export type { CaptureStamp, StoreStamps } from './store-stamps.ts';
 
 /**
  * Promises of a token about a key, which it keeps or not. A sensitive key cannot be read, and an unextractable key
@@ -106,7 +108,8 @@ export interface HsmProvider
     ExactSealer,
     NativeSealer,
     Restorer,
-    Prover {
+    Prover,
+    StoreStamps {
   /** Reads only. Also runs the self-test of the mechanisms that sealing needs, once. @throws MECHANISM_MISSING */
   describe(): Promise<PartitionDescription>;
 

@@ -24,6 +24,11 @@ export interface Look {
    * them. Absent where nobody sees the store, and where nothing is hidden.
    */
   readonly hidden?: readonly HiddenObject[];
+  /**
+   * Of a look at everything: groups for which the store has an older stamp than this agent has put there last
+   * (store-stamps.ts). Absent where there is none.
+   */
+  readonly olderFor?: readonly string[];
 }
 
 export interface PartitionReader {

@@ -76,6 +76,20 @@ export class ObjectStore {
     }
   }
 
+  /** A small file of this folder beside the objects. Undefined if it is missing, or this process cannot read it. */
+  readBeside(fileName: string, bytesMax: number): Buffer | undefined {
+    const file = openIfReadable(join(this.#folder.path, fileName));
+    if (file === undefined) return undefined;
+    try {
+      const bytes = Buffer.alloc(bytesMax);
+      return bytes.subarray(0, readSync(file, bytes, 0, bytesMax, 0));
+    } catch (thrown) {
+      return unlessOfTheFile(thrown);
+    } finally {
+      closeSync(file);
+    }
+  }
+
   has(name: string): boolean {
     return lstatSync(this.#path(name, OBJECT_SUFFIX), { throwIfNoEntry: false })?.isFile() === true;
   }

@@ -12,6 +12,7 @@ import { withLocked } from '../pkcs11/own-keys/swap.ts';
 import { ObjectReader } from '../pkcs11/reading/object-reader.ts';
 import type { TokenSession } from '../pkcs11/token-session.ts';
 import type { NativeCloner, PlacedObject, PlaceOutcome, TakenObject } from '../provider/native-cloner.ts';
+import { CaptureStamps } from './capture-stamps.ts';
 import { FilePrints } from './file-prints.ts';
 import { ObjectMatch } from './object-match.ts';
 import { ObjectStore } from './object-store.ts';
@@ -26,6 +27,8 @@ export interface SoftHsmToken extends TokenSession {
   readonly clock: Clock;
   /** Read again for each call, and wiped. Reading it does not count as a login. */
   readonly readPin: () => Secret;
+  /** Keeps what this agent knows of the store. Not in the folder of the token. */
+  readonly stateFolder: string;
 }
 
 /** The store of one token, as {@link takeObjects} and {@link placeObjects} work on it. */
@@ -45,11 +48,12 @@ export interface OpenStore extends TokenSession {
 /** `session` is read-write, and the user is logged in. @throws TOKEN_STORE_UNUSABLE */
 export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
   const folder = findTokenFolder({ serial: token.serial });
-  const { cryptoki, session, clock } = token;
+  const { cryptoki, session, clock, serial, stateFolder } = token;
+  const store = new ObjectStore({ folder, clock });
   const open = {
     cryptoki,
     session,
-    store: new ObjectStore({ folder, clock }),
+    store,
     match: new ObjectMatch(token),
     known: new Set<Handle>(),
     prints: new FilePrints(),
@@ -74,6 +78,7 @@ export function openSoftHsmCloner(token: SoftHsmToken): NativeCloner {
     place: (items: readonly PlacedObject[]): Promise<PlaceOutcome> => withStore((store) => placeObjects(store, items)),
     stored: (shown: readonly Handle[]) =>
       storedUnseen(open, { shown, openKey: () => openTokenKey(folder.path, token.readPin) }),
+    stamps: new CaptureStamps({ folder, store, serial, stateFolder }),
     discard: (handles: readonly Handle[]): Promise<void> => discardObjects(open, handles),
   };
 }

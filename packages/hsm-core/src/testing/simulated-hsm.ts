@@ -14,6 +14,7 @@ import { FakeClock } from '@antipode/runtime/testing';
 import { ATTRIBUTES, type Attributes, attributesOf } from '../model/attributes.ts';
 import { KDFS, type Kdf } from '../model/kdf.ts';
 import type { KeyType, ObservedObject } from '../model/object.ts';
+import type { CaptureStamp } from '../provider/store-stamps.ts';
 import { ecKey, pkcs8, publicHalfOf } from './simulated-crypto.ts';
 import { checkLogin, type SimulatedFaults, soundToken, throughFaults } from './simulated-faults.ts';
 import { SimulatedSession } from './simulated-session.ts';
@@ -35,6 +36,8 @@ export interface StoredObject {
   /** The same for an object and all copies that devices have made of it. */
   readonly origin?: StoredObject;
 }
+
+export type StoreStamp = Pick<CaptureStamp, 'epoch' | 'number'>;
 
 /** Called with a name before and after each change. It may throw, as a crash does. The session is lost then. */
 export type Interrupt = (step: string) => void;
@@ -63,6 +66,11 @@ export class SimulatedHsm {
   sees: SimulatedHsm[] | undefined;
   /** Whether clients of other partitions reach it. */
   isReached = true;
+  /** Whether its clients see its store, so that captures stamp it. */
+  hasStore = false;
+  /** The stamps in its store, and those that its clients have put there last. */
+  readonly stamps = new Map<string, StoreStamp>();
+  readonly stampsPut = new Map<string, StoreStamp>();
   readonly faults: SimulatedFaults = soundToken();
   /** How many sessions it has opened. */
   sessionCount = 0;

@@ -13,6 +13,7 @@ import { LookLog } from '../objects/look-log.ts';
 import { EXACT_PAIRS, type ExactModulusBits } from '../provider/exact-sealer.ts';
 import type {
   BatchOutcome,
+  CaptureStamp,
   Challenge,
   CreateItem,
   DataOutcome,
@@ -121,7 +122,33 @@ export class SimulatedSession implements HsmProvider {
     const left = new Set(seen.map(({ handle }) => handle));
     for (const handle of handles ?? []) if (!left.has(handle)) this.#looks.forget(handle);
     if (handles === undefined) this.#looks.endWhole();
-    return { number, handles: BigUint64Array.from(left), objects };
+    const olderFor = handles === undefined ? this.#olderFor() : [];
+    return {
+      number,
+      handles: BigUint64Array.from(left),
+      objects,
+      ...(olderFor.length === 0 ? {} : { olderFor }),
+    };
+  }
+
+  #olderFor(): string[] {
+    const { stamps, stampsPut } = this.#token;
+    return [...stampsPut].flatMap(([group, put]) => {
+      const found = stamps.get(group);
+      return found === undefined || found.epoch < put.epoch || (found.epoch === put.epoch && found.number < put.number)
+        ? group
+        : [];
+    });
+  }
+
+  async stampStore({ group, epoch, number, replacesOlder }: CaptureStamp): Promise<boolean | undefined> {
+    this.#alive();
+    const { hasStore, stamps, stampsPut } = this.#token;
+    if (!hasStore) return undefined;
+    if (this.#olderFor().includes(group) && !replacesOlder) return false;
+    stamps.set(group, { epoch, number });
+    stampsPut.set(group, { epoch, number });
+    return true;
   }
 
   async inventory(): Promise<ObservedObject[]> {

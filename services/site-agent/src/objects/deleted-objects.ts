@@ -38,7 +38,7 @@ import {
 import { siteObject } from './site-object.ts';
 
 /** The states that a person has to decide about. */
-const UNDECIDED: ReadonlySet<DeletedState> = new Set(['held', 'replaced', 'changed']);
+const UNDECIDED: ReadonlySet<DeletedState> = new Set(['held', 'replaced', 'changed', 'revived']);
 
 const LIST = 'antipode deleted list <group>';
 

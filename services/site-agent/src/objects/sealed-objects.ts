@@ -20,9 +20,10 @@ import { type SiteObject, siteObject } from './site-object.ts';
  * - `replaced`: the next capture would lose it, since another key has its names now.
  * - `changed`: the token has another value for it.
  * - `unreadable`: the token does not show it. Its file is damaged, or this user must not read it.
+ * - `revived`: deleted, and in the token again. The next capture would bring it back to every member.
  * - `set-aside`: only this member had it. It gave way to an object of its name, and is sealed here only.
  */
-export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'unreadable' | 'set-aside';
+export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'unreadable' | 'revived' | 'set-aside';
 
 export interface DeletedObject extends SiteObject {
   readonly objectId: string;
@@ -122,13 +123,14 @@ export function deletedIn(
     ({ entry, epoch, generation, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
       const since = sinceMs.get(burialKey({ objectId: entry.objectId, epoch, generation })) ?? runningMs;
       const blobs = [entry.blobSha256, dataKey?.blobSha256].filter((blob) => blob !== undefined);
+      const isRevived = held.get(entry.objectId) === 'revived';
       return {
         ...sealedObject(entry),
-        state: 'deleted',
+        state: isRevived ? 'revived' : 'deleted',
         deletedMs,
         ...(retentionMs === undefined ? {} : { retentionMs }),
         keptMs: Math.max(0, runningMs - since),
-        isAccepted: true,
+        isAccepted: !isRevived || accepted.has(entry.objectId),
         isRestorable:
           domainKeyVersion !== undefined && !isByDevice(entry) && blobs.every((blob) => store.hasSoundBlob(blob)),
       };

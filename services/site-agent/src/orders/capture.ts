@@ -1,5 +1,12 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
-import { captureGeneration, type Entry, type Generation, type Loss } from '@antipode/hsm-core';
+import {
+  captureGeneration,
+  type Entry,
+  type Generation,
+  type HsmProvider,
+  type Loss,
+  type SealedGeneration,
+} from '@antipode/hsm-core';
 import {
   type CaptureRequest,
   type CaptureResponseSchema,
@@ -44,26 +51,27 @@ export async function capture(
         const filter = filterRules(request.filter);
         const movement = movementOrdered(request);
         journal.decisions.setOrdered(group, { filter, movement });
-        const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await captureGeneration({
-          provider: open.provider,
-          keyring: open.keyring,
-          clock: site.clock,
-          prng: site.prng,
-          memory: open.captures,
-          group,
-          epoch,
-          number: request.reservedGeneration || max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
-          domainKeyVersion: request.domainKeyVersion,
-          previous,
-          filter: withRulesOfSite(filter, partition.settings),
-          movement,
-          unrestored: refusedAt(site, seat),
-          lost: new Set(await store.unsound(store.damaged)),
-          hasRestored: site.deletions.hasRestored(seat),
-          adopted: adopted.entries,
-          ...rules,
-          checkFence: mayAct,
-        });
+        const { sealed, held, isOlderCopy, blobs, captureStartedMs, sealedObjects, notCarried } =
+          await captureGeneration({
+            provider: open.provider,
+            keyring: open.keyring,
+            clock: site.clock,
+            prng: site.prng,
+            memory: open.captures,
+            group,
+            epoch,
+            number: request.reservedGeneration || max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
+            domainKeyVersion: request.domainKeyVersion,
+            previous,
+            filter: withRulesOfSite(filter, partition.settings),
+            movement,
+            unrestored: refusedAt(site, seat),
+            lost: new Set(await store.unsound(store.damaged)),
+            hasRestored: site.deletions.hasRestored(seat),
+            adopted: adopted.entries,
+            ...rules,
+            checkFence: mayAct,
+          });
         if (held !== undefined) {
           const of = previous?.generation.entries.length ?? 0;
           throw heldBack(site, seat, { ...held, of, version: request.domainKeyVersion });
@@ -92,6 +100,7 @@ export async function capture(
             uncaptured: uncaptured.length,
           });
         }
+        await stamp(site, open.provider, { group, newest, isNew: sealed !== undefined, isOlderCopy });
         site.deletions.release(seat, rules);
         const unfinished = new Set(newest.generation.uncaptured.map(({ objectId }) => objectId));
         journal.decisions.endAdoption(
@@ -127,6 +136,26 @@ function movementOrdered({ movement }: Pick<CaptureRequest, 'movement'>): Moveme
   throw new AntipodeError('REQUEST_INVALID', `movement ${movement} is unknown to this version`, {
     details: { field: 'movement' },
     hint: 'Upgrade this agent to the release of the coordinator (docs/upgrading.md).',
+  });
+}
+
+/** From now on an older copy of the store shows. A store that takes no stamp is captured all the same. */
+async function stamp(
+  { log }: Site,
+  provider: HsmProvider,
+  {
+    group,
+    newest: { generation },
+    isNew,
+    isOlderCopy = false,
+  }: { group: string; newest: SealedGeneration; isNew: boolean; isOlderCopy: boolean | undefined },
+): Promise<void> {
+  const { epoch, number } = generation;
+  const isStamped = await provider.stampStore({ group, epoch, number, replacesOlder: isOlderCopy });
+  if (isStamped !== false || !isNew) return;
+  log.warn('the store of the token takes no stamp, so an older copy of it would not show', {
+    group,
+    generation: number,
   });
 }
 
@@ -172,12 +201,19 @@ function noteNotCarried(
 function heldBack(
   site: Site,
   seat: PartitionOf,
-  { losses, limit, of, version }: { losses: readonly Loss[]; limit: number; of: number; version: number },
+  {
+    losses,
+    limit,
+    of,
+    version,
+    isOlderCopy = false,
+  }: { losses: readonly Loss[]; limit: number; of: number; version: number; isOlderCopy?: boolean },
 ): AntipodeError {
   const { group } = seat;
   site.deletions.hold(seat, losses);
   const reasons = [...Map.groupBy(losses, ({ reason }) => reason)].map(([reason, some]) => `${reason} ${some.length}`);
   const details = { group, objects: losses.length, of, limit };
+  if (isOlderCopy) return olderCopy(details, losses);
   const replaced = losses.filter(({ reason }) => reason === 'replaced').length;
   const elsewhere = refusedAt(site, seat);
   const away = losses.filter(({ objectId }) => elsewhere.has(objectId)).length;
@@ -194,6 +230,22 @@ function heldBack(
     `${replaced} of ${of} objects were replaced by other keys under their own names${others === 0 ? '' : `, and ${others} more would be lost`}; the limit is ${limit} (${reasons.join(', ')})`,
     { details: { ...details, replaced } },
   );
+}
+
+/** Nobody has to have deleted these, or to have made them again. */
+function olderCopy(
+  { group, of }: { group: string; objects: number; of: number; limit: number },
+  losses: readonly Loss[],
+): AntipodeError {
+  const revived = losses.filter(({ reason }) => reason === 'revived').length;
+  const lost = losses.length - revived;
+  const gone = `${lost} of ${of} objects are gone`;
+  const back = `${revived} deleted ${revived === 1 ? 'one is' : 'ones are'} back`;
+  const parts = [...(lost === 0 ? [] : [gone]), ...(revived === 0 ? [] : [back])];
+  return new AntipodeError('CAPTURE_HELD', `this token looks like an older copy of itself: ${parts.join(', and ')}`, {
+    details: { group, objects: losses.length, of, limit: 0, revived },
+    hint: `Run \`antipode deleted list ${group}\` at the active site to see the objects. If nobody meant it, put the newer copy of the token back, or move to a standby with \`antipode failover ${group} --to <site>\`: the standbys have everything that was acknowledged, and nothing that was deleted. If it was meant, run \`antipode deleted accept ${group}\` there: what is gone is then deleted everywhere, and what is back serves again everywhere. docs/runbooks/key-damaged.md has both ways.`,
+  });
 }
 
 /** The generations would lose keys that this token has never taken, since it cannot seal them under a new domain key. */

@@ -16,6 +16,7 @@ const STATES: Record<DeletedObject['state'], string> = {
   replaced: 'replaced under its names',
   changed: 'another value',
   unreadable: 'not shown by the token',
+  revived: 'deleted, and back in the token',
   'set-aside': 'set aside, sealed here',
 };
 
@@ -24,7 +25,9 @@ export function deletedTable(objects: readonly DeletedObject[]): string {
   const rows = objects.map((one) => [
     one.objectId,
     STATES[one.state] +
-      (['held', 'replaced', 'changed', 'unreadable'].includes(one.state) && one.isAccepted ? ', accepted' : ''),
+      (['held', 'replaced', 'changed', 'unreadable', 'revived'].includes(one.state) && one.isAccepted
+        ? ', accepted'
+        : ''),
     ...nameCells(one),
     one.deletedMs === undefined ? '-' : new Date(one.deletedMs).toISOString(),
     keptFor(one),

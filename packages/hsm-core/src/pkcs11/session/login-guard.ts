@@ -187,7 +187,7 @@ export class LoginGuard {
 }
 
 /** A serial is the token's word: it must not lead out of the folder, nor to the record of another token. */
-function fileNameOf(serial: string): string {
+export function fileNameOf(serial: string): string {
   return /^[A-Za-z0-9_-]{1,64}$/.test(serial) ? serial : `sha256-${sha256Hex(serial)}`;
 }
 

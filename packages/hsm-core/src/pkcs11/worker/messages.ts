@@ -62,6 +62,7 @@ export const METHODS = {
   prove: 'long',
   makeVectors: 'long',
   challenge: 'long',
+  stampStore: 'short',
 } as const satisfies Record<Method, 'short' | 'long' | 'short write' | 'long write'>;
 
 /** The provider whose every method is answered by `call`. */
