@@ -16,6 +16,7 @@ import {
   type Operation,
   OperatorService,
   RevocationBook,
+  type RevocationRules,
   revocationSchema,
   Tls,
   warningsOf,
@@ -111,7 +112,10 @@ export function openTls({
   tls: { ca, certificate, key },
   revocation: rules,
   revocationsFile: file,
-}: Pick<OperatorConfig, 'tls'> & Partial<Pick<OperatorConfig, 'revocation' | 'revocationsFile'>>): Tls {
+}: Pick<OperatorConfig, 'tls'> & {
+  revocation?: RevocationRules | undefined;
+  revocationsFile?: string;
+}): Tls {
   const tls = new Tls({ caFile: ca, certificateFile: certificate, keyFile: key });
   for (const warning of warningsOf(tls.state, systemClock.wallMs()))
     warn(`${tls.identity.kind} ${tls.identity.name}: ${warning}.`);
@@ -125,7 +129,10 @@ const LIST_AGE_MS_MAX = 60_000;
 const LIST_MS_MAX = 2_000;
 
 /** Asks all coordinators for a newer list. A list that does not count changes nothing, and silence neither. */
-export async function refreshRevocations(config: OperatorConfig, tls: Tls): Promise<void> {
+export async function refreshRevocations(
+  config: Pick<OperatorConfig, 'coordinators' | 'agent' | 'revocationsFile'>,
+  tls: Tls,
+): Promise<void> {
   const book = tls.revocations;
   if (book === undefined) return;
   const lookedMs = statSync(config.revocationsFile, { throwIfNoEntry: false })?.mtimeMs ?? 0;

@@ -3,27 +3,31 @@
  * Short lives are issued in the past, so that no test waits for them.
  */
 import { createHash, X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { connect } from 'node:tls';
 import {
+  CertificateService,
   createClient,
   describeCertificate,
   type Identity,
   installRenewal,
   issueCertificate,
+  RevocationService,
   RpcServer,
   readRequest,
   requestRenewal,
+  revocationFileText,
+  type SignedRevocations,
   SiteAgentService,
   signRequest,
   Tls,
   type TlsFiles,
 } from '@antipode/protocol';
-import { someHandlers } from '@antipode/protocol/testing';
+import { SomeOperators, someHandlers, someRevocation, someRevocations } from '@antipode/protocol/testing';
 import { silentLog, systemClock } from '@antipode/runtime';
 import { makeIssuer } from '@antipode/setup';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { antipode } from '../../support/command.ts';
 import { TestSystem } from '../../support/system.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
@@ -141,6 +145,101 @@ describe('in a running system', () => {
     });
     expect(endMsOf(filesIn(folder)) - systemClock.wallMs()).toBeGreaterThan(98 * DAY_MS);
     expect((await antipode(['group', 'list'], { configFile })).code).toBe(0);
+  });
+});
+
+describe('a renewal by a command', () => {
+  const folder = temporaryFolder('renewal-by-command');
+  const operators = new SomeOperators();
+  let trust: TestTrust;
+  let server: RpcServer;
+  let port: number;
+  let asked: string[];
+  beforeAll(async () => {
+    trust = await makeTrust(folder);
+    server = new RpcServer({ tls: new Tls(await trust.issue({ kind: 'coordinator', name: 'main' })), log: silentLog });
+    server.add(
+      CertificateService,
+      someHandlers(CertificateService, {
+        renewCertificate: async ({ requestPem }) => {
+          asked.push('renew');
+          const nowMs = systemClock.wallMs();
+          const request = await readRequest(requestPem);
+          return { certificatePem: await signRequest({ authority: trust.authority, validDays: 9, nowMs }, request) };
+        },
+      }),
+    );
+    server.add(
+      RevocationService,
+      someHandlers(RevocationService, {
+        getRevocations: async () => {
+          asked.push('list');
+          return { process: 'coordinator/main' };
+        },
+      }),
+    );
+    port = await server.listen('localhost:0');
+  });
+  beforeEach(() => {
+    asked = [];
+  });
+  afterAll(async () => {
+    await server?.close(0);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const revoking = (name: string): SignedRevocations =>
+    operators.signRevocations(
+      someRevocations([
+        someRevocation({ name: `spiffe://test.example/${name}`, issuedBefore: '2036-01-01T00:00:00.000Z' }),
+      ]),
+    );
+  /** The configuration of an agent, or of an application, and the list that is beside it. */
+  async function placed(kind: 'site' | 'application', list?: SignedRevocations): Promise<string> {
+    const files = await trust.issue({ kind, name: 'a' });
+    const place = dirname(files.caFile);
+    const [config, data] = [join(place, `${kind}.yaml`), join(place, 'data')];
+    mkdirSync(data);
+    if (list !== undefined)
+      writeFileSync(join(kind === 'site' ? data : place, 'revocations.json'), revocationFileText(list));
+    const own = kind === 'site' ? 'site: a\ndataFolder: data\n' : '';
+    writeFileSync(
+      config,
+      `${own}tls: { ca: ca.pem, certificate: certificate.pem, key: key.pem }
+coordinators: [{ id: main, address: 'localhost:${port}' }]
+${operators.revocationSection}`,
+    );
+    return config;
+  }
+
+  it.each(['site', 'application'] as const)(
+    'calls no coordinator that the list at the %s has revoked',
+    async (kind) => {
+      const config = await placed(kind, revoking('coordinator/main'));
+      const { code, stderr } = await antipode(['certificate', 'renew', '--config', config, '--json']);
+      expect([code, JSON.parse(stderr.trim().split('\n').at(-1) ?? '')]).toMatchObject([
+        6,
+        { error: { code: 'CERTIFICATE_REVOKED' } },
+      ]);
+      expect(asked).toEqual([]);
+      const other = await placed(kind, revoking('coordinator/other'));
+      expect((await antipode(['certificate', 'renew', '--config', other])).code).toBe(0);
+      expect(asked).toContain('renew');
+    },
+  );
+
+  it('says that its own certificate is revoked, and asks nobody for another one', async () => {
+    const config = await placed('site', revoking('site/a'));
+    const { code, stderr } = await antipode(['certificate', 'renew', '--config', config]);
+    expect([code, stderr]).toEqual([6, expect.stringContaining('CERTIFICATE_REVOKED')]);
+    expect(asked).not.toContain('renew');
+  });
+
+  it('guesses nothing of a list that cannot be read', async () => {
+    const config = await placed('site');
+    writeFileSync(join(dirname(config), 'data', 'revocations.json'), '{');
+    const { stderr } = await antipode(['certificate', 'renew', '--config', config]);
+    expect([stderr, asked]).toEqual([expect.stringContaining('REVOCATION_LIST_INVALID'), []]);
   });
 });
 

@@ -5,12 +5,14 @@ import {
   type GetRevocationsResponse,
   parseRevocations,
   type RevocationList,
+  type RevocationRules,
   RevocationService,
   revocationDigest,
   type SignedRevocations,
   signedListMessage,
   signedRevocationsFrom,
   type Tls,
+  verifyRevocations,
 } from '@antipode/protocol';
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import type { OperatorConfig } from '../operator-connection.ts';
@@ -32,11 +34,13 @@ export interface ListInForce {
 type Asked = Pick<OperatorConfig, 'coordinators' | 'agent'>;
 
 export class RevocationDesk {
+  readonly #rules: RevocationRules | undefined;
   readonly #clients: { process: string; client: Client<typeof RevocationService> }[];
   readonly #timeoutMs: number;
 
   constructor({ coordinators, agent }: Asked, { tls, timeoutMs }: { tls: Tls; timeoutMs: number }) {
     this.#timeoutMs = timeoutMs;
+    this.#rules = tls.revocations?.rules;
     this.#clients = [
       ...coordinators.map(({ id, address }) => ({ kind: 'coordinator' as const, name: id, address })),
       ...(agent === undefined ? [] : [{ kind: 'site' as const, name: agent.site, address: agent.address }]),
@@ -46,13 +50,11 @@ export class RevocationDesk {
     }));
   }
 
-  /** The newest list that anybody has, and who has which. A process that does not answer is among them, with why. */
+  /** The newest list that counts here, and who has which. A process that does not answer is among them, with why. */
   async read(): Promise<{ newest: ListInForce | undefined; processes: readonly Answered[] }> {
     const timeoutMs = this.#timeoutMs;
     const answers = await this.#each((client) => client.getRevocations({}, { timeoutMs }));
-    const lists = answers.flatMap(({ answer }) => listOf(answer));
-    const newest = lists.sort((one, other) => other.list.version - one.list.version)[0];
-    return { newest, processes: answers.map(({ process, answer, error }) => answeredBy(process, { answer, error })) };
+    return readAnswers(answers, this.#rules);
   }
 
   /** Brings a list to everybody who answers. @throws the first refusal, where nobody has taken it */
@@ -85,11 +87,37 @@ export class RevocationDesk {
   }
 }
 
-function listOf(answer: GetRevocationsResponse | undefined): ListInForce[] {
-  if (answer?.list === undefined) return [];
-  const signed = signedRevocationsFrom(answer.list);
-  const list = parseRevocations(signed.list);
-  return [{ signed, list, digest: revocationDigest(signed.list) }];
+/**
+ * A process can say anything of its list. One that nobody has signed takes the place of no other list, and its process is
+ * named. Without rules here nobody can tell, so the highest version counts.
+ */
+export function readAnswers(
+  answers: readonly {
+    readonly process: string;
+    readonly answer?: GetRevocationsResponse | undefined;
+    readonly error?: AntipodeError | undefined;
+  }[],
+  rules: RevocationRules | undefined,
+): { newest: ListInForce | undefined; processes: readonly Answered[] } {
+  const lists: ListInForce[] = [];
+  const processes = answers.map(({ process, answer, error }) => {
+    const answered = answeredBy(process, { answer, error });
+    try {
+      if (answer?.list !== undefined) lists.push(listOf(answer.list, rules));
+      return answered;
+    } catch (thrown) {
+      if (!(thrown instanceof AntipodeError)) throw thrown;
+      return { ...answered, problem: thrown.code };
+    }
+  });
+  return { newest: lists.sort((one, other) => other.list.version - one.list.version)[0], processes };
+}
+
+/** @throws REVOCATION_LIST_INVALID, REVOCATION_LIST_UNSIGNED */
+function listOf(message: NonNullable<GetRevocationsResponse['list']>, rules: RevocationRules | undefined): ListInForce {
+  const signed = signedRevocationsFrom(message);
+  if (rules !== undefined) return { signed, ...verifyRevocations(signed, rules) };
+  return { signed, list: parseRevocations(signed.list), digest: revocationDigest(signed.list) };
 }
 
 const answeredBy = (

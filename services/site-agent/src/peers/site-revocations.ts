@@ -26,7 +26,10 @@ const FILE = 'revocations.json';
 export const revocationRulesOf = ({
   revocation,
   approvals,
-}: Pick<AgentConfig, 'revocation' | 'approvals'>): RevocationRules | undefined =>
+}: {
+  readonly revocation?: RevocationRules | undefined;
+  readonly approvals?: RevocationRules | undefined;
+}): RevocationRules | undefined =>
   revocation ?? (approvals && { required: approvals.required, operators: approvals.operators });
 
 /** From now on, whoever is revoked is refused. Before the first connection. @throws REVOCATION_LIST_INVALID */

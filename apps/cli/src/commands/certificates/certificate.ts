@@ -1,15 +1,18 @@
 /** Certificates of the processes and people of this system: what is in use, and another one with a new key. */
 import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import {
   type CoordinatorAddress,
   coordinatorsFrom,
   describeCertificate,
   identityUri,
   installRenewal,
+  operatorsSchema,
+  type RevocationRules,
   renewalDueMs,
   renewedByAny,
   requestRenewal,
+  revocationSchema,
   type TlsFiles,
 } from '@antipode/protocol';
 import {
@@ -24,10 +27,11 @@ import {
   writeNewFile,
 } from '@antipode/runtime';
 import { openRequest } from '@antipode/setup';
+import { revocationRulesOf } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { confirm } from '../../confirm.ts';
-import { dialCoordinator, openTls, operatorConfigFile } from '../../operator-connection.ts';
+import { dialCoordinator, openTls, operatorConfigFile, refreshRevocations } from '../../operator-connection.ts';
 import { command, days, JSON_OPTION } from '../../options/options.ts';
 import { output } from '../../output.ts';
 import { revokeCommand, unrevokeCommand } from './revoke.ts';
@@ -42,21 +46,29 @@ const schema = z.looseObject({
   tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
   coordinator: address.optional(),
   coordinators: z.array(address).optional(),
+  /** Of an agent, whose list of revoked certificates is in it. Those of others are beside their configurations. */
+  dataFolder: z.string().min(1).optional(),
+  revocation: revocationSchema.optional(),
+  approvals: z.looseObject({ required: z.number(), operators: operatorsSchema }).optional(),
 });
 
 interface OwnFiles {
   readonly files: TlsFiles;
   readonly coordinators: readonly CoordinatorAddress[];
+  readonly revocation: RevocationRules | undefined;
+  readonly revocationsFile: string;
 }
 
 function load(given: string | undefined): OwnFiles {
   const file = operatorConfigFile(given);
-  const { tls, coordinator, coordinators } = loadConfig(file, schema);
+  const { tls, coordinator, coordinators, dataFolder = '.', ...rules } = loadConfig(file, schema);
   const from = (path: string): string => resolve(dirname(file), path);
   const found = coordinatorsFrom({ coordinator, coordinators });
   return {
     files: { caFile: from(tls.ca), certificateFile: from(tls.certificate), keyFile: from(tls.key) },
     coordinators: 'list' in found ? found.list : [],
+    revocation: revocationRulesOf(rules),
+    revocationsFile: join(from(dataFolder), 'revocations.json'),
   };
 }
 
@@ -169,17 +181,20 @@ function renewCommand(): Command {
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nAgents and coordinators do it by themselves, at two thirds of the life of their certificates.',
+      '\nAgents and coordinators do it by themselves, at two thirds of the life of their certificates. It calls no coordinator\nwhose certificate is revoked, if the configuration says whose lists count.',
     )
     .action(async ({ config, json }) => {
-      const { files, coordinators } = load(config);
+      const { files, coordinators, revocation, revocationsFile } = load(config);
       if (coordinators.length === 0)
         throw new AntipodeError('USAGE', 'the configuration names no coordinator to ask', {
           details: { field: 'config' },
           hint: 'A coordinator with an issuer renews its own certificate while it runs. Without one, use `antipode certificate request`.',
         });
       const { caFile: ca, certificateFile: certificate, keyFile: key } = files;
-      const tls = openTls({ tls: { ca, certificate, key } });
+      const tls = openTls({ tls: { ca, certificate, key }, revocation, revocationsFile });
+      await refreshRevocations({ coordinators, revocationsFile }, tls);
+      const refusal = tls.ownRefusal();
+      if (refusal !== undefined) throw refusal;
       const requestPem = await requestRenewal(files);
       const certificatePem = await within(
         { clock: systemClock, timeoutMs: RENEW_MS_MAX, what: 'the certificate' },

@@ -220,7 +220,15 @@ async function baseOf(
     return { list, digest: revocationDigest(bytes) };
   }
   const { newest, processes } = await desk.read();
-  if (newest !== undefined || processes.some(({ error }) => error === undefined)) return newest;
+  if (newest !== undefined) return newest;
+  const uncounted = processes.filter(({ problem }) => problem.startsWith('REVOCATION_LIST_'));
+  if (uncounted.length > 0)
+    throw new AntipodeError(
+      'REVOCATION_LIST_UNSIGNED',
+      `no list counts by the \`revocation\` section here: ${uncounted.map(({ process, version }) => `${process} has version ${version}`).join(', ')}`,
+      { hint: 'Compare the operators in this section with those of the processes, or give the list with --base FILE.' },
+    );
+  if (processes.some(({ error }) => error === undefined)) return undefined;
   throw new AntipodeError(
     'SITE_UNREACHABLE',
     `no process has said within ${timeout} s which list is in force: ${processes.map(({ process, problem }) => `${process} ${problem}`).join(', ')}`,
