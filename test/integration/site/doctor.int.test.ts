@@ -113,6 +113,7 @@ describe('of an agent', () => {
       'identity of main',
     ]);
     expect(of(findings, 'token of main').detail).toContain('; wraps by 0x210a, agrees by null with raw points');
+    expect(of(findings, 'token of main').detail).toContain('; damage of its store does not show');
     expect(of(findings, 'agent certificate').detail).toMatch(/^site a, \d+ days left$/);
     expect(of(findings, 'approvals').detail).toContain('none configured');
   });

@@ -237,3 +237,45 @@ describe('an older copy of the store at the active member', () => {
     writeFileSync(stamp, saved);
   });
 });
+
+describe('a damaged store in a group whose keys are sealed', () => {
+  /** Keys that the token wraps, and the files that they are in. */
+  async function sealedMember(isSeen: boolean) {
+    const token = makeToken('sealed');
+    const { path } = paired(token);
+    const member = await TestMember.on(isSeen ? cloning(token) : token);
+    const ofMember = new SealedGroup();
+    await enrolTogether([member], { group: ofMember.name, version: 1 });
+    const files = ['1', '2', '3', '4', '5', '6'].map((id) => {
+      const before = new Set(readdirSync(path));
+      token.tool('--keygen', '--key-type', 'AES:32', '--sensitive', '--extractable', '--id', `0${id}`, '--label', id);
+      return join(path, readdirSync(path).find((name) => name.endsWith('.object') && !before.has(name))!);
+    });
+    await ofMember.captured(member);
+    const captureAfterRestart = async () => {
+      await member.reopen();
+      return ofMember.capture(member, { memory: new CaptureMemory() });
+    };
+    return { member, ofMember, files, captureAfterRestart };
+  }
+
+  it('is held beyond the loss limit, even if nobody sees the store', async () => {
+    const { member, ofMember, files, captureAfterRestart } = await sealedMember(false);
+    for (const file of files) truncateSync(file, 0);
+    const { held } = await captureAfterRestart();
+    expect([held?.losses.length, held?.limit]).toEqual([6, 5]);
+    expect(ofMember.newest!.generation.tombstones).toEqual([]);
+    await member.close();
+  });
+
+  it('buries no key at all if the partition has a cloner, and reports each', async () => {
+    const { member, ofMember, files, captureAfterRestart } = await sealedMember(true);
+    truncateSync(files[0]!, 0);
+    truncateSync(files[1]!, 100);
+    expect((await captureAfterRestart()).held).toBeUndefined();
+    const { generation } = ofMember.newest!;
+    expect([generation.entries.length, generation.tombstones]).toEqual([6, []]);
+    expect(reasonsOf(ofMember.newest!).filter((reason) => reason === 'secret-key: unreadable')).toHaveLength(2);
+    await member.close();
+  });
+});

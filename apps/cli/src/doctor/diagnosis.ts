@@ -225,11 +225,17 @@ async function describeToken(config: AgentConfig, partition: AgentConfig['partit
     const { model, firmware, serial, unenforced, silentSlots, mechanisms } = await provider.describe();
     const weakness = unenforced.length === 0 ? '' : `; accepted without these protections: ${unenforced.join(', ')}`;
     const silent = silentSlots.length === 0 ? '' : `; other slots do not answer: ${silentSlots.join(', ')}`;
-    return `${model} ${firmware}, serial ${serial}${mechanismsSaid(mechanisms)}${weakness}${silent}`;
+    return `${model} ${firmware}, serial ${serial}${mechanismsSaid(mechanisms)}${weakness}${silent}${storeSaid(model, partition)}`;
   } finally {
     await provider.close();
   }
 }
+
+/** A damaged file of an unseen store looks like a deletion, up to the loss limit of the group. */
+const storeSaid = (model: string, { native }: AgentConfig['partitions'][number]): string =>
+  model.startsWith('SoftHSM') && native === undefined
+    ? '; damage of its store does not show: set `native: { kind: softhsm }` (docs/devices/softhsm2.md)'
+    : '';
 
 /** The mechanisms in use: the self-test found them, or the configuration sets them. */
 function mechanismsSaid(mechanisms: PartitionDescription['mechanisms']): string {
