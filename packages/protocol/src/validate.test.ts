@@ -19,6 +19,7 @@ const setRole = (init: MessageInitShape<typeof SetRoleRequestSchema>) => () =>
 describe('a request', () => {
   it('passes when it is whole', () => {
     setRole({ fence, serial: 's', role: MemberRole.STANDBY })();
+    setRole({ fence: { ...fence, instance: 'i' }, serial: 's', role: MemberRole.STANDBY })();
     setRole({ fence: { ...fence, approvals: { operationId: 'o' } }, serial: 's', role: MemberRole.STANDBY })();
     validateRequest(PingRequestSchema, create(PingRequestSchema));
     validateRequest(CaptureRequestSchema, create(CaptureRequestSchema, { fence }));

@@ -45,19 +45,19 @@ function checkKnown(reflected: ReflectMessage, path: string): void {
   }
 }
 
-const MAY_BE_MISSING: ReadonlySet<string> = new Set(['approvals', 'term']);
+const MAY_BE_MISSING: ReadonlySet<string> = new Set(['approvals', 'term', 'instance']);
 
 /**
  * An order without its tenure could not be refused when that tenure is over, so nothing of a fence may be missing (I2).
- * Only the term of the coordinator may be: one of an earlier release does not know it. The receiver takes that for the
- * lowest term.
+ * Only the term of the coordinator may be, and the process that is meant: a coordinator of an earlier release does not
+ * know them. The receiver takes a missing term for the lowest one, and a missing process for any.
  */
 function checkFence(message: ReflectMessage): void {
   const field = message.fields.find(({ name }) => name === 'fence');
   if (field === undefined) return;
   if (field.fieldKind !== 'message' || !message.isSet(field)) throw invalid('fence', 'is missing');
   const fence = message.get(field) as ReflectMessage;
-  // Without explicit presence, an empty string and epoch 0 count as unset. Approvals and the term may be missing.
+  // Without explicit presence, an empty string and epoch 0 count as unset. Three parts may be missing.
   for (const part of fence.fields)
     if (!MAY_BE_MISSING.has(part.name) && !fence.isSet(part)) throw invalid(`fence.${part.name}`, 'is missing');
 }

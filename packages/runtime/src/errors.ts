@@ -429,6 +429,12 @@ export const CATALOGUE = {
     summary: 'A peer could not be reached, or the link was lost during a call. The outcome of the call is unknown.',
     hint: 'Wait a moment: the caller reads the state again and repeats the call. If it continues, check the peer and the link. The runbooks for a lost site and a lost coordinator are in docs/runbooks.',
   },
+  OTHER_PROCESS_ANSWERS: {
+    disposition: 'retry',
+    summary:
+      'Another process answers at the address of a site than the one that speaks for it. It has done nothing, and its answer does not count.',
+    hint: 'Wait a moment: after a restart of the agent this ends with its first heartbeat. If it continues, a copy of the data folder of this site is running: stop its agent. A site has one agent and one data folder.',
+  },
   PEER_BUSY: {
     disposition: 'retry',
     summary: 'A peer already serves as many calls of this caller as it allows, or a request did not arrive in time.',

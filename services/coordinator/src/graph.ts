@@ -181,6 +181,7 @@ export class CoordinatorGraph implements Closeable {
     const agents = new Agents({
       dial,
       addressOf: (site) => this.#detector.view(site)?.address,
+      instanceOf: (site) => this.#detector.view(site)?.instance ?? '',
       clock,
       timings,
       election,

@@ -175,4 +175,16 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     to: 'const PAUSE_MS_FIRST = 3_600_000;',
     stories: ['a-token-refuses-for-a-while/0', 'a-token-refuses-for-a-while/1'],
   },
+  {
+    name: 'copies-answer',
+    file: 'services/site-agent/src/orders/rpc.ts',
+    from: "if (instance !== '' && instance !== site.instance)",
+    to: "if (instance === 'of nobody')",
+    besides: {
+      file: 'services/coordinator/src/sites/addressee.ts',
+      from: "if (found === '' || expected === '' || found === expected) return;",
+      to: "if (found !== 'of nobody' || expected === '') return;",
+    },
+    stories: ['a-copy-of-the-target/0'],
+  },
 ];

@@ -103,7 +103,7 @@ export const RARE_FAULTS: Readonly<Record<string, ActKind>> = {
 const RARE = 0.15;
 
 /** Faults that need a world of their own, and are in written stories only. */
-export const WRITTEN_FAULTS: readonly string[] = ['mute-queue', 'retired-sites', 'stolen-coordinator'];
+export const WRITTEN_FAULTS: readonly string[] = ['mute-queue', 'retired-sites', 'run-copy', 'stolen-coordinator'];
 
 export const ORDERS: Readonly<Record<string, ActKind>> = {
   move: { place: 'member', weight: 5, ms: 0 },

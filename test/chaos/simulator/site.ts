@@ -81,6 +81,8 @@ export class SimulatedSite {
   readonly #options: SimulatedSiteOptions;
   readonly #pins = new Map<string, Pin[]>();
   #starts = 0;
+  /** Calls to the address of the site arrive at its own agent. */
+  #serve = (): void => {};
 
   private constructor(options: SimulatedSiteOptions) {
     this.#options = options;
@@ -135,8 +137,45 @@ export class SimulatedSite {
   }
 
   start(): void {
-    const { name, seed, world, network, logOf } = this.#options;
+    const { name, network, world } = this.#options;
     if (!this.process.hasEnded || this.isOff) return;
+    const launched = this.#launch(this.disk, { place: this.#starts === 0 ? name : '' });
+    // Its disk is full or locked: the supervisor of the machine tries again.
+    if (launched === undefined) {
+      world.after(1_000, () => this.start());
+      return;
+    }
+    const { process, clock, site } = launched;
+    this.process = process;
+    this.clock = clock;
+    this.site = site;
+    this.#serve = () => network.serve(this.#party, SiteAgentService, { process, handlers: launched.handlers });
+    this.#serve();
+  }
+
+  /**
+   * Starts a second agent on a copy of the disk, at another machine with the same HSM. Calls to the address of the site
+   * arrive there.
+   * @returns stops it again
+   */
+  startCopy(): () => void {
+    const { name, network } = this.#options;
+    const disk = new SimulatedDisk(this.disk.copy());
+    const launched = this.#launch(disk, { place: `a copy of ${name}` });
+    if (launched === undefined) return () => {};
+    const { process, handlers } = launched;
+    network.serve(this.#party, SiteAgentService, { process, handlers });
+    return () => {
+      process.end();
+      disk.endTransactions();
+      network.reset(name);
+      this.#serve();
+    };
+  }
+
+  /** @returns undefined where the disk refuses */
+  #launch(disk: SimulatedDisk, { place }: { place: string }) {
+    const { name, seed, world, network, logOf } = this.#options;
     this.#starts += 1;
     const process = new SimulatedProcess(`site ${name}`, world);
     const clock = new ProcessClock(world, this.machine, process);
@@ -145,24 +184,17 @@ export class SimulatedSite {
     let journal: Journal;
     let store: GenerationStore;
     try {
-      journal = Journal.inMemory({ prng, connect: () => this.disk.open('journal', process) });
+      journal = Journal.inMemory({ prng, connect: () => disk.open('journal', process) });
       // It holds the lock of this disk, so the run before has ended.
-      journal.beginRun(this.#starts === 1 ? { place: name } : {});
-      store = GenerationStore.inMemory({ clock, connect: () => this.disk.open('store', process) });
+      journal.beginRun({ place });
+      store = GenerationStore.inMemory({ clock, connect: () => disk.open('store', process) });
     } catch (thrown) {
       process.end();
-      // Its disk is full or locked: the supervisor of the machine tries again.
-      if (hasCode(thrown, 'FILE_BUSY', 'FILE_UNWRITABLE')) {
-        world.after(1_000, () => this.start());
-        return;
-      }
+      if (hasCode(thrown, 'FILE_BUSY', 'FILE_UNWRITABLE')) return undefined;
       throw thrown;
     }
-    this.disk.sync();
-    this.process = process;
-    this.clock = clock;
-    const party = { kind: 'site', name } as const;
-    const caller = { party, process, clock };
+    disk.sync();
+    const caller = { party: this.#party, process, clock };
     const partition = (member: SimulatedMember, role: 'member' | 'scratch') =>
       new SimulatedPartition({
         member,
@@ -206,8 +238,6 @@ export class SimulatedSite {
       deletedRetentionMsMin: RETENTION_MS_MIN,
       eraseGraceMs: GRACE_MS,
     });
-    this.site = site;
-    network.serve(party, SiteAgentService, { process, handlers: siteAgentHandlers(site) });
     const heartbeat = new Heartbeat({
       site,
       coordinators: new LeaderFinder({
@@ -221,6 +251,11 @@ export class SimulatedSite {
     const loops = new AgentLoops({ site });
     heartbeat.start();
     loops.start();
+    return { process, clock, site, handlers: siteAgentHandlers(site) };
+  }
+
+  get #party() {
+    return { kind: 'site', name: this.name } as const;
   }
 
   #onCall(member: SimulatedMember): void {

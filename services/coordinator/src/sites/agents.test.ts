@@ -11,7 +11,12 @@ const [OBSERVER, SUSPECT] = ['b', 'a'].map((site) => ({ site, address: `${site}:
 
 /** The verdict of the coordinator on an observer that answers so. */
 function probing(answer: { reachable: boolean; observerLoopDelayMs: number } | ErrorCode) {
-  const agents = new Agents({ dial: () => agent, addressOf: (site) => `${site}:1`, election: new FakeLeadership() });
+  const agents = new Agents({
+    dial: () => agent,
+    addressOf: (site) => `${site}:1`,
+    instanceOf: (site) => `process of ${site}`,
+    election: new FakeLeadership(),
+  });
   const orders: Order[] = [];
   const agent = fakeAgent((order) => {
     orders.push(order);
@@ -19,6 +24,25 @@ function probing(answer: { reachable: boolean; observerLoopDelayMs: number } | E
   });
   return { orders, verdict: agents.probe(OBSERVER!, SUSPECT!, TIMEOUT_MS) };
 }
+
+/** Every call of an order goes through {@link Agents.client}: votes, acknowledgements and accounts alike. */
+it('takes an answer from nobody but the process that speaks for the site', async () => {
+  const copy = fakeAgent(() => ({ instance: 'copy of b' }));
+  const agents = new Agents({
+    dial: () => copy,
+    addressOf: (site) => `${site}:1`,
+    instanceOf: (site) => `process of ${site}`,
+    election: new FakeLeadership(),
+  });
+  const fence = { group: 'payments', epoch: 2n, owner: 'c', requestId: 'i' };
+  const outcomes = [
+    agents.client('b').setRole({ fence }),
+    agents.client('b').persistEpoch({ fence }),
+    agents.client('b').describe({}),
+  ];
+  for (const outcome of outcomes) expect((await rejection(outcome)).code).toBe('OTHER_PROCESS_ANSWERS');
+  expect(await agents.probe(OBSERVER!, SUSPECT!, TIMEOUT_MS)).toBeUndefined();
+});
 
 describe('what one site says of another', () => {
   it.each([
@@ -56,6 +80,7 @@ it.each([undefined, ''])('a site whose address is "%s" cannot be reached yet', (
   const agents = new Agents({
     dial: () => fakeAgent(() => ({})),
     addressOf: () => address,
+    instanceOf: () => '',
     election: new FakeLeadership(),
   });
   expect(thrown(() => agents.client('a')).code).toBe('SITE_UNREACHABLE');
@@ -70,6 +95,7 @@ it('tells the answer of each site that it keeps warm, and says nothing of sites 
   const agents = new Agents({
     dial: ({ site }) => fakeAgent(() => answers.get(site) ?? {}),
     addressOf: (site) => `${site}:1`,
+    instanceOf: (site) => `process of ${site}`,
     election: new FakeLeadership(),
   });
   const told: string[] = [];

@@ -11,6 +11,7 @@ import {
 import { AntipodeError, type Clock, type Closeable, hasCode, systemClock } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import { PROFILES, type Timings } from '../timings.ts';
+import { toProcess } from './addressee.ts';
 import type { SiteView } from './detector.ts';
 import { startingOrders } from './started-orders.ts';
 import { inTerm } from './terms.ts';
@@ -29,6 +30,8 @@ export const dialOverTls =
 export interface AgentsOptions {
   readonly dial: Dial;
   readonly addressOf: (site: string) => string | undefined;
+  /** The process that speaks for a site; empty before this coordinator has heard one. */
+  readonly instanceOf: (site: string) => string;
   /** Every order names the term of this coordinator, and is sent only while that lasts. */
   readonly election: Pick<Leadership, 'require'>;
   readonly clock?: Clock;
@@ -40,6 +43,7 @@ export interface AgentsOptions {
 export class Agents implements Closeable {
   readonly #dial: Dial;
   readonly #addressOf: (site: string) => string | undefined;
+  readonly #instanceOf: (site: string) => string;
   readonly #election: Pick<Leadership, 'require'>;
   readonly #clock: Clock;
   readonly #timings: Timings;
@@ -51,6 +55,7 @@ export class Agents implements Closeable {
   constructor({
     dial,
     addressOf,
+    instanceOf,
     election,
     clock = systemClock,
     timings = PROFILES.default,
@@ -59,6 +64,7 @@ export class Agents implements Closeable {
     this.#onJournal = onJournal;
     this.#dial = dial;
     this.#addressOf = addressOf;
+    this.#instanceOf = instanceOf;
     this.#election = election;
     this.#clock = clock;
     this.#timings = timings;
@@ -74,7 +80,8 @@ export class Agents implements Closeable {
     if (known?.address === address) return known.client;
     known?.client.close();
     const connection = this.#dial({ site, address, link: this.#link });
-    const client = startingOrders(inTerm(connection, this.#election), {
+    const addressed = toProcess(connection, { site, instance: () => this.#instanceOf(site) });
+    const client = startingOrders(inTerm(addressed, this.#election), {
       clock: this.#clock,
       callMs: this.#link.connectMs,
       patienceMs: this.#timings.suspectMs,

@@ -66,10 +66,13 @@ describe('an order', () => {
     expect(marks).toMatchObject([[journal, 2]]);
   });
 
-  it.each(['SITE_UNREACHABLE', 'TIMED_OUT'] as const)('outlives a call that ends in %s', async (code) => {
-    answers = [RUNNING, code, code, RUNNING, code, ended()];
-    expect(await capture()).toMatchObject({ isNew: true });
-  });
+  it.each(['SITE_UNREACHABLE', 'TIMED_OUT', 'OTHER_PROCESS_ANSWERS'] as const)(
+    'outlives a call that ends in %s',
+    async (code) => {
+      answers = [RUNNING, code, code, RUNNING, code, ended()];
+      expect(await capture()).toMatchObject({ isNew: true });
+    },
+  );
 
   it('is given up when nobody answers for as long as a site may be silent', async () => {
     answers = [RUNNING, 'SITE_UNREACHABLE'];

@@ -7,7 +7,7 @@
  * it is suspect.
  */
 import { type CallOptions, isUnreachable, type JournalMark, type OrderState } from '@antipode/protocol';
-import { AntipodeError, type Clock } from '@antipode/runtime';
+import { AntipodeError, type Clock, hasCode } from '@antipode/runtime';
 import type { Agent } from './agents.ts';
 
 /** Shorter than any maximum age of a connection, longer than most orders. */
@@ -89,8 +89,9 @@ function asking<Request extends OrderRequest, Answer extends OrderAnswer>(
         const nowMs = clock.monotonicMs();
         troubleMs ??= nowMs;
         if (signal?.aborted) giveUp();
-        if (signal?.aborted || closed.aborted || !isUnreachable(thrown) || nowMs - troubleMs >= patienceMs)
-          throw thrown;
+        // An agent that was started again is known by its next heartbeat.
+        const mayPass = isUnreachable(thrown) || hasCode(thrown, 'OTHER_PROCESS_ANSWERS');
+        if (signal?.aborted || closed.aborted || !mayPass || nowMs - troubleMs >= patienceMs) throw thrown;
         await clock.sleep(AGAIN_MS, signal === undefined ? closed : AbortSignal.any([signal, closed]));
       }
     }

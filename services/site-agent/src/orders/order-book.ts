@@ -209,16 +209,17 @@ export class OrderBook implements Closeable {
 }
 
 /**
- * Two requests are one order if their methods and fields are the same. Four fields do not count: how long to wait, the
- * term of the leader, who may hold a copy of what is needed, and the number that a new generation would get. The next
- * leader joins the order of the one before. It may know of other members that hold a copy, and reserves another number.
+ * Two requests are one order if their methods and fields are the same. Five fields do not count: how long to wait, the
+ * term of the leader, the process that is meant, who may hold a copy, and the number that a new generation would get.
+ * The next leader joins the order of the one before. It may know of other members that hold a copy, and reserves
+ * another number.
  */
 function keyOf<Schema extends DescMessage>(
   method: string,
   schema: Schema,
   request: MessageShape<Schema> & OrderRequest,
 ): string {
-  const fence = { ...fenceOf(request), term: 0n };
+  const fence = { ...fenceOf(request), term: 0n, instance: '' };
   const said = { ...request, fence, waitMs: 0, sources: [], reservedGeneration: 0n } as MessageShape<Schema>;
   return `${method} ${hex(sha256(toBinary(schema, said)))}`;
 }

@@ -42,9 +42,18 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
   const touched = new Touched();
   /** Waits while another program, such as a backup, holds a lock on the journal. It gives up when the caller does. */
   const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);
-  /** The term comes first: an order of a coordinator that leads no longer persists no epoch. */
-  const inTerm = (request: Parameters<typeof fenceOf>[0], { identity }: CallContext): void =>
-    site.terms.admit({ term: fenceOf(request).term, coordinator: identity.name });
+  /**
+   * The process and the term come first. A copy of the folder of this site persists nothing and answers nothing in the
+   * place of the process that speaks for it. An order of a coordinator that leads no longer persists no epoch.
+   */
+  const inTerm = (request: Parameters<typeof fenceOf>[0], { identity }: CallContext): void => {
+    const { instance, term } = fenceOf(request);
+    if (instance !== '' && instance !== site.instance)
+      throw new AntipodeError('OTHER_PROCESS_ANSWERS', `the order is for another process of site ${site.name}`, {
+        details: { site: site.name, expected: instance, found: site.instance },
+      });
+    site.terms.admit({ term, coordinator: identity.name });
+  };
   const admit = (request: Parameters<typeof fenceOf>[0], call: CallContext): void => {
     inTerm(request, call);
     site.fences.admit(fenceOf(request));
@@ -114,6 +123,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         reachable,
         roundTripMs: Math.round(site.clock.monotonicMs() - startedMs),
         observerLoopDelayMs: loopDelay.maxMs(),
+        instance: site.instance,
       };
     },
 
@@ -180,7 +190,11 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           tenure.endQuarantine(group);
           site.log.warn('no longer in quarantine: an operator has reseated the group', { group });
         }
-        return { ...tenure.fence(group), vouchSilentMs: BigInt(Math.floor(site.vouches.silentMs)) };
+        return {
+          ...tenure.fence(group),
+          vouchSilentMs: BigInt(Math.floor(site.vouches.silentMs)),
+          instance: site.instance,
+        };
       }),
     reseat: async (request, call) => {
       const { signal } = call;

@@ -1,6 +1,7 @@
 /** A site without a seat votes: it persists an epoch before it answers, and says so itself from then on. */
+import { SiteAgentService } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HeartbeatAnswers } from '../tenure/heartbeat-answers.ts';
 import { SimulatedNetwork, type SimulatedSite } from '../testing/simulated-site.ts';
 import { fence, GROUP } from '../testing/two-sites.ts';
@@ -53,4 +54,27 @@ it('stays in quarantine until an operator reseats the group', async () => {
 it('says nothing of a group in which the site has a seat', async () => {
   await w.call('setRole', { fence: fence(1n, 'w'), serial: 'w-1', role: 1 });
   expect(await witnessed()).toEqual([]);
+});
+
+/** Without the exchange, which is between agents. */
+const ORDERS = SiteAgentService.methods.filter(
+  ({ localName, input }) => input.fields.some(({ name }) => name === 'fence') && !/Exchange$/.test(localName),
+);
+
+describe('an order for another process of this site', () => {
+  it.each(ORDERS.map(({ localName }) => localName))('is refused before anything is done of it: %s', async (method) => {
+    await persist(2n, 'b');
+    const order = { fence: { ...fence(3n, 'w'), term: 9n, instance: 'the process of another folder' }, serial: 'w-1' };
+    const refused = await rejection(w.call(method as 'setRole', { ...order, role: 1 }));
+    expect(refused.code).toBe('OTHER_PROCESS_ANSWERS');
+    expect(await witnessed()).toMatchObject([{ epoch: 2n, owner: 'b' }]);
+    expect((await w.call('describe', {})).highestTerm).toBe(0n);
+  });
+
+  it('is taken where it names this one, or none', async () => {
+    const { instance } = w.site;
+    const order = { fence: { ...fence(3n, 'w'), instance } };
+    expect(await w.call('persistEpoch', order)).toMatchObject({ epoch: 3n, instance });
+    expect(await persist(4n, 'b')).toMatchObject({ epoch: 4n, instance });
+  });
 });

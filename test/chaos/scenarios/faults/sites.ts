@@ -75,6 +75,7 @@ export const SITE_FAULTS: FaultTable = {
       site.start();
     };
   },
+  'run-copy': ({ at }, { world }) => world.site(at).startCopy(),
   'step-clock': ({ at, value }, { world }) => {
     world.machine(at).wallOffsetMs += Math.round(value);
     return undefined;

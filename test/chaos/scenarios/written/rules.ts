@@ -231,6 +231,23 @@ export const RULES: WrittenStories = {
       [19, 'move-with-loss', 'b'],
     ],
   },
+  'a-copy-of-the-target': {
+    servesAt: 20,
+    acts: [
+      [1, 'run-copy', 'b', { for: 25 }],
+      [2, 'make-key'],
+      [5, 'move', 'b'],
+      [9, 'make-key'],
+    ],
+  },
+  'a-copy-votes': {
+    acts: [
+      [0.5, 'run-copy', 'c', { for: 24 }],
+      [1, 'make-key'],
+      [4, 'lose-site', 'a', { for: 22 }],
+      [9, 'pause-agent', 'c', { for: 14 }],
+    ],
+  },
   'drills-and-kills': {
     acts: [
       [2, 'drill'],
