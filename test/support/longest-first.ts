@@ -33,6 +33,7 @@ export const LONGEST: readonly string[] = [
   'chaos/live/failover-target.chaos.test.ts',
   'chaos/live/database-limits.chaos.test.ts',
   'integration/system/mute-sites.int.test.ts',
+  'integration/system/watch.int.test.ts',
   'integration/system/forget-site.int.test.ts',
   'integration/system/move-identity.int.test.ts',
   'integration/hsm-core/damaged-parts.int.test.ts',

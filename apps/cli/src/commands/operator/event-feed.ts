@@ -50,7 +50,8 @@ export async function followEvents(request: Request, ports: FeedPorts): Promise<
   }
 }
 
-const isPassing = (error: AntipodeError): boolean =>
+/** An error that a coordinator which restarts, or the next leader, ends. */
+export const isPassing = (error: AntipodeError): boolean =>
   error.disposition === 'retry' || isUnreachable(error) || hasCode(error, 'NOT_LEADER', 'LEADERSHIP_LOST', 'TIMED_OUT');
 
 /** @param turned is called behind each page, so that it does not come again if the next one fails */

@@ -3,10 +3,11 @@
  * as it was at the end. Anything else gets a line for each change.
  */
 import type { GetStatusResponse } from '@antipode/protocol';
-import { AntipodeError, type Clock, hasCode, PROTECTION_STATES, printableLines } from '@antipode/runtime';
+import { AntipodeError, type Clock, PROTECTION_STATES, printableLines } from '@antipode/runtime';
 import { coloured, isColoured } from '../../colours.ts';
 import { jsonText } from '../../output.ts';
 import { isDegraded, statusText } from '../../views/status.ts';
+import { isPassing } from './event-feed.ts';
 
 export interface Screen {
   readonly isTTY?: boolean;
@@ -32,23 +33,36 @@ const HOME = '\u001b[H';
 const END_OF_LINE = '\u001b[K';
 const BELOW = '\u001b[J';
 
+/** While an answer takes longer, a terminal says so above the last one, and again after as long. */
+export const LATE_MS = 2_000;
+
+type Answer = GetStatusResponse | AntipodeError;
+
 /** Goes on over errors that pass: a coordinator that restarts is what somebody watches for. */
 export async function watchStatus({ read, screen, clock, everyMs, signal, json }: WatchPorts): Promise<void> {
   const isDrawn = screen.isTTY === true && !json;
+  const now = (): string => new Date(clock.wallMs()).toISOString();
   let last: readonly string[] = [];
+  let drawn: { answer: Answer; at: string } | undefined;
   if (isDrawn) screen.write(ENTER);
   try {
     while (!signal.aborted) {
-      const status = await read().catch((thrown: unknown) => {
-        const error = AntipodeError.from(thrown);
-        if (error.disposition === 'retry' || hasCode(error, 'TIMED_OUT', 'NOT_LEADER', 'SITE_UNREACHABLE'))
-          return error;
-        throw error;
-      });
+      const here = new AbortController();
+      const asked = read()
+        .catch((thrown: unknown) => {
+          const error = AntipodeError.from(thrown);
+          // The call that Ctrl-C ends has no answer.
+          if (signal.aborted || isPassing(error)) return error;
+          throw error;
+        })
+        .finally(() => here.abort());
+      if (isDrawn) await tellLate({ drawn, screen, clock, now }, AbortSignal.any([signal, here.signal]));
+      const answer = await asked;
       if (signal.aborted) break;
-      const at = new Date(clock.wallMs()).toISOString();
-      if (isDrawn) screen.write(frame(status, { screen, at }));
-      else last = tell(status, { last, screen, at, json });
+      const at = now();
+      if (isDrawn) screen.write(frame(answer, { screen, head: at }));
+      else last = tell(answer, { last, screen, at, json });
+      drawn = { answer, at };
       await clock.sleep(everyMs, signal);
     }
   } finally {
@@ -56,14 +70,41 @@ export async function watchStatus({ read, screen, clock, everyMs, signal, json }
   }
 }
 
-function frame(status: GetStatusResponse | AntipodeError, { screen, at }: { screen: Screen; at: string }): string {
-  const text = status instanceof AntipodeError ? `${status.message}\n  ${status.hint}` : statusText(status);
+/** An old picture must not pass for the present one. Ends with the signal. */
+async function tellLate(
+  {
+    drawn,
+    screen,
+    clock,
+    now,
+  }: Pick<WatchPorts, 'screen' | 'clock'> & {
+    drawn: { answer: Answer; at: string } | undefined;
+    now: () => string;
+  },
+  signal: AbortSignal,
+): Promise<void> {
+  for (let lateMs = LATE_MS; ; lateMs += LATE_MS) {
+    await clock.sleep(LATE_MS, signal);
+    if (signal.aborted) return;
+    const late = `${now()}  no answer for ${lateMs / 1_000} s`;
+    const head = drawn === undefined ? late : `${late}; the state below is that of ${drawn.at}`;
+    screen.write(frame(drawn?.answer, { screen, head }));
+  }
+}
+
+function frame(answer: Answer | undefined, { screen, head }: { screen: Screen; head: string }): string {
+  const text =
+    answer === undefined
+      ? ''
+      : answer instanceof AntipodeError
+        ? `${answer.message}\n  ${answer.hint}`
+        : statusText(answer);
   const plain = printableLines(text)
     .split('\n')
     .flatMap((line) => folded(line, screen.columns))
     .join('\n');
   const painted = isColoured(screen) ? coloured(plain) : plain;
-  const lines = [...folded(`${at}  Ctrl-C ends`, screen.columns), '', ...painted.split('\n')];
+  const lines = [...folded(`${head}  Ctrl-C ends`, screen.columns), '', ...painted.split('\n')];
   const room = Math.max(3, (screen.rows ?? 24) - 1);
   const shown =
     lines.length <= room ? lines : [...lines.slice(0, room - 1), `... ${lines.length - room + 1} more lines`];
@@ -82,7 +123,7 @@ function folded(line: string, columns = 0): string[] {
 
 /** @returns the facts of now: the next call tells only those that are new */
 function tell(
-  status: GetStatusResponse | AntipodeError,
+  status: Answer,
   { last, screen, at, json }: { last: readonly string[]; screen: Screen; at: string; json: boolean },
 ): readonly string[] {
   const facts = status instanceof AntipodeError ? [`no answer: ${status.code}`] : factsOf(status);
@@ -95,10 +136,12 @@ function tell(
 }
 
 function factsOf(status: GetStatusResponse): string[] {
-  const { coordinator, sites, groups, operations, planningTroubles, receivers, heartbeats } = status;
+  const { coordinator, isLeader, sites, groups, operations, planningTroubles, receivers, heartbeats } = status;
   const worst = [...groups].sort((one, other) => rank(other.protection) - rank(one.protection));
   return [
-    `coordinator ${coordinator} leads${isDegraded(status) ? '; something needs a look' : '; all is well'}`,
+    isLeader
+      ? `coordinator ${coordinator} leads${isDegraded(status) ? '; something needs a look' : '; all is well'}`
+      : `coordinator ${coordinator} does not lead; its view of sites can be out of date`,
     ...planningTroubles.map(({ group, errorCode }) => `planning of ${group || 'all groups'}: ${errorCode}`),
     ...worst.map(
       ({ spec, protection, activeSite, epoch }) =>

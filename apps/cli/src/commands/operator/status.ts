@@ -40,7 +40,7 @@ async function watched(
   process.stdout.once('error', () => stop.abort());
   await withOperator(config, (operator) =>
     watchStatus({
-      read: () => operator.getStatus({}, { timeoutMs }),
+      read: () => operator.getStatus({}, { timeoutMs, signal: stop.signal }),
       screen: process.stdout,
       clock: systemClock,
       everyMs: every * 1_000,
