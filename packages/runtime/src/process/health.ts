@@ -2,7 +2,7 @@
  * Health of the process for supervisors and load balancers: /livez (it runs), /readyz (it can act), in JSON. /metrics has
  * its numbers for Prometheus. No secrets, and no names of keys: whoever reaches the port reads it all.
  */
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { ADDRESS_EXPECTED, parseAddress } from '../address.ts';
 import { AntipodeError } from '../errors.ts';
 import { CONTENT_TYPES, exposed, expositionFor } from '../metrics/exposition.ts';
@@ -27,6 +27,8 @@ export class HealthServer implements Closeable {
     /** Absent while the process waits to begin. */
     metrics?: Metrics | undefined;
   }) {
+    // An import of `node:http` loads a client of HTTP and WebSocket as well, in every process that imports this package.
+    const { createServer } = process.getBuiltinModule('node:http');
     this.#server = createServer((request, response) => {
       if (request.url === '/metrics' && metrics !== undefined) {
         const form = expositionFor(request.headers.accept);

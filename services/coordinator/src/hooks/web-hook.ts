@@ -8,7 +8,7 @@
  * support neither TLS 1.3 nor the post-quantum key agreement. So these calls have TLS options of their own.
  */
 import { createHmac } from 'node:crypto';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
 import { type Clock, type Secret, within } from '@antipode/runtime';
@@ -118,8 +118,9 @@ async function send(
   throw hookFailed(name, `${shownUrl} answered with status ${status}${reason && `, ${reason}`}`, caller);
 }
 
-/** `http` is for this machine only (config.ts). */
-const callerOf = (url: string): typeof httpsRequest => (url.startsWith('https:') ? httpsRequest : httpRequest);
+/** `http` is for this machine only (config.ts). An import of it loads more than is used: see health.ts. */
+const callerOf = (url: string): typeof httpsRequest =>
+  url.startsWith('https:') ? httpsRequest : process.getBuiltinModule('node:http').request;
 
 /** The first line of the answer, however long the answer is, as far as it comes in time. */
 async function firstBytes(response: IncomingMessage, clock: Clock): Promise<string> {
