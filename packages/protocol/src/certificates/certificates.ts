@@ -5,10 +5,9 @@
  * It writes no file and logs nothing: keys go to the caller only. It sets no name constraints, since the trust domain in
  * every certificate is compared anyway (identity.ts).
  */
-import 'reflect-metadata';
 import { webcrypto, X509Certificate } from 'node:crypto';
 import { AntipodeError } from '@antipode/runtime';
-import * as x509 from '@peculiar/x509';
+import type * as X509 from '@peculiar/x509';
 import { type Identity, identityFromNames, identityUri, parseIdentity } from './identity.ts';
 
 /** PEM, of an authority or of an issuer. The key opens every site: keep it offline. */
@@ -44,6 +43,7 @@ export async function createAuthority({
   nowMs: number;
 }): Promise<Authority> {
   requireIdentity({ trustDomain, kind: 'coordinator', name: 'any' });
+  const x509 = await loadX509();
   const keys = await generate();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
     {
@@ -80,7 +80,8 @@ export async function createIssuer({
   validDays: number;
   nowMs: number;
 }): Promise<Authority> {
-  const above = readAuthority(authority.certificatePem);
+  const x509 = await loadX509();
+  const above = readAuthority(x509, authority.certificatePem);
   const { pathLength } = above.getExtension(x509.BasicConstraintsExtension) ?? {};
   if (pathLength === 0)
     throw new AntipodeError('CERTIFICATE_INVALID', `${above.subject} signs identities only, and no issuers`, {
@@ -145,8 +146,9 @@ async function certify({
   nowMs,
   issuedMs: firstMs = nowMs,
   publicKey,
-}: CertificateRequest & { publicKey: webcrypto.CryptoKey | x509.PublicKey }): Promise<string> {
-  const issuer = readAuthority(authority.certificatePem);
+}: CertificateRequest & { publicKey: webcrypto.CryptoKey | X509.PublicKey }): Promise<string> {
+  const x509 = await loadX509();
+  const issuer = readAuthority(x509, authority.certificatePem);
   const signingKey = await importKey(authority.keyPem);
   const certificate = await x509.X509CertificateGenerator.create(
     {
@@ -191,6 +193,7 @@ export async function requestCertificateWith(keyPem: string, identity: Identity)
 }
 
 async function requestFor(identity: Identity, keys: webcrypto.CryptoKeyPair): Promise<string> {
+  const x509 = await loadX509();
   const request = await x509.Pkcs10CertificateRequestGenerator.create(
     {
       name: `CN=${identity.role ?? identity.kind} ${identity.name}`,
@@ -205,7 +208,7 @@ async function requestFor(identity: Identity, keys: webcrypto.CryptoKeyPair): Pr
 
 export interface ReadRequest {
   readonly identity: Identity;
-  readonly publicKey: x509.PublicKey;
+  readonly publicKey: X509.PublicKey;
   /** The public key as SubjectPublicKeyInfo. */
   readonly spki: Buffer;
 }
@@ -215,7 +218,8 @@ export async function readRequest(requestPem: string): Promise<ReadRequest> {
   const refuse = (why: string, cause?: unknown): never => {
     throw new AntipodeError('CERTIFICATE_REQUEST_INVALID', `the request for a certificate ${why}`, { cause });
   };
-  let request: x509.Pkcs10CertificateRequest;
+  const x509 = await loadX509();
+  let request: X509.Pkcs10CertificateRequest;
   try {
     request = new x509.Pkcs10CertificateRequest(requestPem);
   } catch (cause) {
@@ -292,6 +296,12 @@ function requireIdentity(identity: Identity): void {
   );
 }
 
+/** Two hundred files that only an authority and its requests need: no start of a process loads them. */
+async function loadX509(): Promise<typeof X509> {
+  await import('reflect-metadata');
+  return import('@peculiar/x509');
+}
+
 async function generate(): Promise<webcrypto.CryptoKeyPair> {
   return (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
 }
@@ -301,7 +311,7 @@ async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   return `-----BEGIN PRIVATE KEY-----\n${der.toString('base64').replace(/(.{64})(?=.)/g, '$1\n')}\n-----END PRIVATE KEY-----\n`;
 }
 
-function readAuthority(pem: string): x509.X509Certificate {
+function readAuthority(x509: typeof X509, pem: string): X509.X509Certificate {
   try {
     return new x509.X509Certificate(pem);
   } catch (cause) {
