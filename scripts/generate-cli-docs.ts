@@ -8,8 +8,8 @@ import { wrap } from './wrap.ts';
 const COLUMNS = 110;
 
 /** `docs/cli.md`: every command as its `--help` prints it, and what an exit status means. */
-export function cliDocs(): string {
-  const root = program();
+export async function cliDocs(): Promise<string> {
+  const root = await program();
   return `<!-- Generated from apps/cli/src by \`npm run generate\`. Do not edit. -->
 
 # Commands

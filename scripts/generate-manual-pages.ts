@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { EXIT_MEANINGS } from '../apps/cli/src/exit-codes.ts';
-import { program } from '../apps/cli/src/main.ts';
 import { subcommandsOf } from '../apps/cli/src/options/options.ts';
 import { VERSION } from '../packages/runtime/src/version.ts';
 import { helpOf, sentence } from './generate-cli-docs.ts';
@@ -17,8 +16,7 @@ const FILES: readonly (readonly [string, string])[] = [
 ];
 
 /** The manual pages by name, from the commands as they are: `antipode`, and one for each noun with all its verbs. */
-export function manualPages(epochSeconds: number): ReadonlyMap<string, string> {
-  const root = program();
+export function manualPages(root: Command, epochSeconds: number): ReadonlyMap<string, string> {
   const date = new Date(epochSeconds * 1_000).toISOString().slice(0, 10);
   const nouns = subcommandsOf(root);
   const nameOf = (noun: Command): string => `antipode-${noun.name()}`;

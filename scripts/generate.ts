@@ -42,7 +42,7 @@ async function generateInto(folder: string): Promise<void> {
   ]);
   mkdirSync(join(folder, 'docs'), { recursive: true });
   writeFileSync(join(folder, 'docs/errors.md'), errorDocs());
-  writeFileSync(join(folder, 'docs/cli.md'), cliDocs());
+  writeFileSync(join(folder, 'docs/cli.md'), await cliDocs());
   writeFileSync(join(folder, 'docs/metrics.md'), metricsDocs());
   for (const path of TERRAFORM_READMES) {
     mkdirSync(join(folder, dirname(path)), { recursive: true });

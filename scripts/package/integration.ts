@@ -16,6 +16,8 @@ const COMPLETIONS = {
   fish: 'usr/share/fish/vendor_completions.d/antipode.fish',
 } as const;
 
+const COMMANDS = await program();
+
 export function stageIntegration({
   root,
   target,
@@ -45,9 +47,9 @@ export function stageIntegration({
     const installed = /^(sysusers|tmpfiles)\.conf$/.test(name) ? 'antipode.conf' : name;
     place(readFileSync(join(systemd, name)), join(target, folder, installed));
   }
-  for (const [name, text] of manualPages(epochSeconds))
+  for (const [name, text] of manualPages(COMMANDS, epochSeconds))
     place(zipped(text), join(target, `usr/share/man/man1/${name}.1.gz`));
-  for (const shell of SHELLS) place(completionScript(shell, program()), join(target, COMPLETIONS[shell]));
+  for (const shell of SHELLS) place(completionScript(shell, COMMANDS), join(target, COMPLETIONS[shell]));
   place(copyright, join(target, DOCUMENTS, 'copyright'));
   place(zipped(bom), join(target, DOCUMENTS, 'antipode.cdx.json.gz'));
 }

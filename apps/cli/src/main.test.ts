@@ -46,7 +46,7 @@ function entries(command: Command, path: readonly string[] = []): Entry[] {
   const children = command.commands.flatMap((child) => entries(child, [...path, child.name()]));
   return [{ name: path.join(' '), command, help }, ...children];
 }
-const ALL = entries(program());
+const ALL = entries(await program());
 const has = (command: Command, option: string): boolean => command.options.some(({ long }) => long === option);
 /** They run something, or print what a shell reads. */
 const WITHOUT_ANSWER: readonly string[] = ['agent run', 'completion', 'coordinator run', 'dashboard', 'run'];
@@ -87,7 +87,7 @@ describe('help', () => {
     const words = [...example.replace(/ >>? .*$/, '').matchAll(/"([^"]*)"|(\S+)/g)].map(
       ([, quoted, bare]) => quoted ?? bare!,
     );
-    const root = program();
+    const root = await program(words);
     const taken: string[] = [];
     for (const { command, name } of entries(root))
       if (command.commands.length === 0) command.action(() => void taken.push(name));

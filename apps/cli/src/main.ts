@@ -1,37 +1,7 @@
 /** The `antipode` command: parses the command line, runs one command, turns errors into messages and exit codes. */
 import { AntipodeError, VERSION } from '@antipode/runtime';
 import { Command, CommanderError, Option } from 'commander';
-import { approveCommand } from './commands/approvals/approve.ts';
-import { certificateCommand } from './commands/certificates/certificate.ts';
-import { completionCommand } from './commands/completion.ts';
-import { demoCommand } from './commands/demo.ts';
-import { doctorCommand } from './commands/doctor.ts';
-import { explainCommand } from './commands/explain.ts';
-import { initCommand } from './commands/init.ts';
-import { siteCommand } from './commands/joining/site.ts';
-import { lunaCommand } from './commands/luna/luna.ts';
-import { archiveCommand } from './commands/operator/archive.ts';
-import { dashboardCommand } from './commands/operator/dashboard.ts';
-import { divergenceCommand } from './commands/operator/divergence.ts';
-import { drillCommand } from './commands/operator/drill.ts';
-import { eventsCommand } from './commands/operator/events.ts';
-import { failoverCommand } from './commands/operator/failover.ts';
-import { groupCommand } from './commands/operator/group.ts';
-import { launchCommand } from './commands/operator/launch.ts';
-import { notifyCommand } from './commands/operator/notify.ts';
-import { operationCommand } from './commands/operator/operation.ts';
-import { replicateCommand } from './commands/operator/replicate.ts';
-import { resolveCommand } from './commands/operator/resolve.ts';
-import { scrubCommand } from './commands/operator/scrub.ts';
-import { statusCommand } from './commands/operator/status.ts';
-import { switchoverCommand } from './commands/operator/switchover.ts';
-import { agentCommand, coordinatorCommand } from './commands/run.ts';
-import { deletedCommand } from './commands/site/deleted.ts';
-import { partitionCommand } from './commands/site/partition.ts';
-import { peerCommand } from './commands/site/peer.ts';
-import { preflightCommand } from './commands/site/preflight.ts';
-import { storeCommand } from './commands/site/store.ts';
-import { supportBundleCommand } from './commands/support-bundle.ts';
+import { loadCommands } from './command-table.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
 import { flushOutput, guardOutput, isStructured, printError } from './output.ts';
 import { withHintOfPackage } from './packaged.ts';
@@ -52,7 +22,8 @@ function exitCodes(): string {
   return `Exit codes:\n${EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n')}`;
 }
 
-export function program(): Command {
+/** With all commands, or with the only one that these words can run. */
+export async function program(words: readonly string[] = []): Promise<Command> {
   const root = new Command('antipode')
     .description(
       'Disaster recovery for HSM partitions: replicate keys between sites, prove that each can be restored, fail over.',
@@ -60,42 +31,7 @@ export function program(): Command {
     .version(VERSION)
     .showSuggestionAfterError()
     .addHelpText('after', [EXAMPLES, JSON_NOTE, exitCodes()].map((part) => `\n${part}`).join('\n'));
-  for (const one of [
-    initCommand(),
-    certificateCommand(),
-    coordinatorCommand(),
-    agentCommand(),
-    siteCommand(),
-    partitionCommand(),
-    peerCommand(),
-    groupCommand(),
-    statusCommand(),
-    dashboardCommand(),
-    replicateCommand(),
-    drillCommand(),
-    archiveCommand(),
-    scrubCommand(),
-    deletedCommand(),
-    storeCommand(),
-    switchoverCommand(),
-    failoverCommand(),
-    divergenceCommand(),
-    operationCommand(),
-    eventsCommand(),
-    approveCommand(),
-    notifyCommand(),
-    resolveCommand(),
-    launchCommand(),
-    preflightCommand(),
-    lunaCommand(),
-    doctorCommand(),
-    explainCommand(),
-    supportBundleCommand(),
-    demoCommand(),
-    completionCommand(() => root),
-  ]) {
-    root.addCommand(one);
-  }
+  for (const one of await loadCommands(root, words)) root.addCommand(one);
   refuseInOurWords(root, ['antipode']);
   offerForms(root);
   return root;
@@ -129,7 +65,7 @@ function refuseInOurWords(one: Command, path: readonly string[]): void {
 
 export async function main(argv: readonly string[]): Promise<void> {
   try {
-    await program().parseAsync([...argv], { from: 'user' });
+    await (await program(argv)).parseAsync([...argv], { from: 'user' });
   } catch (thrown) {
     // Commander has printed what was asked for. Help and version are not errors; help instead of a subcommand is one.
     if (thrown instanceof CommanderError) {

@@ -115,8 +115,8 @@ describe.skipIf(missing.length > 0)('the Debian package', { timeout: 180_000 }, 
     ).toBe('antipode-agent 700\nantipode-witness 700\nantipode-coordinator 700');
   });
 
-  it('has a manual page for every command, and completion for three shells', () => {
-    const nouns = subcommandsOf(program()).map((noun) => noun.name());
+  it('has a manual page for every command, and completion for three shells', async () => {
+    const nouns = subcommandsOf(await program()).map((noun) => noun.name());
     for (const noun of ['', ...nouns]) {
       const page = ['antipode', noun].filter((word) => word !== '').join('-');
       const { status, output } = machine.run(

@@ -11,7 +11,7 @@ const print = async (shell: string): Promise<string> => {
     printed += String(text);
     return true;
   });
-  await program().parseAsync(['completion', shell], { from: 'user' });
+  await (await program()).parseAsync(['completion', shell], { from: 'user' });
   return printed;
 };
 beforeAll(async () => {
@@ -44,8 +44,8 @@ function commands(one: Command, path: readonly string[] = []): { path: readonly 
 }
 
 describe('completion in bash', () => {
-  it('offers the subcommands and options of every command, and nothing else', () => {
-    const all = commands(program()).filter(({ command }) => command.commands.length + command.options.length > 0);
+  it('offers the subcommands and options of every command, and nothing else', async () => {
+    const all = commands(await program()).filter(({ command }) => command.commands.length + command.options.length > 0);
     const offered = offers(all.map(({ path }) => [...path, '']));
     expect(offered).toEqual(
       all.map(({ command }) => [

@@ -39,7 +39,8 @@ afterEach(() => {
   rmSync(pinsFile, { force: true });
 });
 
-const antipode = (...words: string[]): Promise<unknown> => program().parseAsync(words, { from: 'user' });
+const antipode = async (...words: string[]): Promise<unknown> =>
+  (await program(words)).parseAsync(words, { from: 'user' });
 
 describe.each([
   ['peer trust', ''],
@@ -198,7 +199,7 @@ describe('trust that is taken back', () => {
   });
 });
 
-it('help of `partition` does not show the former name', () => {
-  const partition = program().commands.find((one) => one.name() === 'partition')!;
+it('help of `partition` does not show the former name', async () => {
+  const partition = (await program()).commands.find((one) => one.name() === 'partition')!;
   expect(partition.helpInformation()).not.toContain('enrol');
 });
