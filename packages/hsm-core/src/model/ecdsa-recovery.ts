@@ -20,17 +20,15 @@ export function recoverPoints(curve: Curve, digest: Uint8Array, signature: Uint8
   const excess = Math.max(0, digest.length * 8 - domain.n.toString(2).length);
   const e = toBigInt(digest) >> BigInt(excess);
   const inverseR = inverse(r, domain.n);
+  const ofDigest = multiply(domain, domain.n - (e % domain.n), domain.g);
   const points: Uint8Array[] = [];
   for (const x of [0n, 1n, 2n, 3n, 4n].map((times) => r + times * domain.n)) {
     if (x >= domain.p) break;
     const y = squareRoot(domain, x);
     if (y === undefined) continue;
-    for (const candidate of [y, domain.p - y]) {
-      const sum = add(
-        domain,
-        multiply(domain, s, { x, y: candidate }),
-        multiply(domain, domain.n - (e % domain.n), domain.g),
-      );
+    const times = multiply(domain, s, { x, y });
+    for (const one of [times, times && { x: times.x, y: domain.p - times.y }]) {
+      const sum = add(domain, one, ofDigest);
       const point = sum && multiply(domain, inverseR, sum);
       if (point)
         points.push(
@@ -107,14 +105,47 @@ function add(domain: Domain, a: Point | undefined, b: Point | undefined): Point 
   return { x, y: mod(slope * (a.x - x) - a.y, p) };
 }
 
+/** With Z: the point is (X / Z^2, Y / Z^3). So a multiplication needs one inverse and not one for each bit. */
+interface Jacobian {
+  readonly x: bigint;
+  readonly y: bigint;
+  readonly z: bigint;
+}
+
 function multiply(domain: Domain, factor: bigint, point: Point): Point | undefined {
-  let result: Point | undefined;
-  let addend: Point | undefined = point;
-  for (let rest = mod(factor, domain.n); rest > 0n; rest >>= 1n) {
-    if (rest & 1n) result = add(domain, result, addend);
-    addend = add(domain, addend, addend);
+  const { p } = domain;
+  let result: Jacobian | undefined;
+  for (const bit of mod(factor, domain.n).toString(2)) {
+    result = result && doubled(domain, result);
+    if (bit === '1') result = result === undefined ? { ...point, z: 1n } : sumOf(domain, result, point);
   }
-  return result;
+  if (result === undefined) return undefined;
+  const inverseZ = inverse(result.z, p);
+  const square = (inverseZ * inverseZ) % p;
+  return { x: mod(result.x * square, p), y: mod(result.y * square * inverseZ, p) };
+}
+
+function doubled({ p, a }: Domain, { x, y, z }: Jacobian): Jacobian | undefined {
+  if (mod(y, p) === 0n) return undefined;
+  const yy = (y * y) % p;
+  const zz = (z * z) % p;
+  const s = (4n * x * yy) % p;
+  const m = (3n * x * x + a * zz * zz) % p;
+  const doubledX = mod(m * m - 2n * s, p);
+  return { x: doubledX, y: mod(m * (s - doubledX) - 8n * yy * yy, p), z: mod(2n * y * z, p) };
+}
+
+function sumOf(domain: Domain, one: Jacobian, other: Point): Jacobian | undefined {
+  const { p } = domain;
+  const zz = (one.z * one.z) % p;
+  const h = mod(other.x * zz - one.x, p);
+  const r = mod(other.y * one.z * zz - one.y, p);
+  if (h === 0n) return r === 0n ? doubled(domain, one) : undefined;
+  const hh = (h * h) % p;
+  const hhh = (h * hh) % p;
+  const v = (one.x * hh) % p;
+  const x = mod(r * r - hhh - 2n * v, p);
+  return { x, y: mod(r * (v - x) - one.y * hhh, p), z: (one.z * h) % p };
 }
 
 function inverse(value: bigint, p: bigint): bigint {
