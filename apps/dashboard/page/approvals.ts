@@ -34,13 +34,15 @@ function approvalItem(one: ApprovalEntry, { nowMs, viewer, ask }: ApprovalsOptio
   const others = signers.filter((name) => name !== requestedBy);
   const isOver = expires < nowMs;
   const approver = viewer?.approver ?? '';
-  const maySign = viewer?.mayOrder === true && approver !== '' && !signers.includes(approver) && !isOver;
+  // Anybody can put a signature on record under any name, so one under this name does not end it.
+  const maySign = viewer?.mayOrder === true && approver !== '' && !isOver;
+  const again = signers.includes(approver) ? ' again' : '';
   return html`
     <article class="approval" data-digest=${digest}>
       <h2>${spoken}</h2>
       <ul class="consequences">${lines.map((line) => html`<li class="consequence">${line}</li>`)}</ul>
       <p>${dot(isOver ? 'look' : others.length >= required ? 'well' : 'look')}${others.length} of ${required} have signed${others.length === 0 ? '' : `: ${others.join(', ')}`}. ${isOver ? `Expired ${age(nowMs - expires)} ago` : `Expires in ${age(expires - nowMs)}`}.${usedAt.length === 0 ? '' : ` Used at ${usedAt.join(', ')}.`}</p>
-      ${maySign ? html`<button type="button" @click=${() => ask({ kind: 'approve', group, digest })}>Sign as ${approver}</button>` : nothing}
+      ${maySign ? html`<button type="button" @click=${() => ask({ kind: 'approve', group, digest })}>Sign as ${approver}${again}</button>` : nothing}
     </article>
   `;
 }

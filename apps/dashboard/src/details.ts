@@ -1,5 +1,13 @@
 /** Answers to what a page asks when somebody looks closer: one group, drills with their evidence, operations, approvals. */
-import { CHOSEN_FOR, duration, notCaptured, notServed, spokenDigest, troublesOf } from '@antipode/operator';
+import {
+  CHOSEN_FOR,
+  duration,
+  notCaptured,
+  notServed,
+  readApproval,
+  spokenDigest,
+  troublesOf,
+} from '@antipode/operator';
 import {
   approvalText,
   type Client,
@@ -11,7 +19,6 @@ import {
 import { AntipodeError, type Clock, hex, sha256Hex } from '@antipode/runtime';
 import type { ApprovalEntry, Drill, GroupDetail, LineGeneration } from './model/entries.ts';
 import { operationOf } from './model/fleet.ts';
-import { requestOf } from './ordering.ts';
 import type { Call, Routes } from './server/server.ts';
 
 export interface DetailPorts {
@@ -70,16 +77,16 @@ export function detailRoutes({ operator, clock }: DetailPorts): Routes {
     'GET /api/approvals': async (): Promise<ApprovalEntry[]> => {
       const { approvals } = await operator.listApprovals({ group: '' });
       return approvals.map((one) => {
-        const request = requestOf(one);
+        const { request, digest, signers } = readApproval(one);
         return {
-          digest: one.digest,
-          spoken: spokenDigest(one.digest),
+          digest,
+          spoken: spokenDigest(digest),
           action: request.action,
           group: request.group,
           requestedBy: request.requestedBy,
           required: request.required,
           lines: approvalText(request),
-          signers: (one.approval?.signatures ?? []).map(({ operator: name }) => name),
+          signers,
           expires: Date.parse(request.expires),
           usedAt: one.uses.map(({ site }) => site),
         };

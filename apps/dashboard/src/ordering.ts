@@ -11,19 +11,12 @@ import {
   type PlannedMove,
   planMove,
   RESUME_MEANING,
+  readApproval,
   requireAcceptance,
   requireTyped,
   spokenDigest,
 } from '@antipode/operator';
-import {
-  type ApprovalRequest,
-  approvalText,
-  type Client,
-  type OperatorService,
-  parseApprovalBytes,
-  type RecordedApproval,
-  signedBytesOf,
-} from '@antipode/protocol';
+import { approvalText, type Client, type OperatorService, signedBytesOf } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Prng, uuidFrom } from '@antipode/runtime';
 import type { Plan, Viewer } from './model/entries.ts';
 import { type Call, type Routes, textIn } from './server/server.ts';
@@ -166,13 +159,13 @@ export class Orders {
         const { operator, approver } = this.#ports;
         const digest = textIn(body, 'digest');
         const { approvals } = await operator.listApprovals({ group: '' });
-        const found = approvals.find((one) => one.digest === digest);
+        const found = approvals.find((one) => readApproval(one).digest === digest);
         if (found?.approval === undefined)
           throw new AntipodeError('NOT_FOUND', `no approval ${spokenDigest(digest)} is on record`, {
             details: { digest },
           });
         const { request, signatures } = found.approval;
-        const asked = requestOf(found);
+        const { request: asked } = readApproval(found);
         return {
           draft: {
             kind: 'approve',
@@ -227,6 +220,3 @@ export class Orders {
 }
 
 const confirmOf = (name: string): NonNullable<Plan['confirm']> => ({ name, question: confirmationQuestion() });
-
-export const requestOf = ({ approval }: RecordedApproval): ApprovalRequest =>
-  parseApprovalBytes(new Uint8Array(approval?.request ?? []));

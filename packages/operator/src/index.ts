@@ -6,4 +6,5 @@ export { duration } from './duration.ts';
 export { notCaptured, notServed, troublesOf, unprotectedKeys } from './group-troubles.ts';
 export { DRILL_MEANING, PAUSE_MEANING, RESUME_MEANING } from './meanings.ts';
 export { type Consent, type Move, orderMove, type PlannedMove, planMove, requireAcceptance } from './move.ts';
+export { readApproval } from './recorded-approval.ts';
 export { spokenDigest } from './spoken-digest.ts';

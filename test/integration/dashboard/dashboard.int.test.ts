@@ -2,11 +2,14 @@
  * The dashboard as an operator has it: the real command, a real system, and a real browser. With ANTIPODE_SCREENSHOTS=1
  * it also writes the pictures of the README (docs/images).
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { FailoverPolicy } from '@antipode/protocol';
+import { spokenDigest } from '@antipode/operator';
+import { approvalDigest, FailoverPolicy, verifyApproval } from '@antipode/protocol';
+import { SomeOperators, someRequest } from '@antipode/protocol/testing';
 import { systemClock } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
 import { makeOperatorFolder } from '@antipode/setup';
 import type { Browser, BrowserContext } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -239,6 +242,63 @@ describe('the local server', () => {
       expect(await codeOf(posted(path, { ...session, origin }))).toEqual(REFUSED);
     expect(await codeOf(posted(path, session))).toEqual(REFUSED);
     expect(await codeOf(posted(path, { cookie: session.cookie, origin: dashboard.origin }))).toEqual(REFUSED);
+  });
+});
+
+describe('a dashboard with the key of an approver', { timeout: 120_000 }, () => {
+  const operators = new SomeOperators();
+
+  it('signs what it shows, if the name of the group is typed, and nothing else', async () => {
+    const key = join(system.folder, 'bob.pem');
+    writeFileSync(key, operators.privateKey('bob').export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 });
+    const made = operators.sign(someRequest({ group: GROUP, required: 1 }, systemClock.wallMs()), ['alice']);
+    // Somebody else has been there under the name of bob.
+    const forged = { operator: 'bob', signature: new Uint8Array(64) };
+    const approval = { request: made.request, signatures: [...made.signatures, forged] };
+    await system.operator.submitApproval({ approval });
+    const onRecord = async () => (await system.operator.listApprovals({ group: '' })).approvals[0]!.approval!;
+    const approvedBy = async (): Promise<readonly string[]> => {
+      const { request, signatures } = await onRecord();
+      const signed = { request: new Uint8Array(request), signatures };
+      return verifyApproval(signed, { ...operators.policy, required: 1 }, systemClock.wallMs()).approvedBy;
+    };
+    const signs = await RunningDashboard.start([
+      ...['--config', operatorConfigOf(system.folder).file],
+      ...['--approve-as', 'bob', '--approve-key', key],
+    ]);
+    const own = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+    try {
+      const watched = await WatchedPage.open(own);
+      const { page } = watched;
+      await page.goto(await signs.address(0));
+      await page.locator(`tr[data-group=${GROUP}]`).waitFor();
+      await show(watched, '#/approvals');
+      const shown = page.locator('article.approval');
+      const digest = approvalDigest(made.request);
+      expect(await shown.getAttribute('data-digest')).toBe(digest);
+      await page.getByRole('button', { name: /^Sign as bob/ }).click();
+      // All that is signed stands above the question.
+      const words = [`active member of group ${GROUP}`, 'These sites may be silent: a.', 'prepared for the night'];
+      for (const line of [...words, spokenDigest(digest)]) await page.locator('#order').getByText(line).waitFor();
+      const order = page.getByRole('button', { name: 'Sign', exact: true });
+      expect(await order.isDisabled()).toBe(true);
+      expect(await rejection(approvedBy())).toMatchObject({ code: expect.stringMatching(/^APPROVAL_/) });
+      expect(await violationsOf(watched)).toEqual([]);
+      await page.locator('#order input').first().fill(GROUP);
+      await order.click();
+      await page.getByText('Done.').waitFor();
+      expect(await approvedBy()).toEqual(['bob']);
+      await page.getByRole('button', { name: 'Close' }).click();
+      await shown.getByText(/1 of 1 have signed: bob/).waitFor();
+      expect(watched.faults).toEqual([]);
+      // The page of an operator without a key shows the same, and no way to sign.
+      await show(opened, '#/approvals');
+      await opened.page.locator('article.approval').getByText('have signed: bob').waitFor();
+      expect(await opened.page.getByRole('button', { name: /^Sign as/ }).count()).toBe(0);
+    } finally {
+      await own.close();
+      await signs.close();
+    }
   });
 });
 

@@ -1,5 +1,5 @@
-import { spokenDigest } from '@antipode/operator';
-import { type ApprovalRequest, parseApprovalBytes, type RecordedApproval } from '@antipode/protocol';
+import { readApproval, spokenDigest } from '@antipode/operator';
+import type { RecordedApproval } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { readApprovalFile } from '../../approvals/approval-file.ts';
@@ -39,23 +39,20 @@ export function listCommand(): Command {
       const { approvals } = await withOperator(options.config, (operator) => operator.listApprovals({ group }), {
         timeoutMs: options.timeout * 1_000,
       });
-      const shown = approvals.map((one) => ({ ...one, request: requestOf(one) }));
+      const shown = approvals.map((one) => ({ ...one, ...readApproval(one) }));
       output(options).data(shown, () => approvalTable(approvals, systemClock.wallMs()));
     });
 }
-
-const requestOf = ({ approval }: RecordedApproval): ApprovalRequest =>
-  parseApprovalBytes(new Uint8Array(approval?.request ?? []));
 
 export function approvalTable(approvals: readonly RecordedApproval[], nowMs: number): string {
   if (approvals.length === 0) return 'none';
   return table(
     ['APPROVAL', 'ACTION', 'GROUP', 'REQUESTED BY', 'SIGNED BY', 'EXPIRES', 'USED'],
     approvals.map((one) => {
-      const { action, group, requestedBy, expires } = requestOf(one);
-      const signers = one.approval?.signatures.map(({ operator }) => operator) ?? [];
+      const { request, digest, signers } = readApproval(one);
+      const { action, group, requestedBy, expires } = request;
       return [
-        spokenDigest(one.digest),
+        spokenDigest(digest),
         action,
         group,
         requestedBy,
