@@ -70,6 +70,13 @@ it('keeps every object, PIN, label and serial number', async () => {
     if (name.endsWith('.object')) expect([name, digests(before)[name] === digest]).toEqual([name, false]);
 });
 
+it('keeps the stamps of captures, or the token would count as an older copy of itself', async () => {
+  const stamp = join(standby.path, 'antipode-captured-0123456789abcdef');
+  writeFileSync(stamp, '{"epoch":"1","generation":"7"}\n');
+  await rekey();
+  expect(readFileSync(stamp, 'utf8')).toBe('{"epoch":"1","generation":"7"}\n');
+});
+
 it("lets the security officer set the user's PIN afterwards, which opens the same objects", async () => {
   await rekey();
   const where = ['--module', SOFTHSM_MODULE, '--token-label', 'standby'];

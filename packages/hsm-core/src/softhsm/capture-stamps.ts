@@ -22,8 +22,17 @@ interface Written {
 const NAME_BYTES = 8;
 const STAMP_BYTES_MAX = 256;
 
-const nameOf = (group: string): string =>
-  `${PREFIX}captured-${hex(sha256(Buffer.from(group)).subarray(0, NAME_BYTES))}`;
+const STAMP_PREFIX = `${PREFIX}captured-`;
+
+const nameOf = (group: string): string => `${STAMP_PREFIX}${hex(sha256(Buffer.from(group)).subarray(0, NAME_BYTES))}`;
+
+/** A folder that takes the place of another is as new as that one. */
+export function copyStamps(from: ObjectStore, to: ObjectStore): void {
+  for (const name of from.allNames()) {
+    const stamp = name.startsWith(STAMP_PREFIX) ? from.readBeside(name, STAMP_BYTES_MAX) : undefined;
+    if (stamp !== undefined) to.writeBeside(name, stamp);
+  }
+}
 
 export class CaptureStamps {
   readonly #folder: TokenFolder;

@@ -148,6 +148,16 @@ export class ObjectStore {
     syncFolder(this.#folder.path);
   }
 
+  /** Writes a small file of this folder that is not an object. */
+  writeBeside(fileName: string, contents: Buffer): void {
+    this.#write(join(this.#folder.path, fileName), contents);
+  }
+
+  /** Names of all files, whatever they are. */
+  allNames(): string[] {
+    return this.#list().map(({ name }) => name);
+  }
+
   /** Writes an object, or `token`, with its lock file into a folder that SoftHSM does not take for a token. */
   copyIn(name: string, contents: Buffer): void {
     this.#write(this.#path(name, LOCK_SUFFIX), NOTHING);

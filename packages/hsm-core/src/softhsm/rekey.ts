@@ -12,6 +12,7 @@ import { basename, dirname, join } from 'node:path';
 import { exchangePaths } from '@antipode/cryptoki';
 import { AntipodeError, type Clock, type Secret, syncFolder } from '@antipode/runtime';
 import { withLocked } from '../pkcs11/own-keys/swap.ts';
+import { copyStamps } from './capture-stamps.ts';
 import {
   parseObjectFile,
   type StoredAttributes,
@@ -63,6 +64,7 @@ export async function rekeyToken(rekeying: Rekeying): Promise<void> {
     const staged = new ObjectStore({ folder: { ...folder, path: staging }, clock });
     for (const [name, stored] of objects) staged.copyIn(name, serialiseObject(stored));
     staged.copyIn('token', serialiseObject(token));
+    copyStamps(store, staged);
     await staged.announce({ after: store.generation() });
     staged.sync();
     attempt('cannot exchange the folder of the token', () => exchangePaths(staging, folder.path));
