@@ -16,6 +16,8 @@ process.once('exit', () => rmSync(prepared, { recursive: true, force: true }));
 
 /** Of each process of tests, before its first file. */
 const setupFiles = ['test/support/properties.ts'];
+/** Where each file has a process of its own. */
+const ownProcess = [...setupFiles, 'test/support/cost.ts'];
 
 export default defineConfig({
   test: {
@@ -41,7 +43,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          setupFiles,
+          setupFiles: ownProcess,
           include: ['test/integration/**/*.int.test.ts'],
           // Real tokens, servers and processes on a machine that may be busy: a limit against hanging, no measure of speed.
           testTimeout: 60_000,
@@ -51,7 +53,7 @@ export default defineConfig({
       {
         test: {
           name: 'attacks',
-          setupFiles,
+          setupFiles: ownProcess,
           include: ['test/attacks/**/*.attack.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
@@ -60,7 +62,7 @@ export default defineConfig({
       {
         test: {
           name: 'chaos',
-          setupFiles,
+          setupFiles: ownProcess,
           include: ['test/chaos/**/*.chaos.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
