@@ -60,11 +60,10 @@ describe('the list in force', () => {
     mkdirSync(join(file, 'in the way'), { recursive: true });
     expect([book.take(operators.signRevocations(first)), book.version, book.entries]).toEqual([true, 1, first.entries]);
     expect(book.problem).toContain('version 1 of the list is in force and not durable');
-    // Another process has the same list.
-    book.heardOf({ version: 1, digest: book.held!.digest });
+    book.saveAgain();
     expect(book.problem).not.toBe('');
     rmSync(file, { recursive: true });
-    book.heardOf({ version: 1, digest: book.held!.digest });
+    book.saveAgain();
     expect(book.problem).toBe('');
     expect(open()).toMatchObject({ version: 1, entries: first.entries });
   });
@@ -86,23 +85,24 @@ describe('the list in force', () => {
     expect(book.take(operators.signRevocations(second))).toBe(false);
     const other = someRevocations([someRevocation({ reason: 'another list' })], first);
     expect(codeOf(() => book.take(operators.signRevocations(other)))).toBe('REVOCATION_LIST_OLD');
-    expect(book.problem).toContain('two lists have version 2');
+    expect(book.problem).toContain('two lists with version 2');
     expect([book.version, book.entries]).toEqual([2, []]);
     // Whichever of the two a process has, the next version ends the difference.
     expect(book.take(operators.signRevocations(someRevocations([], other)))).toBe(true);
     expect([book.version, book.problem]).toEqual([3, '']);
   });
 
-  it('tells of one other list, whatever a process says of its own', () => {
+  it('tells of one other list of its version, once', () => {
     const lines: string[] = [];
     const log = new Log({ level: 'warn', format: 'json', write: (line) => void lines.push(line) });
     const book = open(file, 'of the operators', log);
     book.take(operators.signRevocations(first));
     lines.splice(0);
-    for (const digest of ['', 'no digest', 'x'.repeat(10_000)]) book.heardOf({ version: 1, digest });
-    expect([book.problem, lines]).toEqual(['', []]);
-    for (const digit of ['a', 'b', 'c']) book.heardOf({ version: 1, digest: digit.repeat(64) });
-    expect([book.problem.includes('a'.repeat(16)), lines.length]).toEqual([true, 1]);
+    for (const reason of ['one', 'two']) {
+      const other = someRevocations([someRevocation({ reason })]);
+      expect(codeOf(() => book.take(operators.signRevocations(other)))).toBe('REVOCATION_LIST_OLD');
+    }
+    expect([book.problem.includes('two lists with version 1'), lines.length]).toEqual([true, 1]);
   });
 
   it('is followed, where a person brings a list, by one that was made from it', () => {
@@ -277,8 +277,26 @@ describe('two processes that compare their lists', () => {
     const stuck = { exchangeRevocations: async () => ({ state: { version: 1, hasRules: true, digest: 'x' } }) };
     expect(await exchangeRevocations(one, stuck as never, options)).toEqual({ theirs: 1, isBehind: true });
     other.take(operators.signRevocations(someRevocations([someRevocation()], first)));
-    await exchangeRevocations(one, served(other), options);
+    const fork = exchangeRevocations(one, served(other), options);
+    expect(await rejection(fork)).toMatchObject({ code: 'REVOCATION_LIST_OLD' });
     expect([one.problem, other.problem].map((text) => text.includes('two lists'))).toEqual([true, true]);
+  });
+
+  it('believe no word about another list of their version', async () => {
+    const book = open();
+    book.take(operators.signRevocations(first));
+    const claim = { version: 1, hasRules: true, digest: 'ab'.repeat(32) };
+    const other = someRevocations([someRevocation({ reason: 'another list' })]);
+    const forged = signedListMessage(operators.signRevocations(other, ['alice']));
+    const liars = [{ state: claim }, { state: claim, list: forged }];
+    await exchangeRevocations(book, { exchangeRevocations: async () => liars[0] } as never, options);
+    const asking = exchangeRevocations(book, { exchangeRevocations: async () => liars[1] } as never, options);
+    expect((await rejection(asking)).code).toBe('REVOCATION_LIST_UNSIGNED');
+    // As a caller, it gets the list that is in force, and proves nothing by its own.
+    expect((await served(book).exchangeRevocations({ state: claim })).list).toBeDefined();
+    const bringing = served(book).exchangeRevocations({ state: claim, list: forged });
+    expect((await rejection(bringing)).code).toBe('REVOCATION_LIST_UNSIGNED');
+    expect(book.problem).toBe('');
   });
 
   it('refuse a list that its operators have not signed', async () => {

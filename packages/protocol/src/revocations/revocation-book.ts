@@ -24,8 +24,6 @@ import {
 } from './revocation-list.ts';
 import { revokedText } from './revocation-text.ts';
 
-const DIGEST = /^[0-9a-f]{64}$/;
-
 export interface HeldRevocations {
   readonly list: RevocationList;
   readonly digest: string;
@@ -128,16 +126,14 @@ export class RevocationBook {
     return true;
   }
 
-  /**
-   * Another process goes by this list. Two lists with one version are a mistake, or the work of a thief. The first one is
-   * told until the next version: a process that names another digest each time must not fill the log.
-   */
-  heardOf({ version, digest }: { readonly version: number; readonly digest: string }): void {
-    this.#saveAgain();
-    if (version === 0 || version !== this.version || digest === this.#held?.digest) return;
-    if (this.#conflict !== '' || !DIGEST.test(digest)) return;
-    this.#conflict = `two lists have version ${version}: ${(this.#held?.digest ?? '').slice(0, 16)} is in force here, and another process has ${digest.slice(0, 16)}`;
-    this.#log.error('two lists of revoked certificates have one version', { version, digest });
+  /** Called by every exchange: writes a list that could not be written before. `look` reports a damaged file. */
+  saveAgain(): void {
+    if (this.#unsaved === '') return;
+    try {
+      this.look();
+    } catch (thrown) {
+      if (!hasCode(thrown, 'REVOCATION_LIST_INVALID')) throw thrown;
+    }
   }
 
   /**
@@ -201,8 +197,18 @@ export class RevocationBook {
         { details },
       );
     if (list.version > this.version) return;
-    this.heardOf({ version: list.version, digest });
+    this.#tellFork(list.version, digest);
     throw new AntipodeError('REVOCATION_LIST_OLD', this.#conflict, { details });
+  }
+
+  /**
+   * Operators have signed two lists with one version: a mistake, or the work of a thief. Their signatures prove
+   * that. The process reports the first one until the next version.
+   */
+  #tellFork(version: number, digest: string): void {
+    if (this.#conflict !== '') return;
+    this.#conflict = `operators have signed two lists with version ${version}: ${(this.#held?.digest ?? '').slice(0, 16)} is in force here, and ${digest.slice(0, 16)} at another process`;
+    this.#log.error('two lists of revoked certificates have one version', { version, digest });
   }
 
   #save({ list: { version }, signed }: HeldRevocations): void {
@@ -216,16 +222,6 @@ export class RevocationBook {
       const reason = error.message.replace('[FILE_UNWRITABLE] ', '');
       this.#unsaved = `version ${version} of the list is in force and not durable, so a restart forgets it: ${reason}`;
       if (before !== this.#unsaved) this.#log.error('a list of revoked certificates cannot be written', { error });
-    }
-  }
-
-  /** Called by every exchange. A damaged file does not end that: `look` reports it. */
-  #saveAgain(): void {
-    if (this.#unsaved === '') return;
-    try {
-      this.look();
-    } catch (thrown) {
-      if (!hasCode(thrown, 'REVOCATION_LIST_INVALID')) throw thrown;
     }
   }
 

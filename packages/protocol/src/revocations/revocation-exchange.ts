@@ -2,6 +2,7 @@
  * Compares the list of this process with that of another one, and replaces the older of both. Agents do that with all
  * coordinators and with each other. So a coordinator that keeps a list back keeps it from nobody, and is noticed.
  */
+import { AntipodeError, hasCode } from '@antipode/runtime';
 import type { Client } from '../client.ts';
 import type { RevocationService } from '../gen/antipode/v1/revocation_pb.ts';
 import type { RevocationBook } from './revocation-book.ts';
@@ -23,8 +24,18 @@ export async function exchangeRevocations(
   options: { timeoutMs: number; signal: AbortSignal },
 ): Promise<ExchangeOutcome> {
   const first = await peer.exchangeRevocations({ state: revocationState(book) }, options);
-  if (first.list !== undefined && book.rules !== undefined) book.take(signedRevocationsFrom(first.list));
-  if (first.state !== undefined) book.heardOf(first.state);
+  book.saveAgain();
+  if (first.list !== undefined && book.rules !== undefined)
+    try {
+      book.take(signedRevocationsFrom(first.list));
+    } catch (thrown) {
+      // Operators have signed another list of this version. The other process sees that by ours, and refuses it.
+      if (hasCode(thrown, 'REVOCATION_LIST_OLD') && book.held !== undefined && first.state?.hasRules === true) {
+        const list = signedListMessage(book.held.signed);
+        await peer.exchangeRevocations({ state: revocationState(book), list }, options).catch(requireOurs);
+      }
+      throw thrown;
+    }
   const { held } = book;
   const theirs = first.state?.version ?? 0;
   if (held === undefined || theirs >= book.version || first.state?.hasRules !== true)
@@ -33,4 +44,8 @@ export async function exchangeRevocations(
   const { state } = await peer.exchangeRevocations(offer, options);
   const after = state?.version ?? 0;
   return { theirs: after, isBehind: after < held.list.version };
+}
+
+function requireOurs(thrown: unknown): void {
+  if (!(thrown instanceof AntipodeError)) throw thrown;
 }

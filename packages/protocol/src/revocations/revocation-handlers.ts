@@ -61,9 +61,12 @@ export function revocationHandlers({
     },
 
     exchangeRevocations: async ({ state: theirs, list }) => {
+      book.saveAgain();
       if (list !== undefined && book.rules !== undefined) book.take(signedRevocationsFrom(list));
-      if (theirs !== undefined) book.heardOf(theirs);
-      return { state: state(), ...(book.version > (theirs?.version ?? 0) ? inForce() : {}) };
+      const { version = 0, digest = '' } = theirs ?? {};
+      // Another list of the same version: the caller believes the signatures, and no word.
+      const isOther = version === book.version && digest !== book.held?.digest;
+      return { state: state(), ...(book.version > version || isOther ? inForce() : {}) };
     },
   };
 }
