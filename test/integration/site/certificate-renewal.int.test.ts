@@ -3,7 +3,7 @@
  * Short lives are issued in the past, so that no test waits for them.
  */
 import { createHash, X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { connect } from 'node:tls';
 import {
@@ -233,6 +233,16 @@ ${operators.revocationSection}`,
     const { code, stderr } = await antipode(['certificate', 'renew', '--config', config]);
     expect([code, stderr]).toEqual([6, expect.stringContaining('CERTIFICATE_REVOKED')]);
     expect(asked).not.toContain('renew');
+  });
+
+  it('names a fault in who may revoke, and a certificate can be put in by hand all the same', async () => {
+    const config = await placed('site');
+    appendFileSync(config, 'approvals: nonsense\n');
+    const renewed = await antipode(['certificate', 'renew', '--config', config]);
+    expect([renewed.code, renewed.stderr]).toEqual([2, expect.stringContaining('CONFIG_INVALID')]);
+    const out = join(dirname(config), 'own.csr');
+    const args = ['certificate', 'request', '--config', config, '--out', out];
+    expect([(await antipode(args)).code, asked]).toEqual([0, []]);
   });
 
   it('guesses nothing of a list that cannot be read', async () => {

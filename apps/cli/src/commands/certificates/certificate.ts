@@ -46,8 +46,12 @@ const schema = z.looseObject({
   tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
   coordinator: address.optional(),
   coordinators: z.array(address).optional(),
+});
+
+/** Whose lists count. Read by a renewal only: a fault in it keeps nobody from putting a certificate in by hand. */
+const rulesSchema = z.looseObject({
   /** Of an agent, whose list of revoked certificates is in it. Those of others are beside their configurations. */
-  dataFolder: z.string().min(1).optional(),
+  dataFolder: z.string().min(1).default('.'),
   revocation: revocationSchema.optional(),
   approvals: z.looseObject({ required: z.number(), operators: operatorsSchema }).optional(),
 });
@@ -55,21 +59,24 @@ const schema = z.looseObject({
 interface OwnFiles {
   readonly files: TlsFiles;
   readonly coordinators: readonly CoordinatorAddress[];
-  readonly revocation: RevocationRules | undefined;
-  readonly revocationsFile: string;
 }
 
 function load(given: string | undefined): OwnFiles {
   const file = operatorConfigFile(given);
-  const { tls, coordinator, coordinators, dataFolder = '.', ...rules } = loadConfig(file, schema);
+  const { tls, coordinator, coordinators } = loadConfig(file, schema);
   const from = (path: string): string => resolve(dirname(file), path);
   const found = coordinatorsFrom({ coordinator, coordinators });
   return {
     files: { caFile: from(tls.ca), certificateFile: from(tls.certificate), keyFile: from(tls.key) },
     coordinators: 'list' in found ? found.list : [],
-    revocation: revocationRulesOf(rules),
-    revocationsFile: join(from(dataFolder), 'revocations.json'),
   };
+}
+
+function loadRules(given: string | undefined): { revocation: RevocationRules | undefined; revocationsFile: string } {
+  const file = operatorConfigFile(given);
+  const { dataFolder, ...rules } = loadConfig(file, rulesSchema);
+  const folder = resolve(dirname(file), dataFolder);
+  return { revocation: revocationRulesOf(rules), revocationsFile: join(folder, 'revocations.json') };
 }
 
 function readFile(path: string): string {
@@ -184,13 +191,14 @@ function renewCommand(): Command {
       '\nAgents and coordinators do it by themselves, at two thirds of the life of their certificates. It calls no coordinator\nwhose certificate is revoked, if the configuration says whose lists count.',
     )
     .action(async ({ config, json }) => {
-      const { files, coordinators, revocation, revocationsFile } = load(config);
+      const { files, coordinators } = load(config);
       if (coordinators.length === 0)
         throw new AntipodeError('USAGE', 'the configuration names no coordinator to ask', {
           details: { field: 'config' },
           hint: 'A coordinator with an issuer renews its own certificate while it runs. Without one, use `antipode certificate request`.',
         });
       const { caFile: ca, certificateFile: certificate, keyFile: key } = files;
+      const { revocation, revocationsFile } = loadRules(config);
       const tls = openTls({ tls: { ca, certificate, key }, revocation, revocationsFile });
       await refreshRevocations({ coordinators, revocationsFile }, tls);
       const refusal = tls.ownRefusal();
