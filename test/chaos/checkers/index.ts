@@ -7,6 +7,7 @@ import { drillsInScratch } from './drills-in-scratch.ts';
 import { epochGrows } from './epoch-grows.ts';
 import { fencedWrites } from './fenced-writes.ts';
 import { leaderWrites } from './leader-writes.ts';
+import { majorityVoted } from './majority-voted.ts';
 import { namesAnswer } from './names-answer.ts';
 import { noSecrets } from './no-secrets.ts';
 import { nothingDropped } from './nothing-dropped.ts';
@@ -40,6 +41,7 @@ export function allCheckers() {
     timePasses(),
     leaderWrites(),
     quarantineKept(),
+    majorityVoted(),
     somebodyServes(),
     nothingLost(),
     noSecrets(),

@@ -285,4 +285,16 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     },
     stories: ['lies-before-a-move/0', 'lies-before-a-move/1', '201153'],
   },
+  {
+    name: 'quarantined-members-vote',
+    file: 'services/coordinator/src/operations/failover/plan.ts',
+    from: 'const votes = reachable.length - quarantined.length + witnesses.length;',
+    to: 'const votes = reachable.length + witnesses.length;',
+    besides: {
+      file: 'services/coordinator/src/operations/failover/issue-epoch.ts',
+      from: 'const votes = answers.size - quarantined.length + witnesses.length;',
+      to: 'const votes = answers.size + witnesses.length;',
+    },
+    stories: ['a-vote-of-an-older-journal/0'],
+  },
 ];

@@ -163,6 +163,7 @@ const ORDER_ACTS: Readonly<Record<string, Deed>> = {
     return world.operate((operator) => operator.failover(order)).then(ordered);
   },
   'move-anywhere': (_act, { world }) => world.operate((operator) => operator.failover({ group: GROUP })).then(ordered),
+  reseat: (_act, { world }) => world.operate((operator) => operator.reseatGroup({ group: GROUP })).then(ordered),
   replicate: (_act, { world }) => world.operate((operator) => operator.replicate({ group: GROUP })).then(ordered),
   rotate: (_act, { world }) => world.operate((operator) => operator.rotateDomainKey({ group: GROUP })).then(ordered),
   drill: (_act, { world }) => world.operate((operator) => operator.runDrill({ group: GROUP })).then(ordered),

@@ -158,9 +158,9 @@ export class SimulatedSite {
    * arrive there.
    * @returns stops it again
    */
-  startCopy(): () => void {
+  startCopy(copy: DiskCopy): () => void {
     const { name, network } = this.#options;
-    const disk = new SimulatedDisk(this.disk.copy());
+    const disk = new SimulatedDisk(copy);
     const launched = this.#launch(disk, { place: `a copy of ${name}` });
     if (launched === undefined) return () => {};
     const { process, handlers } = launched;

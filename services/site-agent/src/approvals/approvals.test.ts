@@ -54,6 +54,17 @@ describe('an agent that guards its actions', () => {
     expect(roleOf('b')).toBe('active');
   });
 
+  it('does not count a member in quarantine, whose journal may have forgotten a generation', async () => {
+    sites.at('a').stop();
+    await sites.teach('c', 2n, 'b');
+    sites.at('c').site.journal.tenure.setQuarantine(GROUP, 'older copy');
+    const order = { fence: sites.fence(2n, 'b') };
+    expect((await rejection(sites.at('b').call('promote', order))).code).toBe('APPROVAL_REQUIRED');
+    sites.at('c').site.journal.tenure.endQuarantine(GROUP);
+    await sites.at('b').call('promote', order);
+    expect(roleOf('b')).toBe('active');
+  });
+
   it('is not promoted without an approval while nobody says what the others hold', async () => {
     sites.at('a').stop();
     sites.at('c').stop();

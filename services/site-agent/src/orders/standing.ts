@@ -20,8 +20,10 @@ export async function reportStanding(
     throw new AntipodeError('REQUEST_INVALID', `at most ${NONCES_MAX} nonces a call`, { details: { field: 'nonces' } });
   const seat = site.journal.tenure.seat(group);
   const newest = seat === undefined ? undefined : await newestHere(site, seat);
+  const isQuarantined = site.journal.tenure.quarantine(group) !== undefined;
   return {
-    epoch: site.journal.tenure.fence(group)?.epoch ?? 0n,
+    // The journal may be an older copy, so what it lacks is not the last word of this site.
+    epoch: isQuarantined ? 0n : (site.journal.tenure.fence(group)?.epoch ?? 0n),
     ...(newest === undefined ? {} : { newest: nameRef({ ...newest, manifestDigest: newest.digest }) }),
     used: nonces.flatMap((nonce) => {
       const use = site.journal.approvals.use(nonce);

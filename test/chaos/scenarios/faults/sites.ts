@@ -75,7 +75,19 @@ export const SITE_FAULTS: FaultTable = {
       site.start();
     };
   },
-  'run-copy': ({ at }, { world }) => world.site(at).startCopy(),
+  'run-copy': ({ at, value: secondsOld }, { world }) => {
+    const site = world.site(at);
+    const copy = site.disk.copy();
+    let isOver = false;
+    let stop = (): void => {};
+    world.clock.after(secondsOld * 1_000, () => {
+      if (!isOver) stop = site.startCopy(copy);
+    });
+    return () => {
+      isOver = true;
+      stop();
+    };
+  },
   'step-clock': ({ at, value }, { world }) => {
     world.machine(at).wallOffsetMs += Math.round(value);
     return undefined;

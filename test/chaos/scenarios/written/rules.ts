@@ -242,10 +242,19 @@ export const RULES: WrittenStories = {
   },
   'a-copy-votes': {
     acts: [
-      [0.5, 'run-copy', 'c', { for: 24 }],
+      [0.5, 'run-copy', 'c', { for: 25, value: 5 }],
       [1, 'make-key'],
-      [4, 'lose-site', 'a', { for: 22 }],
-      [9, 'pause-agent', 'c', { for: 14 }],
+      [6, 'lose-site', 'a', { for: 23 }],
+      [10.6, 'pause-agent', 'c', { for: 14 }],
+    ],
+  },
+  'a-vote-of-an-older-journal': {
+    servesAt: 29,
+    acts: [
+      [0.5, 'roll-back-journal', 'c', { for: 6 }],
+      [1, 'make-key'],
+      [6, 'lose-site', 'a', { for: 24 }],
+      [18, 'reseat'],
     ],
   },
   'drills-and-kills': {

@@ -56,6 +56,12 @@ describe('the need of an approval', () => {
     expect(need([candidate('b', 5n)])).toMatchObject({ loses: 0n, silent: ['c'] });
   });
 
+  it('is there where another member is in quarantine: its journal may have forgotten a generation', () => {
+    const quarantined = candidate('c', 5n, { problem: 'SITE_QUARANTINED' });
+    expect(need([candidate('b', 5n), quarantined])).toMatchObject({ loses: 0n, silent: ['c'] });
+    expect(need([candidate('b', 5n), { ...quarantined, problem: 'HSM_UNAVAILABLE' }])).toBeUndefined();
+  });
+
   it('is met by an approval on record whose limits allow it', () => {
     const reachable = [candidate('b', 5n), candidate('c', 6n)];
     const by = (changes: Parameters<typeof someRequest>[0]) => need(reachable, { approvals: [someRequest(changes)] });

@@ -38,7 +38,9 @@ export function approvalNeed(
   const ahead = others.flatMap(({ applied }) => (applied !== undefined && isNewer(applied, holds) ? [applied] : []));
   const number = holds?.number ?? 0n;
   const loses = ahead.reduce((most, one) => max(most, max(1n, one.number - number)), 0n);
-  const isHeard = (name: string | undefined): boolean => others.some((one) => one.site === name);
+  // The journal of one in quarantine may have forgotten a generation.
+  const isHeard = (name: string | undefined): boolean =>
+    others.some(({ site: other, problem }) => other === name && problem !== 'SITE_QUARANTINED');
   const isWhole = holds !== undefined && isHeard(source) && epoch === holds.epoch + 1n;
   const silent = isWhole ? [] : members.filter((name) => name !== site && name !== source && !isHeard(name));
   if (loses === 0n && silent.length === 0) return undefined;

@@ -323,6 +323,20 @@ describe('issuing an epoch', () => {
     });
   });
 
+  it('has no vote of a member in quarantine, which persists the epoch all the same', async () => {
+    fault('a', 'SITE_UNREACHABLE');
+    bench.quarantined.set('c', 'older copy');
+    const refused = await rejection(issueEpoch(bench.context, intentOf(''), group, ISSUE));
+    expect(refused.code).toBe('SITE_UNREACHABLE');
+    expect(refused.message).toContain('1 of 3 voting sites have persisted epoch 2, expected at least 2');
+    expect(refused.message).toContain('site c is in quarantine');
+    expect(bench.ordered).toContain('setRole c');
+    // An operator has seated it again.
+    bench.quarantined.delete('c');
+    group = await database.rows.readGroup();
+    expect(await issueEpoch(bench.context, intentOf(''), group, ISSUE)).toMatchObject({ type: 'issued' });
+  });
+
   it('tries a target that is merely slow again, and gives up one that does not call any more', async () => {
     fault('b', 'TIMED_OUT');
     expect((await rejection(perform(ISSUE))).code).toBe('TIMED_OUT');

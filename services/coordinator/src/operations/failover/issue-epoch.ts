@@ -31,7 +31,7 @@ import { type EffectContext, generationFrom, NUMBER_SEEN_MAX, ORDER_TIMEOUT_MS }
 import { requireAutomation } from './automation.ts';
 import { requireInTime } from './deadline.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
-import { type Held, isSame, mayLose, named } from './plan.ts';
+import { type Held, isSame, mayLose, named, withoutVote } from './plan.ts';
 
 type Effect = Extract<FailoverEffect, { type: 'issue-epoch' }>;
 
@@ -41,7 +41,7 @@ export async function issueEpoch(
   group: Group,
   effect: Effect,
 ): Promise<FailoverEvent> {
-  const { leases, cache, store, clock } = context.ports;
+  const { leases, cache, store, clock, detector } = context.ports;
   const name = group.spec.name;
   const { epoch, from, to } = effect;
   await askFirst(context, group, effect);
@@ -64,13 +64,16 @@ export async function issueEpoch(
       ...(error === undefined ? {} : { error }),
     });
   }
-  const votes = answers.size + witnesses.length;
+  // They have persisted the epoch, so nothing of an earlier tenure changes them. But what they voted for before may be
+  // forgotten, by them and by a database that was put back. Their vote could give one epoch to two owners (I1).
+  const quarantined = [...answers.keys()].filter((site) => quarantineOf(group, detector.view(site)) !== undefined);
+  const votes = answers.size - quarantined.length + witnesses.length;
   if (votes < effect.quorum) {
-    throw new AntipodeError(
-      'SITE_UNREACHABLE',
-      `${votes} of ${votersOf(group)} voting sites have persisted epoch ${epoch}, expected at least ${effect.quorum}`,
-      { details: { group: name, epoch } },
-    );
+    const persistedBy = `${votes} of ${votersOf(group)} voting sites have persisted epoch ${epoch}`;
+    const why = quarantined.length === 0 ? '' : `; ${withoutVote(quarantined)}`;
+    throw new AntipodeError('SITE_UNREACHABLE', `${persistedBy}, expected at least ${effect.quorum}${why}`, {
+      details: { group: name, epoch },
+    });
   }
   if (isOldActiveFenced) leases.ended(name);
   else endVouching(context, group, effect, [...persisted, ...witnesses]);

@@ -246,10 +246,22 @@ describe('the plan of a failover', () => {
     });
     const quarantined = { ...broken, problem: 'SITE_QUARANTINED' };
     for (const other of [quarantined, standby('d', 4n)]) {
-      expect(planFailover(automatic, { ...found, reachable: [standby('c', 4n), other] })).toMatchObject({
+      const reachable = [standby('c', 4n), other];
+      expect(planFailover(automatic, { ...found, reachable, witnesses: [{ site: 'w', epoch: 1n }] })).toMatchObject({
         losing: { to: 'c', holds: held(4n), generations: [held(5n)] },
       });
     }
+  });
+
+  it('counts no vote of a member in quarantine, and says what gives it back', () => {
+    const quarantined = { ...standby('c', 5n), problem: 'SITE_QUARANTINED' };
+    const found = survey([standby('b', 5n), quarantined]);
+    const { obstacle } = planFailover({ ...REQUEST, reason: 'automatic' }, found);
+    expect(obstacle).toContain('only 1 of 3 voting sites');
+    expect(obstacle).toContain('site c is in quarantine and has no vote until it is reseated');
+    expect(
+      planFailover({ ...REQUEST, reason: 'automatic' }, survey([standby('b', 5n), standby('c', 5n)])).choice,
+    ).toBeDefined();
   });
 
   it('takes the former active member, which has everything, before a standby that would lose what is acknowledged', () => {

@@ -155,10 +155,12 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
   const isBelievable = ({ epoch }: { readonly epoch: bigint }): boolean => epoch <= highestEpoch + EPOCH_JUMP_MAX;
   const reachable = survey.reachable.filter(isBelievable);
   const witnesses = (survey.witnesses ?? []).filter(isBelievable);
-  const votes = reachable.length + witnesses.length;
+  // One of these may have voted for an epoch that nobody knows any more, and its journal neither.
+  const quarantined = reachable.filter(({ problem }) => problem === 'SITE_QUARANTINED').map(({ site }) => site);
+  const votes = reachable.length - quarantined.length + witnesses.length;
   // With two sites the lost one is half of the voters. A person who accepts the loss replaces its vote.
   const quorum = voters === 2 && reason === 'operator' && acceptLoss ? 1 : majorityOf(voters);
-  if (votes < quorum) return { obstacle: noMajority(votes, voters) };
+  if (votes < quorum) return { obstacle: noMajority(votes, voters, quarantined) };
 
   const old = reachable.find(({ site }) => site === from);
   // Under the newest tenure: one that has not heard of a later epoch is active in name only.
@@ -263,10 +265,17 @@ function wouldLose({ accepted, acceptLoss }: PlanRequest, site: string, forbidde
 export const numbersOf = (generations: readonly Pick<Held, 'number'>[]): string =>
   `${generations.length === 1 ? 'generation' : 'generations'} ${generations.map(({ number }) => number).join(', ')}`;
 
-function noMajority(reachable: number, voters: number): string {
-  const why = `only ${reachable} of ${voters} voting sites can be reached; an epoch needs a majority`;
+function noMajority(votes: number, voters: number, quarantined: readonly string[]): string {
+  const why =
+    quarantined.length === 0
+      ? `only ${votes} of ${voters} voting sites can be reached; an epoch needs a majority`
+      : `only ${votes} of ${voters} voting sites can vote; an epoch needs a majority. ${withoutVote(quarantined)}`;
   return voters === 2 ? `${why}; with two sites, --accept-loss replaces the vote of the lost one` : why;
 }
+
+/** For the operator, who has to reseat these members first. */
+export const withoutVote = (quarantined: readonly string[]): string =>
+  `${quarantined.length === 1 ? 'site' : 'sites'} ${quarantined.join(', ')} ${quarantined.length === 1 ? 'is in quarantine and has no vote until it is' : 'are in quarantine and have no vote until they are'} reseated`;
 
 function nobody({
   wanted,

@@ -57,6 +57,18 @@ describe('a group is reseated', () => {
     expect(plan(nobody)).toMatchObject({ kind: 'failover', active: '', epoch: 2n, owner: 'b', seats: [] });
   });
 
+  it('under the epoch of a failover that waits for the vote of a member in quarantine', () => {
+    const group: Group = { ...GROUP, highestEpoch: 2n, highestOwner: 'b' };
+    const accounts = [account('b', { epoch: 2n }), account('c', { epoch: 2n, quarantine: 'older copy' })];
+    const seats = [accounts[1]];
+    expect(plan(accounts, { group, isContradicted: false })).toMatchObject({
+      kind: 'members',
+      epoch: 2n,
+      owner: 'b',
+      seats,
+    });
+  });
+
   it('with the vote of a witness, above what that has persisted', () => {
     const group: Group = { ...GROUP, spec: { ...GROUP.spec, witnesses: ['w'] } };
     const of = (witnesses: WitnessAccount[]) =>

@@ -100,8 +100,9 @@ export function planReseat(
       return {
         obstacle: `site ${group.owner} is active; \`antipode failover ${group.spec.name} --to ${wanted}\` moves the group`,
       };
-    const { epoch, owner } = group;
-    return { kind: 'members', active: owner, epoch, owner, seats: quarantined };
+    // A failover that waits for their votes has issued the next epoch, and they have persisted it.
+    const { highestEpoch: epoch, highestOwner: owner } = group;
+    return { kind: 'members', active: group.owner, epoch, owner, seats: quarantined };
   }
   const votes = honest.length + witnesses.length;
   if (votes < quorum)
