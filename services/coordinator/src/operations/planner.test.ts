@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
+import { groupOf, SPEC } from '../testing/group.ts';
 import { siteView } from '../testing/site-views.ts';
 import {
   type Case,
@@ -15,7 +16,7 @@ import {
   situation,
   TIMINGS,
 } from '../testing/situation.ts';
-import { plan, type Situation } from './planner.ts';
+import { isStillDue, plan, type Situation } from './planner.ts';
 
 const due = (one: Case, rest: Partial<Situation> = {}): string[] => kinds(plan(situation(one, rest)));
 
@@ -441,4 +442,34 @@ it('plans nothing where database and journals contradict each other, and nothing
   };
   expect(kinds(plan({ ...base, view })).some((kind) => kind.endsWith(' b'))).toBe(false);
   expect(kinds(plan({ ...base, view }))).toContain('replication c');
+});
+
+describe('an operation that was due when its facts were read', () => {
+  const before = groupOf(SPEC);
+  const pause = { sinceMs: 1, operator: 'olga', reason: '' };
+  const isIssued = { highestEpoch: before.epoch + 1n, highestOwner: 'b' };
+  const isDue = (kind: Parameters<typeof isStillDue>[0]['kind'], now: Partial<typeof before>): boolean =>
+    isStillDue({ kind }, { before: { ...before, ...now, pause: undefined } as never, now: { ...before, ...now } });
+
+  it.each(['scrub', 'drill', 'key-retirement', 'failover'] as const)(
+    '%s waits where a person has paused the group since',
+    (kind) => {
+      expect([isDue(kind, {}), isDue(kind, { pause })]).toEqual([true, false]);
+    },
+  );
+
+  it.each(['capture', 'replication', 'rejoin', 'domain-key', 'archive'] as const)(
+    '%s protects keys, and begins in a pause',
+    (kind) => {
+      expect(isDue(kind, { pause })).toBe(true);
+    },
+  );
+
+  it('is a failover that goes on in a pause, once its epoch was issued', () => {
+    expect(isDue('failover', { ...isIssued, pause })).toBe(true);
+  });
+
+  it('is dropped where it is a failover and an epoch was issued since', () => {
+    expect(isStillDue({ kind: 'failover' }, { before, now: { ...before, ...isIssued } })).toBe(false);
+  });
 });

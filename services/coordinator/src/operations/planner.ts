@@ -117,6 +117,24 @@ export function plan(situation: Situation): Plan {
 
 type Draft = Omit<Planned, 'group'>;
 
+const WAITS_IN_A_PAUSE: ReadonlySet<IntentKind> = new Set(['scrub', 'drill', 'key-retirement']);
+
+/**
+ * Whether an operation may still be planned in a group as it is in the transaction that writes it down. A person may have
+ * paused the automation since its facts were read, and a failover may have ended.
+ */
+export function isStillDue({ kind }: Pick<Planned, 'kind'>, { before, now }: { before: Group; now: Group }): boolean {
+  if (WAITS_IN_A_PAUSE.has(kind)) return now.pause === undefined;
+  if (kind !== 'failover') return true;
+  const isSame = now.epoch === before.epoch && now.highestEpoch === before.highestEpoch;
+  // Once an epoch was issued, somebody must serve.
+  return isSame && (now.pause === undefined || !isSettled(now));
+}
+
+/** Whether {@link isStillDue} looks at the group at all. */
+export const dependsOnGroup = ({ kind }: Pick<Planned, 'kind'>): boolean =>
+  kind === 'failover' || WAITS_IN_A_PAUSE.has(kind);
+
 /** The sites that could not hand over what the last failover had to fetch, if that still must not be lost. */
 function unfetchedFrom({ failed, acknowledged }: Situation): readonly string[] {
   const { unfetched } = (failed.find(({ kind }) => kind === 'failover')?.state ?? {}) as { unfetched?: Handover };
@@ -130,7 +148,7 @@ const dueBesides = (situation: Situation): Draft[] => [
   ...dueRejoins(situation),
   ...dueJoins(situation),
   ...dueArchives(situation),
-  // A pause stops what can wait. It does not stop what protects keys.
+  // A pause stops what can wait (WAITS_IN_A_PAUSE). It does not stop what protects keys.
   ...(situation.group.pause === undefined
     ? [...dueScrubs(situation), ...dueDrills(situation), ...dueKeyRetirements(situation)]
     : []),

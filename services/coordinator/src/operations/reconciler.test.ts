@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../model.ts';
 import type { SiteStatus, SiteView } from '../sites/detector.ts';
 import type { Write } from '../store/store.ts';
+import { pauseAutomation, resumeAutomation } from '../store/tables/groups.ts';
 import { type Intent, readIntents, updateIntent } from '../store/tables/intents.ts';
 import type { Touched } from '../store/touched-groups.ts';
 import { testDatabase } from '../testing/database.ts';
@@ -305,6 +306,17 @@ describe('a group in trouble', () => {
     await mend('payments');
     await bench.reconciler.pass();
     expect(bench.reconciler.troubles).toMatchObject([{ group: 'accounts', sinceMs }]);
+  });
+
+  it('that a person has paused since it was read gets no automatic failover', async () => {
+    bench.status = 'down';
+    const byOlga = { nowMs: bench.clock.wallMs(), operator: 'olga', reason: '' };
+    bench.beforeWrite = () => database.rows.write(async (trx) => void (await pauseAutomation(trx, 'payments', byOlga)));
+    await bench.reconciler.pass();
+    expect(await intents()).toEqual([]);
+    await database.rows.write((trx) => resumeAutomation(trx, 'payments', byOlga));
+    await bench.reconciler.pass();
+    expect(await groupsOf('failover')).toEqual(['payments']);
   });
 
   it('whose failover has ended since it was read is not failed over again', async () => {

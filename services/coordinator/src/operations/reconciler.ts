@@ -27,7 +27,7 @@ import type { JournalBook } from '../sites/journals.ts';
 import type { EventRecord, Store, Write } from '../store/store.ts';
 import { type GroupFacts, readFacts } from '../store/tables/facts.ts';
 import { readAhead } from '../store/tables/generations.ts';
-import { areEpochsCurrent } from '../store/tables/groups.ts';
+import { lockGroup } from '../store/tables/groups.ts';
 import { type Intent, insertIntent, readOpenIntents, updateIntent } from '../store/tables/intents.ts';
 import type { TouchReader } from '../store/touched-groups.ts';
 import type { Timings } from '../timings.ts';
@@ -35,7 +35,7 @@ import type { AwaitedGenerations } from './failover/awaited-generations.ts';
 import { type Held, named } from './failover/plan.ts';
 import type { Kind } from './kind.ts';
 import { KINDS } from './kinds.ts';
-import { type Plan, type Planned, plan } from './planner.ts';
+import { dependsOnGroup, isStillDue, type Plan, type Planned, plan } from './planner.ts';
 import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
 import { Undelivered } from './undelivered.ts';
 
@@ -350,10 +350,10 @@ export class Reconciler implements Closeable {
     const { store, clock } = this.#ports;
     const { group, plan: due } = await this.#planFor(name, leaderEpoch);
     for (const planned of due.create) {
-      // The facts may have changed since they were read. A failover that has ended in the meantime must not be planned
-      // again.
-      const isWanted = (trx: Write): Promise<boolean> =>
-        planned.kind === 'failover' ? areEpochsCurrent(trx, group) : Promise.resolve(true);
+      // The facts may have changed since they were read. The lock makes a person who pauses the group wait, so that nothing
+      // begins after the answer to that.
+      const isWanted = async (trx: Write): Promise<boolean> =>
+        !dependsOnGroup(planned) || isStillDue(planned, { before: group, now: await lockGroup(trx, name) });
       await inSpan(`tick ${planned.kind}`, { 'antipode.group': name }, () =>
         this.intend(planned, isWanted, leaderEpoch),
       );

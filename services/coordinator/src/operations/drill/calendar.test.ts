@@ -1,7 +1,8 @@
 /** A fire time of a calendar: which drills it makes, in the scratch partition and from the vaults. */
 import { rejection } from '@antipode/runtime/testing';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { type ArchiveRunRecord, recordArchiveRun } from '../../store/tables/evidence/archives.ts';
+import { pauseAutomation } from '../../store/tables/groups.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { SPEC } from '../../testing/group.ts';
 import { siteView } from '../../testing/site-views.ts';
@@ -17,7 +18,9 @@ const VAULTS = [
 ];
 
 let intended: Planned[];
-/** How often the first intent of each call was asked whether it is wanted. */
+/** Somebody else's work right before the next drill is made. */
+let beforeNext: () => Promise<void>;
+/** How often anybody was asked whether a drill is wanted. */
 let asked: number;
 /** Of each site: the vaults that it tells, and whether they can drill. */
 let told: Record<string, { serial: string; hasScratch: boolean }[]>;
@@ -34,16 +37,21 @@ const fire = () =>
       },
       reconciler: {
         intend: async (planned, wanted) => {
-          if (wanted !== undefined) {
-            asked += 1;
-            if (!(await wanted(undefined as never, () => {}))) return { id: '', isNew: false };
-          }
+          await beforeNext();
+          const isMade = wanted === undefined || (await database.rows.write((trx) => wanted(trx, () => {})));
+          if (!isMade) return { id: '', isNew: false };
           intended.push(planned);
           return { id: `i${intended.length}`, isNew: true };
         },
       },
     },
-    { group: 'payments', isWanted: async () => isWanted },
+    {
+      group: 'payments',
+      isWanted: async () => {
+        asked += 1;
+        return isWanted;
+      },
+    },
   );
 
 const drills = (): string[] =>
@@ -69,7 +77,7 @@ async function declare(spec: Partial<typeof SPEC> & { archives?: typeof VAULTS }
 }
 
 beforeEach(() => {
-  [intended, asked, isWanted] = [[], 0, true];
+  [intended, asked, isWanted, beforeNext] = [[], 0, true, async () => {}];
   told = {
     a: [{ serial: 'vault-a', hasScratch: true }],
     b: [{ serial: 'vault-b', hasScratch: true }],
@@ -83,6 +91,27 @@ it('drills in the scratch partition, and from each vault with a complete backup'
   expect(drills()).toEqual(['drill at c', 'drill from vault-a at a', 'drill from vault-b at b']);
   expect(intended.slice(1).every(({ state }) => JSON.stringify(state).includes('"isScheduled":true'))).toBe(true);
   expect(asked).toBe(1);
+});
+
+describe('a person who pauses the group while its drills are made', () => {
+  const pause = (): Promise<unknown> =>
+    database.rows.write((trx) => pauseAutomation(trx, 'payments', { nowMs: 1, operator: 'olga', reason: '' }));
+
+  it('stops the first of them, and uses no fire time up', async () => {
+    await declare({ scratch: SCRATCH, archives: VAULTS });
+    for (const vault of VAULTS) await backedUp(vault);
+    beforeNext = async () => void (await pause());
+    await fire();
+    expect([drills(), asked]).toEqual([[], 0]);
+  });
+
+  it('stops those that were not made yet', async () => {
+    await declare({ scratch: SCRATCH, archives: VAULTS });
+    for (const vault of VAULTS) await backedUp(vault);
+    beforeNext = async () => void (intended.length === 1 && (await pause()));
+    await fire();
+    expect(drills()).toEqual(['drill at c']);
+  });
 });
 
 it('leaves out a vault without a complete backup, without a scratch partition, or that its site does not tell', async () => {

@@ -198,15 +198,6 @@ function specFrom(json: string, row: string): GroupSpec {
   return spec;
 }
 
-/** Whether these epochs are still the highest and the one in force: nothing was decided since they were read. */
-export async function areEpochsCurrent(
-  db: Read,
-  { spec, epoch, highestEpoch }: Pick<Group, 'spec' | 'epoch' | 'highestEpoch'>,
-): Promise<boolean> {
-  const now = await readGroup(db, spec.name);
-  return now.epoch === epoch && now.highestEpoch === highestEpoch;
-}
-
 /**
  * Locks a group until the transaction ends, and reads it. Every change of an epoch, and every record of what members
  * hold, must call this. Otherwise one could act on facts that the other has just changed.
