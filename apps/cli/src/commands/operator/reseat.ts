@@ -32,7 +32,7 @@ export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: Pl
 
 /** The consequences of a reseat, for the person who is about to order it. */
 export function reseatConsequences(group: string, plan: PlanReseatResponse): string[] {
-  const { activeSite, epoch, accounts, contradiction } = plan;
+  const { activeSite, epoch, accounts, contradiction, doubts } = plan;
   const silent = accounts.filter(({ reachable }) => !reachable).map(({ site }) => site);
   const quarantined = accounts.filter(({ quarantine }) => quarantine !== '').map(({ site }) => site);
   const mended = `Site ${quarantined.join(', ')} takes the newest generation that it is known to have held, and leaves the quarantine.`;
@@ -42,6 +42,7 @@ export function reseatConsequences(group: string, plan: PlanReseatResponse): str
       `No journal says that its site is active. The database records epoch ${epoch}. A failover to the most advanced standby follows at once.`,
     ];
   return [
+    ...doubts.map((doubt) => `${doubt} Look at that site before you go on.`),
     `Group ${group} gets epoch ${epoch}, and site ${activeSite} is its active member. Every other member becomes a standby and applies what ${activeSite} captures next.`,
     `Generations that another site captured in its own tenure, and ${activeSite} does not have, are lost to service. Their objects stay in that site's partition as divergent.`,
     `Keys that applications made at another site, and that no generation of ${activeSite} has, are not at ${activeSite}.`,

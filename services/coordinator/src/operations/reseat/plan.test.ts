@@ -97,6 +97,51 @@ describe('a group is reseated', () => {
   });
 });
 
+describe('a site that says it is active in an epoch that the database does not know', () => {
+  const claims = account('c', { epoch: 5n, epochOwner: 'c', role: 'active' });
+  const active = account('a', { role: 'active' });
+
+  it('is believed where another site has persisted that epoch', () => {
+    const accounts = [account('a'), account('b', { epoch: 5n, epochOwner: 'c' }), claims];
+    const found = plan(accounts);
+    expect(found).toMatchObject({ kind: 'tenure', active: 'c' });
+    expect(found).not.toHaveProperty('doubts');
+  });
+
+  it('is refused where more sites have not persisted it than an epoch can lack', () => {
+    expect(plan([active, account('b'), claims]).obstacle).toMatch(
+      /Site c says that it is active in epoch 5\. Sites a, b have not persisted that epoch.*--active/,
+    );
+    // The same number under another owner denies it too.
+    const other = account('b', { epoch: 5n, epochOwner: 'b' });
+    expect(plan([active, other, claims]).obstacle).toMatch(/Sites a, b have not persisted/);
+  });
+
+  it('is passed over, or believed all the same, by a person who names the active site', () => {
+    const accounts = [active, account('b'), claims];
+    expect(plan(accounts, { wanted: 'a' })).toMatchObject({ kind: 'tenure', active: 'a', epoch: 6n });
+    expect(plan(accounts, { wanted: 'c' })).toMatchObject({
+      active: 'c',
+      doubts: [expect.stringContaining('Sites a, b have not')],
+    });
+    expect(plan(accounts, { wanted: 'b' }).obstacle).toMatch(/was active neither/);
+  });
+
+  it('is shown with a doubt where nobody who answers confirms it', () => {
+    const doubts = [expect.stringContaining('nobody confirms it')];
+    expect(plan([account('b'), claims])).toMatchObject({ active: 'c', doubts });
+    const quarantined = [active, account('b')].map((one) => ({ ...one, quarantine: 'older copy' }));
+    expect(plan([...quarantined, claims])).toMatchObject({ active: 'c', doubts });
+  });
+
+  it('needs no other site where the database knows the epoch', () => {
+    const group: Group = { ...GROUP, epoch: 5n, owner: 'c', highestEpoch: 5n, highestOwner: 'c' };
+    const found = plan([account('a'), account('b'), claims], { group });
+    expect(found).toMatchObject({ kind: 'tenure', active: 'c' });
+    expect(found).not.toHaveProperty('doubts');
+  });
+});
+
 describe('a group whose reseat has issued an epoch already', () => {
   const group: Group = { ...GROUP, highestEpoch: 3n, highestOwner: 'b' };
   const heard = ROLLED_BACK.map((one) => ({ ...one, epoch: 3n, epochOwner: 'b', role: 'fenced' as const }));
@@ -108,8 +153,8 @@ describe('a group whose reseat has issued an epoch already', () => {
   });
 
   it('gets a further epoch where a journal contradicts the database even then', () => {
-    const active = heard.map((one) => (one.site === 'c' ? { ...one, epoch: 4n, role: 'active' as const } : one));
-    const own = active.map((one) => (one.site === 'c' ? { ...one, epochOwner: 'c' } : one));
+    const later = heard.map((one) => (one.site === 'b' ? one : { ...one, epoch: 4n, epochOwner: 'c' }));
+    const own = later.map((one) => (one.site === 'c' ? { ...one, role: 'active' as const } : one));
     expect(resumed(own, true)).toMatchObject({ kind: 'tenure', active: 'c', epoch: 5n });
   });
 

@@ -44,6 +44,8 @@ export type ReseatPlan =
       readonly epoch: bigint;
       readonly owner: string;
       readonly seats: readonly Account[];
+      /** Claims that this rests on and that nobody else confirms, in words for people. Absent for none. */
+      readonly doubts?: readonly string[];
     };
 
 /** A witness that answers. */
@@ -116,11 +118,19 @@ export function planReseat(
     (best, one) => (best === undefined || one.epoch > best.epoch ? one : best),
     undefined,
   );
+  const doubtOf = claimCheck(group, [...honest, ...witnesses]);
+  const doubt = claimant && doubtOf(claimant);
+  if (wanted === '' && claimant !== undefined && doubt?.isRefuted === true)
+    return {
+      obstacle: `${doubt.text} Find out which of them is wrong. Then name the active site with --active, or stop the agent of site ${claimant.site} and repeat the command`,
+    };
+  // A person who names another one has looked.
+  const believed = claimants.filter((one) => doubt?.isRefuted === true && doubtOf(one)?.isRefuted !== true);
   const recorded = activeOf(group)?.site;
   const byDatabase = honest.find(({ site, quarantine }) => site === recorded && quarantine !== undefined);
   const active = wanted === '' ? (claimant ?? byDatabase) : honest.find(({ site }) => site === wanted);
   if (wanted !== '' && active === undefined) return { obstacle: `site ${wanted} does not answer, or has no seat` };
-  if (active !== undefined && active !== claimant && active !== byDatabase)
+  if (active !== undefined && active !== claimant && active !== byDatabase && !believed.includes(active))
     return {
       obstacle: `site ${active.site} was active neither by its journal nor by the database: reseat the group without --active first, then run \`antipode failover ${group.spec.name} --to ${active.site}\``,
     };
@@ -135,6 +145,47 @@ export function planReseat(
     epoch: highest + 1n,
     owner: active.site,
     seats: honest,
+    ...doubtsOf(doubtOf(active)),
+  };
+}
+
+const doubtsOf = (doubt: Doubt | undefined) => (doubt === undefined ? {} : { doubts: [doubt.text] });
+
+interface Doubt {
+  readonly text: string;
+  /** It cannot be true, if those who deny it are sound. */
+  readonly isRefuted: boolean;
+}
+
+/**
+ * An agent may lie about its role, or run on the folder of another system. A claim about an epoch that the database knows
+ * needs no proof. Any other epoch was in force only if most voting sites had persisted it. So a claim is refuted where too
+ * many of them answer and have not. A site in quarantine refutes nothing, since it may have forgotten. With two voting
+ * sites a person may have replaced the vote of the other one.
+ */
+function claimCheck(
+  group: Group,
+  answers: readonly Pick<Account, 'site' | 'epoch' | 'epochOwner' | 'quarantine'>[],
+): (claim: Account) => Doubt | undefined {
+  const voters = votersOf(group);
+  const mayLack = voters - (voters === 2 ? 1 : majorityOf(voters));
+  return ({ site, role, epoch, epochOwner }) => {
+    const isOnRecord =
+      epoch < group.highestEpoch || (epoch === group.highestEpoch && epochOwner === group.highestOwner);
+    if (role !== 'active' || isOnRecord) return undefined;
+    const others = answers.filter((one) => one.site !== site && one.quarantine === undefined);
+    const denying = others.filter((one) => one.epoch < epoch || (one.epoch === epoch && one.epochOwner !== epochOwner));
+    if (denying.length < others.length && denying.length <= mayLack) return undefined;
+    const claims = `Site ${site} says that it is active in epoch ${epoch}.`;
+    return denying.length > mayLack
+      ? {
+          isRefuted: true,
+          text: `${claims} Sites ${denying.map((one) => one.site).join(', ')} have not persisted that epoch, and no epoch is in force without a majority.`,
+        }
+      : {
+          isRefuted: false,
+          text: `${claims} No other site that answers has persisted that epoch, so nobody confirms it.`,
+        };
   };
 }
 

@@ -62,6 +62,7 @@ export function reseatHandlers(ports: RpcPorts): Reseats {
         epoch: plan.obstacle === undefined ? plan.epoch : 0n,
         obstacle: contradiction === '' ? unheard(ports, group) || (plan.obstacle ?? '') : (plan.obstacle ?? ''),
         contradiction,
+        doubts: plan.obstacle === undefined ? [...(plan.doubts ?? [])] : [],
       };
     },
 
