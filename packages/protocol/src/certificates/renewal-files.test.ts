@@ -3,7 +3,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AntipodeError, Log, seededPrng } from '@antipode/runtime';
+import { AntipodeError, Log, seededPrng, sha256Hex } from '@antipode/runtime';
 import { FakeClock, rejection, thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CertificateRenewal } from './certificate-renewal.ts';
@@ -72,6 +72,12 @@ describe.each([
     expect(usable()).toEqual(OWN);
     expect([`${files.keyFile}.next`, `${files.certificateFile}.next`].filter(existsSync)).toEqual([]);
   });
+});
+
+it('makes one key, however many ask for it at once', async () => {
+  const requests = await Promise.all([1, 2, 3].map(() => requestRenewal(files)));
+  const keys = await Promise.all(requests.map(async (one) => sha256Hex((await readRequest(one)).spki)));
+  expect(new Set(keys).size).toBe(1);
 });
 
 it('makes the next key once, so that a certificate for an earlier request fits', async () => {

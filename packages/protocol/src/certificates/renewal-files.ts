@@ -7,7 +7,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { AntipodeError, type Clock, syncFolder, writeFileDurably } from '@antipode/runtime';
+import { AntipodeError, type Clock, syncFolder, writeFileDurably, writeFileOnce } from '@antipode/runtime';
 import { certificatesIn, checkCertificate, readContents, type TlsFiles } from './certificate-watch.ts';
 import { describeCertificate, requestCertificate, requestCertificateWith } from './certificates.ts';
 import { type Identity, identityUri } from './identity.ts';
@@ -27,8 +27,9 @@ export async function requestRenewal(files: TlsFiles): Promise<string> {
   const { key } = nextOf(files);
   if (existsSync(key)) return requestCertificateWith(readFileSync(key, 'utf8'), identity);
   const { requestPem, keyPem } = await requestCertificate(identity);
-  writeFileDurably(key, keyPem, { mode: 0o600 });
-  return requestPem;
+  if (writeFileOnce(key, keyPem, { mode: 0o600 })) return requestPem;
+  // Somebody else, or the process itself, has made one meanwhile. A certificate of the other key would fit nothing.
+  return requestCertificateWith(readFileSync(key, 'utf8'), identity);
 }
 
 /**
