@@ -92,6 +92,12 @@ describe('a status that is watched', () => {
     expect(frame).toContain('more lines');
   });
 
+  it('is whole on a terminal that does not know its size', async () => {
+    const [, frame] = await watched([group('protected')], { isTTY: true, rows: 0, columns: 0 });
+    expect(frame).toContain('payments');
+    expect(frame).not.toContain('more lines');
+  });
+
   it('is a line for each change where there is no terminal', async () => {
     const written = await watched([group('protected'), group('protected'), group('lagging')]);
     expect(written.join('').trimEnd().split('\n')).toEqual([

@@ -105,7 +105,8 @@ function frame(answer: Answer | undefined, { screen, head }: { screen: Screen; h
     .join('\n');
   const painted = isColoured(screen) ? coloured(plain) : plain;
   const lines = [...folded(`${head}  Ctrl-C ends`, screen.columns), '', ...painted.split('\n')];
-  const room = Math.max(3, (screen.rows ?? 24) - 1);
+  // A serial console does not know its size, and says 0.
+  const room = Math.max(3, (screen.rows || 24) - 1);
   const shown =
     lines.length <= room ? lines : [...lines.slice(0, room - 1), `... ${lines.length - room + 1} more lines`];
   return `${HOME}${shown.map((line) => `${line}${END_OF_LINE}`).join('\n')}${BELOW}`;
