@@ -1,24 +1,17 @@
 /** YAML configuration, checked against a schema; an error names file, line, column and what was expected. */
-import { readFileSync } from 'node:fs';
 import { type Document, isCollection, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { AntipodeError } from './errors.ts';
+import { readTextFile } from './files/text-file.ts';
 
 /**
  * Reads `path` and returns what `schema` makes of it.
  * @throws CONFIG_INVALID with `file:line:column: what was expected`, one line a fault
  */
 export function loadConfig<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new AntipodeError('CONFIG_INVALID', `cannot read ${path}: ${(cause as NodeJS.ErrnoException).code}`, {
-      details: { path },
-      cause,
-      hint: 'Check that the file exists and that this user can read it, or name another file with --config.',
-    });
-  }
+  const text = readTextFile(path, 'CONFIG_INVALID', {
+    hint: 'Check that the file exists and that this user can read it, or name another file with --config.',
+  });
   return parseConfig(text, { path, schema });
 }
 

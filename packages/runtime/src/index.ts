@@ -17,6 +17,7 @@ export { makeFile, makeFolder, stagingOf, syncFolder, writeFileDurably } from '.
 export { type FolderLock, lockFolder } from './files/folder-lock.ts';
 export { placeFileOnce, requireNoFile, writeFileOnce, writeNewFile } from './files/new-file.ts';
 export { temporaryBase } from './files/temporary-base.ts';
+export { readTextFile } from './files/text-file.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
 export {
   METRIC_LABELS,

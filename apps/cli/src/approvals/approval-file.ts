@@ -1,5 +1,4 @@
 /** Files with an approval: read, shown to people, and brought to the coordinator. */
-import { readFileSync } from 'node:fs';
 import { spokenDigest } from '@antipode/operator';
 import {
   type ApprovalRequest,
@@ -8,7 +7,7 @@ import {
   approvalText,
   type SignedApproval,
 } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { readTextFile } from '@antipode/runtime';
 import type { Operator } from '../operator-connection.ts';
 import { collect } from '../options/options.ts';
 
@@ -19,16 +18,7 @@ export interface ApprovalFile extends SignedApproval {
 
 /** @throws FILE_UNWRITABLE, APPROVAL_INVALID */
 export function readApprovalFile(path: string): ApprovalFile {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot read ${path}: ${(cause as NodeJS.ErrnoException).code}`, {
-      details: { path },
-      cause,
-    });
-  }
-  const read = approvalFromFileText(text);
+  const read = approvalFromFileText(readTextFile(path, 'FILE_UNWRITABLE'));
   return { ...read, digest: approvalDigest(read.request) };
 }
 

@@ -1,6 +1,5 @@
 /** A file that operators sign: an approval, or a list of revoked certificates. */
 
-import { readFileSync } from 'node:fs';
 import { spokenDigest } from '@antipode/operator';
 import {
   approvalFileText,
@@ -13,6 +12,7 @@ import {
   signedBytesOf,
   signedRevocationBytes,
 } from '@antipode/protocol';
+import { readTextFile } from '@antipode/runtime';
 import { approvalLines, readApprovalFile } from './approval-file.ts';
 
 export interface SignableFile {
@@ -52,7 +52,7 @@ export function readSignable(path: string): SignableFile {
 function revocationsAt(path: string): SignableFile | undefined {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readTextFile(path, 'FILE_UNWRITABLE');
   } catch {
     // An approval that cannot be read is an error with a hint of its own.
     return undefined;

@@ -2,7 +2,6 @@
  * An operator's steps by which a SoftHSM token comes to share the token key of another (ADR 0056). The messages are files,
  * which operators carry between the sites. Each operator names the partition of the other site as a pin does.
  */
-import { readFileSync } from 'node:fs';
 import {
   acceptSharing,
   type ConfirmedPartition,
@@ -14,7 +13,7 @@ import {
   requestSharing,
   sharingTextOf,
 } from '@antipode/hsm-core';
-import { AntipodeError, hex, lockFolder, requireNoFile, writeNewFile } from '@antipode/runtime';
+import { AntipodeError, hex, lockFolder, readTextFile, requireNoFile, writeNewFile } from '@antipode/runtime';
 import { type AgentConfig, partitionConfig } from '../config.ts';
 import { type Pin, peerFrom } from '../peers/pins.ts';
 import { Journal } from '../storage/journal/journal.ts';
@@ -95,13 +94,4 @@ function confirmed(peer: string): ConfirmedPartition {
 
 const write = (path: string, text: string): void => writeNewFile(path, text, { mode: 0o600 });
 
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot read ${path}: ${(cause as Error).message}`, {
-      details: { path },
-      cause,
-    });
-  }
-}
+const read = (path: string): string => readTextFile(path, 'FILE_UNWRITABLE');

@@ -1,7 +1,6 @@
 /** A command beside the processes that hold lists of revoked certificates, and what a list would do. */
-import { readFileSync } from 'node:fs';
 import { identityUri, OperatorService, type RevocationList, type Tls } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, readTextFile } from '@antipode/runtime';
 import {
   leaderFinder,
   loadOperatorConfig,
@@ -16,14 +15,7 @@ import { type RevocationPlan, revocationPlan } from '../../revocations/revocatio
 export const TIMEOUT_S = 5;
 export const MS = 1_000;
 
-export function readFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new AntipodeError('USAGE', `cannot read ${path}: ${code}`, { details: { path }, cause });
-  }
-}
+export const readFile = (path: string): string => readTextFile(path, 'USAGE');
 
 export interface Desk {
   readonly config: OperatorConfig;

@@ -1,5 +1,4 @@
 /** Certificates of the processes and people of this system: what is in use, and another one with a new key. */
-import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
   type CoordinatorAddress,
@@ -34,6 +33,7 @@ import { confirm } from '../../confirm.ts';
 import { dialCoordinator, openTls, operatorConfigFile, refreshRevocations } from '../../operator-connection.ts';
 import { command, days, JSON_OPTION } from '../../options/options.ts';
 import { output } from '../../output.ts';
+import { readFile } from './at-desk.ts';
 import { revokeCommand, unrevokeCommand } from './revoke.ts';
 import { revokedCommand } from './revoked.ts';
 
@@ -77,15 +77,6 @@ function loadRules(given: string | undefined): { revocation: RevocationRules | u
   const { dataFolder, ...rules } = loadConfig(file, rulesSchema);
   const folder = resolve(dirname(file), dataFolder);
   return { revocation: revocationRulesOf(rules), revocationsFile: join(folder, 'revocations.json') };
-}
-
-function readFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new AntipodeError('USAGE', `cannot read ${path}: ${code}`, { details: { path }, cause });
-  }
 }
 
 const CONFIG = [
