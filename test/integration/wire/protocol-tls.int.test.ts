@@ -53,6 +53,7 @@ const ROWS: Record<string, readonly Caller[]> = {
   security: ['viewer', 'operator', 'security'],
 };
 const folder = temporaryFolder('tls');
+const strangerFolder = temporaryFolder('tls-stranger');
 const opened: { close(): unknown }[] = [];
 let trust: TestTrust;
 let stranger: TestTrust;
@@ -107,7 +108,7 @@ function dial(tls: Tls | TlsFiles, { at = port, expected = { kind: 'site', name:
 
 beforeAll(async () => {
   trust = await makeTrust(folder);
-  stranger = await makeTrust(temporaryFolder('tls-stranger'));
+  stranger = await makeTrust(strangerFolder);
   serverFiles = await trust.issue({ kind: 'site', name: 'a' });
 });
 afterEach(async () => {
@@ -115,7 +116,9 @@ afterEach(async () => {
   called.length = 0;
   serverLines.length = 0;
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => {
+  for (const one of [folder, strangerFolder]) rmSync(one, { recursive: true, force: true });
+});
 
 describe('the authorisation table', () => {
   it('has a row for every method of every service, and no other', () => {

@@ -1,10 +1,10 @@
 /**
  * Each reason to keep a sealed object, by itself. For random histories of all of them see collector-properties.test.ts.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { sha256Hex } from '@antipode/runtime';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { heldDomainKeys } from '../orders/domain-key-retirement.ts';
 import { writeJournal19 } from '../testing/older-journals.ts';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
@@ -322,6 +322,7 @@ it('counts a second deletion of the same object from zero', () => {
 
 it('opens a journal of before, and counts what is deleted from then on', () => {
   const folder = temporaryFolder();
+  onTestFinished(() => rmSync(folder, { recursive: true }));
   writeJournal19(
     `${folder}/journal.db`,
     "DROP TABLE filter; DROP TABLE known_place; DROP TABLE untried; DROP TABLE trusted_key; DROP TABLE moved_identity; DROP TABLE stranger; DROP TABLE watch; DROP TABLE buried; DROP TABLE unneeded; DROP TABLE erasure; DROP TABLE had_captured; CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT; INSERT INTO kept VALUES ('g', '01', 99); PRAGMA user_version = 12",

@@ -1,6 +1,7 @@
+import { rmSync } from 'node:fs';
 import { seededPrng } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { Journal } from '../storage/journal/journal.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { TermKeeper } from './terms.ts';
@@ -47,6 +48,7 @@ describe('a site', () => {
 
   it('has the term on disk before it acts, and after a restart', () => {
     const folder = temporaryFolder();
+    onTestFinished(() => rmSync(folder, { recursive: true }));
     const first = Journal.open(folder);
     keeper(first.terms).admit({ term: 4n, coordinator: 'south' });
     const second = Journal.open(folder);
