@@ -54,8 +54,8 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
   {
     name: 'deleted-keys-stay',
     file: 'services/site-agent/src/orders/verify.ts',
-    from: '          await buryDeleted(site, replica);\n',
-    to: '',
+    from: 'const isBuried = await buryDeleted(site, replica);',
+    to: 'const isBuried = true;',
     stories: ['doubled-moves/0'],
   },
   {

@@ -44,7 +44,8 @@ export async function recogniseAgain(replica: Replica): Promise<Handle> {
 }
 
 async function isAsKnown({ provider, keyring, memory }: Replica): Promise<boolean> {
-  const { number, handles, objects } = await provider.look(memory.look === undefined ? {} : { since: memory.look });
+  const look = await provider.look(memory.look === undefined ? {} : { since: memory.look });
+  const { number, handles, objects, olderFor = [] } = look;
   const here = new Set([...handles].filter((handle) => !keyring.ownHandles.has(handle)));
   const known = [...memory.known.values()];
   const expected = new Set([...known.map(({ handle }) => handle), ...memory.unaccounted]);
@@ -56,6 +57,7 @@ async function isAsKnown({ provider, keyring, memory }: Replica): Promise<boolea
   };
   if (!known.every(isSame)) return false;
   memory.look = number;
+  memory.olderFor = olderFor;
   return true;
 }
 
@@ -113,6 +115,7 @@ class Recognition {
     memory.unaccounted = [...this.#free.keys()];
     memory.domainKey = this.#domainKey;
     memory.look = look.number;
+    memory.olderFor = look.olderFor ?? [];
   }
 
   /** Every entry that may explain an object here. */

@@ -29,6 +29,8 @@ export class ReplicaMemory {
   damaged: readonly Handle[] = [];
   /** Number of the last look at the whole partition. */
   look: number | undefined;
+  /** Groups for which that look has found an older copy of the store (provider/store-stamps.ts). */
+  olderFor: readonly string[] = [];
 
   /** The next use reads the whole partition: other hands have changed it, or an apply was cut short. */
   forget(): void {

@@ -38,6 +38,8 @@ afterEach(() => sites.close());
 const seatAt = ({ site }: SimulatedSite) => site.journal.tenure.seat(GROUP)!;
 const labelsAt = ({ member }: SimulatedSite): string[] =>
   member.hsm.objects.map(({ attributes }) => Buffer.from(attributes.label ?? []).toString());
+const removeAt = ({ member: { hsm } }: SimulatedSite, label: string): void =>
+  void hsm.remove(hsm.objects.find(({ attributes }) => Buffer.from(attributes.label ?? []).toString() === label)!);
 const told = async ({ site }: SimulatedSite) => (await account(site)).members?.find(({ group }) => group === GROUP);
 
 /** As `antipode deleted list` has it. */
@@ -84,6 +86,12 @@ it('was not meant: a standby takes over with everything, and the older copy is m
   expect(labelsAt(a)).toEqual(expect.arrayContaining(['made since', 'made at b']));
   expect(labelsAt(a)).not.toContain('deleted');
   expect(await told(a)).toMatchObject({ heldObjects: 0 });
+  // It is the newest again, and when it is active the next time, a deletion there is one.
+  await sites.promote(a, next, fence(3n, 'a'));
+  sites.renew(a, 3n);
+  removeAt(a, 'made at b');
+  await sites.captured(a, fence(3n, 'a'));
+  expect(await told(a)).toMatchObject({ heldObjects: 0 });
 });
 
 it('was meant: what a person accepts is deleted, or serves again, at every member', async () => {
@@ -100,8 +108,6 @@ it('was meant: what a person accepts is deleted, or serves again, at every membe
   expect(labelsAt(b)).not.toContain('made since');
   expect(await told(a)).toMatchObject({ heldObjects: 0 });
   // The copy is the token now: the loss of one key is a deletion again.
-  a.member.hsm.remove(
-    a.member.hsm.objects.find((one) => Buffer.from(one.attributes.label ?? []).toString() === 'deleted')!,
-  );
+  removeAt(a, 'deleted');
   await sites.captured();
 });

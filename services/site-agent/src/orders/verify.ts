@@ -61,7 +61,8 @@ export async function verify(
         noteUntried(site, seat, { proved: objectIds, proof });
         let counts: ForeignObjects = {};
         if (contentDigest === target.contentDigest && proof.failed === 0) {
-          await buryDeleted(site, replica);
+          const isBuried = await buryDeleted(site, replica);
+          if (isBuried) await stampMended(open, target.generation);
           counts = await clearNames(site, seat, { replica, open });
           // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
           mayAct();
@@ -91,8 +92,11 @@ export async function verify(
   );
 }
 
-/** Deleted objects leave the token before the generation counts as applied: no name may find them any more (I14). */
-async function buryDeleted(site: Site, replica: Replica): Promise<void> {
+/**
+ * Deleted objects leave the token before the generation counts as applied: no name may find them any more (I14).
+ * @returns whether none is left
+ */
+async function buryDeleted(site: Site, replica: Replica): Promise<boolean> {
   const { buried, left } = await bury({
     ...replica,
     hasBlob: (sha256) => site.store.hasSoundBlob(sha256),
@@ -103,6 +107,17 @@ async function buryDeleted(site: Site, replica: Replica): Promise<void> {
     site.log.info('deleted objects left the token', { group, epoch, generation, objects: buried.length });
   if (left.length > 0)
     site.log.warn('deleted objects stay in the token', { group, epoch, generation, objects: left.length });
+  return left.length === 0;
+}
+
+/**
+ * An older copy of the store has everything again, and nothing that was deleted. Otherwise the next deletion here as the
+ * active member would pass for a loss of the copy.
+ */
+async function stampMended({ provider, replica }: OpenPartition, { group, epoch, number }: Generation): Promise<void> {
+  if (!replica.olderFor.includes(group)) return;
+  const isStamped = await provider.stampStore({ group, epoch, number, replacesOlder: true });
+  if (isStamped) replica.olderFor = replica.olderFor.filter((one) => one !== group);
 }
 
 type ForeignObjects = Pick<MessageInitShape<typeof VerifyResponseSchema>, 'divergentObjects' | 'unaccountedObjects'>;
