@@ -258,7 +258,9 @@ describe('the plan of a failover', () => {
     const found = survey([standby('b', 5n), quarantined]);
     const { obstacle } = planFailover({ ...REQUEST, reason: 'automatic' }, found);
     expect(obstacle).toContain('only 1 of 3 voting sites');
-    expect(obstacle).toContain('site c is in quarantine and has no vote until it is reseated');
+    expect(obstacle).toContain(
+      'site c is in quarantine and has no vote until it is reseated (`antipode group reseat`)',
+    );
     expect(
       planFailover({ ...REQUEST, reason: 'automatic' }, survey([standby('b', 5n), standby('c', 5n)])).choice,
     ).toBeDefined();

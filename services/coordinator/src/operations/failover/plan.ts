@@ -275,7 +275,7 @@ function noMajority(votes: number, voters: number, quarantined: readonly string[
 
 /** For the operator, who has to reseat these members first. */
 export const withoutVote = (quarantined: readonly string[]): string =>
-  `${quarantined.length === 1 ? 'site' : 'sites'} ${quarantined.join(', ')} ${quarantined.length === 1 ? 'is in quarantine and has no vote until it is' : 'are in quarantine and have no vote until they are'} reseated`;
+  `${quarantined.length === 1 ? 'site' : 'sites'} ${quarantined.join(', ')} ${quarantined.length === 1 ? 'is in quarantine and has no vote until it is' : 'are in quarantine and have no vote until they are'} reseated (\`antipode group reseat\`)`;
 
 function nobody({
   wanted,
