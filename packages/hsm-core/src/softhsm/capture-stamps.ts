@@ -98,8 +98,8 @@ export class CaptureStamps {
 
   #records(): Map<string, Place> {
     const text = textIn(this.#recordPath);
-    const entries = text === undefined ? undefined : parsed(text, (json) => Object.entries(json as object));
-    return new Map(entries?.map(([group, one]) => [group, placeOf(one)] as const));
+    const entries = text === undefined ? undefined : parsed(text, placesIn);
+    return new Map(entries);
   }
 
   #record(records: ReadonlyMap<string, Place>): void {
@@ -118,6 +118,9 @@ function placeOf(json: unknown): Place {
   const { epoch, generation } = json as Written;
   return { epoch: BigInt(epoch), number: BigInt(generation) };
 }
+
+const placesIn = (json: unknown): [string, Place][] =>
+  Object.entries(json as object).map(([group, one]) => [group, placeOf(one)]);
 
 function textIn(path: string): string | undefined {
   try {
