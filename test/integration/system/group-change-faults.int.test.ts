@@ -5,7 +5,7 @@
  * same.
  */
 import { FailoverPolicy, type GroupChange } from '@antipode/protocol';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { unsettledNow } from '../../chaos/soak/checks.ts';
 import { type Kill, SimulatedSystem } from '../../support/simulated-system.ts';
 
@@ -31,6 +31,11 @@ beforeAll(async () => {
   );
 });
 afterAll(() => system?.close());
+/** A process that was started again is another one, and its journal takes everything. Else all of this only waits. */
+afterEach(() => {
+  const refused = /HEARTBEAT_LATE|FILE_UNWRITABLE/;
+  expect(system.lines.filter((line) => refused.test(line))).toEqual([]);
+});
 
 const groupNow = async () => (await system.operator.getGroup({ group: GROUP })).group!;
 

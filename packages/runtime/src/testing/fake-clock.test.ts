@@ -1,11 +1,21 @@
 import { expect, it } from 'vitest';
 import { FakeClock } from './fake-clock.ts';
+import { RatedClock } from './rated-clock.ts';
 
 it('stands still until a test moves it, and then moves both sides by the same', async () => {
   const clock = new FakeClock({ originMs: 1_000 });
   expect([clock.wallMs(), clock.monotonicMs()]).toEqual([1_000, 0]);
   await clock.advance(250);
   expect([clock.wallMs(), clock.monotonicMs()]).toEqual([1_250, 250]);
+});
+
+it('has whole milliseconds on the wall, as a real clock, whatever its speed', async () => {
+  const clock = new FakeClock({ originMs: 1_000 });
+  const fast = new RatedClock(clock);
+  fast.rate = 1.5;
+  await clock.advance(1.5);
+  expect([clock.wallMs(), clock.monotonicMs()]).toEqual([1_001, 1.5]);
+  expect([fast.wallMs(), fast.monotonicMs()]).toEqual([1_002, 2.25]);
 });
 
 it('wakes sleepers in the order of their time, then of their call, each at its own time', async () => {

@@ -34,7 +34,7 @@ export class FakeClock implements Clock {
   }
 
   wallMs(): number {
-    return this.#originMs + this.#nowMs;
+    return Math.floor(this.#originMs + this.#nowMs);
   }
 
   monotonicMs(): number {

@@ -21,7 +21,7 @@ export class RatedClock implements Clock {
   }
 
   wallMs(): number {
-    return this.#originMs + this.monotonicMs();
+    return Math.floor(this.#originMs + this.monotonicMs());
   }
 
   monotonicMs(): number {

@@ -8,7 +8,7 @@ import { AntipodeError } from '../errors.ts';
 import { MachineSleep } from './machine-sleep.ts';
 
 export interface Clock {
-  /** Milliseconds since the Unix epoch; may jump. For display and records only. */
+  /** Whole milliseconds since the Unix epoch; may jump. For display and records only. */
   wallMs(): number;
   /**
    * Milliseconds since an arbitrary origin of this process; never goes back. It stands still while the machine sleeps

@@ -133,7 +133,7 @@ export class LivingSite {
         ];
     const site = buildSite({
       name,
-      instance: `${name} of ${seed}`,
+      instance: `${name} of ${seed}, life ${this.#lives}`,
       version: '0',
       clock,
       prng,
