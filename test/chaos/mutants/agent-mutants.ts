@@ -105,7 +105,7 @@ export const AGENT_MUTANTS: readonly Mutant[] = [
     file: 'services/site-agent/src/tenure/heartbeat.ts',
     from: 'this.#answers.take(answer, { sentAtMs });',
     to: 'this.#answers.take(answer, { sentAtMs: elapsedMs(clock) });',
-    stories: ['an-answer-comes-late/1', 'an-answer-comes-late/3'],
+    stories: ['an-answer-comes-late/2', 'an-answer-comes-late/6', 'an-answer-comes-late/7'],
   },
   {
     name: 'quarantine-ignored',

@@ -222,7 +222,7 @@ export const COORDINATOR_MUTANTS: readonly Mutant[] = [
     file: 'services/coordinator/src/sites/journals.ts',
     from: "if (run === undefined) return 'its journal is an older copy: it does not contain the last recorded run of the agent';",
     to: 'if (run === undefined) return undefined;',
-    stories: ['an-older-journal/0'],
+    stories: ['an-older-journal/1', 'an-older-journal/2'],
   },
   {
     name: 'failed-target-kept',

@@ -53,10 +53,15 @@ export const ORDER_FAULTS: FaultTable = {
 const METHODS: ReadonlySet<string> = new Set(['apply', 'verify', 'capture', 'setRole', 'promote']);
 
 interface Ordered {
-  readonly fence: { readonly epoch: bigint; readonly owner: string; readonly requestId: string };
+  readonly fence: {
+    readonly epoch: bigint;
+    readonly owner: string;
+    readonly requestId: string;
+    readonly instance: string;
+  };
 }
 
-/** Gives an order with another fence, in the term that the site has heard last. */
+/** Gives an order with another fence, in the term that the site has heard last, to the process that is there. */
 function giveAs(
   world: World,
   at: string,
@@ -66,7 +71,7 @@ function giveAs(
   const { site: agent, process } = world.site(at);
   const heard = process.hasEnded ? undefined : agent.terms.highest;
   if (heard === undefined) return;
-  const fence = { ...(order.request as Ordered).fence, term: heard.term, ...change };
+  const fence = { ...(order.request as Ordered).fence, term: heard.term, instance: agent.instance, ...change };
   world.network.giveOrder(at, {
     ...order,
     identity: { ...order.identity, name: heard.coordinator },
