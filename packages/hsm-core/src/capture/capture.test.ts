@@ -622,15 +622,20 @@ describe('an older copy of the token', () => {
       await a.provider.stampStore({ group: GROUP, epoch, number, replacesOlder: result.isOlderCopy === true });
     return result;
   };
-  const reasons = ({ held }: CaptureResult): string[] | undefined => held?.losses.map(({ reason }) => reason).sort();
-
-  it('loses nothing where the store has the stamp of an earlier capture, however few keys it lacks', async () => {
+  /** A stamped store with one key more than its copy. @returns puts the copy in its place */
+  const withNewer = async (): Promise<() => void> => {
     a.hsm.hasStore = true;
     a.hsm.addSecret('old');
     await stamped();
     const putBack = copied();
     a.hsm.addSecret('new');
     await stamped();
+    return putBack;
+  };
+  const reasons = ({ held }: CaptureResult): string[] | undefined => held?.losses.map(({ reason }) => reason).sort();
+
+  it('loses nothing where the store has the stamp of an earlier capture, however few keys it lacks', async () => {
+    const putBack = await withNewer();
     putBack();
     const result = await stamped();
     expect([reasons(result), result.held]).toEqual([
@@ -716,12 +721,7 @@ describe('an older copy of the token', () => {
   });
 
   it('gets no newer stamp if it has come into its place since the look', async () => {
-    a.hsm.hasStore = true;
-    a.hsm.addSecret('old');
-    await stamped();
-    const putBack = copied();
-    a.hsm.addSecret('new');
-    await stamped();
+    const putBack = await withNewer();
     const { epoch, number } = newest!.generation;
     putBack();
     expect(await a.provider.stampStore({ group: GROUP, epoch, number, replacesOlder: false })).toBe(false);

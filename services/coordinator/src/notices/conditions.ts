@@ -3,6 +3,7 @@
  * the state of sites and their partitions, and the coordinator itself. Pure.
  */
 import type { CertificateState } from '@antipode/protocol';
+import { PROTECTION_STATES } from '@antipode/runtime';
 import type { WaitingApproval } from '../groups/approvals.ts';
 import type { HookTrouble } from '../hooks/role-changes.ts';
 import type { PlanningTrouble } from '../operations/reconciler.ts';
@@ -42,7 +43,6 @@ const ENDS_NOW_DAYS = 2;
 /** As the alert rule says. */
 const SILENT_MS = 30_000;
 
-/** From the worst. A group shows one of these words, and it hides those that come after it. */
 const OF_PROTECTION: Readonly<Record<string, NoticeKind>> = {
   contradicted: 'group-contradicted',
   unserved: 'group-unserved',
@@ -53,7 +53,10 @@ const OF_PROTECTION: Readonly<Record<string, NoticeKind>> = {
   failing: 'group-failing',
   'partially-protected': 'group-partially-protected',
 };
-const BY_PROTECTION: readonly NoticeKind[] = Object.values(OF_PROTECTION);
+/** A group shows the worst word that is true of it, which hides the better ones. */
+const badness = (word: string): number => (PROTECTION_STATES as readonly string[]).indexOf(word);
+const wordOf = (kind: NoticeKind): string | undefined =>
+  Object.keys(OF_PROTECTION).find((word) => OF_PROTECTION[word] === kind);
 
 export function conditionsOf(seen: Seen): Condition[] {
   return [
@@ -105,10 +108,8 @@ export function couldSee(
   { unreadable, groups, sites }: Pick<Seen, 'unreadable' | 'groups' | 'sites'>,
 ): boolean {
   if (unreadable.includes(group)) return kind === 'group-unreadable';
-  if (BY_PROTECTION.includes(kind)) {
-    const shown = OF_PROTECTION[groups.find(({ name }) => name === group)?.protection ?? ''];
-    return shown === undefined || BY_PROTECTION.indexOf(shown) >= BY_PROTECTION.indexOf(kind);
-  }
+  const word = wordOf(kind);
+  if (word !== undefined) return badness(groups.find(({ name }) => name === group)?.protection ?? '') <= badness(word);
   if (site === '') return true;
   const status = sites.find((one) => one.site === site)?.status;
   // A leader that doubts itself, or has heard nobody yet, does not know whether a lost site is back.

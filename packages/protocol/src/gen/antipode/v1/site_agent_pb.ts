@@ -3360,8 +3360,8 @@ export type ReportStandingResponse = Message<"antipode.v1.ReportStandingResponse
   used: UsedApproval[];
 
   /**
-   * The highest epoch persisted there; 0 for none, and for a site in quarantine. No order of an earlier tenure changes
-   * what the site holds.
+   * The highest epoch persisted there; 0 for none, and for a site in quarantine. An order of an earlier tenure changes
+   * nothing at the site.
    *
    * @generated from field: uint64 epoch = 3;
    */
